@@ -1,0 +1,225 @@
+//! A server's address and the way to a connection that is ready for messages.
+//!
+//! Owns: URL reading, source addresses, the opening handshake. Promises: nothing but loopback unless asked, every wait has an
+//! end, and a server that answers the handshake wrongly is refused. Refuses to know: messages.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::frames::Echo;
+
+/// Connections per source address: well below the 28,000 ephemeral ports Linux keeps for each.
+const CONNECTIONS_PER_SOURCE: usize = 8192;
+/// The most connections: source addresses 127.0.0.2 to 127.0.0.129, all full.
+pub const CONNECTIONS_MAX: usize = 1 << 20;
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+// The sample nonce of RFC 6455 §1.3 and its answer. §4.1 wants a random nonce for each connection; this client talks to
+// servers under test, and a known pair lets it hold them to the exact answer without hashing.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Where the load goes, and what it speaks there.
+#[derive(Clone, Debug)]
+pub struct Target {
+    addr: SocketAddr,
+    /// `Host` and request target of the handshake; none for a raw echo.
+    web: Option<(String, String)>,
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, why)
+}
+
+/// Resolves `host:port`; an address off this machine is an error unless `allow_remote`.
+pub fn resolve(host: &str, allow_remote: bool) -> io::Result<SocketAddr> {
+    let addr = host
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| invalid(format!("{host} has no address")))?;
+    if !addr.ip().is_loopback() && !allow_remote {
+        return Err(invalid(format!(
+            "{addr} is not on loopback; --allow-remote lifts this"
+        )));
+    }
+    Ok(addr)
+}
+
+impl Target {
+    /// A WebSocket server named as `ws://HOST:PORT/PATH` (port 80 when none is given).
+    pub fn web(url: &str, allow_remote: bool) -> io::Result<Target> {
+        let rest = url
+            .strip_prefix("ws://")
+            .ok_or_else(|| invalid(format!("{url}: only ws:// is spoken here")))?;
+        let (host, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, "/"),
+        };
+        if url.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
+            return Err(invalid(format!("{url:?}: a blank or control character")));
+        }
+        // A colon inside brackets belongs to an IPv6 address.
+        let has_port = host.rfind(':') > host.rfind(']');
+        let with_port = if has_port {
+            host.to_owned()
+        } else {
+            format!("{host}:80")
+        };
+        let addr = resolve(&with_port, allow_remote)?;
+        Ok(Target {
+            addr,
+            web: Some((host.to_owned(), path.to_owned())),
+        })
+    }
+
+    /// A raw byte echo at `HOST:PORT`.
+    pub fn raw(host: &str, allow_remote: bool) -> io::Result<Target> {
+        Ok(Target {
+            addr: resolve(host, allow_remote)?,
+            web: None,
+        })
+    }
+
+    /// What comes back from there.
+    pub fn echo(&self) -> Echo {
+        if self.web.is_some() {
+            Echo::WebSocket
+        } else {
+            Echo::Raw
+        }
+    }
+
+    /// Opens the `nth` connection, handshake included; it is blocking, with TCP_NODELAY and a read timeout of 5 s. To a
+    /// loopback address it comes from 127.0.0.2 upwards, so that ports do not run out. Fails as connect(2) does, and with
+    /// `InvalidData` on a wrong handshake.
+    pub fn dial(&self, nth: usize) -> io::Result<TcpStream> {
+        assert!(
+            nth < CONNECTIONS_MAX,
+            "connection {nth} has no source address"
+        );
+        let socket = Socket::new(
+            Domain::for_address(self.addr),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if let IpAddr::V4(ip) = self.addr.ip()
+            && ip.is_loopback()
+        {
+            let source = Ipv4Addr::new(127, 0, 0, 2 + (nth / CONNECTIONS_PER_SOURCE) as u8);
+            socket.bind(&SocketAddr::new(source.into(), 0).into())?;
+        }
+        socket.connect_timeout(&self.addr.into(), ANSWER_WAIT)?;
+        socket.set_tcp_nodelay(true)?;
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(ANSWER_WAIT))?;
+        stream.set_write_timeout(Some(ANSWER_WAIT))?;
+        if let Some((host, path)) = &self.web {
+            upgrade(&mut stream, host, path)?;
+        }
+        Ok(stream)
+    }
+}
+
+/// The opening handshake from the client's side (RFC 6455 §4.1).
+fn upgrade(stream: &mut TcpStream, host: &str, path: &str) -> io::Result<()> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut head = vec![0; HEAD_BYTES_MAX];
+    let mut filled = 0;
+    while !head[..filled].ends_with(b"\r\n\r\n") {
+        // Nothing was asked yet, so a server that sends on after its head is wrong here, and ends in this error too.
+        let fault =
+            |why: &str| io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}"));
+        if filled == head.len() {
+            return Err(fault("the answer's head does not end in 8 KiB"));
+        }
+        match stream.read(&mut head[filled..])? {
+            0 => return Err(fault("the server closed the connection")),
+            count => filled += count,
+        }
+    }
+    check_answer(&String::from_utf8_lossy(&head[..filled]))
+}
+
+fn check_answer(head: &str) -> io::Result<()> {
+    let fault = |why: String| {
+        Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!("opening handshake: {why}"),
+        ))
+    };
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or("");
+    if !status.starts_with("HTTP/1.1 101 ") {
+        return fault(format!("the server answered {status:?}"));
+    }
+    let mut accept = None;
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("sec-websocket-accept") {
+            accept = Some(value);
+        } else if name.eq_ignore_ascii_case("sec-websocket-extensions")
+            || name.eq_ignore_ascii_case("sec-websocket-protocol")
+        {
+            // RFC 6455 §4.1: what was not offered must not be accepted.
+            return fault(format!("unasked {name}: {value}"));
+        }
+    }
+    if accept != Some(ACCEPT) {
+        return fault(format!("Sec-WebSocket-Accept is {accept:?}, not {ACCEPT}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_kept_on_loopback() {
+        let target = Target::web("ws://127.0.0.1:9001/bcast?x=1", false).expect("a good URL");
+        assert_eq!(target.addr, "127.0.0.1:9001".parse().expect("address"));
+        assert_eq!(
+            target.web,
+            Some(("127.0.0.1:9001".into(), "/bcast?x=1".into()))
+        );
+        let target = Target::web("ws://[::1]", false).expect("no port, no path");
+        assert_eq!(
+            (target.addr.port(), target.web),
+            (80, Some(("[::1]".into(), "/".into())))
+        );
+        for bad in [
+            "wss://127.0.0.1/",
+            "127.0.0.1:80",
+            "ws://192.0.2.1:80/",
+            "ws://127.0.0.1:80/a\r\nb: c",
+        ] {
+            assert!(Target::web(bad, false).is_err(), "{bad}");
+        }
+        assert!(Target::web("ws://192.0.2.1:80/", true).is_ok());
+        assert!(Target::raw("192.0.2.1:80", false).is_err());
+    }
+
+    #[test]
+    fn answers_must_be_exact() {
+        let good = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n"
+        );
+        assert!(check_answer(&good).is_ok());
+        for bad in [
+            good.replace("101", "200"),
+            good.replace("s3pP", "S3pP"),
+            good.replace("sec-websocket-accept", "x"),
+            good.replace("upgrade:", "Sec-WebSocket-Extensions:"),
+        ] {
+            assert!(check_answer(&bad).is_err(), "{bad}");
+        }
+    }
+}

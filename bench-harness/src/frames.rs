@@ -1,0 +1,384 @@
+//! The bytes the load sends and the bytes it must get back, made before the clock starts.
+//!
+//! Owns: one run of masked frames laid end to end, and the expected reply to each. Promises: every frame has its own
+//! random mask and payload, a batch of frames is one contiguous slice wherever it begins, and a reply is counted only when
+//! its header and length are exact. Refuses to know: sockets, time.
+
+use std::fmt;
+use std::io::{self, Read};
+
+/// The most bytes a run of frames may hold, in flight frames included.
+pub const RUN_BYTES_MAX: usize = 256 << 20;
+
+/// First byte of a whole binary message: FIN set, no reserved bit, opcode 2 (RFC 6455 §5.2).
+const FIN_BINARY: u8 = 0x82;
+
+/// What comes back for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// A WebSocket server: the same payload behind an unmasked header (RFC 6455 §5.1).
+    WebSocket,
+    /// A raw byte echo: the very bytes that were sent, mask and all.
+    Raw,
+}
+
+/// A run of masked binary frames of one payload size, and the replies they ask for.
+pub struct Frames {
+    /// `distinct + depth` frames: the first `depth` stand again at the end, so that no batch ever wraps.
+    sent: Vec<u8>,
+    /// The bodies expected back, frame by frame; for a raw echo they are read out of `sent`.
+    payloads: Vec<u8>,
+    distinct: usize,
+    size: usize,
+    frame_len: usize,
+    echo: Echo,
+    head: Vec<u8>,
+}
+
+impl Frames {
+    /// Prepares frames of `size` payload bytes for up to `depth` in flight, masks and payloads drawn from `random`.
+    /// Allocates `O(size * depth)`, at most [`RUN_BYTES_MAX`]; more is an `InvalidInput` error. Fails when `random` does.
+    pub fn new(size: usize, depth: usize, echo: Echo, random: &mut dyn Read) -> io::Result<Frames> {
+        let mut masked_head = vec![FIN_BINARY];
+        push_len(&mut masked_head, size, true);
+        let frame_len = masked_head.len() + 4 + size;
+        // Several masks, yet a run that stays in L2 while frames are small.
+        let distinct = ((2 << 20) / frame_len).clamp(2, 64);
+        let fits = (distinct + depth)
+            .checked_mul(frame_len)
+            .is_some_and(|bytes| bytes <= RUN_BYTES_MAX);
+        if !fits {
+            let why = format!(
+                "{depth} in flight of {size} bytes each need more than {RUN_BYTES_MAX} bytes of frames"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let mut payloads = vec![0; distinct * size];
+        random.read_exact(&mut payloads)?;
+        let mut sent = Vec::with_capacity((distinct + depth) * frame_len);
+        for index in 0..distinct {
+            // RFC 6455 §5.3: a fresh, unpredictable mask for every frame. It repeats only after `distinct` frames.
+            let mut mask = [0; 4];
+            random.read_exact(&mut mask)?;
+            sent.extend_from_slice(&masked_head);
+            sent.extend_from_slice(&mask);
+            let payload = &payloads[index * size..(index + 1) * size];
+            sent.extend(
+                payload
+                    .iter()
+                    .zip(mask.iter().cycle())
+                    .map(|(byte, key)| byte ^ key),
+            );
+        }
+        for again in 0..depth {
+            let start = (again % distinct) * frame_len;
+            sent.extend_from_within(start..start + frame_len);
+        }
+        let head = match echo {
+            Echo::Raw => masked_head,
+            Echo::WebSocket => {
+                let mut head = vec![FIN_BINARY];
+                push_len(&mut head, size, false);
+                head
+            }
+        };
+        Ok(Frames {
+            sent,
+            payloads,
+            distinct,
+            size,
+            frame_len,
+            echo,
+            head,
+        })
+    }
+
+    /// How many frames differ in mask and payload.
+    pub fn distinct(&self) -> usize {
+        self.distinct
+    }
+
+    /// Bytes of one frame as sent: header, mask, payload.
+    pub fn frame_len(&self) -> usize {
+        self.frame_len
+    }
+
+    /// Bytes of one reply.
+    pub fn reply_len(&self) -> usize {
+        self.head.len() + if self.echo == Echo::Raw { 4 } else { 0 } + self.size
+    }
+
+    /// `len` bytes to send, `at` bytes into the endless cycle of frames. `len` is at most `depth` frames.
+    pub fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        debug_assert!(at < self.distinct * self.frame_len);
+        &self.sent[at..at + len]
+    }
+
+    /// What follows the checked header in the reply to frame `index`: payload, behind the mask if the echo is raw.
+    fn body(&self, index: usize) -> &[u8] {
+        match self.echo {
+            Echo::WebSocket => &self.payloads[index * self.size..(index + 1) * self.size],
+            Echo::Raw => {
+                &self.sent[index * self.frame_len + self.head.len()..(index + 1) * self.frame_len]
+            }
+        }
+    }
+}
+
+/// Payload length in its only legal, shortest form (RFC 6455 §5.2), with the mask bit as asked.
+fn push_len(head: &mut Vec<u8>, len: usize, masked: bool) {
+    let mask_bit = if masked { 0x80 } else { 0 };
+    match len {
+        0..=125 => head.push(mask_bit | len as u8),
+        126..=0xFFFF => {
+            head.push(mask_bit | 126);
+            head.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            head.push(mask_bit | 127);
+            head.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+}
+
+/// What a server did wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The reply's header is not the one header it may have: opcode, reserved bits, mask bit or length differ.
+    Head {
+        /// The header expected.
+        expected: Vec<u8>,
+        /// As much of it as came, the last byte wrong.
+        found: Vec<u8>,
+    },
+    /// A byte of the reply's body differs (only looked for with `--check`).
+    Byte {
+        /// Offset in the body.
+        at: usize,
+    },
+    /// Bytes came while no message was in flight.
+    Unasked,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Head { expected, found } => {
+                let hint = match found.first().map(|byte| byte & 0x0F) {
+                    Some(0x8) => " (a Close frame)",
+                    Some(0x9) => " (a Ping; the load client answers none)",
+                    _ => "",
+                };
+                write!(
+                    f,
+                    "wrong reply header: expected {expected:02x?}, found {found:02x?}{hint}"
+                )
+            }
+            Fault::Byte { at } => write!(f, "wrong byte in a reply, {at} bytes into its body"),
+            Fault::Unasked => write!(f, "the server sent bytes that no message asked for"),
+        }
+    }
+}
+
+/// Where one connection stands in its stream of replies.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// Which frame the next reply answers; always below `distinct`.
+    index: usize,
+    /// Bytes of that reply that have come; always below its length.
+    got: usize,
+}
+
+impl Replies {
+    /// Replies to a stream that begins with frame `index`.
+    pub fn from_frame(index: usize) -> Replies {
+        Replies { index, got: 0 }
+    }
+
+    /// Takes what was received and says how many replies it completed. Headers are always compared, bodies if `check`.
+    /// `in_flight` messages may be answered; a byte more is [`Fault::Unasked`]. Allocates only for a fault.
+    pub fn feed(
+        &mut self,
+        frames: &Frames,
+        mut bytes: &[u8],
+        in_flight: u32,
+        check: bool,
+    ) -> Result<u32, Fault> {
+        let mut finished = 0;
+        let head = &frames.head[..];
+        let reply_len = frames.reply_len();
+        while !bytes.is_empty() {
+            if finished == in_flight {
+                return Err(Fault::Unasked);
+            }
+            if self.got < head.len() {
+                let step = bytes.len().min(head.len() - self.got);
+                if let Some(wrong) = (0..step).find(|&i| bytes[i] != head[self.got + i]) {
+                    let found = [&head[..self.got], &bytes[..=wrong]].concat();
+                    return Err(Fault::Head {
+                        expected: head.to_vec(),
+                        found,
+                    });
+                }
+                self.got += step;
+                bytes = &bytes[step..];
+            }
+            let step = bytes.len().min(reply_len - self.got);
+            if check && step > 0 {
+                let begin = self.got - head.len();
+                let expected = &frames.body(self.index)[begin..begin + step];
+                if *expected != bytes[..step] {
+                    let same = expected
+                        .iter()
+                        .zip(bytes)
+                        .take_while(|(a, b)| a == b)
+                        .count();
+                    return Err(Fault::Byte { at: begin + same });
+                }
+            }
+            self.got += step;
+            bytes = &bytes[step..];
+            if self.got == reply_len {
+                self.got = 0;
+                self.index = (self.index + 1) % frames.distinct;
+                finished += 1;
+            }
+        }
+        Ok(finished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that differ from call to call: enough to tell frames apart.
+    fn random() -> impl Read {
+        io::Read::chain(
+            &b"wsring"[..],
+            std::fs::File::open("/dev/urandom").expect("urandom"),
+        )
+    }
+
+    /// A second reader of RFC 6455 §5.2, written from the text and not from the code above.
+    fn read_frame(bytes: &[u8]) -> (Vec<u8>, [u8; 4], usize) {
+        assert_eq!(bytes[0], 0b1000_0010);
+        assert_eq!(bytes[1] & 0x80, 0x80, "a client masks");
+        let (len, mut at) = match bytes[1] & 0x7F {
+            126 => (usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), 4),
+            127 => (
+                u64::from_be_bytes(bytes[2..10].try_into().expect("8 bytes")) as usize,
+                10,
+            ),
+            short => (usize::from(short), 2),
+        };
+        let mask: [u8; 4] = bytes[at..at + 4].try_into().expect("4 bytes");
+        at += 4;
+        let payload = (0..len).map(|i| bytes[at + i] ^ mask[i & 3]).collect();
+        (payload, mask, at + len)
+    }
+
+    fn server_frame(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x82];
+        match payload.len() {
+            len @ 0..=125 => bytes.push(len as u8),
+            len @ 126..=65_535 => bytes.extend([126, (len >> 8) as u8, len as u8]),
+            len => {
+                bytes.push(127);
+                bytes.extend((len as u64).to_be_bytes());
+            }
+        }
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn frames_round_trip_at_every_length_form() {
+        for size in [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20] {
+            let depth = 3;
+            let frames = Frames::new(size, depth, Echo::WebSocket, &mut random()).expect("frames");
+            let mut masks = Vec::new();
+            for index in 0..frames.distinct() {
+                let (payload, mask, used) =
+                    read_frame(frames.bytes(index * frames.frame_len(), frames.frame_len()));
+                assert_eq!(used, frames.frame_len());
+                assert_eq!(payload, frames.body(index));
+                masks.push(mask);
+            }
+            masks.dedup();
+            assert!(masks.len() > 1, "masks vary");
+            // A batch that begins in the last frame runs on into the first.
+            let last = (frames.distinct() - 1) * frames.frame_len();
+            let batch = frames.bytes(last, depth * frames.frame_len());
+            assert_eq!(
+                batch[frames.frame_len()..2 * frames.frame_len()],
+                *frames.bytes(0, frames.frame_len())
+            );
+        }
+    }
+
+    #[test]
+    fn replies_are_counted_whatever_the_cuts() {
+        for size in [0, 5, 125, 126, 70_000] {
+            let frames = Frames::new(size, 4, Echo::WebSocket, &mut random()).expect("frames");
+            let stream: Vec<u8> = (0..4).flat_map(|k| server_frame(frames.body(k))).collect();
+            assert_eq!(stream.len(), 4 * frames.reply_len());
+            for step in [1, 2, 3, 7, 1000, stream.len()] {
+                let mut replies = Replies::from_frame(0);
+                let mut left = 4;
+                for piece in stream.chunks(step) {
+                    left -= replies.feed(&frames, piece, left, true).expect("exact");
+                }
+                assert_eq!((left, replies.got), (0, 0), "size {size} step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_raw_echo_returns_the_bytes_sent() {
+        let frames = Frames::new(300, 4, Echo::Raw, &mut random()).expect("frames");
+        let sent = frames.bytes(0, 4 * frames.frame_len()).to_vec();
+        assert_eq!(Replies::default().feed(&frames, &sent, 4, true), Ok(4));
+        assert_eq!(
+            Replies::default().feed(&frames, &sent, 3, true),
+            Err(Fault::Unasked)
+        );
+    }
+
+    #[test]
+    fn wrong_headers_are_named_and_bodies_compared_on_request() {
+        let frames = Frames::new(126, 1, Echo::WebSocket, &mut random()).expect("frames");
+        let good = server_frame(frames.body(0));
+        for bad in 0..4 {
+            let mut bytes = good.clone();
+            bytes[bad] ^= 1;
+            let fault = Replies::default()
+                .feed(&frames, &bytes, 1, false)
+                .expect_err("a wrong header");
+            assert_eq!(
+                fault,
+                Fault::Head {
+                    expected: good[..4].to_vec(),
+                    found: bytes[..=bad].to_vec()
+                }
+            );
+        }
+        let mut bytes = good.clone();
+        bytes[4 + 77] ^= 1;
+        assert_eq!(Replies::default().feed(&frames, &bytes, 1, false), Ok(1));
+        assert_eq!(
+            Replies::default().feed(&frames, &bytes, 1, true),
+            Err(Fault::Byte { at: 77 })
+        );
+    }
+
+    #[test]
+    fn the_run_has_a_limit() {
+        // frame = 10 + 4 + size; two distinct ones and `depth` more fill the limit to the byte.
+        let size = (RUN_BYTES_MAX / 4) - 14;
+        assert!(Frames::new(size, 2, Echo::Raw, &mut io::repeat(7)).is_ok());
+        assert!(Frames::new(size, 3, Echo::Raw, &mut io::repeat(7)).is_err());
+        assert!(Frames::new(125, usize::MAX / 2, Echo::Raw, &mut io::repeat(7)).is_err());
+    }
+}

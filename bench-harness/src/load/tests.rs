@@ -1,0 +1,293 @@
+//! The load client against servers of a few lines: a good one, and ones that lie.
+
+use super::*;
+use crate::epoll_echo::EpollEcho;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+/// What a server does wrong, from its `n`th message (0-based) on each connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lie {
+    None,
+    /// One byte of this reply's payload is flipped.
+    Byte(u64),
+    /// This reply is announced and sent one byte short.
+    Short(u64),
+    /// This reply is announced and sent one byte long.
+    Long(u64),
+    /// This reply has the text opcode.
+    Opcode(u64),
+    /// This reply is sent twice.
+    Twice(u64),
+    /// This reply never comes, and the connection ends.
+    Hangup(u64),
+}
+
+struct Liar {
+    addr: SocketAddr,
+    echoed: Arc<AtomicU64>,
+}
+
+/// A WebSocket echo in blocking std calls: a thread per connection, ended by the client's hanging up.
+fn serve(lie: Lie) -> Liar {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let addr = listener.local_addr().expect("address");
+    let echoed = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&echoed);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let count = Arc::clone(&count);
+            // A connection's errors are the client's business in these tests.
+            thread::spawn(move || echo(stream, lie, &count));
+        }
+    });
+    Liar { addr, echoed }
+}
+
+fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    stream.write_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    )?;
+    for nth in 0.. {
+        let mut start = [0; 2];
+        stream.read_exact(&mut start)?;
+        if start[0] == 0x88 {
+            return stream.write_all(&[0x88, 2, 0x03, 0xE8]);
+        }
+        assert_eq!(start[0], 0x82, "one whole binary message");
+        assert_eq!(start[1] & 0x80, 0x80, "masked (RFC 6455 §5.1)");
+        let mut wide = [0; 8];
+        let len = match start[1] & 0x7F {
+            126 => {
+                stream.read_exact(&mut wide[6..])?;
+                u64::from_be_bytes(wide)
+            }
+            127 => {
+                stream.read_exact(&mut wide)?;
+                u64::from_be_bytes(wide)
+            }
+            short => u64::from(short),
+        };
+        let mut mask = [0; 4];
+        stream.read_exact(&mut mask)?;
+        let mut payload = vec![0; len as usize];
+        stream.read_exact(&mut payload)?;
+        payload
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, byte)| *byte ^= mask[i & 3]);
+        match lie {
+            Lie::Byte(n) if n == nth => payload[0] ^= 0x10,
+            Lie::Short(n) if n == nth => drop(payload.pop()),
+            Lie::Long(n) if n == nth => payload.push(0),
+            Lie::Hangup(n) if n == nth => return Ok(()),
+            _ => {}
+        }
+        let opcode = if lie == Lie::Opcode(nth) { 0x81 } else { 0x82 };
+        let mut reply = match payload.len() {
+            len @ 0..=125 => vec![opcode, len as u8],
+            len @ 126..=65_535 => vec![opcode, 126, (len >> 8) as u8, len as u8],
+            len => [&[opcode, 127][..], &(len as u64).to_be_bytes()].concat(),
+        };
+        reply.extend(payload);
+        // Counted before it is sent: once the client has it, it is in the count.
+        echoed.fetch_add(1, Ordering::SeqCst);
+        stream.write_all(&reply)?;
+        if lie == Lie::Twice(nth) {
+            stream.write_all(&reply)?;
+        }
+    }
+    Ok(())
+}
+
+fn plan(target: Target, connections: usize, depth: u32, size: usize, check: bool) -> Plan {
+    let (warmup, measured) = (Duration::from_millis(20), Duration::from_millis(150));
+    Plan {
+        target,
+        connections,
+        depth,
+        size,
+        warmup,
+        measured,
+        check,
+    }
+}
+
+fn random() -> std::fs::File {
+    std::fs::File::open("/dev/urandom").expect("urandom")
+}
+
+fn load(
+    lie: Lie,
+    connections: usize,
+    depth: u32,
+    size: usize,
+    check: bool,
+) -> (io::Result<Outcome>, u64) {
+    let server = serve(lie);
+    let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+    let outcome = run(
+        &plan(target, connections, depth, size, check),
+        &mut random(),
+        &mut |_| Ok(()),
+    );
+    (outcome, server.echoed.load(Ordering::SeqCst))
+}
+
+#[test]
+fn counts_are_exact() {
+    for (connections, depth, size) in [
+        (1, 1, 0),
+        (3, 1, 125),
+        (4, 16, 126),
+        (2, 3, 65_536),
+        (2, 2, 1 << 20),
+    ] {
+        let (outcome, echoed) = load(Lie::None, connections, depth, size, true);
+        let outcome = outcome.expect("a good server");
+        assert_eq!(
+            outcome.messages_in_all, echoed,
+            "{connections} x {depth} x {size}"
+        );
+        assert!(outcome.messages > 0 && outcome.messages <= echoed);
+        // One round trip per message: those in flight when counting begins end in it, those at its end do not.
+        assert_eq!(outcome.round_trips.len(), outcome.messages);
+        assert!(outcome.seconds >= 0.15 && outcome.client_cpu > Duration::ZERO);
+    }
+}
+
+#[test]
+fn both_edges_are_told_once() {
+    let server = serve(Lie::None);
+    let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+    let mut edges = Vec::new();
+    let plan = plan(target, 1, 1, 10, false);
+    let told = run(&plan, &mut random(), &mut |edge| {
+        edges.push(edge);
+        Ok(())
+    });
+    assert!(told.is_ok());
+    assert_eq!(edges, [Edge::Begin, Edge::End]);
+}
+
+#[test]
+fn a_corrupted_byte_is_caught_by_check_alone() {
+    let (outcome, _) = load(Lie::Byte(20), 2, 4, 125, true);
+    let error = outcome.map(|_| ()).expect_err("a flipped byte");
+    assert!(
+        error
+            .to_string()
+            .contains("wrong byte in a reply, 0 bytes into"),
+        "{error}"
+    );
+    assert!(
+        load(Lie::Byte(20), 2, 4, 125, false).0.is_ok(),
+        "it is not looked for without --check"
+    );
+}
+
+#[test]
+fn a_wrong_length_or_opcode_is_always_caught() {
+    for check in [false, true] {
+        for size in [1, 125, 126, 65_536] {
+            for lie in [Lie::Short(5), Lie::Long(5), Lie::Opcode(5)] {
+                let error = load(lie, 2, 4, size, check)
+                    .0
+                    .map(|_| ())
+                    .expect_err("a lie");
+                assert!(
+                    error.to_string().contains("wrong reply header"),
+                    "{lie:?} {size}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reply_too_many_or_too_few_is_caught() {
+    // One in flight: the second copy answers nothing, or arrives in place of the next reply and differs from it.
+    let error = load(Lie::Twice(5), 1, 1, 125, true)
+        .0
+        .map(|_| ())
+        .expect_err("one too many");
+    let named = ["no message asked for", "wrong byte"]
+        .iter()
+        .any(|text| error.to_string().contains(text));
+    assert!(named, "{error}");
+    let error = load(Lie::Hangup(5), 1, 1, 125, false)
+        .0
+        .map(|_| ())
+        .expect_err("one too few");
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
+}
+
+#[test]
+fn a_server_that_refuses_is_not_loaded() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let target = Target::web(
+        &format!("ws://{}/", listener.local_addr().expect("address")),
+        false,
+    )
+    .expect("target");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+    });
+    let error = run(
+        &plan(target, 1, 1, 1, false),
+        &mut random(),
+        &mut |_| Ok(()),
+    )
+    .map(|_| ())
+    .expect_err("refused");
+    assert!(error.to_string().contains("503"), "{error}");
+}
+
+#[test]
+fn the_baseline_returns_the_very_frames() {
+    let mut echo =
+        EpollEcho::bind("127.0.0.1:0".parse().expect("address"), 64 << 10).expect("bind");
+    let target =
+        Target::raw(&echo.local_addr().expect("address").to_string(), false).expect("target");
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let server = thread::spawn(move || echo.run(&seen));
+    for (connections, depth, size) in [(64, 1, 125), (64, 16, 125), (3, 2, 1 << 20)] {
+        let outcome = run(
+            &plan(target.clone(), connections, depth, size, true),
+            &mut random(),
+            &mut |_| Ok(()),
+        );
+        let outcome = outcome.expect("every byte comes back");
+        assert!(outcome.messages > 0, "{connections} x {depth} x {size}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    server.join().expect("server").expect("echo");
+}
+
+#[test]
+fn impossible_plans_are_refused() {
+    let target = Target::raw("127.0.0.1:9", false).expect("target");
+    for (connections, depth) in [(0, 1), (CONNECTIONS_MAX + 1, 1), (1, 0)] {
+        let outcome = run(
+            &plan(target.clone(), connections, depth, 1, false),
+            &mut random(),
+            &mut |_| Ok(()),
+        );
+        assert_eq!(
+            outcome.map(|_| ()).expect_err("refused").kind(),
+            ErrorKind::InvalidInput
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Messages out: frames written into memory the caller owns.
+//!
+//! Owns nothing. Promises that a frame is written whole or not at all, and that no byte beyond it is touched. Makes no
+//! masking keys: a client passes one from a CSPRNG with every frame (RFC 6455 §5.3, §10.3), a server passes `None`
+//! (§5.1). Fragments are frames with `fin` false, followed by [`Opcode::Continuation`] frames (§5.4).
+
+use alloc::vec::Vec;
+
+use crate::close::{self, CONTROL_PAYLOAD_MAX, CloseCode};
+use crate::frame;
+use crate::opcode::Opcode;
+use crate::simd::{self, MaskKey};
+
+pub use crate::frame::{HEAD_MAX, head_len};
+
+/// Bytes of a whole frame with `payload_len` bytes of payload.
+///
+/// # Panics
+/// If the sum overflows, which takes a payload no slice can have.
+#[inline]
+pub const fn frame_len(payload_len: usize, masked: bool) -> usize {
+    head_len(payload_len, masked) + payload_len
+}
+
+/// Writes a header right in front of the payload that starts at `buf[payload_at]`, and returns the index where the
+/// frame starts. The payload is not touched: with a key, the caller masks it too ([`simd::mask`]), before or after.
+///
+/// # Panics
+/// If fewer than [`head_len`] bytes lie in front of the payload ([`HEAD_MAX`] are always enough), or the payload does
+/// not lie in `buf`.
+#[inline]
+pub fn write_head(
+    buf: &mut [u8],
+    payload_at: usize,
+    fin: bool,
+    opcode: Opcode,
+    payload_len: usize,
+    mask: Option<MaskKey>,
+) -> usize {
+    let head_len = head_len(payload_len, mask.is_some());
+    assert!(
+        payload_at >= head_len && payload_at <= buf.len() && payload_len <= buf.len() - payload_at,
+        "no room for a header of {head_len} before {payload_len} bytes at {payload_at} of {}",
+        buf.len()
+    );
+    let start = payload_at - head_len;
+    frame::write(&mut buf[start..payload_at], fin, opcode, payload_len, mask);
+    start
+}
+
+/// Writes one frame to the start of `out`: header, then the payload, masked with the key if there is one. Returns its
+/// length, or `None` if `out` is shorter; then nothing is written. Does not allocate.
+#[inline]
+pub fn frame(
+    out: &mut [u8],
+    fin: bool,
+    opcode: Opcode,
+    payload: &[u8],
+    mask: Option<MaskKey>,
+) -> Option<usize> {
+    let len = frame_len(payload.len(), mask.is_some());
+    let out = out.get_mut(..len)?;
+    let head_len = frame::write(out, fin, opcode, payload.len(), mask);
+    match mask {
+        None => out[head_len..].copy_from_slice(payload),
+        Some(key) => simd::mask_copy(payload, &mut out[head_len..], key),
+    }
+    Some(len)
+}
+
+/// Appends one frame to `out`, growing it as needed. Otherwise like [`frame`].
+pub fn append_frame(
+    out: &mut Vec<u8>,
+    fin: bool,
+    opcode: Opcode,
+    payload: &[u8],
+    mask: Option<MaskKey>,
+) {
+    let mut head = [0; HEAD_MAX];
+    let head_len = frame::write(&mut head, fin, opcode, payload.len(), mask);
+    out.reserve(head_len + payload.len());
+    out.extend_from_slice(&head[..head_len]);
+    let payload_at = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = mask {
+        simd::mask(&mut out[payload_at..], key);
+    }
+}
+
+/// Writes a close frame to the start of `out` (RFC 6455 §5.5.1); the payload is that of
+/// [`close::write_payload`]: without a code it is empty, and a long reason is cut at a character. Returns the frame's
+/// length, at most 131, or `None` if `out` is shorter.
+pub fn close_frame(
+    out: &mut [u8],
+    code: Option<CloseCode>,
+    reason: &str,
+    mask: Option<MaskKey>,
+) -> Option<usize> {
+    let mut payload = [0; CONTROL_PAYLOAD_MAX];
+    let payload = close::write_payload(&mut payload, code, reason);
+    frame(out, true, Opcode::Close, payload, mask)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! A parsed request head, borrowing its bytes.
+//!
+//! Owns: what every HTTP/1.1 server must refuse whatever the request asks for (RFC 7230), and one pass over the headers that
+//! notes the few a handshake is judged by.
+//! Promises: no allocation, no panic on peer bytes, no table of headers: they are walked again when asked for.
+//! Refuses to know: whether a handshake is acceptable (`accept`), and what a path means.
+
+use super::fields::{Fields, RequestLine, split_request_line};
+use super::head::HeadLimits;
+use super::{Offers, Refusal, list_elements, origin, token_str};
+
+/// A request head that passed the rules of HTTP itself: its grammar, its target, its Host.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    method: &'a str,
+    target: &'a str,
+    version_minor: u8,
+    /// Where the path begins in the target; what stands before is `http://authority`.
+    path_at: usize,
+    /// The host and port asked for: of the target if it has them, else of Host.
+    authority: Option<&'a str>,
+    fields: Fields<'a>,
+    pub(super) known: Known<'a>,
+}
+
+/// What one pass over the headers notes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known<'a> {
+    host: Single<'a>,
+    pub(super) origin: Single<'a>,
+    pub(super) key: Single<'a>,
+    pub(super) version: Single<'a>,
+    /// An Upgrade list names websocket.
+    pub(super) upgrade: bool,
+    /// A Connection list names upgrade.
+    pub(super) connection: bool,
+    /// Content-Length or Transfer-Encoding is there, with whatever value.
+    pub(super) body: bool,
+    pub(super) subprotocols: Single<'a>,
+    pub(super) extensions: Single<'a>,
+    /// Any Sec-WebSocket-* header.
+    websocket: bool,
+}
+
+/// How often a header is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Single<'a> {
+    #[default]
+    Absent,
+    Once(&'a [u8]),
+    Repeated,
+}
+
+impl<'a> Single<'a> {
+    fn note(&mut self, value: &'a [u8]) {
+        *self = if matches!(self, Single::Absent) { Single::Once(value) } else { Single::Repeated };
+    }
+}
+
+impl<'a> Known<'a> {
+    /// Length first: most headers of a browser end here with one comparison.
+    #[inline]
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        match name.len() {
+            4 if is(name, b"Host") => self.host.note(value),
+            6 if is(name, b"Origin") => self.origin.note(value),
+            7 if is(name, b"Upgrade") => self.upgrade |= lists(value, b"websocket"),
+            10 if is(name, b"Connection") => self.connection |= lists(value, b"Upgrade"),
+            14 if is(name, b"Content-Length") => self.body = true,
+            17 if is(name, b"Transfer-Encoding") => self.body = true,
+            15.. if is(&name[..14], b"Sec-WebSocket-") => {
+                self.websocket = true;
+                match name.len() {
+                    17 if is(name, b"Sec-WebSocket-Key") => self.key.note(value),
+                    21 if is(name, b"Sec-WebSocket-Version") => self.version.note(value),
+                    22 if is(name, SUBPROTOCOLS) => self.subprotocols.note(value),
+                    24 if is(name, EXTENSIONS) => self.extensions.note(value),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+const SUBPROTOCOLS: &[u8; 22] = b"Sec-WebSocket-Protocol";
+const EXTENSIONS: &[u8; 24] = b"Sec-WebSocket-Extensions";
+
+/// Whether `name` is `known` in any case; in the usual case of clients, this is a comparison of words.
+#[inline(always)]
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    name == known || name.eq_ignore_ascii_case(known)
+}
+
+/// Whether a comma-separated list holds `token`, in any case (RFC 7230 §6.1, §6.7).
+fn lists(value: &[u8], token: &[u8]) -> bool {
+    value == token || list_elements(value).any(|element| element.eq_ignore_ascii_case(token))
+}
+
+/// The values of one header, over its repetitions.
+#[derive(Clone, Debug)]
+pub(super) struct Values<'a> {
+    only: Option<&'a [u8]>,
+    /// Walked for `name` if it is there more than once.
+    fields: Fields<'a>,
+    name: &'static [u8],
+}
+
+impl<'a> Values<'a> {
+    pub(super) const NONE: Values<'static> = Values { only: None, fields: Fields::NONE, name: &[] };
+
+    fn new(noted: Single<'a>, fields: Fields<'a>, name: &'static [u8]) -> Self {
+        match noted {
+            Single::Absent => Values::NONE,
+            Single::Once(value) => Values { only: Some(value), ..Values::NONE },
+            Single::Repeated => Values { only: None, fields, name },
+        }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.only.take().or_else(|| self.fields.find(|(name, _)| name.eq_ignore_ascii_case(self.name)).map(|(_, value)| value))
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Parses `head`, the bytes that [`HeadScan`](super::HeadScan) called complete. Allocates nothing.
+    ///
+    /// # Errors
+    /// The refusal to send, for a handshake and for plain HTTP alike:
+    /// * 431: more bytes or headers than `limits` allow (the exact number passes).
+    /// * 400: what is not HTTP/1.1 or HTTP/1.0 by RFC 7230 §3, folded header lines (§3.2.4) and space before a colon included;
+    ///   any other version of HTTP; a target that is none of §5.3's forms, is not ASCII, or has a fragment; a Host that is
+    ///   repeated, malformed, or missing from an HTTP/1.1 request (§5.4).
+    pub fn parse(head: &'a [u8], limits: &HeadLimits) -> Result<Request<'a>, Refusal> {
+        if head.len() > limits.bytes_max {
+            return Err(Refusal::HEAD_TOO_LARGE);
+        }
+        let RequestLine { method, target, version_minor, fields } = split_request_line(head)?;
+        let mut known = Known::default();
+        let (mut rest, mut count) = (fields, 0);
+        while let Some((name, value)) = rest.split_next()? {
+            count += 1;
+            if count > limits.headers_max {
+                return Err(Refusal::new(431, "too many request headers"));
+            }
+            known.note(name, value);
+        }
+
+        const BAD_TARGET: Refusal = Refusal::new(400, "malformed request target");
+        // A method is made of token characters and a target of visible ones: both are ASCII.
+        let (method, target) = (core::str::from_utf8(method), core::str::from_utf8(target));
+        let (Ok(method), Ok(target)) = (method, target) else { return Err(BAD_TARGET) };
+        let (target_authority, path_at) = split_target(method, target).ok_or(BAD_TARGET)?;
+        let host = match known.host {
+            Single::Once(value) => {
+                let host = core::str::from_utf8(value).ok().filter(|text| origin::parse_authority(text).is_some());
+                Some(host.ok_or(Refusal::new(400, "malformed Host header"))?)
+            }
+            Single::Absent if version_minor == 0 => None,
+            Single::Absent => return Err(Refusal::new(400, "missing Host header")),
+            Single::Repeated => return Err(Refusal::new(400, "repeated Host header")),
+        };
+        // RFC 7230 §5.4: the host of an absolute target replaces that of Host.
+        let authority = target_authority.or(host);
+        Ok(Request { method, target, version_minor, path_at, authority, fields, known })
+    }
+
+    /// The method as sent; methods are case-sensitive (RFC 7230 §3.1.1).
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The request target as sent: ASCII, without spaces or a fragment.
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// The target's path, escapes left alone: what stands before `?`, without the `http://authority` of an absolute target.
+    /// `*` for `OPTIONS *`, empty for `CONNECT`.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        let path = &self.target[self.path_at..];
+        match path.find('?') {
+            Some(0) => "/", // http://authority?query, RFC 7230 §2.7.3
+            Some(end) => &path[..end],
+            None if path.is_empty() && self.method != "CONNECT" => "/",
+            None => path,
+        }
+    }
+
+    /// What stands behind the target's first `?`, if there is one.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.target[self.path_at..].split_once('?').map(|(_, query)| query)
+    }
+
+    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    #[must_use]
+    pub fn version_minor(&self) -> u8 {
+        self.version_minor
+    }
+
+    /// The host asked for, with the port if one was written: of an absolute target, else of Host. Always there in HTTP/1.1.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        self.authority
+    }
+
+    /// The value of the first header called `name` in any case, without the whitespace around it.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        { self.fields }.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// As [`header`](Self::header), if the value is UTF-8.
+    #[must_use]
+    pub fn header_str(&self, name: &str) -> Option<&'a str> {
+        self.header(name).and_then(|value| core::str::from_utf8(value).ok())
+    }
+
+    /// All headers in the order sent, names as sent.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
+        // A name passed as a token, so it is text.
+        self.fields.filter_map(|(name, value)| token_str(name).map(|name| (name, value)))
+    }
+
+    /// Whether the client means a WebSocket: an Upgrade list names `websocket`, or any Sec-WebSocket-* header is there. Then
+    /// [`accept`](super::accept) judges; otherwise this is plain HTTP.
+    #[must_use]
+    pub fn is_upgrade(&self) -> bool {
+        self.known.upgrade || self.known.websocket
+    }
+
+    /// Whether a Content-Length or Transfer-Encoding is there: what follows the head may then be a body, whatever its value.
+    #[must_use]
+    pub fn declares_body(&self) -> bool {
+        self.known.body
+    }
+
+    /// All subprotocols offered, in the client's order, over repeated headers. What is no token is left out; a handshake that
+    /// passed [`accept`](super::accept) has none such, nor duplicates.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + 'a {
+        self.subprotocol_values().flat_map(list_elements).filter_map(token_str)
+    }
+
+    pub(super) fn subprotocol_values(&self) -> Values<'a> {
+        Values::new(self.known.subprotocols, self.fields, SUBPROTOCOLS)
+    }
+
+    /// All extensions offered, in the client's order, over repeated headers.
+    #[must_use]
+    pub fn extensions(&self) -> Offers<'a> {
+        Offers::new(Values::new(self.known.extensions, self.fields, EXTENSIONS))
+    }
+}
+
+/// The authority inside an absolute target, and where the path begins; None if the target has none of the forms of
+/// RFC 7230 §5.3.
+fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, usize)> {
+    // RFC 6455 §3: a fragment has no meaning here and must not be sent.
+    if target.bytes().any(|b| b == b'#') {
+        return None;
+    }
+    if target.starts_with('/') {
+        return Some((None, 0));
+    }
+    match (method, target) {
+        ("OPTIONS", "*") => return Some((None, 0)),
+        ("CONNECT", authority) => {
+            origin::parse_authority(authority)?;
+            return Some((Some(authority), target.len()));
+        }
+        _ => {}
+    }
+    // RFC 7230 §5.3.2: a server must accept the absolute form; RFC 6455 §4.1 allows it in a handshake.
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    origin::parse_authority(authority)?;
+    Some((Some(authority), scheme.len() + 3 + authority.len()))
+}

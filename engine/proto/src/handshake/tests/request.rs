@@ -1,0 +1,230 @@
+//! The grammar of a head, held against httparse, and what a request says of itself.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::{handshake_with, judge};
+
+const LIMITS: HeadLimits = HeadLimits { bytes_max: 8192, headers_max: 64 };
+
+fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
+    Request::parse(head, &LIMITS)
+}
+
+#[test]
+fn what_a_request_says() {
+    let head = b"GET /a%20b/c?d=e?f HTTP/1.1\r\nHost: h:1\r\nX-One:  \t one \t\r\nEmpty:\r\nx-one: two\r\nRaw: \xe4\r\n\r\n";
+    let request = parse(head).expect("a request");
+    assert_eq!((request.method(), request.target()), ("GET", "/a%20b/c?d=e?f"));
+    assert_eq!((request.path(), request.query()), ("/a%20b/c", Some("d=e?f")));
+    assert_eq!((request.version_minor(), request.host()), (1, Some("h:1")));
+    assert_eq!(request.header("X-ONE"), Some(&b"one"[..]));
+    assert_eq!(request.header_str("empty"), Some(""));
+    assert_eq!((request.header("raw"), request.header_str("raw")), (Some(&b"\xe4"[..]), None));
+    assert_eq!(request.header("x-on"), None);
+    let names: Vec<_> = request.headers().map(|(name, _)| name).collect();
+    assert_eq!(names, ["Host", "X-One", "Empty", "x-one", "Raw"]);
+    assert!(!request.is_upgrade() && !request.declares_body());
+}
+
+/// RFC 7230 §5.3.
+#[test]
+fn targets() {
+    for (line, path, query, host) in [
+        ("GET / HTTP/1.1", "/", None, "h"),
+        ("GET /? HTTP/1.1", "/", Some(""), "h"),
+        ("GET //x?a HTTP/1.1", "//x", Some("a"), "h"),
+        ("GET http://o:80/p?q HTTP/1.1", "/p", Some("q"), "o:80"),
+        ("GET WS://o HTTP/1.1", "/", None, "o"),
+        ("GET https://[::1]?q=/ HTTP/1.1", "/", Some("q=/"), "[::1]"),
+        ("OPTIONS * HTTP/1.1", "*", None, "h"),
+        ("CONNECT o:443 HTTP/1.1", "", None, "o:443"),
+    ] {
+        let head = format!("{line}\r\nHost: h\r\n\r\n");
+        let request = parse(head.as_bytes()).expect(line);
+        assert_eq!((request.path(), request.query(), request.host()), (path, query, Some(host)), "{line}");
+    }
+    for target in ["*", "a", "o:443", "/#f", "/\u{e4}", "ftp://o/", "http:///", "http://u@o/", "?q", "http:/o"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(parse(head.as_bytes()).map_or_else(|refusal| refusal.status(), |_| 200), 400, "{target}");
+    }
+}
+
+#[test]
+fn what_means_a_websocket() {
+    let means = |header: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n");
+        parse(head.as_bytes()).expect(header).is_upgrade()
+    };
+    for header in ["Upgrade: WebSocket", "Upgrade: a, websocket", "Sec-WebSocket-Key1: x", "sec-websocket-version: 13"] {
+        assert!(means(header), "{header}");
+    }
+    for header in ["Upgrade: h2c", "Connection: upgrade", "Sec-WebSocke-Key: x", "Sec-WebSocket: x", "Sec-Fetch-Mode: websocket"] {
+        assert!(!means(header), "{header}");
+    }
+}
+
+#[test]
+fn subprotocols_and_extensions_over_repeated_headers() {
+    let head = handshake_with(&[
+        "Sec-WebSocket-Protocol: a, b",
+        "Sec-WebSocket-Extensions: x; p=1, y",
+        "Other: z",
+        "SEC-WEBSOCKET-PROTOCOL: c",
+        "sec-websocket-extensions: w",
+    ]);
+    // `handshake_with` takes a name out once, so both spellings are there.
+    let request = parse(&head).expect("a request");
+    assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]);
+    let names: Vec<_> = request.extensions().map(|offer| offer.expect("well-formed").name()).collect();
+    assert_eq!(names, ["x", "y", "w"]);
+    let plain = handshake_with(&[]);
+    let request = parse(&plain).expect("a request");
+    assert_eq!((request.subprotocols().count(), request.extensions().count()), (0, 0));
+}
+
+/// RFC 7230 §3.1.1, §3.2, §3.2.4.
+#[test]
+fn malformed_heads() {
+    assert!(parse(b"GET / HTTP/1.0\r\n\r\n").is_ok()); // no Host needed (RFC 7230 §5.4)
+    for head in [
+        &b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n"[..], // folded
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\tc\r\n\r\n",
+        b"GET / HTTP/1.1\r\n Host: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\rc\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\0c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\x7fc\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA\xe4: b\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /  HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / a HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1 \r\nHost: h\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.2\r\nHost: h\r\n\r\n",
+        b"GET / http/1.1\r\nHost: h\r\n\r\n",
+        b"GET /\r\nHost: h\r\n\r\n",
+        b" GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"G(T / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n", // no end
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", // a TLS client
+        b"",
+    ] {
+        assert_eq!(parse(head).map_or_else(|refusal| refusal.status(), |_| 200), 400, "{}", head.escape_ascii());
+    }
+}
+
+#[test]
+fn as_many_headers_as_the_limit() {
+    let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(count - 1));
+    assert!(parse(head(64).as_bytes()).is_ok());
+    assert_eq!(parse(head(65).as_bytes()).expect_err("one more").status(), 431);
+}
+
+/// What `httparse` says of a head, in the shape of ours.
+fn twin(head: &[u8]) -> Result<(String, String, u8, Vec<(String, Vec<u8>)>), httparse::Error> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(head)?.is_partial() {
+        return Err(httparse::Error::NewLine);
+    }
+    let headers = request.headers.iter().map(|header| (header.name.into(), header.value.to_vec())).collect();
+    let (method, path, version) = (request.method.expect("whole"), request.path.expect("whole"), request.version);
+    Ok((method.into(), path.into(), version.expect("whole"), headers))
+}
+
+/// Reasons that are rules of ours beyond the grammar.
+fn is_beyond_grammar(refusal: &Refusal) -> bool {
+    refusal.reason().contains("Host") || refusal.reason() == "malformed request target"
+}
+
+fn agrees_with_the_twin(head: &[u8]) -> Result<(), TestCaseError> {
+    match (parse(head), twin(head)) {
+        (Ok(ours), Ok((method, target, version, headers))) => {
+            prop_assert_eq!((ours.method(), ours.target(), ours.version_minor()), (&*method, &*target, version));
+            let ours: Vec<_> = ours.headers().map(|(name, value)| (String::from(name), value.to_vec())).collect();
+            prop_assert_eq!(ours, headers);
+        }
+        (Err(refusal), Ok((_, target, ..))) => {
+            let target_allowed = target.is_ascii();
+            prop_assert!(is_beyond_grammar(&refusal) || !target_allowed, "{} {}", refusal, head.escape_ascii());
+        }
+        (Ok(ours), Err(error)) => prop_assert!(false, "{:?} against {:?}", ours, error),
+        (Err(_), Err(_)) => {}
+    }
+    Ok(())
+}
+
+/// A handshake, some of its bytes replaced, put in or taken out.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        Just(b'\r'), Just(b'\n'), Just(b' '), Just(b'\t'), Just(b':'), Just(0), Just(0x7f), Just(0x80), Just(0x1f), any::<u8>()
+    ];
+    let edit = (any::<prop::sample::Index>(), byte, 0..3u8);
+    prop::collection::vec(edit, 0..4).prop_map(|edits| {
+        let mut head = handshake_with(&["Origin: https://example.com", "Cookie: a=b; c=d", "X1-Y_z: \t q", "Sec-WebSocket-Protocol: a, b"]);
+        for (at, byte, kind) in edits {
+            let at = at.index(head.len());
+            match kind {
+                0 => head[at] = byte,
+                1 => head.insert(at, byte),
+                _ => drop(head.remove(at)),
+            }
+        }
+        head
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_heads_agree_with_the_twin(head in damaged()) {
+        agrees_with_the_twin(&head)?;
+    }
+
+    /// Every length of name and value, every byte in every place of the eight that are looked at together.
+    #[test]
+    fn any_header_agrees_with_the_twin(name in "[ -~]{0,40}", value in prop::collection::vec(any::<u8>(), 0..40), odd: u8, at: prop::sample::Index) {
+        let mut name = name.into_bytes();
+        agrees_with_the_twin(&[b"GET / HTTP/1.1\r\nHost: h\r\n", &name[..], b":", &value[..], b"\r\n\r\n"].concat())?;
+        let letters = name.iter_mut().for_each(|b| *b = b'a' + *b % 26);
+        let () = letters;
+        if !name.is_empty() {
+            let at = at.index(name.len());
+            name[at] = odd;
+        }
+        agrees_with_the_twin(&[b"GET / HTTP/1.1\r\nHost: h\r\n", &name[..], b": v\r\n\r\n"].concat())?;
+        let mut text: Vec<u8> = value.iter().map(|b| b' ' + b % 95).collect();
+        if !text.is_empty() {
+            let at = at.index(text.len());
+            text[at] = odd;
+        }
+        agrees_with_the_twin(&[b"GET / HTTP/1.1\r\nHost: h\r\nn:", &text[..], b"\r\n\r\n"].concat())?;
+    }
+
+    /// Peer bytes never panic, wherever they get to.
+    #[test]
+    fn no_bytes_panic(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), damaged()], tail in prop::collection::vec(any::<u8>(), 0..40)) {
+        let end = HeadScan::default().feed(&bytes, &LIMITS);
+        if let HeadEnd::Complete(len) = end {
+            let _ = judge(&bytes[..len], &Policy::default());
+        }
+        let _ = judge(&bytes, &Policy { origins: Origins::Same, ..Policy::default() });
+        for name in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Origin", "Host", "Sec-WebSocket-Key", "Upgrade"] {
+            let head = [b"GET / HTTP/1.1\r\n", name.as_bytes(), b":", &tail[..], b"\r\n\r\n"].concat();
+            if let Ok(request) = parse(&head) {
+                let _ = (request.path(), request.query(), request.subprotocols().count(), request.extensions().count());
+            }
+            let head = handshake_with(&[&format!("{name}: {}", String::from_utf8_lossy(&tail))]);
+            let _ = judge(&head, &Policy { origins: Origins::Same, ..Policy::default() });
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The WebSocket protocol (RFC 6455) as pure functions: bytes in, events and bytes out, for both roles.
+//!
+//! No I/O, no clock, no randomness: sockets, deadlines and masking keys are the caller's. `no_std` with `alloc`; the
+//! feature `std` (default) adds the run-time choice of the SIMD kernels.
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | [`handshake`] | the opening handshake: a request head in, a response out |
+//! | [`session`] | one connection: [`Session::next`] turns bytes into [`Event`]s; the closing state |
+//! | [`decode`] | where frames and messages lie, and what of them must be kept: [`Limits`] |
+//! | [`frame`] | the header, read and written; [`Role`] |
+//! | [`encode`] | frames into memory the caller owns |
+//! | [`opcode`], [`close`] | the numbers of the field: [`Opcode`], [`Message`], [`CloseCode`], [`Violation`] |
+//! | [`simd`] | masking and UTF-8, the only `unsafe` here; [`Assembly`] |
+//! | [`pool`] | the free buffers of one core |
+//!
+//! A message that lies whole in the input is unmasked in place and borrowed; nothing is copied or allocated. What the
+//! input cuts, and fragmented messages, are put together in pooled memory, which follows the bytes received.
+//!
+//! ```
+//! use wsring_proto::{Event, Limits, Message, Opcode, Pool, Role, Session, encode};
+//!
+//! // RFC 6455 §5.7: "Hello", masked by a client.
+//! let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+//! let mut output = [0; 64];
+//! let mut sent = 0;
+//!
+//! let mut session = Session::new(Role::Server);
+//! let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
+//! let mut at = 0;
+//! while let Some(event) = session.next(&mut input, &mut at, &limits, &mut pool)? {
+//!     let (opcode, payload) = match event {
+//!         Event::Message { message, .. } => (message.opcode(), message.as_bytes()),
+//!         Event::Ping(payload) => (Opcode::Pong, payload),
+//!         _ => continue,
+//!     };
+//!     let room = &mut output[sent..];
+//!     sent += encode::frame(room, true, opcode, payload, None).expect("64 bytes hold it");
+//! }
+//! assert_eq!(&output[..sent], b"\x81\x05Hello");
+//! # Ok::<(), wsring_proto::Violation>(())
+//! ```
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)] // only `simd` may, each kernel checked against its scalar twin
+
+extern crate alloc;
+
+pub mod close;
+pub mod decode;
+pub mod encode;
+pub mod frame;
+pub mod handshake;
+pub mod opcode;
+pub mod pool;
+pub mod session;
+pub mod simd;
+
+pub use close::{CloseCode, Violation};
+pub use decode::Limits;
+pub use frame::Role;
+pub use opcode::{Message, Opcode};
+pub use pool::Pool;
+pub use session::{Event, Session, State};
+pub use simd::{Assembly, HEADROOM, MaskKey};

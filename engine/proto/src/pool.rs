@@ -1,0 +1,152 @@
+//! Free buffers of one core, kept for the next message that needs one.
+//!
+//! Owns: empty `Vec`s by size class, and the bound on what they hold together. Promises: in a steady state no message
+//! allocates; what is kept never exceeds the bound; a class that nobody has used for long makes room for one in use; a
+//! small need never takes away a big buffer. Refuses to know: what the buffers are for, and who else has some.
+//!
+//! Class n holds buffers of a capacity in `4 KiB << n .. 4 KiB << (n + 1)`; the last class has no upper end.
+
+use alloc::vec::Vec;
+
+/// The smallest capacity worth keeping, in bytes.
+const CLASS_MIN: usize = 4096;
+
+/// 4 KiB, 8 KiB, ... 64 MiB.
+const CLASSES: usize = 15;
+
+/// A kept buffer serves a wish up to this many classes smaller, and no more: a factor of 4.
+const CLASSES_ABOVE_WISH: usize = 2;
+
+/// Buffers of a class that are looked at for one that is just large enough: a class is not sorted.
+const LOOK_MAX: usize = 8;
+
+/// The buffers of one size class.
+#[derive(Debug, Default)]
+struct Class {
+    free: Vec<Vec<u8>>,
+    /// Invariant: the sum of the capacities in `free`.
+    bytes: usize,
+    /// When a buffer last came from here or went here, in calls of the pool.
+    used_at: u64,
+}
+
+/// Free buffers of one core.
+#[derive(Debug)]
+pub struct Pool {
+    classes: [Class; CLASSES],
+    /// Invariant: the sum of the capacities of all free buffers, at most `kept_bytes_max`.
+    kept_bytes: usize,
+    kept_bytes_max: usize,
+    calls: u64,
+}
+
+impl Pool {
+    /// An empty pool that keeps buffers of at most `kept_bytes_max` bytes of capacity together. Allocates nothing.
+    pub fn new(kept_bytes_max: usize) -> Self {
+        Pool {
+            classes: Default::default(),
+            kept_bytes: 0,
+            kept_bytes_max,
+            calls: 0,
+        }
+    }
+
+    /// An empty `Vec` with a capacity of at least `least` bytes; `wish` (if larger) is what its content may grow to.
+    ///
+    /// Prefers the smallest kept buffer that fits `wish`, then the smallest that fits `least`, and takes none whose class is
+    /// more than 4 times that of `wish`. Else allocates `least`, rounded up to a power of two of at least 4 KiB (beyond
+    /// 64 MiB: exactly). `wish` therefore never costs memory that is not already there, and may come from a peer.
+    pub fn take(&mut self, least: usize, wish: usize) -> Vec<u8> {
+        let wish = wish.max(least);
+        let highest = (class_of(wish) + CLASSES_ABOVE_WISH).min(CLASSES - 1);
+        let kept = self
+            .find(wish, highest)
+            .or_else(|| self.find(least, highest));
+        let Some((class, at)) = kept else {
+            let bytes = Vec::with_capacity(rounded_up(least));
+            self.touch(class_of(bytes.capacity()));
+            return bytes;
+        };
+        let bytes = self.classes[class].free.swap_remove(at);
+        self.account_out(class, bytes.capacity());
+        self.touch(class);
+        debug_assert!(bytes.is_empty() && bytes.capacity() >= least);
+        bytes
+    }
+
+    /// Takes a buffer back and clears it. Frees it if it has less than 4 KiB or exceeds the bound together with its own
+    /// class; frees buffers of other classes, the longest idle first, as far as it needs their room. Allocates only to lengthen the list of
+    /// its class.
+    pub fn put(&mut self, mut bytes: Vec<u8>) {
+        let capacity = bytes.capacity();
+        let class = class_of(capacity);
+        // Its own class is the one in use: never evicted, so what does not fit beside it will not fit at all.
+        let room = self.kept_bytes_max - self.classes[class].bytes;
+        if capacity < CLASS_MIN || capacity > room {
+            return;
+        }
+        self.touch(class);
+        while self.kept_bytes_max - self.kept_bytes < capacity {
+            self.evict_idle(class);
+        }
+        bytes.clear();
+        self.kept_bytes += capacity;
+        self.classes[class].bytes += capacity;
+        self.classes[class].free.push(bytes);
+    }
+
+    /// The capacity of all kept buffers together, in bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Class and position of a kept buffer of at least `size` bytes, from the smallest class that has one, up to `highest`.
+    fn find(&self, size: usize, highest: usize) -> Option<(usize, usize)> {
+        (class_of(size)..=highest).find_map(|class| {
+            let free = &self.classes[class].free;
+            // Only in the class of `size` itself (and the last, which is open) may a buffer be too small.
+            let fits = |at: &usize| free[*at].capacity() >= size;
+            (0..free.len())
+                .rev()
+                .take(LOOK_MAX)
+                .find(fits)
+                .map(|at| (class, at))
+        })
+    }
+
+    /// Frees one buffer of the class that has been idle longest, other than `newcomer`.
+    fn evict_idle(&mut self, newcomer: usize) {
+        let idle = (0..CLASSES)
+            .filter(|class| *class != newcomer && !self.classes[*class].free.is_empty())
+            .min_by_key(|class| self.classes[*class].used_at);
+        let class = idle.expect("kept bytes beyond the newcomer's class are in other classes");
+        let bytes = self.classes[class].free.pop().expect("filtered: not empty");
+        self.account_out(class, bytes.capacity());
+    }
+
+    fn account_out(&mut self, class: usize, capacity: usize) {
+        self.classes[class].bytes -= capacity;
+        self.kept_bytes -= capacity;
+    }
+
+    fn touch(&mut self, class: usize) {
+        self.calls += 1;
+        self.classes[class].used_at = self.calls;
+    }
+}
+
+/// The class that a buffer of `capacity` bytes belongs to; below the smallest: that one.
+fn class_of(capacity: usize) -> usize {
+    ((capacity / CLASS_MIN).max(1).ilog2() as usize).min(CLASSES - 1)
+}
+
+/// What is allocated for `least` bytes.
+fn rounded_up(least: usize) -> usize {
+    if least > CLASS_MIN << (CLASSES - 1) {
+        return least;
+    }
+    least.max(CLASS_MIN).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests;

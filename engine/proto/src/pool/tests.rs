@@ -1,0 +1,170 @@
+//! Bounds, fit, and what a peer's wish cannot do.
+
+use super::*;
+use proptest::prelude::*;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+#[test]
+fn allocates_the_class_of_least_and_not_the_wish() {
+    let mut pool = Pool::new(64 * MIB);
+    assert_eq!(pool.take(0, 0).capacity(), 4 * KIB);
+    assert_eq!(pool.take(4 * KIB, 16 * MIB).capacity(), 4 * KIB);
+    assert_eq!(pool.take(4 * KIB + 1, 0).capacity(), 8 * KIB);
+    assert_eq!(pool.take(64 * MIB, 0).capacity(), 64 * MIB);
+    assert_eq!(pool.take(64 * MIB + 1, usize::MAX).capacity(), 64 * MIB + 1);
+}
+
+#[test]
+fn prefers_the_wish_then_the_smallest_that_fits() {
+    let mut pool = Pool::new(64 * MIB);
+    for kib in [8, 64, 128] {
+        pool.put(Vec::with_capacity(kib * KIB));
+    }
+    assert_eq!(pool.take(4 * KIB, 50 * KIB).capacity(), 64 * KIB);
+    assert_eq!(
+        pool.take(4 * KIB, 1024 * KIB).capacity(),
+        8 * KIB,
+        "no buffer fits the wish"
+    );
+    assert_eq!(pool.take(4 * KIB, 1024 * KIB).capacity(), 128 * KIB);
+    assert_eq!(pool.kept_bytes(), 0);
+}
+
+#[test]
+fn a_buffer_a_little_above_its_class_is_found_again() {
+    // A 1 MiB message with room for a header: such buffers come back, and must not be passed over.
+    let mut pool = Pool::new(64 * MIB);
+    pool.put(Vec::with_capacity(MIB));
+    pool.put(Vec::with_capacity(MIB + 16));
+    pool.put(Vec::with_capacity(MIB + 8));
+    assert_eq!(pool.take(64 * KIB, MIB + 16).capacity(), MIB + 16);
+}
+
+#[test]
+fn a_small_need_leaves_the_big_buffer_alone() {
+    let mut pool = Pool::new(64 * MIB);
+    pool.put(Vec::with_capacity(16 * KIB));
+    pool.put(Vec::with_capacity(32 * KIB));
+    assert_eq!(
+        pool.take(4 * KIB, 0).capacity(),
+        16 * KIB,
+        "four times the wish's class: allowed"
+    );
+    assert_eq!(
+        pool.take(4 * KIB, 0).capacity(),
+        4 * KIB,
+        "eight times: refused"
+    );
+    assert_eq!(pool.kept_bytes(), 32 * KIB);
+}
+
+#[test]
+fn returned_buffers_are_empty_and_the_tiny_are_freed() {
+    let mut pool = Pool::new(64 * MIB);
+    let mut bytes = pool.take(4 * KIB, 0);
+    bytes.extend_from_slice(b"left over");
+    let at = bytes.as_ptr();
+    pool.put(bytes);
+    let again = pool.take(1, 0);
+    assert!(again.is_empty() && again.as_ptr() == at);
+    pool.put(Vec::new());
+    pool.put(Vec::with_capacity(4 * KIB - 1));
+    assert_eq!(pool.kept_bytes(), 0);
+}
+
+#[test]
+fn the_bound_is_reached_exactly_and_not_passed() {
+    let mut pool = Pool::new(12 * KIB);
+    for _ in 0..3 {
+        pool.put(Vec::with_capacity(4 * KIB));
+    }
+    assert_eq!(pool.kept_bytes(), 12 * KIB);
+    pool.put(Vec::with_capacity(4 * KIB));
+    assert_eq!(pool.kept_bytes(), 12 * KIB, "one more is freed");
+
+    let mut pool = Pool::new(12 * KIB);
+    pool.put(Vec::with_capacity(12 * KIB));
+    assert_eq!(pool.kept_bytes(), 12 * KIB);
+    let mut pool = Pool::new(12 * KIB);
+    pool.put(Vec::with_capacity(12 * KIB + 1));
+    assert_eq!(pool.kept_bytes(), 0);
+
+    let mut none = Pool::new(0);
+    none.put(Vec::with_capacity(4 * KIB));
+    assert_eq!(none.kept_bytes(), 0);
+}
+
+#[test]
+fn the_class_idle_longest_makes_room() {
+    // One big message must not fill the pool for good, while small ones allocate for ever after.
+    let mut pool = Pool::new(MIB);
+    pool.put(Vec::with_capacity(512 * KIB));
+    pool.put(Vec::with_capacity(256 * KIB));
+    pool.put(Vec::with_capacity(256 * KIB));
+    pool.put(Vec::with_capacity(4 * KIB));
+    assert_eq!(pool.kept_bytes(), 516 * KIB, "the 512 KiB went");
+    pool.put(Vec::with_capacity(768 * KIB));
+    assert_eq!(
+        pool.kept_bytes(),
+        1024 * KIB - 256 * KIB + 4 * KIB,
+        "both 256 KiB went"
+    );
+    pool.put(Vec::with_capacity(768 * KIB));
+    assert_eq!(
+        pool.kept_bytes(),
+        772 * KIB,
+        "would not fit beside its own class: nothing else goes"
+    );
+}
+
+#[test]
+fn a_steady_state_allocates_nothing() {
+    let mut pool = Pool::new(16 * MIB);
+    let first: Vec<_> = [4 * KIB, 60 * KIB, MIB + 16]
+        .map(|n| pool.take(n, n))
+        .into();
+    let mut homes: Vec<_> = first.iter().map(|bytes| bytes.as_ptr()).collect();
+    homes.sort();
+    first.into_iter().for_each(|bytes| pool.put(bytes));
+    for _ in 0..100 {
+        let again: Vec<_> = [4 * KIB, 60 * KIB, MIB + 16]
+            .map(|n| pool.take(n, n))
+            .into();
+        let mut here: Vec<_> = again.iter().map(|bytes| bytes.as_ptr()).collect();
+        here.sort();
+        assert_eq!(here, homes);
+        again.into_iter().for_each(|bytes| pool.put(bytes));
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_beyond_the_bound_and_always_large_enough(
+        bound in 0..256 * KIB,
+        calls in prop::collection::vec((any::<bool>(), 0..96 * KIB, 0..96 * KIB), 1..200),
+    ) {
+        let mut pool = Pool::new(bound);
+        let mut out: Vec<Vec<u8>> = Vec::new();
+        for (take, least, wish) in calls {
+            if take || out.is_empty() {
+                let kept = pool.kept_bytes();
+                let bytes = pool.take(least, wish);
+                prop_assert!(bytes.is_empty() && bytes.capacity() >= least);
+                let from_kept = kept - pool.kept_bytes();
+                let allocated = least.max(4 * KIB).next_power_of_two();
+                prop_assert!(from_kept == bytes.capacity() || from_kept == 0 && bytes.capacity() == allocated);
+                prop_assert!(bytes.capacity() < 8 * wish.max(least).max(4 * KIB), "class at most 4 times the wish's");
+                out.push(bytes);
+            } else {
+                let mut bytes = out.swap_remove(least % out.len());
+                bytes.resize(wish, 7); // messages grow what they take
+                pool.put(bytes);
+            }
+            let sum: usize = pool.classes.iter().flat_map(|class| &class.free).map(Vec::capacity).sum();
+            prop_assert_eq!(sum, pool.kept_bytes());
+            prop_assert!(sum <= bound);
+        }
+    }
+}

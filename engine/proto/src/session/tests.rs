@@ -1,0 +1,485 @@
+//! The session against RFC 6455 §5-§8, example by example; `properties.rs` has the general claims.
+
+use super::*;
+use crate::encode;
+use crate::simd::{HEADROOM, MaskKey};
+use alloc::string::{String, ToString};
+use alloc::vec;
+
+mod properties;
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// An event that outlives its bytes.
+#[derive(Clone, Debug, PartialEq)]
+enum Owned {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, String),
+}
+
+fn owned(event: Event<'_>) -> (Owned, Option<bool>) {
+    match event {
+        Event::Message { message: Message::Text(text), last } => {
+            (Owned::Text(text.to_string()), Some(last))
+        }
+        Event::Message { message: Message::Binary(bytes), last } => {
+            (Owned::Binary(bytes.to_vec()), Some(last))
+        }
+        Event::Ping(payload) => (Owned::Ping(payload.to_vec()), None),
+        Event::Pong(payload) => (Owned::Pong(payload.to_vec()), None),
+        Event::Close { code, reason } => {
+            (Owned::Close(code.map(u16::from), reason.to_string()), None)
+        }
+    }
+}
+
+/// A session with its pool and limits.
+struct Peer {
+    session: Session,
+    limits: Limits,
+    pool: Pool,
+}
+
+impl Peer {
+    fn new(role: Role) -> Peer {
+        Peer::limited(role, Limits::default())
+    }
+
+    fn limited(role: Role, limits: Limits) -> Peer {
+        Peer { session: Session::new(role), limits, pool: Pool::new(64 << 20) }
+    }
+
+    /// Everything one input gives, with the `last` of each message.
+    fn feed_marked(&mut self, bytes: &[u8]) -> (Vec<(Owned, Option<bool>)>, Option<Violation>) {
+        let mut input = bytes.to_vec();
+        let (mut at, mut events) = (0, Vec::new());
+        loop {
+            match self.session.next(&mut input, &mut at, &self.limits, &mut self.pool) {
+                Ok(Some(event)) => events.push(owned(event)),
+                Ok(None) => {
+                    assert_eq!(at, input.len());
+                    return (events, None);
+                }
+                Err(violation) => {
+                    assert_eq!(at, input.len());
+                    assert!(!self.session.holds_buffer());
+                    assert_eq!(self.session.state(), State::Failed);
+                    at = 0; // not even what was seen is looked at again
+                    let again = self.session.next(&mut input, &mut at, &self.limits, &mut self.pool);
+                    assert_eq!((again, at), (Ok(None), bytes.len()));
+                    return (events, Some(violation));
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Owned>, Violation> {
+        match self.feed_marked(bytes) {
+            (_, Some(violation)) => Err(violation),
+            (events, None) => Ok(events.into_iter().map(|(event, _)| event).collect()),
+        }
+    }
+
+    /// Feeds one byte at a time: the fault and the number of bytes it took.
+    fn fault(&mut self, bytes: &[u8]) -> Option<(Violation, usize)> {
+        (1..=bytes.len()).find_map(|len| self.feed(&bytes[len - 1..len]).err().map(|fault| (fault, len)))
+    }
+}
+
+/// A frame as a client sends it to a server.
+fn masked(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::append_frame(&mut out, fin, opcode, payload, Some(MaskKey::from_bytes(KEY)));
+    out
+}
+
+/// A frame as a server sends it to a client.
+fn plain(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::append_frame(&mut out, fin, opcode, payload, None);
+    out
+}
+
+fn text(text: &str) -> Owned {
+    Owned::Text(text.to_string())
+}
+
+// RFC 6455 §5.7.
+#[test]
+fn the_examples_of_the_rfc() {
+    let mut client = Peer::new(Role::Client);
+    assert_eq!(client.feed(b"\x81\x05Hello"), Ok(vec![text("Hello")]));
+    assert_eq!(client.feed(b"\x01\x03Hel\x80\x02lo"), Ok(vec![text("Hello")]));
+    assert_eq!(client.feed(b"\x89\x05Hello"), Ok(vec![Owned::Ping(b"Hello".to_vec())]));
+    for len in [256usize, 65_536] {
+        let head: &[u8] =
+            if len == 256 { b"\x82\x7E\x01\x00" } else { b"\x82\x7F\0\0\0\0\0\x01\0\0" };
+        let bytes = [head, &vec![0x5A; len]].concat();
+        assert_eq!(client.feed(&bytes), Ok(vec![Owned::Binary(vec![0x5A; len])]));
+    }
+    let mut server = Peer::new(Role::Server);
+    let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    assert_eq!(server.feed(hello), Ok(vec![text("Hello")]));
+    let pong = b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    assert_eq!(server.feed(pong), Ok(vec![Owned::Pong(b"Hello".to_vec())]));
+}
+
+// RFC 6455 §5.1, §5.2, §5.4, §5.5: the fault shows at its byte, and ends the connection once.
+#[test]
+fn each_violation_ends_the_connection_once() {
+    use Violation::*;
+    let start = masked(false, Opcode::Text, b"a");
+    let cases: [(&[u8], &[u8], Violation, usize); 15] = [
+        (b"", b"\xC1", ReservedBits, 1),
+        (b"", b"\xA1", ReservedBits, 1),
+        (b"", b"\x91", ReservedBits, 1),
+        (b"", b"\x83", ReservedOpcode, 1),
+        (b"", b"\x8B", ReservedOpcode, 1),
+        (b"", b"\x09", ControlFragmented, 1),
+        (b"", b"\x89\xFE", ControlTooLong, 2),
+        (b"", b"\x81\x05", Unmasked, 2),
+        (b"", b"\x81\xFE\x00\x7D", LengthNotMinimal, 4),
+        (b"", b"\x82\xFF\x80", LengthOver63Bits, 3),
+        (b"", b"\x80", ContinuationWithoutStart, 1),
+        (&start, b"\x81", MessageInterrupted, 1),
+        (&start, b"\x02", MessageInterrupted, 1),
+        (b"", b"\x88\x81", CloseTruncated, 2),
+        (b"", b"\x88\x82\0\0\0\0\x03\xED", CloseCode, 8),
+    ];
+    for (before, bytes, violation, shown_at) in cases {
+        let mut peer = Peer::new(Role::Server);
+        assert_eq!(peer.feed(before), Ok(vec![]));
+        assert_eq!(peer.fault(bytes), Some((violation, shown_at)), "{bytes:x?}");
+        assert_eq!(peer.feed(&masked(true, Opcode::Ping, b"")), Ok(vec![]), "after a fault");
+        let mut whole = Peer::new(Role::Server);
+        assert_eq!(whole.feed(before), Ok(vec![]));
+        assert_eq!(whole.feed(bytes), Err(violation));
+    }
+    let masked = masked(true, Opcode::Text, b"a");
+    assert_eq!(Peer::new(Role::Client).fault(&masked), Some((Masked, 2)));
+}
+
+// RFC 6455 §10.4: a limit hit exactly passes; one more fails before any of its payload is here.
+#[test]
+fn limits_exact_and_one_past() {
+    let limits = Limits { frame_max: 200, message_max: 300, fragments_max: 3 };
+    let peer = || Peer::limited(Role::Server, limits);
+    let piece = |fin, opcode, len| masked(fin, opcode, &vec![b'x'; len]);
+    let head = |fin, opcode, len: usize| {
+        let frame = piece(fin, opcode, len);
+        frame[..frame.len() - len - 4].to_vec() // neither key nor payload
+    };
+    let start = |len| piece(false, Opcode::Binary, len);
+    let end = |len| piece(true, Opcode::Continuation, len);
+    let whole = |len| Ok(vec![Owned::Binary(vec![b'x'; len])]);
+
+    assert_eq!(peer().feed(&piece(true, Opcode::Binary, 200)), whole(200));
+    assert_eq!(peer().feed(&piece(true, Opcode::Binary, 201)), Err(Violation::FrameTooBig));
+    assert_eq!(peer().feed(&head(true, Opcode::Binary, 201)), Err(Violation::FrameTooBig));
+
+    assert_eq!(peer().feed(&[start(150), end(150)].concat()), whole(300));
+    let over = [start(150), head(true, Opcode::Continuation, 151)].concat();
+    assert_eq!(peer().feed(&over), Err(Violation::MessageTooBig));
+    let narrow = Limits { message_max: 100, ..limits };
+    let mut peer_narrow = Peer::limited(Role::Server, narrow);
+    assert_eq!(peer_narrow.feed(&piece(true, Opcode::Binary, 100)), whole(100));
+    assert_eq!(peer_narrow.feed(&piece(true, Opcode::Binary, 101)), Err(Violation::MessageTooBig));
+
+    // Empty fragments count, control frames do not.
+    let empty = piece(false, Opcode::Continuation, 0);
+    let ping = piece(true, Opcode::Ping, 0);
+    let three = [start(0), ping.clone(), empty.clone(), ping.clone(), end(0)].concat();
+    let pings = [Owned::Ping(vec![]), Owned::Ping(vec![]), Owned::Binary(vec![])];
+    assert_eq!(peer().feed(&three), Ok(pings.to_vec()));
+    let four = [&start(0)[..], &empty, &empty, &[0x80]].concat();
+    assert_eq!(peer().feed(&four), Err(Violation::TooManyFragments));
+    for fragments_max in [0, 1] {
+        let mut one = Peer::limited(Role::Server, Limits { fragments_max, ..limits });
+        assert_eq!(one.feed(&piece(true, Opcode::Binary, 1)), whole(1));
+        assert_eq!(one.feed(&start(1)), Ok(vec![]));
+        assert_eq!(one.feed(&[0x80]), Err(Violation::TooManyFragments));
+    }
+}
+
+// RFC 6455 §10.4: a peer that announces much and sends little costs little.
+#[test]
+fn memory_follows_the_bytes_received() {
+    let frame = masked(true, Opcode::Binary, &vec![7; 16 << 20]);
+    let mut peer = Peer::new(Role::Server);
+    assert_eq!(peer.feed(&frame[..14]), Ok(vec![]));
+    assert!(!peer.session.holds_buffer(), "a header alone needs no memory");
+    assert_eq!(peer.feed(&frame[14..15]), Ok(vec![]));
+    assert!(peer.session.holds_buffer());
+    peer.session.recycle(&mut peer.pool);
+    assert!(peer.pool.kept_bytes() <= 4096, "{} kept", peer.pool.kept_bytes());
+
+    for received in [5_000, 100_000, 1_000_000] {
+        let mut peer = Peer::new(Role::Server);
+        for piece in frame[..received].chunks(1_000) {
+            assert_eq!(peer.feed(piece), Ok(vec![]));
+        }
+        peer.session.recycle(&mut peer.pool);
+        let kept = peer.pool.kept_bytes();
+        assert!(kept <= 2 * received + 4096, "{kept} kept for {received} received");
+        assert_eq!(peer.session.state(), State::Failed, "the place in the stream is lost");
+    }
+}
+
+// RFC 6455 §8.1: text fails at its first impossible byte, in a cut frame and across fragments.
+#[test]
+fn text_fails_at_its_first_impossible_byte() {
+    // A surrogate, an overlong form, above U+10FFFF, never valid, a lone continuation, a cut sequence.
+    let bad: [(&[u8], usize); 7] = [
+        (b"ok\xED\xA0\x80", 4),
+        (b"ok\xE0\x80\x80", 4),
+        (b"ok\xF4\x90\x80\x80", 4),
+        (b"ok\xF5", 3),
+        (b"ok\xC0\x80", 3),
+        (b"\xCE\xBA\x80", 3),
+        (b"\xE2\x82 ", 3),
+    ];
+    for (payload, impossible) in bad {
+        let padded = [payload, b"........................"].concat();
+        let mut peer = Peer::new(Role::Server);
+        let fault = peer.fault(&masked(true, Opcode::Text, &padded));
+        assert_eq!(fault, Some((Violation::InvalidUtf8, 6 + impossible)), "{payload:x?}");
+        let mut whole = Peer::new(Role::Server);
+        assert_eq!(whole.feed(&masked(true, Opcode::Text, &padded)), Err(Violation::InvalidUtf8));
+
+        // Cut into fragments at every byte, a ping between: the ping behind the fault is never seen.
+        for cut in 0..impossible {
+            let first = masked(false, Opcode::Text, &padded[..cut]);
+            let ping = masked(true, Opcode::Ping, b"p");
+            let second = masked(false, Opcode::Continuation, &padded[cut..impossible]);
+            let mut peer = Peer::new(Role::Server);
+            let (events, fault) = peer.feed_marked(&[&first[..], &ping, &second, &ping].concat());
+            assert_eq!(fault, Some(Violation::InvalidUtf8));
+            assert_eq!(events, [(Owned::Ping(b"p".to_vec()), None)]);
+            let mut peer = Peer::new(Role::Server);
+            let fault = peer.fault(&[&first[..], &second].concat());
+            assert_eq!(fault, Some((Violation::InvalidUtf8, first.len() + second.len())));
+        }
+    }
+    // RFC 6455 §5.6: a fragment may end inside a character, a message may not.
+    let open = masked(false, Opcode::Text, b"\xE2\x82");
+    let done = masked(true, Opcode::Continuation, b"\xAC");
+    let cut = masked(true, Opcode::Continuation, b"");
+    assert_eq!(Peer::new(Role::Server).feed(&[&open[..], &done].concat()), Ok(vec![text("€")]));
+    assert_eq!(Peer::new(Role::Server).feed(&[&open[..], &cut].concat()), Err(Violation::InvalidUtf8));
+    let whole = masked(true, Opcode::Text, b"\xE2\x82");
+    assert_eq!(Peer::new(Role::Server).feed(&whole), Err(Violation::InvalidUtf8));
+    assert_eq!(
+        Peer::new(Role::Server).fault(&whole),
+        Some((Violation::InvalidUtf8, whole.len()))
+    );
+}
+
+// RFC 6455 §5.5.1, §7.4: what a close frame may say, whole and cut.
+#[test]
+fn close_frames() {
+    let close = |payload: &[u8]| masked(true, Opcode::Close, payload);
+    let cases: [(&[u8], Result<Owned, Violation>); 7] = [
+        (b"", Ok(Owned::Close(None, String::new()))),
+        (b"\x03\xE8", Ok(Owned::Close(Some(1000), String::new()))),
+        (b"\x13\x87bye", Ok(Owned::Close(Some(4999), "bye".to_string()))),
+        (b"\x03", Err(Violation::CloseTruncated)),
+        (b"\x03\xEE", Err(Violation::CloseCode)),
+        (b"\x13\x88", Err(Violation::CloseCode)),
+        (b"\x03\xE8\xFF", Err(Violation::InvalidUtf8)),
+    ];
+    for (payload, expected) in cases {
+        let bytes = close(payload);
+        for cut in 0..bytes.len() {
+            let mut peer = Peer::new(Role::Server);
+            let got = peer.feed(&bytes[..cut]).and_then(|_| peer.feed(&bytes[cut..]));
+            assert_eq!(got, expected.clone().map(|event| vec![event]), "cut at {cut}");
+            assert!(!peer.session.holds_buffer());
+        }
+    }
+}
+
+// RFC 6455 §1.4, §5.5.1: nothing after a close frame is looked at, not even garbage.
+#[test]
+fn data_after_close_is_ignored() {
+    let close = masked(true, Opcode::Close, b"\x03\xE9");
+    let mut bytes = masked(false, Opcode::Text, b"never ends");
+    bytes.extend_from_slice(&close);
+    bytes.extend_from_slice(&masked(true, Opcode::Text, b"late"));
+    bytes.extend_from_slice(&close);
+    bytes.extend_from_slice(&[0xFF; 40]);
+    let mut peer = Peer::new(Role::Server);
+    assert_eq!(peer.feed(&bytes), Ok(vec![Owned::Close(Some(1001), String::new())]));
+    assert!(peer.session.is_closed_by_peer() && !peer.session.holds_buffer());
+    assert_eq!(peer.session.state(), State::CloseReceived);
+    assert_eq!(peer.feed(&bytes), Ok(vec![]));
+    peer.session.on_close_sent();
+    assert_eq!(peer.session.state(), State::Closed);
+    assert_eq!(peer.feed(&bytes), Ok(vec![]));
+}
+
+// RFC 6455 §5.5.1: after our close frame only the peer's counts; what it still sends is walked over and not kept.
+#[test]
+fn after_our_close_only_theirs_is_surfaced() {
+    let mut bytes = Vec::new();
+    for _ in 0..3 {
+        bytes.extend_from_slice(&masked(true, Opcode::Binary, &[1; 300]));
+        bytes.extend_from_slice(&masked(true, Opcode::Ping, b"ping"));
+        bytes.extend_from_slice(&masked(false, Opcode::Text, b"\xFF")); // not read, so not judged
+        bytes.extend_from_slice(&masked(true, Opcode::Pong, b"pong"));
+        bytes.extend_from_slice(&masked(true, Opcode::Continuation, b""));
+    }
+    let open = bytes.len();
+    bytes.extend_from_slice(&masked(true, Opcode::Close, b"\x03\xE8bye"));
+    let closed = vec![Owned::Close(Some(1000), "bye".to_string())];
+    for cut in 0..=bytes.len() {
+        let limits = Limits { frame_max: 10, message_max: 10, fragments_max: 1 };
+        let mut peer = Peer::limited(Role::Server, limits);
+        peer.session.on_close_sent();
+        let mut events = peer.feed(&bytes[..cut]).expect("valid");
+        events.extend(peer.feed(&bytes[cut..]).expect("valid"));
+        assert_eq!(events, closed, "cut at {cut} of {open}");
+        assert_eq!(peer.session.state(), State::Closed);
+        assert!(!peer.session.holds_buffer());
+    }
+    // The rules of the format still hold.
+    let mut peer = Peer::new(Role::Server);
+    peer.session.on_close_sent();
+    assert_eq!(peer.feed(&[0x83]), Err(Violation::ReservedOpcode));
+    let mut peer = Peer::new(Role::Server);
+    peer.session.on_close_sent();
+    assert_eq!(peer.feed(&[0x80]), Err(Violation::ContinuationWithoutStart));
+}
+
+#[test]
+fn our_close_in_the_middle_of_a_message_drops_it() {
+    let frame = masked(false, Opcode::Text, b"half a message");
+    for cut in 0..=frame.len() {
+        let mut peer = Peer::new(Role::Server);
+        assert_eq!(peer.feed(&frame[..cut]), Ok(vec![]));
+        peer.session.on_close_sent();
+        assert_eq!(peer.feed(&frame[cut..]), Ok(vec![]));
+        assert!(!peer.session.holds_buffer());
+        assert_eq!(peer.feed(&masked(true, Opcode::Continuation, b"rest")), Ok(vec![]));
+        let close = masked(true, Opcode::Close, b"");
+        assert_eq!(peer.feed(&close), Ok(vec![Owned::Close(None, String::new())]));
+    }
+}
+
+// A message in pieces is moved out with room for a header in front, and sent on without a copy.
+#[test]
+fn an_assembled_message_is_moved_out() {
+    let payload = vec![b'm'; 1000];
+    let frame = masked(true, Opcode::Text, &payload);
+    let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
+    let mut session = Session::new(Role::Server);
+    let (mut first, mut second) = (frame[..500].to_vec(), frame[500..].to_vec());
+    assert_eq!(session.next(&mut first, &mut 0, &limits, &mut pool), Ok(None));
+    assert!(session.holds_buffer() && !session.message_is_assembled());
+    let mut at = 0;
+    let event = session.next(&mut second, &mut at, &limits, &mut pool).expect("valid");
+    assert!(matches!(event, Some(Event::Message { message: Message::Text(_), last: true })));
+    assert!(session.message_is_assembled());
+    let mut bytes = session.take_message().expect("assembled");
+    assert_eq!(&bytes[HEADROOM..], &payload[..]);
+    let start = encode::write_head(&mut bytes, HEADROOM, true, Opcode::Text, payload.len(), None);
+    assert_eq!(&bytes[start..], &plain(true, Opcode::Text, &payload)[..]);
+    assert!(session.take_message().is_none() && !session.message_is_assembled());
+    assert!(!session.holds_buffer());
+    assert_eq!(session.next(&mut second, &mut at, &limits, &mut pool), Ok(None));
+
+    // Not taken: the next call gives it back.
+    let mut at = 0;
+    assert_eq!(session.next(&mut frame[..500].to_vec(), &mut at, &limits, &mut pool), Ok(None));
+    let mut at = 0;
+    let mut second = frame[500..].to_vec();
+    assert!(session.next(&mut second, &mut at, &limits, &mut pool).is_ok_and(|event| event.is_some()));
+    assert!(session.holds_buffer() && pool.kept_bytes() == 0);
+    assert_eq!(session.next(&mut second, &mut at, &limits, &mut pool), Ok(None));
+    assert!(!session.holds_buffer() && pool.kept_bytes() > 0);
+
+    // In one piece it is borrowed, and there is nothing to take.
+    let mut whole = frame.clone();
+    assert!(session.next(&mut whole, &mut 0, &limits, &mut pool).is_ok_and(|event| event.is_some()));
+    assert!(!session.message_is_assembled() && session.take_message().is_none());
+}
+
+// Only what must be kept is: a payload that starts with its input is borrowed, though its header came before.
+#[test]
+fn a_payload_behind_a_cut_header_is_borrowed() {
+    let frame = masked(true, Opcode::Text, b"all of it");
+    for cut in 1..=6 {
+        let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
+        let mut session = Session::new(Role::Server);
+        assert_eq!(session.next(&mut frame[..cut].to_vec(), &mut 0, &limits, &mut pool), Ok(None));
+        assert!(!session.holds_buffer());
+        let mut rest = frame[cut..].to_vec();
+        let event = session.next(&mut rest, &mut 0, &limits, &mut pool).map(|event| event.map(owned));
+        assert_eq!(event, Ok(Some((text("all of it"), Some(true)))));
+        assert!(!session.message_is_assembled() && !session.holds_buffer());
+    }
+}
+
+#[test]
+fn recycling_in_a_frame_fails_the_session_and_at_rest_does_not() {
+    let frame = masked(true, Opcode::Ping, b"ping");
+    for cut in 0..=frame.len() {
+        let mut peer = Peer::new(Role::Server);
+        assert_eq!(peer.feed(&frame[..cut]).map(|events| events.len()), Ok(cut / frame.len()));
+        peer.session.recycle(&mut peer.pool);
+        assert!(!peer.session.holds_buffer());
+        let lost = cut != 0 && cut != frame.len();
+        assert_eq!(peer.session.state(), if lost { State::Failed } else { State::Open });
+    }
+    let mut peer = Peer::new(Role::Server);
+    assert_eq!(peer.feed(&masked(false, Opcode::Text, b"")), Ok(vec![]));
+    peer.session.recycle(&mut peer.pool);
+    assert_eq!(peer.session.state(), State::Failed, "a message was open");
+}
+
+// What `last` says of the bytes behind a message.
+#[test]
+fn last_looks_behind_control_frames_and_fragments() {
+    let message = masked(true, Opcode::Binary, b"m");
+    let ping = masked(true, Opcode::Ping, b"p");
+    let close = masked(true, Opcode::Close, b"");
+    let start = masked(false, Opcode::Binary, b"s");
+    let end = masked(true, Opcode::Continuation, b"e");
+    let cut = &message[..message.len() - 1];
+    let reserved = [0x83u8];
+    let cases: [(&[&[u8]], bool); 11] = [
+        (&[], true),
+        (&[&message], false),
+        (&[cut], true),
+        (&[&ping], true),
+        (&[&ping, &ping, &message], false),
+        (&[&ping, &close, &message], true),
+        (&[&start, &ping], true),
+        (&[&start, &ping, &start], true), // a fault: MessageInterrupted
+        (&[&start, &ping, &end], false),
+        (&[&reserved, &message], true),
+        (&[&end, &message], true), // a fault: ContinuationWithoutStart
+    ];
+    for (behind, last) in cases {
+        let bytes = [&message[..], &behind.concat()].concat();
+        let (events, _) = Peer::new(Role::Server).feed_marked(&bytes);
+        assert_eq!(events[0], (Owned::Binary(b"m".to_vec()), Some(last)), "{bytes:x?}");
+        // The same behind a fragmented message.
+        let bytes = [&start[..], &end, &behind.concat()].concat();
+        let (events, _) = Peer::new(Role::Server).feed_marked(&bytes);
+        assert_eq!(events[0], (Owned::Binary(b"se".to_vec()), Some(last)), "{bytes:x?}");
+    }
+    // A message that is over a limit is not delivered.
+    let limits = Limits { message_max: 1, ..Limits::default() };
+    let bytes = [&message[..], &start, &end].concat();
+    let (events, fault) = Peer::limited(Role::Server, limits).feed_marked(&bytes);
+    assert_eq!(events, [(Owned::Binary(b"m".to_vec()), Some(true))]);
+    assert_eq!(fault, Some(Violation::MessageTooBig));
+}
+
+#[test]
+fn a_session_is_one_cache_line() {
+    assert!(size_of::<Session>() <= 64, "{} bytes", size_of::<Session>());
+}

@@ -1,0 +1,186 @@
+//! Masking, and the UTF-8 check that rides on it (RFC 6455 §5.3 and §8.1).
+//!
+//! Owns: the XOR kernels, the choice between them, and [`Assembly`], where a message that arrives in pieces is copied
+//! and unmasked in one pass. Promises: no byte outside the slices it is given is read or written; the kernels agree
+//! with [`scalar`] at every length, alignment and key rotation; text is never walked a second time unless it holds a
+//! byte above 0x7F. Refuses to know: frames, opcodes, limits.
+//!
+//! | length | path |
+//! |---|---|
+//! | 0..=64 | inline: overlapping loads and stores, no loop, no call |
+//! | 65.. | AVX2, else SSE2, else 64-bit words: chosen by one relaxed load of the CPU features std has found once |
+//!
+//! Without the feature `std` the choice is made by the compiler (`-C target-feature=+avx2`).
+#![allow(unsafe_code)] // the only module of the crate that may; see `lane` for whose promises make it sound
+
+mod assembly;
+
+pub use assembly::{Assembly, HEADROOM};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod avx2;
+mod lane;
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+mod portable;
+pub mod scalar;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod sse2;
+#[cfg(test)]
+mod tests;
+
+pub use assembly::{Assembly, HEADROOM};
+
+use core::fmt;
+
+/// The 16-byte lane of the inline path.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+type Half = core::arch::x86_64::__m128i;
+/// The 16-byte lane of the inline path.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+type Half = u128;
+
+/// The masking key as it applies to the next byte: its first byte, in memory order, is XORed with that byte.
+/// RFC 6455 §5.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct MaskKey(u32); // in memory order, so that a splat of it lies over the bytes as they are
+
+impl MaskKey {
+    /// No mask: what a server sends, and what XOR leaves alone. A peer may also choose four zero bytes as its key; the
+    /// work is the same.
+    pub const NONE: MaskKey = MaskKey(0);
+
+    /// The key as it stands in a frame header.
+    #[inline]
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        MaskKey(u32::from_ne_bytes(bytes))
+    }
+
+    /// The four bytes as they would stand in a frame header.
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        self.0.to_ne_bytes()
+    }
+
+    /// Whether XOR with this key changes nothing.
+    #[inline]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The key as seen `n` bytes further on. Any `n` is allowed.
+    #[inline]
+    pub const fn advance(self, n: usize) -> Self {
+        let bits = (n % 4) as u32 * 8;
+        if cfg!(target_endian = "little") {
+            MaskKey(self.0.rotate_right(bits))
+        } else {
+            MaskKey(self.0.rotate_left(bits))
+        }
+    }
+}
+
+/// The bytes are not UTF-8, and no further byte could make them so. RFC 6455 §8.1: the connection fails with 1007.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidUtf8;
+
+impl fmt::Display for InvalidUtf8 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text that is not valid UTF-8")
+    }
+}
+
+impl core::error::Error for InvalidUtf8 {}
+
+/// XORs `bytes` with `key` in place: masks what is clear, unmasks what is masked. Allocates nothing. RFC 6455 §5.3.
+#[inline]
+pub fn mask(bytes: &mut [u8], key: MaskKey) {
+    if key.is_none() {
+        return;
+    }
+    let at = bytes.as_mut_ptr();
+    // SAFETY: one exclusive slice, read and written over its own length; source and target are the same place.
+    unsafe { xor::<false>(at, at, bytes.len(), key) };
+}
+
+/// Writes `from` XOR `key` into `to` in one pass: a client sends what it may not change. Allocates nothing.
+/// RFC 6455 §5.3.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+pub fn mask_copy(from: &[u8], to: &mut [u8], key: MaskKey) {
+    assert!(from.len() == to.len(), "mask_copy from {} bytes to {}", from.len(), to.len());
+    if key.is_none() {
+        return to.copy_from_slice(from);
+    }
+    // SAFETY: both slices have this length (asserted), and a shared and an exclusive one cannot overlap.
+    unsafe { xor::<false>(from.as_ptr(), to.as_mut_ptr(), from.len(), key) };
+}
+
+/// Unmasks a whole text in place and validates it. RFC 6455 §5.3 and §8.1.
+///
+/// The XOR gathers the high bits as it goes: ASCII is valid the moment it is unmasked, and only other text is walked
+/// again, by a validator. With [`MaskKey::NONE`] nothing is written. Allocates nothing.
+///
+/// # Errors
+/// [`InvalidUtf8`] if the text is not valid as a whole, an unfinished sequence at its end included. All of `bytes` is
+/// unmasked all the same: calling again with the same key would mask it.
+#[inline]
+pub fn unmask_text(bytes: &mut [u8], key: MaskKey) -> Result<&str, InvalidUtf8> {
+    let high = if key.is_none() {
+        !bytes.is_ascii()
+    } else {
+        let at = bytes.as_mut_ptr();
+        // SAFETY: as in `mask`.
+        unsafe { xor::<true>(at, at, bytes.len(), key) }
+    };
+    if high {
+        return simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8);
+    }
+    // SAFETY: no byte has its high bit set (the kernel's promise, tests::high_bit_anywhere), and ASCII is UTF-8.
+    Ok(unsafe { core::str::from_utf8_unchecked(bytes) })
+}
+
+/// The kernel in use for more than 64 bytes on this machine: `"avx2"`, `"sse2"` or `"portable"`.
+pub fn kernel_name() -> &'static str {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return if avx2::is_present() { "avx2" } else { "sse2" };
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    return "portable";
+}
+
+/// Writes `from[..len] ^ key` to `to[..len]`. With `TEXT`, says whether any byte written has its high bit set; without,
+/// says false.
+///
+/// # Safety
+/// `from` is readable and `to` writable for `len` bytes, and the two are the same place or do not overlap. `to` need not
+/// be initialised.
+#[inline(always)]
+unsafe fn xor<const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
+    // SAFETY: the caller's promise is passed on, and the length is what each path asks for.
+    unsafe {
+        if len <= lane::SHORT_MAX {
+            lane::short::<Half, TEXT>(from, to, len, key)
+        } else {
+            long::<TEXT>(from, to, len, key)
+        }
+    }
+}
+
+/// The kernel for more than [`lane::SHORT_MAX`] bytes.
+///
+/// # Safety
+/// As [`xor`], and `len > SHORT_MAX`.
+#[inline]
+unsafe fn long<const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
+    // SAFETY: the caller's promise is passed on; AVX2 is called only where it is.
+    unsafe {
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        return if avx2::is_present() {
+            avx2::xor::<TEXT>(from, to, len, key)
+        } else {
+            sse2::xor::<TEXT>(from, to, len, key)
+        };
+        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+        return portable::xor::<TEXT>(from, to, len, key);
+    }
+}

@@ -1,0 +1,35 @@
+//! The `wsring` command: tries the engine out. `wsring serve` echoes.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[path = "wsring/serve.rs"]
+mod serve;
+
+/// A WebSocket engine for Linux on io_uring.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Echo every message; `GET /healthz` answers, `/bcast` sends each message to everybody connected there.
+    Serve(serve::Args),
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let Command::Serve(args) = Cli::parse().command;
+    match serve::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wsring: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

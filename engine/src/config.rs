@@ -1,0 +1,145 @@
+//! Owns every setting of a server: its meaning, unit, default and range. Each has a test that shows its effect.
+
+use std::time::Duration;
+
+use wsring_proto::decode::Limits;
+use wsring_proto::handshake::{HeadLimits, Policy};
+
+use crate::ring::uring::{Features, RingConfig};
+
+/// Slots above the connection cap, for connections that are told 503.
+const SOCKETS_SPARE: u32 = 64;
+
+/// Settings of a server. Start from `Config::default()` and change fields.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Open connections per core; one more is answered 503. Default: what the descriptor limit allows, at most 100,000.
+    pub connections_max: u32,
+    /// Limits on a request head; beyond them 431.
+    pub head: HeadLimits,
+    /// Which origins may connect, and the subprotocols offered, most preferred first.
+    pub policy: Policy,
+    /// Limits on frames and messages; beyond them close code 1009.
+    pub limits: Limits,
+    /// Bytes queued for one connection above which the engine takes nothing more from it. Default 1 MiB.
+    pub output_high: u32,
+    /// Bytes queued below which it takes messages again. Default 256 KiB.
+    pub output_low: u32,
+    /// Bytes queued for one connection beyond which `send` refuses. At most 1 GiB. Default 20 MiB.
+    pub output_max: u32,
+    /// From accept to the end of the request head. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Silence of a peer after which it is pinged; `None` never. Default 60 s.
+    pub idle_timeout: Option<Duration>,
+    /// How long a pinged peer may stay silent. Default 10 s.
+    pub pong_timeout: Duration,
+    /// How long a peer has to answer a Close, and queued output to leave before a connection ends. Default 5 s.
+    pub closing_timeout: Duration,
+    /// How long a connection that we end is read and discarded, so that the peer gets our last bytes before a reset
+    /// could destroy them (RFC 6455 §7.1.1). Default 200 ms.
+    pub linger: Duration,
+    /// How long a stop waits for peers to answer 1001. Default 2 s.
+    pub stop_timeout: Duration,
+    /// Sends small messages at once (TCP_NODELAY, tcp(7)). Default true.
+    pub nodelay: bool,
+    /// Connections that may wait to be accepted (listen(2)); the kernel caps it at net.core.somaxconn. Default 4096.
+    pub backlog: u32,
+    /// Bytes of free buffers a core keeps for large messages. Default 32 MiB.
+    pub pool_bytes_max: usize,
+    /// Microseconds a core polls before it sleeps: lower latency for a busier idle core. Default 0. See
+    /// `docs/decisions.md` for figures.
+    pub spin_us: u32,
+    /// Receive buffers of a core (a power of two up to 32768; bytes of each). Default (0, 0): chosen by what the kernel
+    /// has, 16 x 64 KiB or 1024 x 4 KiB.
+    pub recv_buffers: (u16, u32),
+    /// Send blocks of a core, and bytes of each (at least 512). Default 1024 x 4 KiB.
+    pub send_blocks: (usize, usize),
+    /// Submission and completion queue entries; rounded up to powers of two. Default 1024 and 8192.
+    pub queue_entries: (u32, u32),
+    /// Sends of at least this many bytes avoid the copy into the kernel (IORING_OP_SEND_ZC). A loss on loopback and for
+    /// small sends. Default `None`.
+    pub zero_copy_from: Option<usize>,
+    /// Kernel features to use where they exist. Default all.
+    pub features: Features,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let ring = RingConfig::default();
+        Self {
+            connections_max: u32::try_from(crate::ring::uring::raise_nofile())
+                .unwrap_or(u32::MAX)
+                .saturating_sub(SOCKETS_SPARE)
+                .clamp(16, 100_000),
+            head: HeadLimits::default(),
+            policy: Policy::default(),
+            limits: Limits::default(),
+            output_high: 1 << 20,
+            output_low: 256 << 10,
+            output_max: 20 << 20,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Some(Duration::from_secs(60)),
+            pong_timeout: Duration::from_secs(10),
+            closing_timeout: Duration::from_secs(5),
+            linger: Duration::from_millis(200),
+            stop_timeout: Duration::from_secs(2),
+            nodelay: true,
+            backlog: 4096,
+            pool_bytes_max: 32 << 20,
+            spin_us: ring.spin_us,
+            recv_buffers: ring.recv_buffers,
+            send_blocks: ring.send_blocks,
+            queue_entries: (ring.sq_entries, ring.cq_entries),
+            zero_copy_from: ring.zero_copy_from,
+            features: ring.features,
+        }
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(pub(crate) &'static str);
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+        let rules = [
+            (self.connections_max > 0, "connections_max must be at least 1"),
+            (self.output_low <= self.output_high, "output_low must not be above output_high"),
+            (self.output_high <= self.output_max, "output_high must not be above output_max"),
+            (self.output_max <= 1 << 30, "output_max must be at most 1 GiB"),
+            (
+                self.recv_buffers == (0, 0)
+                    || self.recv_buffers.0.is_power_of_two() && self.recv_buffers.0 <= 1 << 15 && self.recv_buffers.1 > 0,
+                "recv_buffers must be a power of two up to 32768, of at least one byte each",
+            ),
+            (
+                self.send_blocks.1 >= 512 && self.send_blocks.0.saturating_mul(self.send_blocks.1) <= 1 << 30,
+                "send_blocks must be of at least 512 bytes each and 1 GiB together",
+            ),
+            (
+                self.queue_entries.0 > 0 && self.queue_entries.1 > 0,
+                "queue_entries must be at least 1",
+            ),
+        ];
+        rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, says)| Err(InvalidConfig(says)))
+    }
+
+    /// Slots of a core's tables: connections, and a few that are told 503.
+    pub(crate) fn sockets_max(&self) -> usize {
+        self.connections_max as usize + SOCKETS_SPARE as usize
+    }
+
+    pub(crate) fn ring(&self) -> RingConfig {
+        RingConfig {
+            sq_entries: self.queue_entries.0,
+            cq_entries: self.queue_entries.1,
+            sockets_max: self.sockets_max() as u32,
+            recv_buffers: self.recv_buffers,
+            send_blocks: self.send_blocks,
+            spin_us: self.spin_us,
+            zero_copy_from: self.zero_copy_from,
+            features: self.features,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Owns the deadlines of connections: a hashed timing wheel with links inside, so that setting, moving and removing one
+//! costs a few stores and no memory, however many connections come and go.
+//!
+//! A connection has at most one entry. Time is counted in ticks of 16 ms and wraps after two years. The wheel promises
+//! that an entry fires once, not before its tick, or at its horizon, whichever comes first: who set it asks again then
+//! and sets a new one. It refuses to know what a deadline means.
+
+use std::time::Duration;
+
+use crate::ring::Time;
+
+/// Milliseconds of a tick.
+const TICK_MS: u64 = 16;
+/// Slots of the wheel: a horizon of 32 s.
+const SLOTS: usize = 2048;
+const NONE: u32 = u32::MAX;
+
+/// A point in time, in ticks since the clock's origin; wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Tick(u32);
+
+impl Tick {
+    /// The origin.
+    pub(crate) const ZERO: Tick = Tick(0);
+
+    /// The tick that `time` lies in.
+    pub(crate) fn of(time: Time) -> Self {
+        Self((time.as_nanos() / (TICK_MS * 1_000_000)) as u32)
+    }
+
+    /// The first tick that is at least `after` later: a deadline is never early.
+    pub(crate) fn after(self, after: Duration) -> Self {
+        let ticks = after.as_millis().div_ceil(u128::from(TICK_MS)) + 1;
+        Self(self.0.wrapping_add(u32::try_from(ticks).unwrap_or(u32::MAX / 2).min(u32::MAX / 2)))
+    }
+
+    /// Whether `self` has come by `now`.
+    pub(crate) fn is_due(self, now: Tick) -> bool {
+        now.0.wrapping_sub(self.0) < u32::MAX / 2
+    }
+
+    /// When the tick begins, as long as the counter has not wrapped.
+    pub(crate) fn start(self) -> Time {
+        Time::from_nanos(u64::from(self.0) * TICK_MS * 1_000_000)
+    }
+
+    /// Ticks from here to `later`, zero if that has passed.
+    fn until(self, later: Tick) -> u32 {
+        if later.is_due(self) { 0 } else { later.0.wrapping_sub(self.0) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    next: u32,
+    prev: u32,
+    slot: u16,
+}
+
+const UNLINKED: Link = Link { next: NONE, prev: NONE, slot: u16::MAX };
+
+/// The wheel. Indices are those of the connections.
+pub(crate) struct Deadlines {
+    heads: Box<[u32; SLOTS]>,
+    /// One bit a slot that holds an entry.
+    occupied: [u64; SLOTS / 64],
+    links: Vec<Link>,
+    /// All ticks up to this one have fired.
+    now: Tick,
+}
+
+impl Deadlines {
+    /// Room for `capacity` connections is reserved, not touched.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            heads: Box::new([NONE; SLOTS]),
+            occupied: [0; SLOTS / 64],
+            links: Vec::with_capacity(capacity),
+            now: Tick::default(),
+        }
+    }
+
+    /// Sets or moves the entry of `index`. One in the past fires at the next tick; one beyond the horizon at it.
+    pub(crate) fn set(&mut self, index: u32, at: Tick) {
+        if self.links.len() <= index as usize {
+            self.links.resize(index as usize + 1, UNLINKED);
+        }
+        self.remove(index);
+        let ahead = self.now.until(at).clamp(1, SLOTS as u32 - 1);
+        let slot = self.now.0.wrapping_add(ahead) as usize % SLOTS;
+        let head = self.heads[slot];
+        self.links[index as usize] = Link { next: head, prev: NONE, slot: slot as u16 };
+        if head != NONE {
+            self.links[head as usize].prev = index;
+        }
+        self.heads[slot] = index;
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+    }
+
+    /// Removes the entry of `index`, if it has one.
+    pub(crate) fn remove(&mut self, index: u32) {
+        let Some(link) = self.links.get_mut(index as usize) else { return };
+        let Link { next, prev, slot } = std::mem::replace(link, UNLINKED);
+        if slot == u16::MAX {
+            return;
+        }
+        if next != NONE {
+            self.links[next as usize].prev = prev;
+        }
+        if prev != NONE {
+            self.links[prev as usize].next = next;
+        } else {
+            self.heads[slot as usize] = next;
+            if next == NONE {
+                self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
+            }
+        }
+    }
+
+    /// Moves all entries due by `now` to `due`, at most `most` of them; the rest stay due for the next call.
+    pub(crate) fn advance(&mut self, now: Tick, due: &mut Vec<u32>, most: usize) {
+        let mut left = most;
+        while self.now != now && self.now.is_due(now) {
+            let next = self.now.0.wrapping_add(self.skip(self.now.until(now)));
+            let slot = next as usize % SLOTS;
+            while self.heads[slot] != NONE {
+                if left == 0 {
+                    return;
+                }
+                left -= 1;
+                let index = self.heads[slot];
+                self.remove(index);
+                due.push(index);
+            }
+            self.now = Tick(next);
+        }
+    }
+
+    /// Ticks to the next occupied slot, at least 1 and at most `most`.
+    fn skip(&self, most: u32) -> u32 {
+        self.ahead().unwrap_or(u32::MAX).min(most).max(1)
+    }
+
+    /// Ticks to the next occupied slot, from 1 to the horizon.
+    fn ahead(&self) -> Option<u32> {
+        let start = self.now.0.wrapping_add(1) as usize % SLOTS;
+        let (word, bit) = (start / 64, start % 64);
+        let mut bits = self.occupied[word] & (u64::MAX << bit);
+        for step in 0..=self.occupied.len() {
+            let at = (word + step) % self.occupied.len();
+            if step > 0 {
+                bits = self.occupied[at];
+            }
+            if bits != 0 {
+                let slot = at * 64 + bits.trailing_zeros() as usize;
+                return Some(((slot + SLOTS - start) % SLOTS) as u32 + 1);
+            }
+        }
+        None
+    }
+
+    /// When [`Self::advance`] has something to do next.
+    pub(crate) fn next_due(&self, now: Time) -> Option<Time> {
+        let ahead = self.ahead()?;
+        let tick = Tick(self.now.0.wrapping_add(ahead));
+        let behind = Tick::of(now).until(tick);
+        let start_of_tick = now.as_nanos() / (TICK_MS * 1_000_000) * (TICK_MS * 1_000_000);
+        Some(Time::from_nanos(start_of_tick + u64::from(behind) * TICK_MS * 1_000_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fired(wheel: &mut Deadlines, now: u32) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.advance(Tick(now), &mut due, usize::MAX);
+        due.sort_unstable();
+        due
+    }
+
+    #[test]
+    fn entries_fire_once_and_not_early() {
+        let mut wheel = Deadlines::new(4);
+        wheel.set(0, Tick(5));
+        wheel.set(1, Tick(5));
+        wheel.set(2, Tick(6));
+        wheel.set(3, Tick(7));
+        wheel.remove(3);
+        wheel.set(1, Tick(9));
+        assert_eq!(fired(&mut wheel, 4), []);
+        assert_eq!(fired(&mut wheel, 5), [0]);
+        assert_eq!(fired(&mut wheel, 8), [2]);
+        assert_eq!(fired(&mut wheel, 100), [1]);
+        assert_eq!(wheel.next_due(Time::default()), None);
+    }
+
+    #[test]
+    fn the_past_fires_at_the_next_tick_and_the_far_future_at_the_horizon() {
+        let mut wheel = Deadlines::new(2);
+        assert_eq!(fired(&mut wheel, 50), []);
+        wheel.set(0, Tick(10));
+        wheel.set(1, Tick(1_000_000));
+        assert_eq!(fired(&mut wheel, 51), [0]);
+        assert_eq!(fired(&mut wheel, 50 + SLOTS as u32 - 2), []);
+        assert_eq!(fired(&mut wheel, 50 + SLOTS as u32), [1]);
+    }
+
+    #[test]
+    fn a_bounded_advance_keeps_the_rest() {
+        let mut wheel = Deadlines::new(10);
+        (0..10).for_each(|i| wheel.set(i, Tick(3)));
+        let mut due = Vec::new();
+        wheel.advance(Tick(3), &mut due, 4);
+        assert_eq!(due.len(), 4);
+        assert!(wheel.next_due(Time::from_nanos(3 * TICK_MS * 1_000_000)).is_some());
+        wheel.advance(Tick(3), &mut due, 100);
+        assert_eq!(due.len(), 10);
+    }
+
+    /// Against a list: random sets, removes and steps, over the wrap of the tick counter.
+    #[test]
+    fn agrees_with_a_list() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: u32| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % u64::from(below)) as u32
+        };
+        let mut wheel = Deadlines::new(64);
+        wheel.now = Tick(u32::MAX - 3000);
+        let mut now = wheel.now;
+        let mut list: Vec<Option<Tick>> = vec![None; 64];
+        for _ in 0..20_000 {
+            let index = random(64);
+            match random(4) {
+                0 => {
+                    wheel.remove(index);
+                    list[index as usize] = None;
+                }
+                1 | 2 => {
+                    let at = Tick(now.0.wrapping_add(1 + random(SLOTS as u32 - 1)));
+                    wheel.set(index, at);
+                    list[index as usize] = Some(at);
+                }
+                _ => {
+                    now = Tick(now.0.wrapping_add(random(40)));
+                    let expected: Vec<u32> =
+                        (0..64).filter(|&i| list[i as usize].is_some_and(|at| at.is_due(now))).collect();
+                    let mut due = Vec::new();
+                    wheel.advance(now, &mut due, usize::MAX);
+                    due.sort_unstable();
+                    assert_eq!(due, expected);
+                    due.iter().for_each(|&i| list[i as usize] = None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let start = Time::from_nanos(15_999_999);
+        let at = Tick::of(start).after(Duration::from_millis(20));
+        assert!(!at.is_due(Tick::of(start.plus(Duration::from_millis(20)))));
+        assert!(at.is_due(Tick::of(start.plus(Duration::from_millis(48)))));
+    }
+}

@@ -1,0 +1,25 @@
+//! One thread's engine, without unsafe: what is received, what is sent, and when a connection ends.
+//!
+//! - `turn`: the loop, and the only place that submits a connection's operations.
+//! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
+//! - `tx`: messages become bytes.
+//! - `conns`: the two tables of connections. `deadlines`: their place in time. `listener`: where they come from.
+//!
+//! Topics (`topics.rs`), timers of the application (`timers.rs`), outgoing connections (`dial.rs`) and mail between cores
+//! will stand here, beside `tx`, `deadlines`, `listener` and `Control`.
+#![forbid(unsafe_code)]
+
+mod conns;
+mod deadlines;
+mod listener;
+pub(crate) mod planted;
+mod rx;
+mod turn;
+mod tx;
+mod upgrade;
+
+pub use conns::ConnId;
+pub use tx::Pressure;
+
+pub(crate) use turn::{Control, Core};
+pub(crate) use tx::Outbox;

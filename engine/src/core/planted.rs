@@ -1,0 +1,86 @@
+//! Bugs on purpose, one at a time, that the simulation must catch: see `tests/planted.rs` and `docs/simulation.md`.
+//!
+//! Outside of tests and of the feature `sim` this is nothing at all: [`planted!`] takes its honest branch at compile time.
+
+/// `planted!(Bug, statement)` runs the statement if that bug is planted; `planted!(Bug, wrong; right)` chooses.
+macro_rules! planted {
+    ($bug:ident, $wrong:expr; $right:expr) => {{
+        #[cfg(any(test, feature = "sim"))]
+        let value = if $crate::core::planted::is_planted($crate::core::planted::Bug::$bug) { $wrong } else { $right };
+        #[cfg(not(any(test, feature = "sim")))]
+        let value = $right;
+        value
+    }};
+    ($bug:ident, $wrong:expr) => {
+        #[cfg(any(test, feature = "sim"))]
+        #[allow(clippy::redundant_locals, clippy::semicolon_if_nothing_returned, reason = "one macro for all bugs")]
+        if $crate::core::planted::is_planted($crate::core::planted::Bug::$bug) {
+            $wrong;
+        }
+    };
+}
+pub(crate) use planted;
+
+#[cfg(any(test, feature = "sim"))]
+mod switch {
+    use std::cell::Cell;
+
+    /// A deliberate bug.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum Bug {
+        /// A multishot receive that ended is not submitted again.
+        LostRearm,
+        /// A receive that found no buffer is not submitted again.
+        LostStarved,
+        /// A receive buffer is never given back.
+        LeaseKept,
+        /// A second send is submitted while the first is with the kernel.
+        TwoSends,
+        /// The rest of a short send is dropped.
+        ShortSendLost,
+        /// A socket is closed while its receive is armed.
+        CloseUnderRecv,
+        /// A slot is free for reuse before its close has completed.
+        SlotReusedEarly,
+        /// `on_close` is not called.
+        OnCloseLost,
+        /// Bytes that arrive while paused are dropped.
+        StashLost,
+        /// Bytes that arrive while older ones are stashed overtake them.
+        StashOvertaken,
+    }
+
+    impl Bug {
+        /// Every bug.
+        pub const ALL: [Bug; 10] = [
+            Bug::LostRearm,
+            Bug::LostStarved,
+            Bug::LeaseKept,
+            Bug::TwoSends,
+            Bug::ShortSendLost,
+            Bug::CloseUnderRecv,
+            Bug::SlotReusedEarly,
+            Bug::OnCloseLost,
+            Bug::StashLost,
+            Bug::StashOvertaken,
+        ];
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants one bug in all engines of this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    pub(crate) fn is_planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use switch::is_planted;
+#[cfg(any(test, feature = "sim"))]
+pub use switch::{Bug, plant};

@@ -1,0 +1,170 @@
+//! What arriving bytes become: a request head, frames, or nothing.
+//!
+//! Frames are decoded where they lie, in the receive buffer, and each message goes to the handler from there. When the
+//! handler pauses, or its connection's output is full, the bytes not yet worked on are stashed and replayed later, so
+//! that a pause loses and reorders nothing.
+
+use wsring_proto::close::CloseCode;
+use wsring_proto::close::Violation;
+use wsring_proto::opcode::Opcode;
+use wsring_proto::session::{Event, Session};
+
+use super::conns::{Phase, Stage, Stash, flag};
+use super::planted::planted;
+use super::turn::Core;
+use crate::handler::{CloseReason, Cx, Handler};
+use crate::ring::Ring;
+
+/// How a run of frames ended.
+enum Run {
+    /// All bytes are used up.
+    Consumed,
+    /// The connection takes no more messages for now; bytes from here on wait.
+    Stopped(usize),
+    /// The peer's Close.
+    PeerClosed(Option<CloseCode>, String),
+    /// The peer broke the protocol.
+    Violated(Violation),
+}
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    /// Bytes of a connection, in order.
+    pub(super) fn feed(&mut self, index: u32, bytes: &mut [u8]) {
+        let conn = &mut self.conns[index as usize];
+        if let Some(stash) = &mut conn.stash {
+            planted!(StashOvertaken, { self.decode(index, bytes); return });
+            // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
+            return stash.bytes.extend_from_slice(bytes);
+        }
+        match &mut conn.phase {
+            Phase::Open { .. } => self.feed_frames(index, bytes),
+            Phase::Head(..) => self.feed_head(index, bytes),
+            Phase::Ended => {}
+        }
+    }
+
+    pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
+        if let Some(stopped) = self.decode(index, bytes) {
+            planted!(StashLost, return);
+            let rest = &bytes[stopped..];
+            let mut stash = self.out.pool.take(rest.len(), rest.len());
+            stash.extend_from_slice(rest);
+            self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0 }));
+            self.out.mark(index);
+        }
+    }
+
+    /// Works on frames until the bytes are used up (`None`) or the connection takes no more: then says where.
+    fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
+        match self.run_frames(index, bytes) {
+            Run::Consumed => None,
+            Run::Stopped(at) => Some(at),
+            Run::PeerClosed(code, reason) => {
+                self.on_peer_close(index, code, &reason);
+                None
+            }
+            Run::Violated(violation) => {
+                self.on_violation(index, violation);
+                None
+            }
+        }
+    }
+
+    fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Run {
+        let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
+        let (out, handler) = (&mut self.out, &mut self.handler);
+        let received = bytes.as_ptr_range();
+        let mut at = 0;
+        loop {
+            // Asked once a message, here: a callback may have closed or paused this connection, or filled its output.
+            let link = &out.links[index as usize];
+            if link.stage != Stage::Open {
+                session.on_close_sent();
+            }
+            if !link.takes_messages() {
+                return if at < bytes.len() { Run::Stopped(at) } else { Run::Consumed };
+            }
+            let message = match session.next(bytes, &mut at, &self.config.limits, &mut out.pool) {
+                Ok(None) => return Run::Consumed,
+                Ok(Some(Event::Message { message, last })) => (message, last),
+                Ok(Some(Event::Ping(payload))) => {
+                    out.control(index, Opcode::Pong, payload);
+                    continue;
+                }
+                Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
+                Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
+                Err(violation) => return Run::Violated(violation),
+            };
+            let (message, last) = message;
+            self.called = true;
+            out.stats.messages += 1;
+            if !received.contains(&message.as_bytes().as_ptr()) {
+                out.offer(message.as_bytes());
+            }
+            handler.on_message(&mut Cx::new(out, data, index, last), message);
+            out.settle_offer(|| session.take_message());
+        }
+    }
+
+    /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1).
+    fn on_peer_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        if self.out.link(index).stage == Stage::Open {
+            self.out.close_frame(index, code, "");
+            self.end(index, &CloseReason::Peer { code, reason }, false);
+        } else {
+            self.end_closing(index, true);
+        }
+    }
+
+    /// RFC 6455 §7.1.7: tell the peer why, then fail the connection.
+    fn on_violation(&mut self, index: u32, violation: Violation) {
+        self.out.stats.violations += 1;
+        if self.out.link(index).stage == Stage::Open {
+            self.out.close_frame(index, Some(violation.close_code()), violation.as_str());
+        }
+        self.end(index, &CloseReason::Violation(violation), true);
+    }
+
+    /// Works on what was stashed, for connections that take messages again.
+    pub(super) fn replay_stashes(&mut self) {
+        let mut list = std::mem::take(&mut self.out.replay);
+        for index in list.drain(..) {
+            let link = self.out.link(index);
+            link.clear(flag::REPLAY_LISTED);
+            if link.takes_messages() {
+                self.replay(index);
+            }
+        }
+        if self.out.replay.is_empty() {
+            self.out.replay = list; // keep its memory
+        }
+    }
+
+    fn replay(&mut self, index: u32) {
+        let Some(mut stash) = self.conns[index as usize].stash.take() else { return };
+        let stopped = self.decode(index, &mut stash.bytes[stash.at..]);
+        self.out.mark(index);
+        match stopped {
+            Some(at) => {
+                stash.at += at;
+                // Moving the rest down only when that halves it keeps the work linear.
+                if stash.at > stash.bytes.len() / 2 {
+                    stash.bytes.drain(..stash.at);
+                    stash.at = 0;
+                }
+                self.conns[index as usize].stash = Some(stash);
+            }
+            None => {
+                self.out.pool.put(stash.bytes);
+                if self.out.link(index).has(flag::EOF) {
+                    self.on_eof(index);
+                }
+            }
+        }
+    }
+
+    /// A session that holds no buffer: what a connection at rest is.
+    pub(super) fn new_session() -> Session {
+        Session::new(wsring_proto::frame::Role::Server)
+    }
+}

@@ -1,0 +1,568 @@
+//! One thread's engine: the loop, and the stages of a connection.
+//!
+//! A turn is: wait, work on every completion, replay what was stashed, look at deadlines, `on_batch_end`, and then
+//! settle each connection that anything happened to. **Only `settle` submits operations of a connection**, so what may be
+//! in flight is decided in one place: one receive, one send, and a close when nothing else is.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use slab::Slab;
+use wsring_proto::close::CloseCode;
+use wsring_proto::opcode::Opcode;
+use wsring_proto::pool::Pool;
+
+use super::conns::{Conn, Link, Phase, Stage, flag};
+use super::deadlines::Tick;
+use super::listener::Listeners;
+use super::planted::planted;
+use super::tx::{Marks, Outbox};
+use crate::config::Config;
+use crate::handler::{CloseReason, CoreCx, Cx, Handler};
+use crate::ring::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
+use crate::stats::Stats;
+
+/// Starved receives re-armed a turn: all at once would only starve again (design §5).
+const REARM_MAX: usize = 16;
+/// Deadlines looked at in a turn.
+const EXPIRE_MAX: usize = 512;
+
+/// The cancel of an accept, which belongs to no connection.
+pub(super) const CANCEL_ACCEPT: Token = Token::new(Kind::Cancel, 0, u32::MAX);
+
+/// What other threads tell a core; read when its ring wakes.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) stop: AtomicBool,
+    pub(crate) woken: AtomicBool,
+}
+
+/// One thread's engine.
+pub(crate) struct Core<R: Ring, H: Handler> {
+    pub(super) ring: R,
+    pub(super) handler: H,
+    pub(super) conns: Slab<Conn<H::Conn>>,
+    pub(super) out: Outbox,
+    pub(super) config: Arc<Config>,
+    pub(super) listeners: Listeners,
+    control: Arc<Control>,
+    /// Receives that found no buffer, first come first served: index and generation.
+    starved: VecDeque<(u32, u32)>,
+    due: Vec<u32>,
+    /// A callback ran in this turn.
+    pub(super) called: bool,
+    /// Set when stopping: the time by which all is over.
+    pub(super) stopping: Option<Tick>,
+}
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    pub(crate) fn new(
+        number: u8,
+        ring: R,
+        blocks: SendBlocks,
+        handler: H,
+        config: Arc<Config>,
+        listeners: u32,
+        control: Arc<Control>,
+    ) -> Self {
+        let slots = config.sockets_max();
+        let marks = Marks { high: config.output_high, low: config.output_low, max: config.output_max };
+        let pool = Pool::new(config.pool_bytes_max);
+        Self {
+            ring,
+            handler,
+            conns: Slab::with_capacity(slots),
+            out: Outbox::new(number, blocks, pool, slots, marks, config.closing_timeout),
+            config,
+            listeners: Listeners::new(listeners),
+            control,
+            starved: VecDeque::new(),
+            due: Vec::new(),
+            called: false,
+            stopping: None,
+        }
+    }
+
+    /// Runs until stopped; bounded by the stop timeout from then on.
+    pub(crate) fn run(&mut self) -> io::Result<Stats> {
+        self.start();
+        while !self.is_finished() {
+            self.turn()?;
+        }
+        self.abandon_all();
+        Ok(self.stats())
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
+        self.arm_accepts();
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { enters: self.ring.enters(), ..self.out.stats }
+    }
+
+    /// One pass of the loop.
+    pub(crate) fn turn(&mut self) -> io::Result<()> {
+        let until = self.until();
+        self.ring.wait(until)?;
+        self.out.now = Tick::of(self.ring.now());
+        self.out.stats.passes += 1;
+        self.called = false;
+        while let Some((token, done)) = self.ring.next() {
+            self.complete(token, done);
+        }
+        self.replay_stashes();
+        self.expire_deadlines();
+        if self.called {
+            self.handler.on_batch_end(&mut CoreCx::new(&mut self.out));
+        }
+        self.settle_all();
+        self.rearm_starved();
+        self.arm_accepts();
+        Ok(())
+    }
+
+    /// When the ring must come back although nothing completes; the past if there is work left.
+    fn until(&self) -> Option<Time> {
+        if !self.starved.is_empty() || !self.out.replay.is_empty() || !self.due.is_empty() {
+            return Some(Time::default());
+        }
+        let deadline = self.out.deadlines.next_due(self.ring.now());
+        [deadline, self.listeners.retry_at(), self.stop_due()].into_iter().flatten().min()
+    }
+
+    fn complete(&mut self, token: Token, done: Done<R::Lease>) {
+        let index = token.index();
+        match done {
+            Done::Accepted { result, more } => return self.on_accepted(index, result, more),
+            Done::Woken => return self.on_woken(),
+            Done::Cancelled if token == CANCEL_ACCEPT => return,
+            _ => {}
+        }
+        let link = self.out.link(index);
+        assert_eq!(link.generation, token.generation(), "a completion outlived its connection: {token:?}");
+        match done {
+            Done::Received { lease, end } => self.on_received(index, lease, end),
+            Done::Sent { payload, result } => self.on_sent(index, payload, result),
+            Done::Returned { payload } => {
+                link.owed -= 1;
+                self.out.recycle(payload.memory);
+                self.out.mark(index);
+            }
+            Done::Cancelled => {
+                link.owed -= 1;
+                self.out.mark(index);
+            }
+            Done::Closed => self.on_closed(index),
+            Done::Accepted { .. } | Done::Woken => unreachable!("handled above"),
+        }
+    }
+
+    fn on_received(&mut self, index: u32, lease: Option<R::Lease>, end: Option<RecvEnd>) {
+        let now = self.out.now;
+        let link = self.out.link(index);
+        if end.is_some() {
+            link.clear(flag::RECV | flag::RECV_CANCEL);
+        }
+        if let Some(mut lease) = lease {
+            link.active = now;
+            link.clear(flag::PINGED);
+            self.out.stats.bytes_in += lease.len() as u64;
+            self.feed(index, &mut lease);
+            planted!(LeaseKept, { std::mem::forget(lease); return });
+            self.ring.release(lease);
+        }
+        match end {
+            None => {}
+            Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
+                planted!(LostRearm, return);
+                self.out.mark(index);
+            }
+            Some(RecvEnd::NoBuffers) => {
+                planted!(LostStarved, return);
+                self.out.stats.starved += 1;
+                let link = self.out.link(index);
+                link.raise(flag::STARVED);
+                self.starved.push_back((index, link.generation));
+                self.out.mark(index);
+            }
+            Some(RecvEnd::Eof) => {
+                self.out.link(index).raise(flag::EOF);
+                self.on_eof(index);
+            }
+            Some(RecvEnd::Failed(errno)) => {
+                self.out.link(index).raise(flag::EOF);
+                self.fail(index, errno);
+            }
+        }
+    }
+
+    /// The peer's last byte has come. What is stashed before it is delivered first.
+    pub(super) fn on_eof(&mut self, index: u32) {
+        self.out.mark(index);
+        if self.conns[index as usize].stash.is_some() {
+            return;
+        }
+        match self.out.link(index).stage {
+            Stage::Head => self.die(index),
+            // Half-closed: what was queued for it still goes out.
+            Stage::Open => self.end(index, &CloseReason::Eof, false),
+            Stage::Closing => self.end_closing(index, false),
+            Stage::Finishing | Stage::Lingering | Stage::Dying | Stage::Free => {}
+        }
+    }
+
+    fn on_sent(&mut self, index: u32, payload: Option<Payload>, result: Result<usize, Errno>) {
+        let now = self.out.now;
+        let link = self.out.link(index);
+        link.clear(flag::SEND);
+        let asked = link.sending;
+        let sent = *result.as_ref().unwrap_or(&0) as u32;
+        link.queued -= sent;
+        if sent > 0 && !link.takes_messages() {
+            link.active = now; // a peer that is not read shows its life by reading
+        }
+        self.out.stats.bytes_out += u64::from(sent);
+        self.out.mark(index);
+        let short = sent < asked;
+        let failed = match (result, payload) {
+            (Err(errno), payload) => {
+                self.out.link(index).queued -= asked;
+                payload.into_iter().for_each(|payload| self.out.recycle(payload.memory));
+                Some(errno)
+            }
+            (Ok(_), Some(mut payload)) if short => {
+                planted!(ShortSendLost, {
+                    self.out.link(index).queued -= asked - sent;
+                    self.out.recycle(payload.memory);
+                    return;
+                });
+                payload.from += sent;
+                self.out.link(index).unpop(payload);
+                None
+            }
+            (Ok(_), Some(payload)) => {
+                self.out.recycle(payload.memory);
+                None
+            }
+            // Zero-copy: the memory comes back on its own. A short count is how the kernel reports a failed socket
+            // when some bytes had gone (MSG_WAITALL), and the rest cannot be named any more.
+            (Ok(_), None) => {
+                let link = self.out.link(index);
+                link.owed += 1;
+                if short {
+                    link.queued -= asked - sent;
+                }
+                short.then_some(Errno(libc::EPIPE))
+            }
+        };
+        if let Some(errno) = failed {
+            return self.fail(index, errno);
+        }
+        if self.out.relax(index) && self.out.link(index).stage == Stage::Open {
+            self.called = true;
+            if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase {
+                self.handler.on_writable(&mut Cx::new(&mut self.out, data, index, true));
+            }
+        }
+    }
+
+    /// The socket is broken: nothing more can come or go.
+    fn fail(&mut self, index: u32, errno: Errno) {
+        let stage = self.out.link(index).stage;
+        if matches!(stage, Stage::Dying | Stage::Free) {
+            return self.out.mark(index);
+        }
+        if matches!(stage, Stage::Open | Stage::Closing) && errno.0 != libc::ECANCELED {
+            self.out.stats.resets += 1;
+        }
+        self.end(index, &CloseReason::Reset(errno), false);
+        self.die(index);
+    }
+
+    /// The application's part of the connection is over: `on_close`, then what is queued goes out and the socket closes,
+    /// after a pause for the peer to read our last bytes if `linger`.
+    pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
+        let deadline = self.out.now.after(self.config.closing_timeout);
+        let link = self.out.link(index);
+        link.stage = Stage::Finishing;
+        link.deadline = deadline;
+        if linger {
+            link.raise(flag::LINGER);
+        }
+        self.out.deadlines.set(index, deadline);
+        self.out.mark(index);
+        let conn = &mut self.conns[index as usize];
+        if let Some(stash) = conn.stash.take() {
+            self.out.pool.put(stash.bytes);
+        }
+        match std::mem::replace(&mut conn.phase, Phase::Ended) {
+            Phase::Open { mut session, data } => {
+                session.recycle(&mut self.out.pool);
+                let id = self.out.id_of(index);
+                self.called = true;
+                planted!(OnCloseLost, return);
+                self.handler.on_close(&mut CoreCx::new(&mut self.out), id, data, why);
+            }
+            Phase::Head(_, Some(buffer)) => self.out.pool.put(*buffer),
+            Phase::Head(_, None) | Phase::Ended => {}
+        }
+    }
+
+    /// The end of a closing handshake that we began.
+    pub(super) fn end_closing(&mut self, index: u32, clean: bool) {
+        let why = if self.stopping.is_some() { CloseReason::Stopped } else { CloseReason::Local { clean } };
+        self.end(index, &why, false);
+    }
+
+    /// Nothing more goes out: cancel what is in flight, then close.
+    pub(super) fn die(&mut self, index: u32) {
+        if matches!(self.conns[index as usize].phase, Phase::Open { .. } | Phase::Head(_, Some(_))) {
+            self.end(index, &CloseReason::Local { clean: false }, false);
+        }
+        self.out.link(index).stage = Stage::Dying;
+        self.out.mark(index);
+    }
+
+    fn on_closed(&mut self, index: u32) {
+        let link = self.out.link(index);
+        assert!(!link.is_busy() && link.first.is_none(), "a slot ended before its last operation");
+        let generation = link.generation.wrapping_add(1) & Token::GENERATION_MASK;
+        let dirty = link.flags & (flag::DIRTY | flag::REPLAY_LISTED); // still in those lists
+        *link = Link { generation, flags: dirty, ..Link::free() };
+        self.out.deadlines.remove(index);
+        self.conns.remove(index as usize);
+        self.out.stats.closed += 1;
+        self.listeners.on_slot_freed();
+    }
+
+    fn settle_all(&mut self) {
+        let mut next = 0;
+        while next < self.out.dirty.len() {
+            let index = self.out.dirty[next];
+            next += 1;
+            self.out.link(index).clear(flag::DIRTY);
+            self.settle(index);
+        }
+        self.out.dirty.clear();
+    }
+
+    /// Makes operations of what the turn left behind, and moves the stage on.
+    fn settle(&mut self, index: u32) {
+        let linger = self.out.now.after(self.config.linger);
+        let link = &mut self.out.links[index as usize];
+        let token = |kind, link: &Link| Token::new(kind, link.generation, index);
+        if link.stage == Stage::Free {
+            return;
+        }
+        let sendable = planted!(TwoSends, true; !link.has(flag::SEND));
+        if link.stage != Stage::Dying && sendable {
+            if let Some(payload) = link.pop() {
+                link.raise(flag::SEND);
+                link.sending = payload.len() as u32;
+                let (token, socket) = (token(Kind::Send, link), link.socket);
+                self.ring.submit(token, Op::Send { socket, payload });
+            } else if link.stage == Stage::Finishing {
+                // All is out.
+                if link.has(flag::LINGER) && !link.has(flag::EOF) {
+                    link.stage = Stage::Lingering;
+                    link.deadline = linger;
+                    self.out.deadlines.set(index, linger);
+                } else {
+                    link.stage = Stage::Dying;
+                }
+            }
+        }
+        let link = &mut self.out.links[index as usize];
+        if link.stage == Stage::Lingering && link.has(flag::EOF) {
+            link.stage = Stage::Dying;
+        }
+        if link.stage == Stage::Dying {
+            return self.settle_dying(index);
+        }
+        let stashed = self.conns[index as usize].stash.is_some();
+        if link.wants_bytes() && !stashed {
+            if !link.has(flag::RECV | flag::STARVED | flag::EOF) {
+                link.raise(flag::RECV);
+                let (token, socket) = (token(Kind::Recv, link), link.socket);
+                self.ring.submit(token, Op::Recv { socket });
+            }
+        } else if link.has(flag::RECV) && !link.has(flag::RECV_CANCEL) && link.stage == Stage::Open {
+            link.raise(flag::RECV_CANCEL);
+            link.owed += 1;
+            let (target, token) = (token(Kind::Recv, link), token(Kind::Cancel, link));
+            self.ring.submit(token, Op::Cancel { target });
+        }
+        if stashed && self.out.link(index).takes_messages() {
+            self.out.mark_replay(index);
+        }
+    }
+
+    /// Cancel, await the terminal completions, close: a slot is never closed under an armed receive (design §5).
+    fn settle_dying(&mut self, index: u32) {
+        self.out.abandon(index);
+        let link = self.out.link(index);
+        let (socket, generation) = (link.socket, link.generation);
+        let busy = planted!(CloseUnderRecv, link.has(flag::SEND); link.is_busy());
+        if busy && !link.has(flag::CANCEL_ALL) {
+            link.raise(flag::CANCEL_ALL);
+            link.owed += 1;
+            self.ring.submit(Token::new(Kind::Cancel, generation, index), Op::CancelSocket { socket });
+        } else if !busy && !link.has(flag::CLOSE) {
+            link.raise(flag::CLOSE);
+            self.out.deadlines.remove(index);
+            self.ring.submit(Token::new(Kind::Close, generation, index), Op::Close { socket });
+            planted!(SlotReusedEarly, self.on_closed(index));
+        }
+    }
+
+    /// Starved receives go back a few at a time, oldest first.
+    fn rearm_starved(&mut self) {
+        for _ in 0..REARM_MAX.min(self.starved.len()) {
+            let Some((index, generation)) = self.starved.pop_front() else { return };
+            let link = self.out.link(index);
+            if link.generation == generation && link.has(flag::STARVED) {
+                link.clear(flag::STARVED | flag::DIRTY);
+                self.settle(index);
+            }
+        }
+        // `settle` may have marked a connection it already settled; it comes up again in the next turn.
+        self.settle_all();
+    }
+
+    fn expire_deadlines(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.out.deadlines.advance(self.out.now, &mut due, EXPIRE_MAX);
+        for index in due.drain(..) {
+            self.expire(index);
+        }
+        self.due = due;
+        self.expire_stop();
+    }
+
+    /// The deadline of a connection has come, or the wheel's horizon before it.
+    fn expire(&mut self, index: u32) {
+        let now = self.out.now;
+        let link = self.out.link(index);
+        if link.stage == Stage::Open {
+            return self.expire_idle(index);
+        }
+        let deadline = link.deadline;
+        if !deadline.is_due(now) {
+            return self.out.deadlines.set(index, deadline);
+        }
+        match link.stage {
+            Stage::Head => {
+                self.out.stats.timeouts += 1;
+                self.die(index);
+            }
+            Stage::Closing => {
+                self.out.stats.timeouts += 1;
+                self.end_closing(index, false);
+                self.die(index);
+            }
+            Stage::Finishing | Stage::Lingering => self.die(index),
+            Stage::Open | Stage::Dying | Stage::Free => {}
+        }
+    }
+
+    /// An open connection: ping a silent peer, and end one that does not answer.
+    fn expire_idle(&mut self, index: u32) {
+        let Some(idle) = self.config.idle_timeout else { return };
+        let now = self.out.now;
+        let link = self.out.link(index);
+        let silent_at = link.active.after(idle);
+        if link.has(flag::PINGED) {
+            let deadline = link.deadline;
+            if deadline.is_due(now) {
+                self.out.stats.timeouts += 1;
+                self.end(index, &CloseReason::Timeout, false);
+                self.die(index);
+            } else {
+                self.out.deadlines.set(index, deadline);
+            }
+        } else if !silent_at.is_due(now) {
+            self.out.deadlines.set(index, silent_at);
+        } else if !link.takes_messages() {
+            // Not read, so its silence is ours; but it must take what is queued for it.
+            if link.has(flag::SEND) {
+                self.out.stats.timeouts += 1;
+                self.end(index, &CloseReason::Timeout, false);
+                self.die(index);
+            } else {
+                self.out.deadlines.set(index, now.after(idle));
+            }
+        } else {
+            let deadline = now.after(self.config.pong_timeout);
+            link.raise(flag::PINGED);
+            link.deadline = deadline;
+            self.out.control(index, Opcode::Ping, &[]);
+            self.out.deadlines.set(index, deadline);
+        }
+    }
+
+    fn on_woken(&mut self) {
+        self.ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
+        if self.control.woken.swap(false, Ordering::AcqRel) {
+            self.called = true;
+            self.handler.on_wake(&mut CoreCx::new(&mut self.out));
+        }
+        if self.control.stop.load(Ordering::Acquire) && self.stopping.is_none() {
+            self.begin_stop();
+        }
+    }
+
+    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), and gives them until the stop timeout.
+    fn begin_stop(&mut self) {
+        let deadline = self.out.now.after(self.config.stop_timeout);
+        self.stopping = Some(deadline);
+        self.cancel_accepts();
+        let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in all {
+            match self.out.link(index).stage {
+                Stage::Head => self.die(index),
+                Stage::Open => self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping"),
+                Stage::Closing | Stage::Finishing | Stage::Lingering | Stage::Dying | Stage::Free => {}
+            }
+        }
+    }
+
+    fn stop_due(&self) -> Option<Time> {
+        let deadline = self.stopping?;
+        Some(deadline.start())
+    }
+
+    /// Past the stop timeout every connection is cut.
+    fn expire_stop(&mut self) {
+        if self.stopping.is_none_or(|deadline| !deadline.is_due(self.out.now)) {
+            return;
+        }
+        let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in all {
+            if matches!(self.out.link(index).stage, Stage::Open | Stage::Closing) {
+                self.end_closing(index, false);
+            }
+            self.die(index);
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let Some(deadline) = self.stopping else { return false };
+        let all_gone = self.conns.is_empty() && !self.listeners.is_accepting();
+        // The kernel owes the last completions within this; if not, the ring's end settles it.
+        all_gone || deadline.after(std::time::Duration::from_secs(1)).is_due(self.out.now)
+    }
+
+    /// After the loop: whoever is still there was opened and gets its `on_close`.
+    fn abandon_all(&mut self) {
+        let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in all {
+            if matches!(self.conns[index as usize].phase, Phase::Open { .. }) {
+                self.end(index, &CloseReason::Stopped, false);
+            }
+        }
+    }
+}

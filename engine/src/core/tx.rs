@@ -1,0 +1,355 @@
+//! Owns the output of all connections of a core: messages in, pieces of bytes ready to send out.
+//!
+//! Frames are encoded straight into the connection's current piece: a send block while it fits, then a pooled buffer,
+//! so that all replies of a pass leave in one send. A large message that arrived in a buffer of its own is not copied:
+//! its place in the queue is promised, and the buffer moves in when the handler returns.
+//!
+//! Nothing here submits an operation. What callbacks want is left in the links and the list of dirty connections; `turn`
+//! makes operations of it at the end of the pass.
+
+use std::time::Duration;
+
+use wsring_proto::close::CloseCode;
+use wsring_proto::encode;
+use wsring_proto::opcode::{Message, Opcode};
+use wsring_proto::pool::Pool;
+use wsring_proto::simd::HEADROOM;
+
+use super::conns::{ConnId, Link, Segment, Stage, flag};
+use super::deadlines::{Deadlines, Tick};
+use crate::ring::{Memory, Payload, SendBlocks};
+use crate::stats::Stats;
+
+/// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
+const COALESCE_MAX: usize = 256 << 10;
+/// A message shorter than this is copied into the current piece rather than moved: one send beats one copy.
+const MOVE_MIN: usize = 8 << 10;
+
+/// What became of a message given to `send`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a refused or gone message is not delivered"]
+pub enum Pressure {
+    /// Queued; the output is below the high-water mark.
+    Low,
+    /// Queued, and the output is above the high-water mark: the engine takes nothing more from this peer until its
+    /// output has drained. Stop sending until `on_writable`.
+    High,
+    /// Not queued: the output is at its cap. Counted as `refused`.
+    Refused,
+    /// Not queued: the connection is closing or gone. Counted as `gone`.
+    Gone,
+}
+
+impl Pressure {
+    /// The message will be sent unless the connection fails.
+    pub fn is_queued(self) -> bool {
+        matches!(self, Pressure::Low | Pressure::High)
+    }
+}
+
+/// Where the message being handled lies, when it has a buffer of its own.
+struct Assembled {
+    at: usize,
+    len: usize,
+}
+
+/// Output marks in bytes: see `Config`.
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    pub(crate) high: u32,
+    pub(crate) low: u32,
+    pub(crate) max: u32,
+}
+
+pub(crate) struct Outbox {
+    core: u8,
+    pub(crate) links: Vec<Link>,
+    /// Connections to settle at the end of the pass.
+    pub(crate) dirty: Vec<u32>,
+    /// Connections whose stash is to be worked on.
+    pub(crate) replay: Vec<u32>,
+    pub(crate) blocks: SendBlocks,
+    pub(crate) pool: Pool,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) stats: Stats,
+    pub(crate) now: Tick,
+    marks: Marks,
+    closing: Duration,
+    assembled: Option<Assembled>,
+    promised: Option<(ConnId, Opcode)>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        core: u8,
+        blocks: SendBlocks,
+        pool: Pool,
+        connections_max: usize,
+        marks: Marks,
+        closing: Duration,
+    ) -> Self {
+        Self {
+            core,
+            links: Vec::with_capacity(connections_max),
+            dirty: Vec::with_capacity(1024),
+            replay: Vec::new(),
+            blocks,
+            pool,
+            deadlines: Deadlines::new(connections_max),
+            stats: Stats::default(),
+            now: Tick::ZERO,
+            marks,
+            closing,
+            assembled: None,
+            promised: None,
+        }
+    }
+
+    pub(crate) fn id_of(&self, index: u32) -> ConnId {
+        ConnId::new(self.core, self.links[index as usize].generation, index)
+    }
+
+    /// The index of a connection that still exists.
+    pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
+        let link = self.links.get(id.index() as usize)?;
+        let is_it = id.core() == usize::from(self.core) && link.generation == id.generation();
+        (is_it && link.stage != Stage::Free).then_some(id.index())
+    }
+
+    pub(crate) fn link(&mut self, index: u32) -> &mut Link {
+        &mut self.links[index as usize]
+    }
+
+    /// Has `turn` look at the connection at the end of the pass.
+    #[inline]
+    pub(crate) fn mark(&mut self, index: u32) {
+        let link = &mut self.links[index as usize];
+        if !link.has(flag::DIRTY) {
+            link.raise(flag::DIRTY);
+            self.dirty.push(index);
+        }
+    }
+
+    /// Has `turn` work on the stash in the next round.
+    pub(crate) fn mark_replay(&mut self, index: u32) {
+        let link = &mut self.links[index as usize];
+        if !link.has(flag::REPLAY_LISTED) {
+            link.raise(flag::REPLAY_LISTED);
+            self.replay.push(index);
+        }
+    }
+
+    /// Queues a message.
+    #[inline]
+    pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> Pressure {
+        let link = &self.links[index as usize];
+        if link.stage != Stage::Open {
+            self.stats.gone += 1;
+            return Pressure::Gone;
+        }
+        let bytes = message.as_bytes();
+        let need = encode::frame_len(bytes.len(), false);
+        if link.queued as usize + need > self.marks.max as usize {
+            self.stats.refused += 1;
+            return Pressure::Refused;
+        }
+        self.stats.sent += 1;
+        if bytes.len() >= MOVE_MIN && self.is_assembled(bytes) {
+            self.promise(index, message.opcode(), need);
+        } else {
+            self.frame(index, message.opcode(), bytes);
+        }
+        self.press(index)
+    }
+
+    /// Notes that the connection's output went over the high-water mark.
+    #[inline]
+    fn press(&mut self, index: u32) -> Pressure {
+        let link = &mut self.links[index as usize];
+        if link.queued <= self.marks.high {
+            return Pressure::Low;
+        }
+        link.raise(flag::PRESSED);
+        Pressure::High
+    }
+
+    /// Below the low-water mark after it was pressed: the press is over.
+    pub(crate) fn relax(&mut self, index: u32) -> bool {
+        let low = self.marks.low;
+        let link = self.link(index);
+        let over = link.has(flag::PRESSED) && link.queued <= low;
+        if over {
+            link.clear(flag::PRESSED);
+        }
+        over
+    }
+
+    /// Encodes a frame at the end of the connection's output, whatever its stage and size.
+    #[inline]
+    fn frame(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) {
+        self.mark(index);
+        let link = &mut self.links[index as usize];
+        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = link.tail() {
+            if let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None) {
+                *to += written as u32;
+                link.queued += written as u32;
+                return;
+            }
+        }
+        let need = encode::frame_len(bytes.len(), false);
+        match self.room(index, need) {
+            Payload { memory: Memory::Block(block), to, .. } => {
+                let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None);
+                *to += written.expect("room was made") as u32;
+            }
+            Payload { memory: Memory::Heap(heap), to, .. } => {
+                encode::append_frame(heap, true, opcode, bytes, None);
+                *to = heap.len() as u32;
+            }
+        }
+        self.links[index as usize].queued += need as u32;
+    }
+
+    /// The piece of output with room for `need` more bytes: the last one, grown if it stays small, or a new one.
+    fn room(&mut self, index: u32, need: usize) -> &mut Payload {
+        let link = &mut self.links[index as usize];
+        let grown = match link.tail() {
+            Some(Segment::Ready(tail)) if tail.to as usize + need <= COALESCE_MAX => {
+                let used = tail.to as usize;
+                match &mut tail.memory {
+                    Memory::Heap(heap) if heap.capacity() - heap.len() >= need => true,
+                    memory => {
+                        let mut larger = self.pool.take(used + need, (used + need) * 2);
+                        larger.extend_from_slice(&memory.bytes()[..used]);
+                        match std::mem::replace(memory, Memory::Heap(larger)) {
+                            Memory::Block(block) => self.blocks.put(block),
+                            Memory::Heap(heap) => self.pool.put(heap),
+                        }
+                        true
+                    }
+                }
+            }
+            _ => false,
+        };
+        if !grown {
+            let block = if need <= self.blocks.size() { self.blocks.take() } else { None };
+            let memory = match block {
+                Some(block) => Memory::Block(block),
+                None => Memory::Heap(self.pool.take(need, need)),
+            };
+            self.links[index as usize].push(Segment::Ready(Payload { memory, from: 0, to: 0 }));
+        }
+        match self.links[index as usize].tail() {
+            Some(Segment::Ready(payload)) => payload,
+            _ => unreachable!("a piece was just found or pushed"),
+        }
+    }
+
+    /// Queues bytes that are no frame: an HTTP response.
+    pub(crate) fn raw(&mut self, index: u32, bytes: Vec<u8>) {
+        let to = u32::try_from(bytes.len()).expect("a response is below 4 GiB");
+        if to == 0 {
+            self.pool.put(bytes);
+            return;
+        }
+        let link = self.link(index);
+        link.queued += to;
+        link.push(Segment::Ready(Payload { memory: Memory::Heap(bytes), from: 0, to }));
+        self.mark(index);
+    }
+
+    /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small,
+    /// and a peer whose output is over the high-water mark is not read, so they cannot pile up.
+    pub(crate) fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        if self.links[index as usize].stage == Stage::Open {
+            self.frame(index, opcode, payload);
+            let _ = self.press(index);
+        }
+    }
+
+    /// Starts the closing handshake (RFC 6455 §7.1.2): queues a Close, takes no more messages. Nothing if it has begun.
+    pub(crate) fn close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        if self.links[index as usize].stage != Stage::Open {
+            return;
+        }
+        self.close_frame(index, code, reason);
+        let deadline = self.now.after(self.closing);
+        let link = self.link(index);
+        link.stage = Stage::Closing;
+        link.deadline = deadline;
+        self.deadlines.set(index, deadline);
+    }
+
+    /// Queues a Close frame.
+    pub(crate) fn close_frame(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        let mut payload = [0_u8; 125];
+        let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
+        self.frame(index, Opcode::Close, payload);
+    }
+
+    pub(crate) fn pause(&mut self, index: u32) {
+        self.link(index).raise(flag::PAUSED);
+        self.mark(index);
+    }
+
+    pub(crate) fn resume(&mut self, index: u32) {
+        self.link(index).clear(flag::PAUSED);
+        self.mark(index);
+    }
+
+    /// The message about to be handled lies in a buffer that can be moved.
+    #[inline]
+    pub(crate) fn offer(&mut self, bytes: &[u8]) {
+        if bytes.len() >= MOVE_MIN {
+            self.assembled = Some(Assembled { at: bytes.as_ptr() as usize, len: bytes.len() });
+        }
+    }
+
+    #[inline]
+    fn is_assembled(&self, bytes: &[u8]) -> bool {
+        self.promised.is_none()
+            && self.assembled.as_ref().is_some_and(|a| a.at == bytes.as_ptr() as usize && a.len == bytes.len())
+    }
+
+    fn promise(&mut self, index: u32, opcode: Opcode, need: usize) {
+        self.mark(index);
+        self.promised = Some((self.id_of(index), opcode));
+        let link = self.link(index);
+        link.queued += need as u32;
+        link.push(Segment::Promised);
+    }
+
+    /// The handler has returned: if it sent the message on, `take` gives its buffer, which moves into the queue.
+    #[inline]
+    pub(crate) fn settle_offer(&mut self, take: impl FnOnce() -> Option<Vec<u8>>) {
+        if self.assembled.take().is_none() {
+            return;
+        }
+        let Some((id, opcode)) = self.promised.take() else { return };
+        let mut bytes = take().expect("an offered message lies in a buffer of its own");
+        let payload = bytes.len() - HEADROOM;
+        let from = encode::write_head(&mut bytes, HEADROOM, true, opcode, payload, None) as u32;
+        let ready = Segment::Ready(Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) });
+        let link = self.link(id.index());
+        let rest = link.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        let place = link.first.iter_mut().chain(rest).find(|segment| matches!(segment, Segment::Promised));
+        *place.expect("a promised place stays until the handler returns") = ready;
+    }
+
+    /// Gives the memory of a finished or abandoned piece back.
+    pub(crate) fn recycle(&mut self, memory: Memory) {
+        match memory {
+            Memory::Block(block) => self.blocks.put(block),
+            Memory::Heap(bytes) => self.pool.put(bytes),
+        }
+    }
+
+    /// Throws away what is queued: the connection has failed.
+    pub(crate) fn abandon(&mut self, index: u32) {
+        while let Some(payload) = self.link(index).pop() {
+            self.link(index).queued -= payload.len() as u32;
+            self.recycle(payload.memory);
+        }
+        assert!(self.link(index).first.is_none(), "a promised piece outlived its handler");
+    }
+}

@@ -1,0 +1,159 @@
+//! From request head to open connection, or to an HTTP response and the end.
+//!
+//! A head that arrives whole is parsed where it lies; one that arrives in pieces is gathered in a pooled buffer, capped,
+//! and scanned once. Frames that follow the head in the same segment are worked on at once.
+
+use std::borrow::Cow;
+
+use wsring_proto::handshake::{self, Accept, HeadEnd, Refusal, Request};
+
+use super::conns::{Phase, Stage, flag};
+use super::turn::Core;
+use crate::handler::{Acceptance, Cx, Handler, Response, VerdictKind};
+use crate::ring::Ring;
+
+/// Told to a connection over the cap.
+const FULL: Refusal = Refusal::new(503, "too many connections");
+/// The handler's answer could not be written.
+const BROKEN: Refusal = Refusal::new(500, "the server made no valid response");
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    pub(super) fn feed_head(&mut self, index: u32, bytes: &mut [u8]) {
+        let Phase::Head(scan, buffer) = &mut self.conns[index as usize].phase else { return };
+        let Some(gathered) = buffer else {
+            match scan.feed(bytes, &self.config.head) {
+                HeadEnd::Complete(len) => {
+                    let (head, frames) = bytes.split_at_mut(len);
+                    self.on_head(index, head);
+                    self.feed_behind_head(index, frames);
+                }
+                HeadEnd::Partial => {
+                    let mut gathered = self.out.pool.take(bytes.len(), bytes.len());
+                    gathered.extend_from_slice(bytes);
+                    *buffer = Some(Box::new(gathered));
+                }
+                HeadEnd::TooLarge => self.refuse(index, &Refusal::HEAD_TOO_LARGE),
+            }
+            return;
+        };
+        // Bounded: the scan stops it at the cap, and a segment is at most one receive buffer.
+        gathered.extend_from_slice(bytes);
+        match scan.feed(gathered, &self.config.head) {
+            HeadEnd::Complete(len) => {
+                let mut gathered = buffer.take().expect("matched above");
+                self.on_head(index, &gathered[..len]);
+                self.feed_behind_head(index, &mut gathered[len..]);
+                self.out.pool.put(*gathered);
+            }
+            HeadEnd::Partial => {}
+            HeadEnd::TooLarge => self.refuse(index, &Refusal::HEAD_TOO_LARGE),
+        }
+    }
+
+    fn feed_behind_head(&mut self, index: u32, frames: &mut [u8]) {
+        if !frames.is_empty() {
+            self.feed_frames(index, frames);
+        }
+    }
+
+    fn on_head(&mut self, index: u32, head: &[u8]) {
+        let config = std::sync::Arc::clone(&self.config);
+        let request = match Request::parse(head, &config.head) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(index, &refusal),
+        };
+        if !request.is_upgrade() {
+            self.called = true;
+            let response = self.handler.on_request(&request);
+            return self.respond(index, &response, request.method() == "HEAD");
+        }
+        match handshake::accept(&request, &config.policy) {
+            Ok(accept) => self.on_upgrade(index, &request, &accept),
+            Err(refusal) => self.refuse(index, &refusal),
+        }
+    }
+
+    fn on_upgrade(&mut self, index: u32, request: &Request<'_>, accept: &Accept<'_>) {
+        self.called = true;
+        let Acceptance { conn, subprotocol, headers } = match self.handler.on_upgrade(request).0 {
+            VerdictKind::Accept(acceptance) => acceptance,
+            VerdictKind::Reject(response) => return self.respond(index, &response, false),
+        };
+        let subprotocol = match subprotocol {
+            Some(name) if request.subprotocols().any(|offered| offered == name) => Some(Cow::Owned(name)),
+            Some(name) => {
+                tracing::error!(%name, "the handler chose a subprotocol that the client did not offer");
+                return self.refuse(index, &BROKEN);
+            }
+            None => accept.subprotocol.map(Cow::Borrowed),
+        };
+        let mut bytes = self.out.pool.take(512, 512);
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        if let Err(error) = handshake::write_switching(&mut bytes, &accept.key, subprotocol.as_deref(), headers) {
+            tracing::error!(%error, "the handler's upgrade response cannot be sent");
+            self.out.pool.put(bytes);
+            return self.refuse(index, &BROKEN);
+        }
+        self.out.raw(index, bytes);
+        self.open(index, conn);
+    }
+
+    fn open(&mut self, index: u32, data: H::Conn) {
+        self.out.stats.opened += 1;
+        self.conns[index as usize].phase = Phase::Open { session: Self::new_session(), data };
+        self.out.link(index).stage = Stage::Open;
+        match self.config.idle_timeout {
+            Some(idle) => self.out.deadlines.set(index, self.out.now.after(idle)),
+            None => self.out.deadlines.remove(index),
+        }
+        let Phase::Open { data, .. } = &mut self.conns[index as usize].phase else { unreachable!("set above") };
+        self.handler.on_open(&mut Cx::new(&mut self.out, data, index, true));
+    }
+
+    /// Answers with the protocol's own refusal and closes.
+    pub(super) fn refuse(&mut self, index: u32, refusal: &Refusal) {
+        self.out.stats.declined += 1;
+        let mut bytes = self.out.pool.take(512, 512);
+        handshake::write_refusal(&mut bytes, refusal);
+        self.last_words(index, bytes);
+    }
+
+    pub(super) fn respond_full(&mut self, index: u32) {
+        let mut bytes = self.out.pool.take(512, 512);
+        handshake::write_refusal(&mut bytes, &FULL);
+        self.last_words(index, bytes);
+    }
+
+    /// Answers with the handler's response and closes.
+    fn respond(&mut self, index: u32, response: &Response, head_only: bool) {
+        let status = response.status();
+        let mut bytes = self.out.pool.take(512 + response.body().len(), 0);
+        let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let phrase = status.canonical_reason().unwrap_or("");
+        let written =
+            handshake::write_response(&mut bytes, status.as_u16(), phrase, headers, response.body(), head_only);
+        if let Err(error) = written {
+            tracing::error!(%error, "the handler's response cannot be sent");
+            self.out.pool.put(bytes);
+            return self.refuse(index, &BROKEN);
+        }
+        if !status.is_success() {
+            self.out.stats.declined += 1;
+        }
+        self.last_words(index, bytes);
+    }
+
+    /// Queues a response; the connection ends when the peer has had time to read it, whatever it still sends.
+    fn last_words(&mut self, index: u32, bytes: Vec<u8>) {
+        if let Phase::Head(_, Some(buffer)) = std::mem::replace(&mut self.conns[index as usize].phase, Phase::Ended) {
+            self.out.pool.put(*buffer);
+        }
+        let deadline = self.out.now.after(self.config.closing_timeout);
+        let link = self.out.link(index);
+        link.stage = Stage::Finishing;
+        link.deadline = deadline;
+        link.raise(flag::LINGER);
+        self.out.deadlines.set(index, deadline);
+        self.out.raw(index, bytes);
+    }
+}

@@ -1,0 +1,291 @@
+//! The API an application implements and calls: [`Handler`], [`Cx`], [`CoreCx`].
+//!
+//! One handler lives on each core's thread and is called for that core's connections alone, so it needs no lock and
+//! need not be `Send`. What a callback asks for (send, close, pause) is noted and done at the end of the pass; a call
+//! never calls back, so any callback may close, send to or pause any connection, its own included, at any point.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use wsring_proto::close::CloseCode;
+pub use wsring_proto::close::Violation;
+pub use wsring_proto::handshake::Request;
+pub use wsring_proto::opcode::Message;
+
+use crate::core::{ConnId, Outbox, Pressure};
+use crate::ring::Errno;
+
+/// An HTTP response: of a plain request, or instead of an upgrade. `Content-Length` and `Connection: close` are added.
+pub type Response = http::Response<Vec<u8>>;
+
+/// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
+pub trait Handler: Sized {
+    /// The application's state of a connection, stored inline in its slot.
+    type Conn;
+
+    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed: accept or reject it.
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Self::Conn>;
+
+    /// A plain HTTP request on the same port. The connection closes after the response; a request body is not read.
+    /// By default 404.
+    fn on_request(&mut self, request: &Request<'_>) -> Response {
+        let _ = request;
+        let mut response = Response::new(b"this is a WebSocket endpoint\n".to_vec());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+
+    /// The connection is open; the 101 response is queued, and what is sent here follows it.
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A whole message. It is borrowed from the receive buffer: copy what must outlive the call. Sending it on
+    /// unchanged is cheap at any size.
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>);
+
+    /// The connection's output fell below the low-water mark after it had been above the high one.
+    fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// Another thread called [`Handle::wake`](crate::Handle::wake) for this core; several calls may come as one.
+    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// All that arrived in this pass of the loop has been handled; called once a pass that handled anything.
+    fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on.
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
+        let _ = (cx, id, conn, why);
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason<'a> {
+    /// The peer closed (RFC 6455 §7.1.5). `code` is `None` if its Close carried none (1005).
+    Peer {
+        /// The status code, RFC 6455 §7.4.
+        code: Option<CloseCode>,
+        /// The reason, at most 123 bytes.
+        reason: &'a str,
+    },
+    /// We closed. `clean`: the peer answered before the deadline.
+    Local {
+        /// The peer's Close came in time.
+        clean: bool,
+    },
+    /// The peer broke the protocol or a limit; it was told the close code of the violation.
+    Violation(Violation),
+    /// The peer ended its side without a Close (1006).
+    Eof,
+    /// Nothing came from the peer, not even a pong, or it took nothing of what was queued for it.
+    Timeout,
+    /// The socket failed.
+    Reset(Errno),
+    /// The server stopped; peers were told 1001.
+    Stopped,
+}
+
+/// The answer to an opening handshake.
+#[derive(Debug)]
+#[must_use]
+pub struct Verdict<C>(pub(crate) VerdictKind<C>);
+
+#[derive(Debug)]
+pub(crate) enum VerdictKind<C> {
+    Accept(Acceptance<C>),
+    Reject(Response),
+}
+
+#[derive(Debug)]
+pub(crate) struct Acceptance<C> {
+    pub(crate) conn: C,
+    /// `None`: as negotiated from the configured list.
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) headers: HeaderMap,
+}
+
+impl<C> Verdict<C> {
+    /// Open the connection with this state. Does not allocate.
+    pub fn accept(conn: C) -> Self {
+        Self(VerdictKind::Accept(Acceptance { conn, subprotocol: None, headers: HeaderMap::new() }))
+    }
+
+    /// Answer this instead, for example a redirect or 401.
+    pub fn reject(response: Response) -> Self {
+        Self(VerdictKind::Reject(response))
+    }
+
+    /// Answer with this status and its reason phrase as a one-line body.
+    pub fn reject_status(status: StatusCode) -> Self {
+        let mut response = Response::new(format!("{}\n", status.canonical_reason().unwrap_or("rejected")).into_bytes());
+        *response.status_mut() = status;
+        Self::reject(response)
+    }
+
+    /// Choose this subprotocol instead of the negotiated one. It must be one that the client offered
+    /// ([`Request::subprotocols`]); otherwise the client gets 500, because a client must fail such a connection
+    /// (RFC 6455 §4.1). No effect on a rejection.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        if let VerdictKind::Accept(acceptance) = &mut self.0 {
+            acceptance.subprotocol = Some(name.into());
+        }
+        self
+    }
+
+    /// Add a header to the response, for example `Set-Cookie`. Headers of the handshake itself (`Sec-WebSocket-*`,
+    /// `Upgrade`, `Connection`, lengths) are refused with 500 and a log line.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        match &mut self.0 {
+            VerdictKind::Accept(acceptance) => acceptance.headers.append(name, value),
+            VerdictKind::Reject(response) => response.headers_mut().append(name, value),
+        };
+        self
+    }
+}
+
+/// What a callback without a connection of its own can do: reach every connection of this core.
+///
+/// It belongs to the core's thread and cannot leave it:
+///
+/// ```compile_fail
+/// fn escape<H: wsring::Handler>(cx: &mut wsring::CoreCx<'_, H>) {
+///     fn needs_send<T: Send>(_: T) {}
+///     needs_send(cx);
+/// }
+/// ```
+pub struct CoreCx<'a, H> {
+    out: &'a mut Outbox,
+    /// Neither Send nor Sync: another thread must go through a `Handle`.
+    core: PhantomData<(*mut (), fn(H))>,
+}
+
+impl<'a, H: Handler> CoreCx<'a, H> {
+    pub(crate) fn new(out: &'a mut Outbox) -> Self {
+        Self { out, core: PhantomData }
+    }
+
+    /// Queues a message for any connection of this core. Never blocks; allocates only when no pooled buffer fits.
+    pub fn send_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Pressure {
+        match self.out.find(id) {
+            Some(index) => self.out.send(index, message.into()),
+            None => {
+                self.out.stats.gone += 1;
+                Pressure::Gone
+            }
+        }
+    }
+
+    /// Starts the closing handshake of any connection of this core: what is queued goes out, then a Close with `code`
+    /// and `reason` (cut to 123 bytes at a character). No effect if it is closing already.
+    pub fn close_conn(&mut self, id: ConnId, code: CloseCode, reason: &str) {
+        if let Some(index) = self.out.find(id) {
+            self.out.close(index, Some(code), reason);
+        }
+    }
+
+    /// Takes no more messages from the connection until [`Self::resume_conn`]; the peer feels TCP's back-pressure.
+    /// Its pings are not answered and it is not timed out for silence meanwhile.
+    pub fn pause_conn(&mut self, id: ConnId) {
+        if let Some(index) = self.out.find(id) {
+            self.out.pause(index);
+        }
+    }
+
+    /// Takes messages again, from the next pass on; none is lost or reordered.
+    pub fn resume_conn(&mut self, id: ConnId) {
+        if let Some(index) = self.out.find(id) {
+            self.out.resume(index);
+        }
+    }
+
+    /// Bytes queued for the connection and not yet taken by its socket; 0 if it is gone.
+    pub fn queued_of(&mut self, id: ConnId) -> usize {
+        self.out.find(id).map_or(0, |index| self.out.link(index).queued as usize)
+    }
+
+    /// The counters of this core, as of the last pass.
+    pub fn stats(&self) -> crate::Stats {
+        self.out.stats
+    }
+}
+
+/// A callback's connection, and through it the core ([`CoreCx`], by deref).
+pub struct Cx<'a, H: Handler> {
+    core: CoreCx<'a, H>,
+    data: &'a mut H::Conn,
+    index: u32,
+    last: bool,
+}
+
+impl<'a, H: Handler> Cx<'a, H> {
+    pub(crate) fn new(out: &'a mut Outbox, data: &'a mut H::Conn, index: u32, last: bool) -> Self {
+        Self { core: CoreCx::new(out), data, index, last }
+    }
+
+    /// The application's state of this connection.
+    pub fn data(&mut self) -> &mut H::Conn {
+        self.data
+    }
+
+    /// Names this connection, now and in later callbacks of this core.
+    pub fn id(&self) -> ConnId {
+        self.core.out.id_of(self.index)
+    }
+
+    /// Queues a message for this connection. It leaves with all others of the pass, in one send. Never blocks;
+    /// allocates only when no pooled buffer fits.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
+        self.core.out.send(self.index, message.into())
+    }
+
+    /// Starts the closing handshake of this connection; see [`CoreCx::close_conn`].
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        let id = self.id();
+        self.core.close_conn(id, code, reason);
+    }
+
+    /// Takes no more messages from this connection; see [`CoreCx::pause_conn`].
+    pub fn pause(&mut self) {
+        self.core.out.pause(self.index);
+    }
+
+    /// Takes messages again; see [`CoreCx::resume_conn`].
+    pub fn resume(&mut self) {
+        self.core.out.resume(self.index);
+    }
+
+    /// Bytes queued for this connection and not yet taken by its socket.
+    pub fn queued(&self) -> usize {
+        self.core.out.links[self.index as usize].queued as usize
+    }
+
+    /// Whether no further whole message of this connection has arrived with this one. Outside of `on_message` true.
+    #[inline]
+    pub fn is_last_in_batch(&self) -> bool {
+        self.last
+    }
+}
+
+impl<'a, H: Handler> Deref for Cx<'a, H> {
+    type Target = CoreCx<'a, H>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+impl<H: Handler> DerefMut for Cx<'_, H> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.core
+    }
+}

@@ -1,0 +1,63 @@
+//! **wsring** is a WebSocket engine for Linux: one pinned thread and one io_uring per core, nothing shared between cores,
+//! your code called back through one [`Handler`].
+//!
+//! # An echo server
+//! ```no_run
+//! use wsring::{Cx, Handler, Message, Request, Server, Verdict};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Conn = ();
+//!     fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+//!         Verdict::accept(())
+//!     }
+//!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+//!         let _ = cx.send(message); // no peer can fill our memory: one that does not read is not read from
+//!     }
+//! }
+//!
+//! Server::bind("127.0.0.1:9001")?.run(|_core| Echo)?;
+//! # Ok::<(), wsring::Error>(())
+//! ```
+//!
+//! # The loop
+//! 1. One `io_uring_enter(2)` hands over all that the last pass left to do, and waits.
+//! 2. Bytes that arrived lie in a buffer of the ring; an idle connection holds none.
+//! 3. All complete frames in them are decoded in place and handed to [`Handler::on_message`].
+//! 4. [`Cx::send`] encodes into the connection's output. Nothing is submitted inside a callback.
+//! 5. At the end of the pass, [`Handler::on_batch_end`]; then one send for each connection that has output.
+//! 6. The buffers go back to the ring.
+//!
+//! Nothing a peer sends can panic the server, stall other connections, or grow memory beyond [`Config`]'s limits, and no
+//! message is lost silently: [`Cx::send`] says what became of it, and [`Stats`] counts what was not delivered.
+//!
+//! # The rooms
+//! `wsring-proto` is the protocol, pure. `core` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
+//! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("wsring runs on Linux alone: it is built on io_uring. On another system, build it in a Linux container or VM.");
+
+mod affinity;
+mod config;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod core;
+#[cfg(not(any(test, feature = "sim")))]
+mod core;
+mod handler;
+pub mod ring;
+mod server;
+mod stats;
+
+pub use config::{Config, InvalidConfig};
+pub use core::{ConnId, Pressure};
+pub use handler::{CloseReason, CoreCx, Cx, Handler, Message, Request, Response, Verdict, Violation};
+pub use http;
+pub use ring::uring::{Feature, Features, SetupError};
+pub use server::{Error, Handle, Running, Server};
+pub use stats::Stats;
+pub use wsring_proto::close::CloseCode;
+pub use wsring_proto::decode::Limits;
+pub use wsring_proto::handshake::{HeadLimits, OriginList, Origins, Policy};

@@ -1,0 +1,310 @@
+//! The seam between the engine and the kernel.
+//!
+//! [`Ring`] is all that `core` knows of io_uring(7): operations go in with a [`Token`], completions come out with the
+//! same token. [`uring`] is the kernel, [`sim`] is a deterministic kernel with faults for tests. The seam promises:
+//!
+//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it spins.
+//! - What the kernel holds, nobody else can name: the memory of a send is moved into [`Op::Send`] and comes back with
+//!   its completion; received bytes are lent by a [`Lease`] that is not `Clone` and must be given back by
+//!   [`Ring::release`].
+//! - Every operation completes. [`Op::Accept`] and [`Op::Recv`] complete many times; exactly one completion of each
+//!   says that it has ended.
+//!
+//! The seam knows nothing of WebSocket. Outgoing connections (`Op::Connect`) will stand beside `Accept`, cross-core
+//! mail beside `Wake`.
+
+use std::io;
+use std::ops::DerefMut;
+use std::time::Duration;
+
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+pub mod uring;
+
+pub use uring::send_blocks::{Block, SendBlocks};
+
+/// Nanoseconds of the ring's monotonic clock (CLOCK_MONOTONIC under io_uring, virtual in the simulation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// A point `nanos` nanoseconds after the clock's origin.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock's origin.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The point `after` later; saturates.
+    #[must_use]
+    pub fn plus(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The time from `earlier` to here, zero if `earlier` is later.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// What an operation is for: the top 8 bits of a [`Token`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`Op::Accept`]; the index is the listener's.
+    Accept = 1,
+    /// [`Op::Recv`]; the index is the connection's.
+    Recv = 2,
+    /// [`Op::Send`]; the index is the connection's.
+    Send = 3,
+    /// [`Op::Cancel`] or [`Op::CancelSocket`].
+    Cancel = 4,
+    /// [`Op::Close`].
+    Close = 5,
+    /// [`Op::Wake`].
+    Wake = 6,
+}
+
+impl Kind {
+    fn from_bits(bits: u8) -> Kind {
+        match bits {
+            1 => Kind::Accept,
+            2 => Kind::Recv,
+            3 => Kind::Send,
+            4 => Kind::Cancel,
+            5 => Kind::Close,
+            6 => Kind::Wake,
+            _ => panic!("a completion carries operation {bits}, which was never submitted"),
+        }
+    }
+}
+
+/// `user_data` of an SQE: operation 8 bits, generation 24, index 32.
+///
+/// The generation tells the present owner of an index from an earlier one: a completion with a stale generation is a
+/// bug of ours, because a slot ends only after its last completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(u64);
+
+impl Token {
+    /// Generations wrap at 24 bits.
+    pub const GENERATION_MASK: u32 = 0x00ff_ffff;
+
+    /// Packs a token; `generation` is taken modulo 2^24.
+    pub const fn new(kind: Kind, generation: u32, index: u32) -> Self {
+        Self((kind as u64) << 56 | ((generation & Self::GENERATION_MASK) as u64) << 32 | index as u64)
+    }
+
+    /// The operation.
+    pub fn kind(self) -> Kind {
+        Kind::from_bits((self.0 >> 56) as u8)
+    }
+
+    /// The generation, 24 bits.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32 & Self::GENERATION_MASK
+    }
+
+    /// The index.
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The 64 bits that travel through the kernel.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// A token from the bits of a CQE.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+/// A slot of the fixed-file table: one accepted socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Socket(pub u32);
+
+/// A positive errno(3) number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(pub i32);
+
+impl std::fmt::Debug for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "errno {} ({})", self.0, io::Error::from_raw_os_error(self.0))
+    }
+}
+
+/// Memory that holds bytes to send.
+#[derive(Debug)]
+pub enum Memory {
+    /// A send block: small frames, coalesced.
+    Block(Block),
+    /// A pooled buffer: large messages, moved rather than copied.
+    Heap(Vec<u8>),
+}
+
+impl Memory {
+    /// All bytes of the memory.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Memory::Block(block) => block,
+            Memory::Heap(bytes) => bytes,
+        }
+    }
+}
+
+/// Bytes to send: the range `from..to` of some memory. Moves into the operation and comes back.
+#[derive(Debug)]
+pub struct Payload {
+    /// The memory.
+    pub memory: Memory,
+    /// First byte to send.
+    pub from: u32,
+    /// One past the last byte to send.
+    pub to: u32,
+}
+
+impl Payload {
+    /// The bytes to send.
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory.bytes()[self.from as usize..self.to as usize]
+    }
+
+    /// How many bytes are to be sent.
+    pub fn len(&self) -> usize {
+        (self.to - self.from) as usize
+    }
+
+    /// Nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+}
+
+/// An operation for the kernel.
+#[derive(Debug)]
+pub enum Op {
+    /// Accepts connections of a listener until it ends; each gets a fixed-file slot.
+    Accept {
+        /// The listener's number, in the order given at setup.
+        listener: u32,
+    },
+    /// Receives into buffers of the ring until it ends. At most one on a socket.
+    Recv {
+        /// From this socket.
+        socket: Socket,
+    },
+    /// Sends all of the payload unless the socket fails. At most one on a socket: two would reorder.
+    Send {
+        /// To this socket.
+        socket: Socket,
+        /// These bytes.
+        payload: Payload,
+    },
+    /// Cancels the operation of this token. Losing the race to its success is ordinary.
+    Cancel {
+        /// The operation to cancel.
+        target: Token,
+    },
+    /// Cancels every operation on a socket.
+    CancelSocket {
+        /// The socket.
+        socket: Socket,
+    },
+    /// Closes a socket and frees its slot. Only after its last operation has completed.
+    Close {
+        /// The socket.
+        socket: Socket,
+    },
+    /// Completes once when another thread rings the ring's [`Waker`](uring::Waker).
+    Wake,
+}
+
+/// Why a receive ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvEnd {
+    /// No fault of anybody: submit it again.
+    Rearm,
+    /// The ring had no free buffer (ENOBUFS): submit it again when some have come back.
+    NoBuffers,
+    /// The peer will send no more.
+    Eof,
+    /// Cancelled by us.
+    Cancelled,
+    /// The socket failed.
+    Failed(Errno),
+}
+
+/// A completion.
+#[derive(Debug)]
+#[must_use]
+pub enum Done<L> {
+    /// Of [`Op::Accept`].
+    Accepted {
+        /// The new socket, or why there is none.
+        result: Result<Socket, Errno>,
+        /// The accept goes on by itself.
+        more: bool,
+    },
+    /// Of [`Op::Recv`]: bytes, an end, or both.
+    Received {
+        /// Bytes, in order.
+        lease: Option<L>,
+        /// The receive has ended.
+        end: Option<RecvEnd>,
+    },
+    /// Of [`Op::Send`].
+    Sent {
+        /// The memory, unless zero-copy still reads it: then it comes with [`Done::Returned`].
+        payload: Option<Payload>,
+        /// Bytes taken by the socket; fewer than asked only when it failed or was cancelled meanwhile.
+        result: Result<usize, Errno>,
+    },
+    /// The kernel no longer reads a zero-copy payload.
+    Returned {
+        /// The memory.
+        payload: Payload,
+    },
+    /// Of [`Op::Cancel`] and [`Op::CancelSocket`]; whether anything was found does not matter.
+    Cancelled,
+    /// Of [`Op::Close`].
+    Closed,
+    /// Of [`Op::Wake`].
+    Woken,
+}
+
+/// The kernel, as one thread's engine sees it.
+pub trait Ring {
+    /// Received bytes, lent until [`Ring::release`]. Frames are unmasked in place, hence mutable.
+    type Lease: DerefMut<Target = [u8]>;
+
+    /// Queues an operation; the next [`Ring::wait`] hands it to the kernel. Never blocks (a full submission queue is
+    /// flushed by a syscall).
+    fn submit(&mut self, token: Token, op: Op);
+
+    /// Hands all queued operations to the kernel and waits until at least one completion is there or `until` has come.
+    /// A time in the past polls.
+    ///
+    /// # Errors
+    /// Only when the ring itself is broken.
+    fn wait(&mut self, until: Option<Time>) -> io::Result<()>;
+
+    /// The next completion that the last [`Ring::wait`] gathered.
+    fn next(&mut self) -> Option<(Token, Done<Self::Lease>)>;
+
+    /// Gives received bytes back to the kernel.
+    fn release(&mut self, lease: Self::Lease);
+
+    /// Stops listening: closes the listener's socket. Its accept must have ended.
+    fn unlisten(&mut self, listener: u32);
+
+    /// The clock as read by the last [`Ring::wait`]: one read a pass, not one a message.
+    fn now(&self) -> Time;
+
+    /// How many syscalls the ring has made.
+    fn enters(&self) -> u64;
+}

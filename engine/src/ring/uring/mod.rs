@@ -1,0 +1,391 @@
+//! The io_uring driver: the only code that speaks to the kernel.
+//!
+//! One ring of one thread. `setup` makes it, `recv_buffers` owns what the kernel receives into, `send_blocks` what it
+//! sends from; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
+//!
+//! Sends carry the key of their payload in `user_data`; everything else carries its [`Token`]. So a payload is found
+//! by one index, also when zero-copy completes it twice (io_uring_prep_send_zc(3)).
+
+mod features;
+mod recv_buffers;
+pub mod send_blocks;
+mod setup;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use slab::Slab;
+
+pub use features::{Feature, Features, UnknownFeature};
+pub use recv_buffers::Lease;
+pub use setup::{KERNEL_MIN, RingConfig, SetupError, raise_nofile};
+
+use super::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
+use recv_buffers::{GROUP, RecvBuffers};
+
+/// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
+const ENTER_GETEVENTS: u32 = 1;
+const ENTER_EXT_ARG: u32 = 8;
+/// Spinning reads the clock once in so many looks at the completion queue.
+const SPIN_LOOKS: u32 = 32;
+
+/// Wakes a ring that waits, from any thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    fn new() -> io::Result<Self> {
+        // SAFETY: eventfd(2) takes no pointers; a negative result is an error and is handled.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` is a fresh descriptor that nobody else owns.
+        Ok(Self(Arc::new(unsafe { OwnedFd::from_raw_fd(fd) })))
+    }
+
+    /// Completes the ring's [`Op::Wake`]. One write(2); wakes that come before it is armed again are not lost.
+    pub fn wake(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: write(2) reads 8 bytes through a valid pointer. It fails only when the counter is at its maximum,
+        // and then the ring is about to wake anyway.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+}
+
+/// A payload the kernel holds.
+struct Sending {
+    token: Token,
+    payload: Payload,
+}
+
+/// One thread's io_uring. Must be made and used on one thread (IORING_SETUP_SINGLE_ISSUER).
+pub struct Uring {
+    // Dropped first: closing the ring ends all operations before the memory below goes.
+    uring: IoUring,
+    buffers: RecvBuffers,
+    sends: Slab<Sending>,
+    /// Keeps the registered blocks alive, and tells ours from foreign ones.
+    blocks: Rc<send_blocks::Region>,
+    listeners: Vec<Option<TcpListener>>,
+    waker: Waker,
+    /// What a wake reads: eight bytes of a counter that nobody looks at.
+    wake_count: Box<u64>,
+    ready: Vec<cqueue::Entry>,
+    cursor: usize,
+    origin: Instant,
+    now: Time,
+    spin: Duration,
+    zero_copy_from: usize,
+    features: Features,
+    enters: u64,
+}
+
+impl Uring {
+    /// Sets up a ring and its send blocks on this thread, listening on `listeners`.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the cause and the knob.
+    pub fn new(config: &RingConfig, listeners: Vec<TcpListener>) -> Result<(Self, SendBlocks), SetupError> {
+        let uring = setup::ring(config)?;
+        let incremental = config.features.has(Feature::IncrementalBuffers);
+        let (count, size) = config.recv_buffers;
+        let register = |count, size, incremental| {
+            RecvBuffers::register(&uring, count, size, incremental).map_err(|e| SetupError::new("receive buffers", 0, e))
+        };
+        // The ring cycles through all its memory, so it is about the size of a second-level cache; without incremental
+        // consumption each segment takes a whole buffer, so there must be more of them (design §5).
+        let buffers = match (count, size) {
+            (0, _) | (_, 0) => match register(16, 64 << 10, incremental)? {
+                buffers if buffers.is_incremental() => buffers,
+                whole => {
+                    drop(whole);
+                    uring.submitter().unregister_buf_ring(GROUP).map_err(|e| SetupError::new("receive buffers", 0, e))?;
+                    register(1024, 4 << 10, false)?
+                }
+            },
+            (count, size) => register(count, size, incremental)?,
+        };
+        let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
+        let mut features = config.features;
+        if !buffers.is_incremental() {
+            features = features.without(Feature::IncrementalBuffers);
+        }
+        if features.has(Feature::FixedBuffers) {
+            let region = blocks.region();
+            let iovec = libc::iovec { iov_base: region.base().as_ptr().cast(), iov_len: region.len() };
+            // SAFETY: the region is valid for its length and outlives the ring: `self.blocks` drops after `self.uring`.
+            match unsafe { uring.submitter().register_buffers(&[iovec]) } {
+                Ok(()) => {}
+                Err(error) if config.zero_copy_from.is_some() => return Err(SetupError::new("send blocks", 0, error)),
+                // Plain sends do not need it; locked memory is scarce in many containers.
+                Err(_) => features = features.without(Feature::FixedBuffers),
+            }
+        }
+        let waker = Waker::new().map_err(|e| SetupError::new("the waker", 1, e))?;
+        let ring = Self {
+            uring,
+            buffers,
+            sends: Slab::with_capacity(256),
+            blocks: Rc::clone(blocks.region()),
+            listeners: listeners.into_iter().map(Some).collect(),
+            waker,
+            wake_count: Box::new(0),
+            ready: Vec::with_capacity(config.cq_entries as usize),
+            cursor: 0,
+            origin: Instant::now(),
+            now: Time::default(),
+            spin: Duration::from_micros(config.spin_us.into()),
+            zero_copy_from: config.zero_copy_from.unwrap_or(usize::MAX),
+            features,
+            enters: 0,
+        };
+        Ok((ring, blocks))
+    }
+
+    /// The features in use.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Receive buffers: how many, and bytes of each.
+    pub fn recv_buffers(&self) -> (usize, usize) {
+        debug_assert!(self.buffers.memory() >= self.buffers.count() * self.buffers.size());
+        (self.buffers.count(), self.buffers.size())
+    }
+
+    /// Wakes this ring from another thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// How many listeners it was given.
+    pub fn listeners(&self) -> u32 {
+        self.listeners.len() as u32
+    }
+
+    fn listener_fd(&self, listener: u32) -> RawFd {
+        self.listeners[listener as usize].as_ref().expect("accepting on a closed listener").as_raw_fd()
+    }
+
+    fn entry(&mut self, token: Token, op: Op) -> squeue::Entry {
+        let entry = match op {
+            Op::Accept { listener } => {
+                let fd = Fd(self.listener_fd(listener));
+                if self.features.has(Feature::MultishotAccept) {
+                    opcode::AcceptMulti::new(fd).allocate_file_index(true).build()
+                } else {
+                    let slot = io_uring::types::DestinationSlot::auto_target();
+                    opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).file_index(Some(slot)).build()
+                }
+            }
+            Op::Recv { socket } if self.features.has(Feature::MultishotRecv) => {
+                opcode::RecvMulti::new(Fixed(socket.0), GROUP).build()
+            }
+            Op::Recv { socket } => opcode::Recv::new(Fixed(socket.0), std::ptr::null_mut(), 0)
+                .buf_group(GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+            Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
+            Op::Cancel { target } => opcode::AsyncCancel2::new(CancelBuilder::user_data(target.to_bits())).build(),
+            Op::CancelSocket { socket } => opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(socket.0)).all()).build(),
+            Op::Close { socket } => opcode::Close::new(Fixed(socket.0)).build(),
+            Op::Wake => {
+                let count = &raw mut *self.wake_count;
+                opcode::Read::new(Fd(self.waker.0.as_raw_fd()), count.cast(), 8).build()
+            }
+        };
+        entry.user_data(token.to_bits())
+    }
+
+    fn send_entry(&mut self, token: Token, socket: Socket, payload: Payload) -> squeue::Entry {
+        const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let bytes = payload.bytes();
+        let (at, len) = (bytes.as_ptr(), payload.to - payload.from);
+        let entry = if bytes.len() >= self.zero_copy_from {
+            let fixed = match &payload.memory {
+                Memory::Block(block) if self.features.has(Feature::FixedBuffers) && block.is_of(&self.blocks) => Some(0),
+                _ => None,
+            };
+            opcode::SendZc::new(Fixed(socket.0), at, len).buf_index(fixed).flags(FLAGS).build()
+        } else {
+            opcode::Send::new(Fixed(socket.0), at, len).flags(FLAGS).build()
+        };
+        let key = self.sends.insert(Sending { token, payload });
+        entry.user_data(Token::new(Kind::Send, 0, key as u32).to_bits())
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) {
+        loop {
+            // SAFETY: what the entry points to is kept until its completion: sends by `self.sends`, the wake by
+            // `self.wake_count`; receives name a registered buffer group. All are dropped after the ring.
+            if unsafe { self.uring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            // The queue is full: hand it over without waiting. A full completion queue makes the kernel refuse (EBUSY);
+            // gathering makes room, and what it gathers is delivered by `next` as usual.
+            if self.enter(0, 0, None).is_err() {
+                self.gather();
+            }
+        }
+    }
+
+    /// One io_uring_enter(2).
+    fn enter(&mut self, want: u32, flags: u32, args: Option<&SubmitArgs<'_, '_>>) -> io::Result<()> {
+        self.enters += 1;
+        let queued = self.uring.submission().len() as u32;
+        // SAFETY: `args` is a SubmitArgs, which is what IORING_ENTER_EXT_ARG wants; with `None` the flag is not set and
+        // the kernel reads no pointer.
+        let done = unsafe {
+            match args {
+                Some(args) => self.uring.submitter().enter(queued, want, flags | ENTER_EXT_ARG, Some(args)),
+                None => self.uring.submitter().enter::<libc::sigset_t>(queued, want, flags, None),
+            }
+        };
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Moves all completions out of the shared queue, so that it has room while they are worked on.
+    fn gather(&mut self) {
+        if self.cursor == self.ready.len() {
+            self.ready.clear();
+            self.cursor = 0;
+        }
+        self.ready.extend(self.uring.completion());
+    }
+
+    /// Polls until a completion shows or the spin time is over. Deferred completions show only when entered for.
+    fn spin(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        let mut looks = 0_u32;
+        loop {
+            if !self.uring.completion().is_empty() {
+                return Ok(());
+            }
+            if self.uring.submission().taskrun() {
+                self.enter(0, ENTER_GETEVENTS, None)?;
+                continue;
+            }
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(SPIN_LOOKS) && start.elapsed() >= self.spin {
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn received(&mut self, entry: &cqueue::Entry) -> Done<Lease> {
+        let (result, flags) = (entry.result(), entry.flags());
+        let ended = !cqueue::more(flags);
+        if result > 0 {
+            let lease = Some(self.buffers.lend(flags, result as u32));
+            return Done::Received { lease, end: ended.then_some(RecvEnd::Rearm) };
+        }
+        self.buffers.skip(flags);
+        let end = match -result {
+            0 => RecvEnd::Eof,
+            libc::ENOBUFS => RecvEnd::NoBuffers,
+            libc::ECANCELED => RecvEnd::Cancelled,
+            libc::EINTR | libc::EAGAIN => RecvEnd::Rearm,
+            errno => RecvEnd::Failed(Errno(errno)),
+        };
+        debug_assert!(ended, "a receive that brings nothing has ended");
+        Done::Received { lease: None, end: Some(end) }
+    }
+
+    /// A completion of a send: of its bytes, of its zero-copy memory, or of both.
+    fn sent(&mut self, entry: &cqueue::Entry) -> (Token, Done<Lease>) {
+        let key = Token::from_bits(entry.user_data()).index() as usize;
+        let flags = entry.flags();
+        if cqueue::notif(flags) {
+            let Sending { token, payload } = self.sends.remove(key);
+            return (token, Done::Returned { payload });
+        }
+        let result = usize::try_from(entry.result()).map_err(|_| Errno(-entry.result()));
+        if cqueue::more(flags) {
+            return (self.sends[key].token, Done::Sent { payload: None, result });
+        }
+        let Sending { token, payload } = self.sends.remove(key);
+        (token, Done::Sent { payload: Some(payload), result })
+    }
+}
+
+impl Ring for Uring {
+    type Lease = Lease;
+
+    fn submit(&mut self, token: Token, op: Op) {
+        let entry = self.entry(token, op);
+        self.push(&entry);
+    }
+
+    fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
+        self.buffers.publish();
+        // Measured from the pass's one clock read: late by the length of a pass, which no deadline notices.
+        let timeout = until.map(|until| until.since(self.now));
+        if timeout == Some(Duration::ZERO) || self.cursor < self.ready.len() {
+            self.enter(0, ENTER_GETEVENTS, None)?;
+        } else {
+            let mut wait = true;
+            if !self.spin.is_zero() {
+                self.enter(0, ENTER_GETEVENTS, None)?;
+                self.spin()?;
+                wait = self.uring.completion().is_empty();
+            }
+            if wait {
+                let timespec = timeout.map(Timespec::from);
+                let args = timespec.as_ref().map(|timespec| SubmitArgs::new().timespec(timespec));
+                self.enter(1, ENTER_GETEVENTS, args.as_ref())?;
+            }
+        }
+        self.gather();
+        self.now = Time::from_nanos(self.origin.elapsed().as_nanos() as u64);
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<(Token, Done<Lease>)> {
+        let entry = self.ready.get(self.cursor)?.clone();
+        self.cursor += 1;
+        let token = Token::from_bits(entry.user_data());
+        let done = match token.kind() {
+            Kind::Recv => self.received(&entry),
+            Kind::Send => return Some(self.sent(&entry)),
+            Kind::Accept => Done::Accepted {
+                result: u32::try_from(entry.result()).map(Socket).map_err(|_| Errno(-entry.result())),
+                more: cqueue::more(entry.flags()),
+            },
+            Kind::Cancel => Done::Cancelled,
+            Kind::Close => Done::Closed,
+            Kind::Wake => Done::Woken,
+        };
+        Some((token, done))
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.buffers.release(lease);
+    }
+
+    fn unlisten(&mut self, listener: u32) {
+        self.listeners[listener as usize] = None;
+    }
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn enters(&self) -> u64 {
+        self.enters
+    }
+}

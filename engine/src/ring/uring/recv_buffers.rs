@@ -1,0 +1,190 @@
+//! Owns the provided-buffer ring: memory the kernel receives into, and whose turn each buffer is.
+//!
+//! A buffer belongs to the kernel while it is in the ring and to us between its completion and its release. With
+//! incremental consumption (IOU_PBUF_RING_INC, Linux 6.12) one buffer serves several completions, each taking the next
+//! bytes; it goes back when the kernel is done with it **and** nobody reads it. See io_uring_register_buf_ring(3).
+//!
+//! Promise: a byte is never lent while the kernel may write it. It refuses to know sockets.
+
+use std::fmt;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+use io_uring::{IoUring, cqueue};
+
+use super::send_blocks::Region;
+
+/// The buffer group of all receives.
+pub(super) const GROUP: u16 = 0;
+/// IOU_PBUF_RING_INC of linux/io_uring.h.
+const IOU_PBUF_RING_INC: u16 = 2;
+
+/// Received bytes, lent. Give it back with [`Ring::release`](crate::ring::Ring::release): a lease that is dropped
+/// instead leaves its buffer unusable until the ring ends.
+#[must_use]
+pub struct Lease {
+    at: NonNull<u8>,
+    len: u32,
+    buffer: u16,
+    region: Rc<Region>,
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `lend` made the range from a completion: it lies inside `region` (asserted there, kept alive here),
+        // the kernel has written it and writes it no more until the buffer is provided again, which takes this lease.
+        // Ranges of one buffer are disjoint. Fails without it: tests/loopback.rs with tiny buffer rings.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len as usize) }
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; a lease is not Clone, so `&mut self` is the only path to these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.len as usize) }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease(buffer {}, {} bytes)", self.buffer, self.len)
+    }
+}
+
+/// What we know of one buffer while it is not, or not only, the kernel's.
+#[derive(Clone, Copy, Default)]
+struct State {
+    /// Bytes of it the kernel has consumed since it was provided.
+    used: u32,
+    /// Leases into it.
+    lent: u16,
+    /// The kernel will write no more into it.
+    done: bool,
+}
+
+/// The buffer ring of one core.
+pub(super) struct RecvBuffers {
+    /// Entries shared with the kernel; the tail lives in the first entry's `resv`.
+    ring: Region,
+    region: Rc<Region>,
+    states: Box<[State]>,
+    size: u32,
+    mask: u16,
+    /// Our copy of the tail; published once a pass.
+    tail: u16,
+    incremental: bool,
+}
+
+impl RecvBuffers {
+    /// Allocates `count` (a power of two, at most 32768) buffers of `size` bytes and registers them.
+    ///
+    /// Incremental consumption is used if asked for and known to this kernel; [`Self::is_incremental`] tells.
+    pub(super) fn register(uring: &IoUring, count: u16, size: u32, incremental: bool) -> io::Result<Self> {
+        assert!(count.is_power_of_two() && count <= 1 << 15, "{count} buffers: the kernel wants a power of two");
+        let ring = Region::new(usize::from(count), size_of::<BufRingEntry>());
+        let region = Rc::new(Region::new(usize::from(count), size as usize));
+        let register = |flags| {
+            // SAFETY: `ring` is page-aligned, zeroed memory for `count` entries; it lives in the same struct as the
+            // buffers and outlives the io_uring, which `Uring` drops first.
+            unsafe { uring.submitter().register_buf_ring_with_flags(ring.base().as_ptr() as u64, count, GROUP, flags) }
+        };
+        let incremental = incremental && register(IOU_PBUF_RING_INC).is_ok();
+        if !incremental {
+            register(0)?;
+        }
+        let mut buffers = Self {
+            ring,
+            region,
+            states: vec![State::default(); usize::from(count)].into(),
+            size,
+            mask: count - 1,
+            tail: 0,
+            incremental,
+        };
+        for buffer in 0..count {
+            buffers.provide(buffer);
+        }
+        buffers.publish();
+        Ok(buffers)
+    }
+
+    pub(super) fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// The bytes of a completion of `len` bytes with these CQE flags.
+    pub(super) fn lend(&mut self, flags: u32, len: u32) -> Lease {
+        let buffer = cqueue::buffer_select(flags).expect("a receive with bytes names its buffer");
+        let state = &mut self.states[usize::from(buffer)];
+        let from = state.used;
+        assert!(!state.done && from + len <= self.size, "buffer {buffer}: {from} + {len} of {} bytes", self.size);
+        state.used += len;
+        state.lent += 1;
+        state.done = !(self.incremental && cqueue::buffer_more(flags));
+        let offset = usize::from(buffer) * self.size as usize + from as usize;
+        // SAFETY: `buffer` indexed `states`, so it is below the count, and `from + len <= size` was asserted: the range
+        // lies inside the region.
+        let at = unsafe { self.region.base().add(offset) };
+        Lease { at, len, buffer, region: Rc::clone(&self.region) }
+    }
+
+    /// A completion that names a buffer but brings no bytes (EOF or an error on some kernels).
+    pub(super) fn skip(&mut self, flags: u32) {
+        if cqueue::buffer_select(flags).is_some() {
+            let lease = self.lend(flags, 0);
+            self.release(lease);
+        }
+    }
+
+    /// Takes a lease back; the buffer is provided again when it was the last.
+    pub(super) fn release(&mut self, lease: Lease) {
+        assert!(Rc::ptr_eq(&lease.region, &self.region), "a lease of another ring");
+        let state = &mut self.states[usize::from(lease.buffer)];
+        state.lent -= 1;
+        if state.done && state.lent == 0 {
+            *state = State::default();
+            self.provide(lease.buffer);
+        }
+    }
+
+    fn provide(&mut self, buffer: u16) {
+        let slot = usize::from(self.tail & self.mask);
+        // SAFETY: `buffer` is below the count, so its first byte lies in the region.
+        let at = unsafe { self.region.base().add(usize::from(buffer) * self.size as usize) };
+        // SAFETY: `slot` is below the count of entries of `ring`; the kernel reads an entry only once the tail has
+        // passed it, and at most `count` buffers exist, so it does not read this one now. `resv` of entry 0 is the
+        // tail and is not touched: the setters write addr, len and bid alone.
+        let entry = unsafe { &mut *self.ring.base().cast::<BufRingEntry>().as_ptr().add(slot) };
+        entry.set_addr(at.as_ptr() as u64);
+        entry.set_len(self.size);
+        entry.set_bid(buffer);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Shows the kernel all buffers provided since the last call.
+    pub(super) fn publish(&mut self) {
+        // SAFETY: the ring's base is the first entry of a registered buffer ring; the tail is a u16 inside it that the
+        // kernel only loads, and this thread only stores, atomically.
+        let tail = unsafe { &*BufRingEntry::tail(self.ring.base().cast().as_ptr()).cast::<AtomicU16>() };
+        tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Total memory of the buffers in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.region.len()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size as usize
+    }
+}

@@ -1,0 +1,165 @@
+//! Owns the region that replies are encoded into, cut into blocks.
+//!
+//! One mapping, registered with IORING_REGISTER_BUFFERS by `setup` so that zero-copy sends can name it; each [`Block`]
+//! is the only handle on its slice. The free list is last-in first-out, so that a few warm blocks serve all traffic.
+//! It refuses to know what is written into a block.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// Page-aligned zeroed memory, freed with its last handle.
+#[derive(Debug)]
+pub(super) struct Region {
+    base: NonNull<u8>,
+    layout: Layout,
+    /// Bytes of each piece it is cut into; kept here so that a [`Block`] is two words.
+    piece: usize,
+}
+
+impl Region {
+    pub(super) fn new(count: usize, piece: usize) -> Self {
+        let len = count * piece;
+        let layout = Layout::from_size_align(len.max(1), 4096).expect("a region is far below isize::MAX");
+        // SAFETY: the layout has a size of at least one byte.
+        let base = unsafe { alloc_zeroed(layout) };
+        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        Self { base, layout, piece }
+    }
+
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.layout.size()
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout, freed once; every pointer into it lives beside an `Rc` of it.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// One send block: a fixed-size slice of the region, owned.
+pub struct Block {
+    at: NonNull<u8>,
+    region: Rc<Region>,
+}
+
+impl Block {
+    /// Whether the block lies in `region` (then zero-copy can use the registered buffer).
+    pub(super) fn is_of(&self, region: &Rc<Region>) -> bool {
+        Rc::ptr_eq(&self.region, region)
+    }
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `at..at + piece` lies inside `region`, which this block keeps alive, is initialised (zeroed), and no
+        // other block covers it: `SendBlocks::new` cuts the region into disjoint slices, one `Block` each, not Clone.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.region.piece) }
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; `&mut self` is the only path to these bytes. The kernel reads them only while the
+        // block is moved into an operation, where nobody can borrow it.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.region.piece) }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({:p}+{})", self.at, self.region.piece)
+    }
+}
+
+/// The free send blocks of one core.
+#[derive(Debug)]
+pub struct SendBlocks {
+    free: Vec<Block>,
+    total: usize,
+    region: Rc<Region>,
+}
+
+impl SendBlocks {
+    /// Allocates `count` blocks of `size` bytes each (at least 512).
+    pub fn new(count: usize, size: usize) -> Self {
+        let size = size.max(512);
+        let region = Rc::new(Region::new(count, size));
+        let free = (0..count)
+            .rev()
+            .map(|i| Block {
+                // SAFETY: `i * size` is below `count * size`, the length of the region.
+                at: unsafe { region.base().add(i * size) },
+                region: Rc::clone(&region),
+            })
+            .collect();
+        Self { free, total: count, region }
+    }
+
+    pub(super) fn region(&self) -> &Rc<Region> {
+        &self.region
+    }
+
+    /// A free block, the most recently used one; `None` when all are in use.
+    pub fn take(&mut self) -> Option<Block> {
+        self.free.pop()
+    }
+
+    /// Gives a block back.
+    pub fn put(&mut self, block: Block) {
+        debug_assert!(block.is_of(&self.region), "a block of another region");
+        self.free.push(block);
+        assert!(self.free.len() <= self.total, "a block was given back twice");
+    }
+
+    /// Bytes in a block.
+    pub fn size(&self) -> usize {
+        self.region.piece
+    }
+
+    /// Blocks taken and not given back.
+    pub fn in_use(&self) -> usize {
+        self.total - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_disjoint_and_come_back() {
+        let mut blocks = SendBlocks::new(3, 512);
+        let mut held: Vec<Block> = std::iter::from_fn(|| blocks.take()).collect();
+        assert_eq!((held.len(), blocks.in_use()), (3, 3));
+        for (i, block) in held.iter_mut().enumerate() {
+            block.fill(i as u8 + 1);
+        }
+        for (i, block) in held.iter().enumerate() {
+            assert!(block.iter().all(|&b| b == i as u8 + 1), "block {i} was written through another");
+        }
+        for block in held {
+            blocks.put(block);
+        }
+        assert_eq!(blocks.in_use(), 0);
+    }
+
+    #[test]
+    fn a_block_outlives_its_list() {
+        let mut blocks = SendBlocks::new(1, 512);
+        let mut block = blocks.take().unwrap();
+        drop(blocks);
+        block[511] = 7;
+        assert_eq!(block[511], 7);
+    }
+}

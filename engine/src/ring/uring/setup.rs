@@ -1,0 +1,236 @@
+//! Builds one ring: what is asked of the kernel, what it granted, and which knob to turn when it refuses.
+
+use std::io;
+
+use io_uring::{IoUring, Probe, opcode};
+
+use super::features::{Feature, Features};
+
+/// The lowest kernel that the driver runs on: IORING_SETUP_DEFER_TASKRUN and multishot receives are there.
+pub const KERNEL_MIN: (u32, u32) = (6, 1);
+
+/// Sizes and switches of one ring.
+#[derive(Clone, Debug)]
+pub struct RingConfig {
+    /// Submission queue entries; a full queue costs one more syscall.
+    pub sq_entries: u32,
+    /// Completion queue entries. Fewer than the completions of a pass lose nothing, but end multishots.
+    pub cq_entries: u32,
+    /// Slots of the fixed-file table: open sockets at once.
+    pub sockets_max: u32,
+    /// Receive buffers (a power of two, at most 32768) and bytes of each; zero chooses by what the kernel has.
+    pub recv_buffers: (u16, u32),
+    /// Send blocks and bytes of each.
+    pub send_blocks: (usize, usize),
+    /// Microseconds to poll for completions before sleeping; 0 sleeps at once.
+    pub spin_us: u32,
+    /// Sends of at least this many bytes use IORING_OP_SEND_ZC; `None` never.
+    pub zero_copy_from: Option<usize>,
+    /// Features to use where the kernel has them.
+    pub features: Features,
+}
+
+impl Default for RingConfig {
+    fn default() -> Self {
+        Self {
+            sq_entries: 1024,
+            cq_entries: 8192,
+            sockets_max: 1024,
+            recv_buffers: (0, 0),
+            send_blocks: (1024, 4096),
+            spin_us: 0,
+            zero_copy_from: None,
+            features: Features::all(),
+        }
+    }
+}
+
+/// Why a ring could not be set up, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// Below Linux 6.1.
+    #[error("this kernel is {found}; io_uring as used here needs Linux 6.1 or newer")]
+    KernelTooOld {
+        /// The release as the kernel states it.
+        found: String,
+    },
+    /// EPERM.
+    #[error(
+        "io_uring is forbidden here (EPERM): sysctl kernel.io_uring_disabled is {sysctl} (0 allows it, 1 wants CAP_SYS_ADMIN \
+         or membership in kernel.io_uring_group); if it is 0, a seccomp profile forbids io_uring_setup(2), as container \
+         runtimes do by default: allow io_uring_setup, io_uring_enter and io_uring_register"
+    )]
+    Forbidden {
+        /// The value of kernel.io_uring_disabled, or `unknown`.
+        sysctl: String,
+    },
+    /// ENOSYS.
+    #[error(
+        "io_uring_setup(2) does not exist here (ENOSYS): the kernel was built without CONFIG_IO_URING, or a seccomp profile hides it"
+    )]
+    Missing,
+    /// ENOMEM.
+    #[error(
+        "the kernel has no memory for {what} (ENOMEM): the limit on locked memory is {limit} bytes (ulimit -l, \
+         LimitMEMLOCK= in systemd); raise it, grant CAP_IPC_LOCK, or ask for fewer or smaller buffers"
+    )]
+    Memlock {
+        /// What was being set up.
+        what: &'static str,
+        /// RLIMIT_MEMLOCK.
+        limit: String,
+    },
+    /// EMFILE or ENFILE.
+    #[error(
+        "not enough descriptors for {what} ({errno}): {wanted} wanted, the limit is {limit} (ulimit -n, LimitNOFILE= in \
+         systemd); raise it or lower the connection cap"
+    )]
+    Descriptors {
+        /// What was being set up.
+        what: &'static str,
+        /// How many it needs.
+        wanted: u32,
+        /// RLIMIT_NOFILE.
+        limit: String,
+        /// EMFILE or ENFILE.
+        errno: &'static str,
+    },
+    /// Zero-copy was asked for and this kernel has none.
+    #[error("zero-copy sends were asked for, and this kernel does not have IORING_OP_SEND_ZC")]
+    NoZeroCopy,
+    /// Anything else.
+    #[error("io_uring could not set up {what}: {source}")]
+    Other {
+        /// What was being set up.
+        what: &'static str,
+        /// The error as it came.
+        source: io::Error,
+    },
+}
+
+impl SetupError {
+    pub(super) fn new(what: &'static str, wanted: u32, error: io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(0);
+        match errno {
+            libc::EPERM => SetupError::Forbidden {
+                sysctl: std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+                    .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
+            },
+            libc::ENOSYS => SetupError::Missing,
+            libc::ENOMEM => SetupError::Memlock { what, limit: limit_text(libc::RLIMIT_MEMLOCK) },
+            libc::EMFILE | libc::ENFILE => SetupError::Descriptors {
+                what,
+                wanted,
+                limit: limit_text(libc::RLIMIT_NOFILE),
+                errno: if errno == libc::EMFILE { "EMFILE" } else { "ENFILE" },
+            },
+            _ => SetupError::Other { what, source: error },
+        }
+    }
+}
+
+/// Refuses a kernel below the floor. An unreadable version is let through: io_uring_setup(2) has the last word.
+fn check_kernel(release: &str) -> Result<(), SetupError> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) < KERNEL_MIN => {
+            Err(SetupError::KernelTooOld { found: release.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the ring itself: queues, flags, fixed-file table.
+pub(super) fn ring(config: &RingConfig) -> Result<IoUring, SetupError> {
+    check_kernel(std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim())?;
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_submit_all().setup_clamp().setup_cqsize(config.cq_entries.max(config.sq_entries));
+    if config.features.has(Feature::DeferTaskrun) {
+        // Completions wait until we enter for them; the flag in the SQ ring tells a spinner that some do.
+        builder.setup_defer_taskrun().setup_taskrun_flag();
+    } else {
+        builder.setup_coop_taskrun().setup_taskrun_flag();
+    }
+    let uring = builder.build(config.sq_entries).map_err(|e| SetupError::new("the ring", config.sq_entries, e))?;
+    uring
+        .submitter()
+        .register_files_sparse(config.sockets_max)
+        .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
+    if config.zero_copy_from.is_some() {
+        let mut probe = Probe::new();
+        uring.submitter().register_probe(&mut probe).map_err(|e| SetupError::new("the probe", 0, e))?;
+        if !probe.is_supported(opcode::SendZc::CODE) {
+            return Err(SetupError::NoZeroCopy);
+        }
+    }
+    Ok(uring)
+}
+
+fn limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) writes one rlimit through the pointer, which is valid for it; on failure zeros stay.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    limit
+}
+
+fn limit_text(resource: libc::__rlimit_resource_t) -> String {
+    match limit(resource).rlim_cur {
+        libc::RLIM_INFINITY => "unlimited".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard limit and returns it (getrlimit(2)).
+///
+/// The kernel checks a fixed-file table against this limit although its sockets take no descriptor numbers.
+pub fn raise_nofile() -> u64 {
+    let mut wanted = limit(libc::RLIMIT_NOFILE);
+    if wanted.rlim_cur < wanted.rlim_max {
+        wanted.rlim_cur = wanted.rlim_max;
+        // SAFETY: setrlimit(2) reads one rlimit through the pointer. On failure the old limit stands and is read below.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) };
+    }
+    limit(libc::RLIMIT_NOFILE).rlim_cur
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_named_and_a_new_one_passes() {
+        for (release, ok) in [
+            ("5.15.0-91-generic", false),
+            ("6.0.19", false),
+            ("6.1.0-18-amd64", true),
+            ("6.18.44", true),
+            ("7.0", true),
+            ("", true),
+        ] {
+            assert_eq!(check_kernel(release).is_ok(), ok, "{release}");
+        }
+        let told = check_kernel("5.4.0").unwrap_err().to_string();
+        assert!(told.contains("5.4.0") && told.contains("6.1"), "{told}");
+    }
+
+    #[test]
+    fn errors_name_the_knob() {
+        let told = |errno| SetupError::new("the ring", 7, io::Error::from_raw_os_error(errno)).to_string();
+        assert!(told(libc::EPERM).contains("kernel.io_uring_disabled") && told(libc::EPERM).contains("seccomp"));
+        assert!(told(libc::ENOMEM).contains("ulimit -l"));
+        assert!(told(libc::EMFILE).contains("ulimit -n") && told(libc::EMFILE).contains('7'));
+        assert!(told(libc::ENOSYS).contains("CONFIG_IO_URING"));
+        assert!(told(libc::EINVAL).contains("the ring"));
+    }
+
+    #[test]
+    fn a_table_over_the_descriptor_limit_says_so() {
+        let limit = u32::try_from(raise_nofile()).unwrap_or(u32::MAX - 1);
+        if limit < 1 << 20 {
+            let config = RingConfig { sockets_max: limit + 1, ..RingConfig::default() };
+            let told = ring(&config).err().expect("a table above the limit").to_string();
+            assert!(told.contains("ulimit -n"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Owns the threads of a server: one per core, each pinned, with its own listener, ring and handler.
+//!
+//! Cores share nothing but the [`Handle`], through which other threads stop them or wake them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::affinity;
+use crate::config::{Config, InvalidConfig};
+use crate::core::{Control, Core};
+use crate::handler::Handler;
+use crate::ring::uring::{Features, SetupError, Uring, Waker};
+use crate::stats::Stats;
+
+/// Why a server could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address could not be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: String,
+        /// bind(2)'s or listen(2)'s error.
+        source: io::Error,
+    },
+    /// A setting makes no sense.
+    #[error("configuration: {0}")]
+    Config(#[from] InvalidConfig),
+    /// A core's thread could not be pinned.
+    #[error("cannot pin a thread to core {core}: it is offline or outside of this process's affinity mask (taskset -p)")]
+    Pin {
+        /// The core's number.
+        core: usize,
+    },
+    /// No cores, or more than 256.
+    #[error("a server runs on 1 to 256 cores, not {0}")]
+    Cores(usize),
+    /// The kernel refused.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The ring of a core broke while running.
+    #[error("core {core}: io_uring failed: {source}")]
+    Ring {
+        /// The core's place in the list of cores.
+        core: usize,
+        /// io_uring_enter(2)'s error.
+        source: io::Error,
+    },
+    /// A thread or signal handler could not be made.
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+    /// A handler panicked; the other cores were stopped.
+    #[error("the handler on core {core} panicked")]
+    Panicked {
+        /// The core's place in the list of cores.
+        core: usize,
+    },
+}
+
+/// A server that has its addresses and is not running yet.
+#[derive(Debug)]
+pub struct Server {
+    /// One socket an address, bound but not listening; more are bound beside it, one a core.
+    bound: Vec<Socket>,
+    cores: Option<Vec<usize>>,
+    config: Config,
+}
+
+/// A socket that shares its port with those of other cores (SO_REUSEPORT, socket(7)).
+fn bind_one(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+fn addr_of(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an internet address"))
+}
+
+impl Server {
+    /// Binds every address that `addr` resolves to. Port 0 takes a free one: see [`Self::local_addrs`].
+    ///
+    /// Sockets are bound with SO_REUSEPORT, so a second server of the same user can bind the same port and share its
+    /// new connections: that is how a new version takes over from an old one.
+    ///
+    /// # Errors
+    /// [`Error::Bind`].
+    pub fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
+        Self { bound: Vec::new(), cores: None, config: Config::default() }.and_bind(addr)
+    }
+
+    /// Binds further addresses.
+    ///
+    /// # Errors
+    /// [`Error::Bind`].
+    pub fn and_bind(mut self, addr: impl ToSocketAddrs) -> Result<Self, Error> {
+        let unresolved = |source| Error::Bind { addr: "the given name".to_owned(), source };
+        let before = self.bound.len();
+        for addr in addr.to_socket_addrs().map_err(unresolved)? {
+            let socket = bind_one(addr).map_err(|source| Error::Bind { addr: addr.to_string(), source })?;
+            self.bound.push(socket);
+        }
+        if self.bound.len() == before {
+            return Err(unresolved(io::Error::from(io::ErrorKind::AddrNotAvailable)));
+        }
+        Ok(self)
+    }
+
+    /// Runs on these cores (numbers as in taskset(1)), one thread each. Default: the process's affinity mask.
+    #[must_use]
+    pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
+        self.cores = Some(cores.into_iter().collect());
+        self
+    }
+
+    /// Replaces the settings.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The bound addresses, with the ports the kernel chose.
+    ///
+    /// # Errors
+    /// getsockname(2)'s.
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.bound.iter().map(addr_of).collect()
+    }
+
+    /// Runs until SIGINT or SIGTERM, then stops cleanly: peers are told 1001 and given the stop timeout.
+    ///
+    /// `factory` makes each core's handler, on that core's thread; it is given the core's place in the list of cores.
+    ///
+    /// # Errors
+    /// As [`Self::start`] and [`Running::join`].
+    pub fn run<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
+        let running = self.start(factory)?;
+        running.stop_on_signals()?;
+        running.join().map(drop)
+    }
+
+    /// Starts the threads and returns when all of them accept connections.
+    ///
+    /// # Errors
+    /// Everything but [`Error::Ring`] and [`Error::Panicked`]; no thread is left behind.
+    pub fn start<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Running, Error> {
+        self.config.check()?;
+        let cores = self.cores.clone().unwrap_or_else(affinity::allowed);
+        if cores.is_empty() || cores.len() > 256 {
+            return Err(Error::Cores(cores.len()));
+        }
+        let addrs = self.local_addrs().map_err(Error::Start)?;
+        let mut sockets = vec![self.bound];
+        for _ in 1..cores.len() {
+            let bind = |addr: &SocketAddr| {
+                bind_one(*addr).map_err(|source| Error::Bind { addr: addr.to_string(), source })
+            };
+            sockets.push(addrs.iter().map(bind).collect::<Result<_, _>>()?);
+        }
+        let (config, factory) = (Arc::new(self.config), Arc::new(factory));
+        let (ready, readies) = mpsc::channel();
+        let (ended, ends) = mpsc::channel();
+        let mut threads = Vec::with_capacity(cores.len());
+        for (place, (core, sockets)) in cores.iter().copied().zip(sockets).enumerate() {
+            let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
+            let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
+            let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
+                let _ended = ended;
+                let control = Arc::new(Control::default());
+                let made = set_up(place, core, sockets, &config);
+                let (ring, blocks) = match made {
+                    Ok(made) => made,
+                    Err(error) => {
+                        // The starter waits for this; if it is gone, so is the reason to tell.
+                        let _ = ready.send((place, Err(error)));
+                        return Ok(Stats::default());
+                    }
+                };
+                let listeners = ring.listeners();
+                let member = Member { control: Arc::clone(&control), waker: ring.waker() };
+                let features = ring.features();
+                let handler = factory(place);
+                let mut engine = Core::new(place as u8, ring, blocks, handler, config, listeners, control);
+                let _ = ready.send((place, Ok((member, features))));
+                drop(ready); // the starter reads until all senders are gone, also one lost in a panic
+                engine.run().map_err(|source| Error::Ring { core: place, source })
+            });
+            threads.push(thread.map_err(Error::Start)?);
+        }
+        drop(ready);
+        let mut members: Vec<Option<Member>> = cores.iter().map(|_| None).collect();
+        let (mut features, mut failed) = (Features::all(), None);
+        for (place, made) in readies {
+            match made {
+                Ok((member, has)) => {
+                    features = has;
+                    members[place] = Some(member);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        let missing = members.iter().position(Option::is_none);
+        let handle = Handle { members: members.into_iter().flatten().collect() };
+        let running = Running { handle, threads, ends, addrs, cores, features };
+        match (failed, missing) {
+            (None, None) => Ok(running),
+            (failed, missing) => {
+                running.handle.stop();
+                // A core that reported nothing died in its factory: joining it says so.
+                let joined = running.join();
+                Err(failed.or(joined.err()).unwrap_or(Error::Panicked { core: missing.unwrap_or(0) }))
+            }
+        }
+    }
+}
+
+/// On the core's own thread: pin it, make its ring, listen.
+fn set_up(
+    place: usize,
+    core: usize,
+    sockets: Vec<Socket>,
+    config: &Config,
+) -> Result<(Uring, crate::ring::SendBlocks), Error> {
+    if !affinity::pin(core) {
+        return Err(Error::Pin { core });
+    }
+    let mut listeners: Vec<TcpListener> = Vec::with_capacity(sockets.len());
+    for socket in sockets {
+        let listen = || {
+            // Inherited by accepted sockets, which have no descriptor to set it on.
+            socket.set_tcp_nodelay(config.nodelay)?;
+            socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
+        };
+        listen().map_err(|source| Error::Bind {
+            addr: addr_of(&socket).map_or_else(|_| format!("listener of core {place}"), |addr| addr.to_string()),
+            source,
+        })?;
+        listeners.push(socket.into());
+    }
+    Ok(Uring::new(&config.ring(), listeners)?)
+}
+
+/// Tells the joiner that a thread has ended, also when it unwinds.
+struct Ended {
+    place: usize,
+    sender: mpsc::Sender<usize>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.sender.send(self.place); // nobody waits any more: then nobody needs to know
+    }
+}
+
+/// What other threads hold of one core.
+#[derive(Debug)]
+struct Member {
+    control: Arc<Control>,
+    waker: Waker,
+}
+
+/// Reaches a running server from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    members: Arc<[Member]>,
+}
+
+impl Handle {
+    /// How many cores the server runs on.
+    pub fn cores(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
+    pub fn stop(&self) {
+        for member in self.members.iter() {
+            member.control.stop.store(true, Ordering::Release);
+            member.waker.wake();
+        }
+    }
+
+    /// Has `on_wake` called on a core, soon. Calls that come before it runs may come as one.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn wake(&self, core: usize) {
+        let member = &self.members[core];
+        // Only the first since the last `on_wake` costs a syscall.
+        if !member.control.woken.swap(true, Ordering::AcqRel) {
+            member.waker.wake();
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    threads: Vec<JoinHandle<Result<Stats, Error>>>,
+    ends: mpsc::Receiver<usize>,
+    addrs: Vec<SocketAddr>,
+    cores: Vec<usize>,
+    features: Features,
+}
+
+impl Running {
+    /// Reaches the server from any thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The addresses it listens on.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// The cores it runs on.
+    pub fn cores(&self) -> &[usize] {
+        &self.cores
+    }
+
+    /// The kernel features in use.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Stops cleanly at SIGINT or SIGTERM from now on, for the rest of the process's life.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the handlers cannot be installed.
+    pub fn stop_on_signals(&self) -> Result<(), Error> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Start)?;
+        let handle = self.handle();
+        let watch = move || signals.forever().for_each(|_| handle.stop());
+        std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
+        Ok(())
+    }
+
+    /// Waits until all cores have ended and returns their counters. A core that fails stops the others.
+    ///
+    /// # Errors
+    /// [`Error::Ring`] or [`Error::Panicked`] of the first core that failed.
+    pub fn join(self) -> Result<Vec<Stats>, Error> {
+        let mut threads: Vec<_> = self.threads.into_iter().map(Some).collect();
+        let mut stats = vec![Stats::default(); threads.len()];
+        let mut failed = None;
+        for place in self.ends.iter().take(threads.len()) {
+            let Some(thread) = threads[place].take() else { continue };
+            match thread.join().unwrap_or(Err(Error::Panicked { core: place })) {
+                Ok(counted) => stats[place] = counted,
+                Err(error) => {
+                    self.handle.stop();
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        failed.map_or(Ok(stats), Err)
+    }
+}

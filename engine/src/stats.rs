@@ -1,0 +1,72 @@
+//! Owns the counters of one core: what came, what went, and what was not delivered. Nothing is lost silently: every
+//! message that is not sent is counted here and reported to the caller.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of one core, or their sum; all since its start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl AddAssign for Stats {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        /// `name=value` pairs on one line.
+        impl fmt::Display for Stats {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut pairs = [$((stringify!($name), self.$name)),*].into_iter();
+                if let Some((name, value)) = pairs.next() {
+                    write!(f, "{name}={value}")?;
+                }
+                pairs.try_for_each(|(name, value)| write!(f, " {name}={value}"))
+            }
+        }
+    };
+}
+
+counters! {
+    /// Calls of io_uring_enter(2).
+    enters,
+    /// Passes of the loop.
+    passes,
+    /// Messages handed to `on_message`.
+    messages,
+    /// Messages taken by `send`.
+    sent,
+    /// Messages refused because the connection's output was at its cap.
+    refused,
+    /// Messages for connections that were gone or closing.
+    gone,
+    /// Connections accepted by the kernel.
+    accepted,
+    /// Connections that became WebSockets.
+    opened,
+    /// Connections that ended, of any kind.
+    closed,
+    /// Connections answered 503 because the core was at its connection cap.
+    full,
+    /// Handshakes and plain requests answered with a status other than 101 and 2xx.
+    declined,
+    /// Connections failed for what the peer sent (RFC 6455 §7.1.7).
+    violations,
+    /// Connections ended by a deadline.
+    timeouts,
+    /// Connections ended by an error of the socket.
+    resets,
+    /// Receives that found no free buffer and were submitted again.
+    starved,
+    /// Accepts that failed for want of descriptors or memory.
+    accept_errors,
+    /// Bytes received.
+    bytes_in,
+    /// Bytes taken by sockets.
+    bytes_out,
+}
