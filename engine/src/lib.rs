@@ -39,6 +39,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("wsring runs on Linux alone: it is built on io_uring. On another system, build it in a Linux container or VM.");
 
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod affinity;
 mod config;
 #[cfg(any(test, feature = "sim"))]

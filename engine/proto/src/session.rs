@@ -94,11 +94,15 @@ impl Session {
         limits: &Limits,
         pool: &mut Pool,
     ) -> Result<Option<Event<'a>>, Violation> {
-        // The path of almost every message: one frame, all here, nothing pending.
-        if self.decoder.is_at_rest()
-            && let Some(whole) =
-                frame::whole(&input[*at..], self.decoder.role, limits.whole_max())
-        {
+        // The path of almost every message: nothing pending, one frame, all here.
+        if self.decoder.is_at_rest() {
+            let rest = &input[*at..];
+            if rest.is_empty() {
+                return Ok(None);
+            }
+            let Some(whole) = frame::whole(rest, self.decoder.role, limits.whole_max()) else {
+                return self.next_found(input, at, limits, pool);
+            };
             let from = *at + whole.head_len;
             let to = from + whole.payload_len;
             *at = to;

@@ -50,11 +50,6 @@ pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
 impl<'a> Fields<'a> {
     pub(super) const NONE: Fields<'static> = Fields(&[]);
 
-    #[cfg(test)]
-    pub(super) fn new(block: &'a [u8]) -> Self {
-        Fields(block)
-    }
-
     /// field-name ":" OWS field-value OWS CRLF (RFC 7230 §3.2), or None at the empty line. A space before the colon and a
     /// folded line (which begins with a space) fail as names that are no tokens, as §3.2.4 demands.
     #[inline(always)] // its result is large, and the one hot caller takes it apart at once

@@ -12,38 +12,34 @@ mod response;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{HeadLimits, Policy, Refusal, Request, accept};
+use super::accept::accept;
+use super::{HeadLimits, Policy, Refusal, Request};
 
-/// The request of RFC 6455 §1.3 without its Origin and Protocol, as lines to change.
-fn handshake_lines() -> Vec<String> {
-    [
-        "GET /chat HTTP/1.1",
+/// The request of RFC 6455 §1.3 without its Origin and Protocol, changed: a change that has no colon is another request line;
+/// `Name:!` takes a header out; any other header takes the place of those of its name.
+fn handshake_with(changes: &[&str]) -> Vec<u8> {
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let mut request_line = "GET /chat HTTP/1.1";
+    let mut lines = Vec::from([
         "Host: server.example.com",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         "Sec-WebSocket-Version: 13",
-    ]
-    .map(String::from)
-    .to_vec()
-}
-
-/// The handshake with each line that begins as one of `changes` does (up to its colon) taken out, and `changes` put in.
-/// A change that is only `Name:!` takes the header out.
-fn handshake_with(changes: &[&str]) -> Vec<u8> {
-    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    let mut lines = handshake_lines();
+    ]);
+    lines.retain(|line| changes.iter().all(|change| name(line) != name(change)));
     for change in changes {
-        lines.retain(|line| name(line) != name(change));
-    }
-    for change in changes.iter().filter(|change| !change.ends_with(":!")) {
-        if change.ends_with(" HTTP/1.1") || change.ends_with(" HTTP/1.0") {
-            lines[0] = String::from(*change);
-        } else {
-            lines.push(String::from(*change));
+        match change {
+            line if !line.contains(':') => request_line = line,
+            line if line.ends_with(":!") => {}
+            line => lines.push(line),
         }
     }
-    let mut head = lines.join("\r\n").into_bytes();
+    let mut head = request_line.as_bytes().to_vec();
+    for line in lines {
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(line.as_bytes());
+    }
     head.extend_from_slice(b"\r\n\r\n");
     head
 }

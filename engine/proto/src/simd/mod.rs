@@ -14,8 +14,6 @@
 #![allow(unsafe_code)] // the only module of the crate that may; see `lane` for whose promises make it sound
 
 mod assembly;
-
-pub use assembly::{Assembly, HEADROOM};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod avx2;
 mod lane;
@@ -108,7 +106,12 @@ pub fn mask(bytes: &mut [u8], key: MaskKey) {
 /// If the lengths differ.
 #[inline]
 pub fn mask_copy(from: &[u8], to: &mut [u8], key: MaskKey) {
-    assert!(from.len() == to.len(), "mask_copy from {} bytes to {}", from.len(), to.len());
+    assert!(
+        from.len() == to.len(),
+        "mask_copy from {} bytes to {}",
+        from.len(),
+        to.len()
+    );
     if key.is_none() {
         return to.copy_from_slice(from);
     }

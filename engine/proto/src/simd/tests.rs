@@ -89,11 +89,7 @@ fn copying(kernel: &Kernel) {
                 for to in 0..32 {
                     let to = aligned(&target, to);
                     let text = to & 1 != 0;
-                    let xor = if text {
-                        kernel.text
-                    } else {
-                        kernel.mask
-                    };
+                    let xor = if text { kernel.text } else { kernel.mask };
                     // SAFETY: both places hold len bytes and lie in two allocations; the CPU has the kernel.
                     let said = unsafe {
                         xor(source[from..].as_ptr(), target[to..].as_mut_ptr(), len, key)

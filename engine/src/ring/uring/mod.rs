@@ -339,7 +339,9 @@ impl Ring for Uring {
         } else {
             let mut wait = true;
             if !self.spin.is_zero() {
-                self.enter(0, ENTER_GETEVENTS, None)?;
+                if !self.uring.submission().is_empty() {
+                    self.enter(0, ENTER_GETEVENTS, None)?;
+                }
                 self.spin()?;
                 wait = self.uring.completion().is_empty();
             }

@@ -40,7 +40,7 @@ fn the_method_is_get() {
     assert_eq!(status(&[]), 101);
     for method in ["POST", "HEAD", "OPTIONS", "get", "GETS"] {
         let line = format!("{method} /chat HTTP/1.1");
-        assert_eq!(status(&["GET /chat HTTP/1.1:!", &line]), 405, "{method}");
+        assert_eq!(status(&[&line]), 405, "{method}");
     }
 }
 

@@ -119,13 +119,12 @@ fn refusals() {
          Content-Type: text/plain\r\nContent-Length: 30\r\n\r\nunsupported WebSocket version\n"
     );
     assert_eq!(
-        refused(&["GET /chat HTTP/1.1:!", "POST / HTTP/1.1"]),
+        refused(&["POST / HTTP/1.1"]),
         "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nAllow: GET\r\nContent-Type: text/plain\r\n\
-         Content-Length: 29\r\n\r\na WebSocket handshake is a GET\n"
-            .replace("29", "31")
+         Content-Length: 31\r\n\r\na WebSocket handshake is a GET\n"
     );
     // RFC 7230 §3.3: the answer to a HEAD has the length, not the body.
-    assert!(refused(&["GET /chat HTTP/1.1:!", "HEAD / HTTP/1.1"]).ends_with("Content-Length: 31\r\n\r\n"));
+    assert!(refused(&["HEAD / HTTP/1.1"]).ends_with("Content-Length: 31\r\n\r\n"));
     assert_eq!(
         refused(&["Host:!"]),
         "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n\
