@@ -13,7 +13,8 @@ const SOCKETS_SPARE: u32 = 64;
 /// Settings of a server. Start from `Config::default()` and change fields.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Open connections per core; one more is answered 503. Default: what the descriptor limit allows, at most 100,000.
+    /// Open connections per core, at most 1,048,512; one more is answered 503. Default: what the descriptor limit allows,
+    /// at most 100,000.
     pub connections_max: u32,
     /// Limits on a request head; beyond them 431.
     pub head: HeadLimits,
@@ -46,8 +47,8 @@ pub struct Config {
     pub backlog: u32,
     /// Bytes of free buffers a core keeps for large messages. Default 32 MiB.
     pub pool_bytes_max: usize,
-    /// Microseconds a core polls before it sleeps: lower latency for a busier idle core. Default 0. See
-    /// `docs/decisions.md` for figures.
+    /// Microseconds a core polls before it sleeps, at most 1,000,000: lower latency for a busier idle core. Default 0.
+    /// See `docs/decisions.md` for figures.
     pub spin_us: u32,
     /// Receive buffers of a core (a power of two up to 32768; bytes of each). Default (0, 0): chosen by what the kernel
     /// has, 16 x 64 KiB or 1024 x 4 KiB.
@@ -105,6 +106,9 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         let rules = [
             (self.connections_max > 0, "connections_max must be at least 1"),
+            // The kernel's bound on a table of fixed files, whatever the descriptor limit says.
+            (self.sockets_max() <= 1 << 20, "connections_max must be at most 1048512"),
+            (self.spin_us <= 1_000_000, "spin_us must be at most a second: deadlines wait for it"),
             (self.output_low <= self.output_high, "output_low must not be above output_high"),
             (self.output_high <= self.output_max, "output_high must not be above output_max"),
             (self.output_max <= 1 << 30, "output_max must be at most 1 GiB"),

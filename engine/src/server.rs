@@ -15,7 +15,7 @@ use crate::affinity;
 use crate::config::{Config, InvalidConfig};
 use crate::core::{Control, Core};
 use crate::handler::Handler;
-use crate::ring::uring::{Features, SetupError, Uring, Waker};
+use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker};
 use crate::stats::Stats;
 
 /// Why a server could not start, or ended.
@@ -147,8 +147,10 @@ impl Server {
     /// # Errors
     /// As [`Self::start`] and [`Running::join`].
     pub fn run<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
+        // Before the first connection: a peer that has been accepted is told 1001, however early the signal.
+        let signals = Signals::new()?;
         let running = self.start(factory)?;
-        running.stop_on_signals()?;
+        signals.stop(running.handle())?;
         running.join().map(drop)
     }
 
@@ -206,7 +208,8 @@ impl Server {
         for (place, made) in readies {
             match made {
                 Ok((member, has)) => {
-                    features = has;
+                    // Those that every core has: locked memory may last for some only.
+                    features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
                     members[place] = Some(member);
                 }
                 Err(error) => failed = Some(error),
@@ -239,18 +242,20 @@ fn set_up(
     }
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(sockets.len());
     for socket in sockets {
-        let listen = || {
-            // Inherited by accepted sockets, which have no descriptor to set it on.
-            socket.set_tcp_nodelay(config.nodelay)?;
-            socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
-        };
-        listen().map_err(|source| Error::Bind {
+        listen(&socket, config).map_err(|source| Error::Bind {
             addr: addr_of(&socket).map_or_else(|_| format!("listener of core {place}"), |addr| addr.to_string()),
             source,
         })?;
         listeners.push(socket.into());
     }
     Ok(Uring::new(&config.ring(), listeners)?)
+}
+
+/// Makes a bound socket listen as configured.
+fn listen(socket: &Socket, config: &Config) -> io::Result<()> {
+    // Inherited by accepted sockets, which have no descriptor to set it on.
+    socket.set_tcp_nodelay(config.nodelay)?;
+    socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
 }
 
 /// Tells the joiner that a thread has ended, also when it unwinds.
@@ -305,6 +310,23 @@ impl Handle {
     }
 }
 
+/// SIGINT and SIGTERM, caught from here on.
+struct Signals(signal_hook::iterator::Signals);
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Self).map_err(Error::Start)
+    }
+
+    /// Each stops the server from now on; those already caught, at once.
+    fn stop(mut self, handle: Handle) -> Result<(), Error> {
+        let watch = move || self.0.forever().for_each(|_| handle.stop());
+        std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
+        Ok(())
+    }
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Running {
@@ -332,7 +354,7 @@ impl Running {
         &self.cores
     }
 
-    /// The kernel features in use.
+    /// The kernel features in use on every core.
     pub fn features(&self) -> Features {
         self.features
     }
@@ -342,12 +364,7 @@ impl Running {
     /// # Errors
     /// [`Error::Start`] if the handlers cannot be installed.
     pub fn stop_on_signals(&self) -> Result<(), Error> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(Error::Start)?;
-        let handle = self.handle();
-        let watch = move || signals.forever().for_each(|_| handle.stop());
-        std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
-        Ok(())
+        Signals::new()?.stop(self.handle())
     }
 
     /// Waits until all cores have ended and returns their counters. A core that fails stops the others.
@@ -369,5 +386,46 @@ impl Running {
             }
         }
         failed.map_or(Ok(stats), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening(config: &Config) -> (Socket, SocketAddr) {
+        let socket = bind_one("127.0.0.1:0".parse().unwrap()).unwrap();
+        listen(&socket, config).unwrap();
+        let addr = addr_of(&socket).unwrap();
+        (socket, addr)
+    }
+
+    #[test]
+    fn nodelay_is_inherited_by_accepted_sockets() {
+        for nodelay in [true, false] {
+            let (listener, addr) = listening(&Config { nodelay, ..Config::default() });
+            let _peer = std::net::TcpStream::connect(addr).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(accepted.tcp_nodelay().unwrap(), nodelay);
+        }
+    }
+
+    /// listen(2): when nobody accepts, as many connections as the backlog and one more are made, and the next one waits.
+    #[test]
+    fn backlog_is_how_many_may_wait() {
+        for backlog in [1, 5] {
+            let (_listener, addr) = listening(&Config { backlog, ..Config::default() });
+            let peers: Vec<Socket> = (0..backlog + 4)
+                .map(|_| {
+                    let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                    peer.set_nonblocking(true).unwrap();
+                    // Over loopback the handshake is over, or not, when this returns.
+                    assert_eq!(peer.connect(&addr.into()).unwrap_err().raw_os_error(), Some(libc::EINPROGRESS));
+                    peer
+                })
+                .collect();
+            let connected = peers.iter().filter(|peer| peer.peer_addr().is_ok()).count();
+            assert_eq!(connected, backlog as usize + 1);
+        }
     }
 }

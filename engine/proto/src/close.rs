@@ -102,7 +102,11 @@ pub struct InvalidCloseCode(
 
 impl fmt::Display for InvalidCloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is no close code to send: use 1000-1003, 1007-1014 or 3000-4999", self.0)
+        write!(
+            f,
+            "{} is no close code to send: use 1000-1003, 1007-1014 or 3000-4999",
+            self.0
+        )
     }
 }
 
@@ -196,7 +200,9 @@ impl Violation {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Violation::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
-            Violation::FrameTooBig | Violation::MessageTooBig | Violation::TooManyFragments => CloseCode::TOO_BIG,
+            Violation::FrameTooBig | Violation::MessageTooBig | Violation::TooManyFragments => {
+                CloseCode::TOO_BIG
+            }
             Violation::ReservedBits
             | Violation::ReservedOpcode
             | Violation::ControlFragmented
@@ -269,9 +275,15 @@ mod tests {
         assert_eq!(read_payload(b""), Ok((None, "")));
         assert_eq!(read_payload(&[3]), Err(Violation::CloseTruncated));
         assert_eq!(read_payload(&[3, 0xE8]), Ok((Some(CloseCode::NORMAL), "")));
-        assert_eq!(read_payload(b"\x03\xE8bye \xE2\x82\xAC"), Ok((Some(CloseCode::NORMAL), "bye €")));
+        assert_eq!(
+            read_payload(b"\x03\xE8bye \xE2\x82\xAC"),
+            Ok((Some(CloseCode::NORMAL), "bye €"))
+        );
         assert_eq!(read_payload(&[3, 0xED]), Err(Violation::CloseCode)); // 1005
-        assert_eq!(read_payload(b"\x03\xE8\xE2\x82"), Err(Violation::InvalidUtf8));
+        assert_eq!(
+            read_payload(b"\x03\xE8\xE2\x82"),
+            Err(Violation::InvalidUtf8)
+        );
         // Two faults: the code comes first on the wire.
         assert_eq!(read_payload(b"\x00\x00\xFF"), Err(Violation::CloseCode));
     }
@@ -304,7 +316,11 @@ mod tests {
     #[test]
     fn every_violation_has_its_code_and_a_reason_that_fits() {
         let text = [Violation::InvalidUtf8];
-        let size = [Violation::FrameTooBig, Violation::MessageTooBig, Violation::TooManyFragments];
+        let size = [
+            Violation::FrameTooBig,
+            Violation::MessageTooBig,
+            Violation::TooManyFragments,
+        ];
         let protocol = [
             Violation::ReservedBits,
             Violation::ReservedOpcode,
@@ -321,7 +337,11 @@ mod tests {
         ];
         assert!(text.iter().all(|fault| fault.close_code().as_u16() == 1007));
         assert!(size.iter().all(|fault| fault.close_code().as_u16() == 1009));
-        assert!(protocol.iter().all(|fault| fault.close_code().as_u16() == 1002));
+        assert!(
+            protocol
+                .iter()
+                .all(|fault| fault.close_code().as_u16() == 1002)
+        );
         for fault in text.iter().chain(&size).chain(&protocol) {
             assert!(!fault.as_str().is_empty() && fault.as_str().len() <= REASON_MAX);
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns the place in the stream (RFC 6455 §5) and the memory of what arrived in pieces. Promises to look at every byte
 //! once, to keep what straddles two inputs in pooled memory that follows the bytes received, never the length
-//! announced, and to hold none between messages. Lends nothing itself: it finds numbers ([`Found`]), and the session
+//! announced, and to hold none between messages. Lends nothing itself: it finds numbers (`Found`), and the session
 //! borrows by them. Knows nothing of the user or of what we send.
 //!
 //! ```text
@@ -37,8 +37,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    const NONE: Limits =
-        Limits { frame_max: u64::MAX, message_max: u64::MAX, fragments_max: u32::MAX };
+    const NONE: Limits = Limits {
+        frame_max: u64::MAX,
+        message_max: u64::MAX,
+        fragments_max: u32::MAX,
+    };
 
     /// Payload bytes of a message of one frame.
     #[inline]
@@ -64,14 +67,20 @@ impl Limits {
     }
 
     fn wish_max(&self) -> usize {
-        usize::try_from(self.message_max).unwrap_or(usize::MAX).saturating_add(HEADROOM)
+        usize::try_from(self.message_max)
+            .unwrap_or(usize::MAX)
+            .saturating_add(HEADROOM)
     }
 }
 
 impl Default for Limits {
     /// 16 MiB a frame, 16 MiB a message, 262,144 fragments.
     fn default() -> Self {
-        Limits { frame_max: 16 << 20, message_max: 16 << 20, fragments_max: 262_144 }
+        Limits {
+            frame_max: 16 << 20,
+            message_max: 16 << 20,
+            fragments_max: 262_144,
+        }
     }
 }
 
@@ -79,11 +88,20 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A whole message at `from..to` of the input, still masked.
-    Borrowed { text: bool, from: usize, to: usize, key: MaskKey },
+    Borrowed {
+        text: bool,
+        from: usize,
+        to: usize,
+        key: MaskKey,
+    },
     /// A whole message in [`Decoder::assembly`], unmasked and checked.
     Held { text: bool },
     /// A control frame whose payload is at `from..to` of the input, unmasked and, if a close, checked.
-    Control { opcode: Opcode, from: usize, to: usize },
+    Control {
+        opcode: Opcode,
+        from: usize,
+        to: usize,
+    },
     /// The same in [`Decoder::held_control`].
     HeldControl { opcode: Opcode },
 }
@@ -157,7 +175,9 @@ impl Decoder {
 
     /// The message of [`Found::Held`].
     pub(crate) fn assembly(&self) -> &Assembly {
-        self.assembly.as_ref().expect("a held message was found in this call")
+        self.assembly
+            .as_ref()
+            .expect("a held message was found in this call")
     }
 
     /// The message handed out last, if it was held and not taken yet.
@@ -252,7 +272,9 @@ impl Decoder {
         let mut fragments = 0;
         loop {
             let expect = limits.expect(self.role, fragments, sum);
-            let Ok(Parsed::Head(head)) = frame::parse(rest, &expect) else { return false };
+            let Ok(Parsed::Head(head)) = frame::parse(rest, &expect) else {
+                return false;
+            };
             let behind = &rest[head.head_len..];
             if head.payload_len > behind.len() as u64 || head.opcode == Opcode::Close {
                 return false;
@@ -321,7 +343,11 @@ impl Decoder {
 
     /// A place between two frames.
     fn between(&self) -> Place {
-        if self.fragments > 0 { Place::Between } else { Place::Rest }
+        if self.fragments > 0 {
+            Place::Between
+        } else {
+            Place::Rest
+        }
     }
 
     fn expect(&self, limits: &Limits) -> Expect {
@@ -355,7 +381,10 @@ impl Decoder {
                 // Shorter than its header, so at most 13 bytes.
                 let mut bytes = [0; HEAD_MAX];
                 bytes[..rest.len()].copy_from_slice(rest);
-                self.place = Place::Head { bytes, len: rest.len() as u8 };
+                self.place = Place::Head {
+                    bytes,
+                    len: rest.len() as u8,
+                };
                 Ok(Step::UsedUp)
             }
         }
@@ -370,7 +399,9 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Result<Step, Violation> {
         let expect = self.expect(limits);
-        let Place::Head { bytes, len } = &mut self.place else { unreachable!("the caller matched") };
+        let Place::Head { bytes, len } = &mut self.place else {
+            unreachable!("the caller matched")
+        };
         loop {
             match frame::parse(&bytes[..usize::from(*len)], &expect)? {
                 Parsed::Head(head) => {
@@ -406,7 +437,11 @@ impl Decoder {
                 self.text = opcode == Opcode::Text;
             }
             self.fragments = self.fragments.saturating_add(1);
-            self.place = Place::Payload { left: head.payload_len, key, fin: head.fin };
+            self.place = Place::Payload {
+                left: head.payload_len,
+                key,
+                fin: head.fin,
+            };
             return Ok(Step::On);
         }
         let rest = &mut input[*at..];
@@ -417,7 +452,11 @@ impl Decoder {
             let from = *at;
             *at += len;
             return Ok(match surfaced {
-                true => Step::Found(Found::Control { opcode, from, to: *at }),
+                true => Step::Found(Found::Control {
+                    opcode,
+                    from,
+                    to: *at,
+                }),
                 false => Step::On,
             });
         }
@@ -501,7 +540,12 @@ impl Decoder {
                 // All of the message is here, or was empty so far: no need to keep it.
                 self.end_message();
                 let text = self.text;
-                return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
+                return Ok(Step::Found(Found::Borrowed {
+                    text,
+                    from,
+                    to: *at,
+                    key,
+                }));
             }
             if !piece.is_empty() {
                 let assembly = self.assembly.get_or_insert_with(|| {
@@ -511,6 +555,12 @@ impl Decoder {
                     let wish = least.saturating_add(announced).min(limits.wish_max());
                     Assembly::new(pool.take(least, wish.max(least)))
                 });
+                // A buffer that has to grow moves into a kept one if there is one: no allocation in a steady state.
+                if let Some((least, wish)) = assembly.growth(here, left) {
+                    if let Some(larger) = pool.take_kept(least, wish) {
+                        pool.put(assembly.move_to(larger));
+                    }
+                }
                 // RFC 6455 §8.1: text fails at its first impossible byte.
                 assembly
                     .append(piece, key, self.text, left)
@@ -518,7 +568,11 @@ impl Decoder {
             }
         }
         if left > 0 {
-            self.place = Place::Payload { left, key: key.advance(here), fin };
+            self.place = Place::Payload {
+                left,
+                key: key.advance(here),
+                fin,
+            };
             return Ok(Step::UsedUp);
         }
         if !fin {
@@ -561,5 +615,8 @@ fn control_left(bytes: &[u8]) -> usize {
 
 fn control_head(bytes: &[u8]) -> (Opcode, MaskKey) {
     let opcode = Opcode::from_bits(bytes[0]).expect("written from an Opcode");
-    (opcode, MaskKey::from_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]))
+    (
+        opcode,
+        MaskKey::from_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]),
+    )
 }

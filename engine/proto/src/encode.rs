@@ -58,6 +58,14 @@ pub fn frame(
     payload: &[u8],
     mask: Option<MaskKey>,
 ) -> Option<usize> {
+    if payload.len() <= CONTROL_PAYLOAD_MAX && mask.is_none() {
+        // The frame a server sends most: two bytes of header, stored as one.
+        let out = out.get_mut(..2 + payload.len())?;
+        let (head, body) = out.split_first_chunk_mut()?;
+        *head = frame::short_head(fin, opcode, payload.len() as u8);
+        copy(payload, body);
+        return Some(2 + payload.len());
+    }
     let len = frame_len(payload.len(), mask.is_some());
     let out = out.get_mut(..len)?;
     let head_len = frame::write(out, fin, opcode, payload.len(), mask);
@@ -68,7 +76,34 @@ pub fn frame(
     Some(len)
 }
 
-/// Appends one frame to `out`, growing it as needed. Otherwise like [`frame`].
+/// Copies, without a call for the shortest: two arrays, one from each end, meet or overlap in the middle, so one of
+/// three sizes serves every length. (Above 64 bytes `memcpy` was faster: 4.9 against 7.5 ns at 125.)
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match from.len() {
+        8..=15 => copy_ends::<8>(from, to),
+        16..=31 => copy_ends::<16>(from, to),
+        32..=63 => copy_ends::<32>(from, to),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies `N` to `2 * N` bytes.
+#[inline(always)]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    debug_assert!(from.len() == to.len() && (N..=2 * N).contains(&from.len()));
+    let (Some(head), Some(tail)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else {
+        return;
+    };
+    if let Some(to) = to.first_chunk_mut() {
+        *to = *head;
+    }
+    if let Some(to) = to.last_chunk_mut() {
+        *to = *tail;
+    }
+}
+
+/// Appends one frame to `out`, growing it as needed. Otherwise like [`frame()`].
 pub fn append_frame(
     out: &mut Vec<u8>,
     fin: bool,

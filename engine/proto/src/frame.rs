@@ -166,16 +166,21 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         Some(key) => MaskKey::from_bytes(*key),
         None => MaskKey::NONE,
     };
-    Ok(Parsed::Head(Head { fin, opcode, payload_len, key, head_len }))
+    Ok(Parsed::Head(Head {
+        fin,
+        opcode,
+        payload_len,
+        key,
+        head_len,
+    }))
 }
 
 /// The least value that a length of `width` bytes can still have, of which `bytes` holds the first ones.
 fn extended_len(bytes: &[u8], width: usize, shortest: u64) -> Result<u64, Violation> {
-    let known = bytes.len().min(width);
     let mut least = 0;
     let mut most = 0;
     for at in 0..width {
-        let (low, high) = if at < known { (bytes[at], bytes[at]) } else { (0, 0xFF) };
+        let (low, high) = bytes.get(at).map_or((0, 0xFF), |&byte| (byte, byte));
         least = least << 8 | u64::from(low);
         most = most << 8 | u64::from(high);
     }
@@ -202,39 +207,43 @@ pub(crate) struct Whole {
 /// The message at the start of `bytes`, if it is one frame of at most 65,535 bytes, valid where no message is open,
 /// and all here. `None` says nothing about why: ask [`parse`].
 ///
-/// Eight bytes hold any header up to that size, so they are loaded at once and taken apart in a register.
-#[inline]
+/// Two bytes decide almost everything, without a branch per field:
+///
+/// ```text
+/// first - 0x81     0 text, 1 binary, anything else is not for us (no FIN, a reserved bit, another opcode)
+/// second ^ mask    the length, or 128 and more if the mask bit is the wrong one
+/// ```
+#[inline(always)] // its caller is one hot loop, and the fields are to stay in registers
 pub(crate) fn whole(bytes: &[u8], role: Role, payload_max: u64) -> Option<Whole> {
-    let word = match bytes.first_chunk::<8>() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        // Zeros behind the end can only stand for bytes that are missing, and then the length test below fails.
-        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    };
-    // FIN, no reserved bit, and Text or Binary: exactly 0x81 and 0x82.
-    let kind = (word as u8).wrapping_sub(FIN | Opcode::Text.bits());
-    if kind > 1 {
+    let (&[first, second], rest) = bytes.split_first_chunk()?;
+    let kind = first.wrapping_sub(FIN | Opcode::Text.bits());
+    let short = second ^ role.mask_bit();
+    if kind > 1 || short > LEN_16 {
         return None;
     }
-    // With the mask bit of the wrong role this is 128 or more.
-    let short = (word >> 8) as u8 ^ role.mask_bit();
-    let (len_end, payload_len, key) = if short < LEN_16 {
-        (2, usize::from(short), (word >> 16) as u32)
-    } else if short == LEN_16 {
-        let len = (word >> 16) as u16;
-        (4, usize::from(u16::from_be(len.to_le())), (word >> 32) as u32)
+    let (len_end, payload_len) = if short < LEN_16 {
+        (2, usize::from(short))
     } else {
-        return None;
+        let len = u16::from_be_bytes(*rest.first_chunk()?);
+        if len < u16::from(LEN_16) {
+            return None;
+        }
+        (4, usize::from(len))
     };
     let head_len = len_end + role.key_len();
-    let minimal = short != LEN_16 || payload_len >= usize::from(LEN_16);
-    if head_len + payload_len > bytes.len() || payload_len as u64 > payload_max || !minimal {
+    if head_len + payload_len > bytes.len() || payload_len as u64 > payload_max {
         return None;
     }
     let key = match role {
-        Role::Server => MaskKey::from_bytes(key.to_le_bytes()),
+        Role::Server => MaskKey::from_bytes(*bytes[len_end..].first_chunk()?),
         Role::Client => MaskKey::NONE,
     };
-    Some(Whole { text: kind == 0, key, head_len, payload_len })
+    Some(Whole {
+        text: kind == 0,
+        key,
+        head_len,
+        payload_len,
+    })
 }
 
 /// Bytes of the header in front of `payload_len` bytes, 2-14 (RFC 6455 §5.2).
@@ -248,6 +257,13 @@ pub const fn head_len(payload_len: usize, masked: bool) -> usize {
     } else {
         10 + key_len
     }
+}
+
+/// The header of an unmasked frame with at most 125 bytes of payload.
+#[inline]
+pub(crate) const fn short_head(fin: bool, opcode: Opcode, payload_len: u8) -> [u8; 2] {
+    debug_assert!(payload_len < LEN_16 && (fin || !opcode.is_control()));
+    [if fin { FIN } else { 0 } | opcode.bits(), payload_len]
 }
 
 /// Writes a header to the start of `out` and returns its length. Control frames above 125 bytes or without FIN are

@@ -57,21 +57,26 @@ impl Pool {
     /// more than 4 times that of `wish`. Else allocates `least`, rounded up to a power of two of at least 4 KiB (beyond
     /// 64 MiB: exactly). `wish` therefore never costs memory that is not already there, and may come from a peer.
     pub fn take(&mut self, least: usize, wish: usize) -> Vec<u8> {
+        self.take_kept(least, wish).unwrap_or_else(|| {
+            let bytes = Vec::with_capacity(rounded_up(least));
+            self.touch(class_of(bytes.capacity()));
+            bytes
+        })
+    }
+
+    /// As [`Pool::take`], but `None` where that would allocate: for who can grow a buffer of its own instead.
+    pub fn take_kept(&mut self, least: usize, wish: usize) -> Option<Vec<u8>> {
         let wish = wish.max(least);
         let highest = (class_of(wish) + CLASSES_ABOVE_WISH).min(CLASSES - 1);
         let kept = self
             .find(wish, highest)
             .or_else(|| self.find(least, highest));
-        let Some((class, at)) = kept else {
-            let bytes = Vec::with_capacity(rounded_up(least));
-            self.touch(class_of(bytes.capacity()));
-            return bytes;
-        };
+        let (class, at) = kept?;
         let bytes = self.classes[class].free.swap_remove(at);
         self.account_out(class, bytes.capacity());
         self.touch(class);
         debug_assert!(bytes.is_empty() && bytes.capacity() >= least);
-        bytes
+        Some(bytes)
     }
 
     /// Takes a buffer back and clears it. Frees it if it has less than 4 KiB or exceeds the bound together with its own

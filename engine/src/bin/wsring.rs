@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[path = "wsring/echo.rs"]
+mod echo;
 #[path = "wsring/serve.rs"]
 mod serve;
 

@@ -13,6 +13,7 @@ use std::fmt;
 use wsring_proto::{Session, handshake::HeadScan};
 
 use super::deadlines::Tick;
+use super::planted::planted;
 use crate::ring::{Memory, Payload, Socket, Token};
 
 /// Names a connection of one core: index, generation and core. A stale id is a quiet "gone", never somebody else.
@@ -175,7 +176,11 @@ impl Link {
     #[inline]
     pub(crate) fn takes_messages(&self) -> bool {
         match self.stage {
-            Stage::Open => !self.has(flag::PAUSED | flag::PRESSED),
+            Stage::Open => {
+                planted!(PauseIgnored, return !self.has(flag::PRESSED));
+                planted!(PressureIgnored, return !self.has(flag::PAUSED));
+                !self.has(flag::PAUSED | flag::PRESSED)
+            }
             stage => stage == Stage::Closing,
         }
     }
@@ -203,17 +208,14 @@ impl Link {
         match (&self.first, &mut self.rest) {
             (None, _) => self.first = Some(segment),
             (Some(_), Some(rest)) => rest.push_back(segment),
-            (Some(_), None) => self.rest = Some(Box::new(VecDeque::from([segment]))),
+            (Some(_), None) => self.rest.get_or_insert_default().push_back(segment),
         }
     }
 
-    /// Takes the piece that goes next; a connection at rest holds no queue.
+    /// Takes the piece that goes next. The queue stays, also when it is empty: `Outbox::pop` takes it back.
     pub(crate) fn pop(&mut self) -> Option<Payload> {
         let Some(Segment::Ready(_)) = self.first else { return None };
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
-        if next.is_none() {
-            self.rest = None;
-        }
         match std::mem::replace(&mut self.first, next) {
             Some(Segment::Ready(payload)) => Some(payload),
             _ => unreachable!("matched above"),

@@ -14,6 +14,8 @@ mod deadlines;
 mod listener;
 pub(crate) mod planted;
 mod rx;
+#[cfg(any(test, feature = "sim"))]
+pub mod testing;
 mod turn;
 mod tx;
 mod upgrade;

@@ -49,11 +49,35 @@ mod switch {
         StashLost,
         /// Bytes that arrive while older ones are stashed overtake them.
         StashOvertaken,
+        /// The simulated kernel is given a receive buffer back twice.
+        LeaseTwice,
+        /// The rest of a short send goes to the back of the output.
+        ShortSendLast,
+        /// The peer's end is acted on before the bytes that came ahead of it.
+        EofFirst,
+        /// A moved message takes the first place of the output instead of its own.
+        PromiseMisplaced,
+        /// A Close is answered by closing alone.
+        CloseFrameLost,
+        /// The next owner of a slot has the generation of the last.
+        GenerationKept,
+        /// A zero-copy send that failed is thought to have brought its memory back.
+        ZeroCopyForgotten,
+        /// A connection that dies before its request is complete goes on reading it.
+        HeadAfterDeath,
+        /// Messages are handed out although the handler paused.
+        PauseIgnored,
+        /// Output over the high-water mark does not stop the input.
+        PressureIgnored,
+        /// A ping is not answered.
+        PongLost,
+        /// `on_writable` is not called.
+        WritableLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 10] = [
+        pub const ALL: [Bug; 22] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -64,6 +88,18 @@ mod switch {
             Bug::OnCloseLost,
             Bug::StashLost,
             Bug::StashOvertaken,
+            Bug::LeaseTwice,
+            Bug::ShortSendLast,
+            Bug::EofFirst,
+            Bug::PromiseMisplaced,
+            Bug::CloseFrameLost,
+            Bug::GenerationKept,
+            Bug::ZeroCopyForgotten,
+            Bug::HeadAfterDeath,
+            Bug::PauseIgnored,
+            Bug::PressureIgnored,
+            Bug::PongLost,
+            Bug::WritableLost,
         ];
     }
 

@@ -88,6 +88,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Ok(None) => return Run::Consumed,
                 Ok(Some(Event::Message { message, last })) => (message, last),
                 Ok(Some(Event::Ping(payload))) => {
+                    planted!(PongLost, continue);
                     out.control(index, Opcode::Pong, payload);
                     continue;
                 }
@@ -109,6 +110,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1).
     fn on_peer_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
         if self.out.link(index).stage == Stage::Open {
+            planted!(CloseFrameLost, return self.end(index, &CloseReason::Peer { code, reason }, false));
             self.out.close_frame(index, code, "");
             self.end(index, &CloseReason::Peer { code, reason }, false);
         } else {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use slab::Slab;
 use wsring_proto::close::CloseCode;
@@ -26,6 +27,8 @@ use crate::stats::Stats;
 
 /// Starved receives re-armed a turn: all at once would only starve again (design §5).
 const REARM_MAX: usize = 16;
+/// How long after the stop timeout the kernel may take to complete what was cancelled.
+const GIVE_UP: Duration = Duration::from_secs(1);
 /// Deadlines looked at in a turn.
 const EXPIRE_MAX: usize = 512;
 
@@ -182,8 +185,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.mark(index);
             }
             Some(RecvEnd::NoBuffers) => {
-                planted!(LostStarved, return);
                 self.out.stats.starved += 1;
+                planted!(LostStarved, return);
                 let link = self.out.link(index);
                 link.raise(flag::STARVED);
                 self.starved.push_back((index, link.generation));
@@ -203,7 +206,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The peer's last byte has come. What is stashed before it is delivered first.
     pub(super) fn on_eof(&mut self, index: u32) {
         self.out.mark(index);
-        if self.conns[index as usize].stash.is_some() {
+        let stashed = self.conns[index as usize].stash.is_some();
+        if planted!(EofFirst, false; stashed) {
             return;
         }
         match self.out.link(index).stage {
@@ -230,8 +234,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let short = sent < asked;
         let failed = match (result, payload) {
             (Err(errno), payload) => {
-                self.out.link(index).queued -= asked;
-                payload.into_iter().for_each(|payload| self.out.recycle(payload.memory));
+                let link = self.out.link(index);
+                link.queued -= asked;
+                match payload {
+                    Some(payload) => self.out.recycle(payload.memory),
+                    // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
+                    None => link.owed += planted!(ZeroCopyForgotten, 0; 1),
+                }
                 Some(errno)
             }
             (Ok(_), Some(mut payload)) if short => {
@@ -241,6 +250,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     return;
                 });
                 payload.from += sent;
+                planted!(ShortSendLast, {
+                    self.out.link(index).push(super::conns::Segment::Ready(payload));
+                    return;
+                });
                 self.out.link(index).unpop(payload);
                 None
             }
@@ -263,6 +276,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return self.fail(index, errno);
         }
         if self.out.relax(index) && self.out.link(index).stage == Stage::Open {
+            planted!(WritableLost, return);
             self.called = true;
             if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase {
                 self.handler.on_writable(&mut Cx::new(&mut self.out, data, index, true));
@@ -320,7 +334,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Nothing more goes out: cancel what is in flight, then close.
     pub(super) fn die(&mut self, index: u32) {
-        if matches!(self.conns[index as usize].phase, Phase::Open { .. } | Phase::Head(_, Some(_))) {
+        // A head that is still awaited ends here too: its receive may yet bring bytes before it is cancelled.
+        let ends = !matches!(self.conns[index as usize].phase, Phase::Ended);
+        if planted!(HeadAfterDeath, matches!(self.conns[index as usize].phase, Phase::Open { .. }); ends) {
             self.end(index, &CloseReason::Local { clean: false }, false);
         }
         self.out.link(index).stage = Stage::Dying;
@@ -330,7 +346,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_closed(&mut self, index: u32) {
         let link = self.out.link(index);
         assert!(!link.is_busy() && link.first.is_none(), "a slot ended before its last operation");
-        let generation = link.generation.wrapping_add(1) & Token::GENERATION_MASK;
+        let step = planted!(GenerationKept, 0; 1);
+        let generation = link.generation.wrapping_add(step) & Token::GENERATION_MASK;
         let dirty = link.flags & (flag::DIRTY | flag::REPLAY_LISTED); // still in those lists
         *link = Link { generation, flags: dirty, ..Link::free() };
         self.out.deadlines.remove(index);
@@ -360,7 +377,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let sendable = planted!(TwoSends, true; !link.has(flag::SEND));
         if link.stage != Stage::Dying && sendable {
-            if let Some(payload) = link.pop() {
+            let payload = self.out.pop(index);
+            let link = &mut self.out.links[index as usize];
+            if let Some(payload) = payload {
+                if !link.takes_messages() {
+                    link.active = self.out.now; // from here on it has the idle timeout to take it
+                }
                 link.raise(flag::SEND);
                 link.sending = payload.len() as u32;
                 let (token, socket) = (token(Kind::Send, link), link.socket);
@@ -475,7 +497,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.out.now;
         let link = self.out.link(index);
         let silent_at = link.active.after(idle);
-        if link.has(flag::PINGED) {
+        if link.has(flag::PINGED) && link.takes_messages() {
             let deadline = link.deadline;
             if deadline.is_due(now) {
                 self.out.stats.timeouts += 1;
@@ -493,6 +515,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.end(index, &CloseReason::Timeout, false);
                 self.die(index);
             } else {
+                link.clear(flag::PINGED); // its answer may lie unread: ask again when it is read
                 self.out.deadlines.set(index, now.after(idle));
             }
         } else {
@@ -532,7 +555,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn stop_due(&self) -> Option<Time> {
         let deadline = self.stopping?;
-        Some(deadline.start())
+        let given_up = deadline.after(GIVE_UP);
+        Some(if deadline.is_due(self.out.now) { given_up.start() } else { deadline.start() })
     }
 
     /// Past the stop timeout every connection is cut.
@@ -553,7 +577,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(deadline) = self.stopping else { return false };
         let all_gone = self.conns.is_empty() && !self.listeners.is_accepting();
         // The kernel owes the last completions within this; if not, the ring's end settles it.
-        all_gone || deadline.after(std::time::Duration::from_secs(1)).is_due(self.out.now)
+        all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
     }
 
     /// After the loop: whoever is still there was opened and gets its `on_close`.

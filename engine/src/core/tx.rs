@@ -7,6 +7,7 @@
 //! Nothing here submits an operation. What callbacks want is left in the links and the list of dirty connections; `turn`
 //! makes operations of it at the end of the pass.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use wsring_proto::close::CloseCode;
@@ -17,6 +18,7 @@ use wsring_proto::simd::HEADROOM;
 
 use super::conns::{ConnId, Link, Segment, Stage, flag};
 use super::deadlines::{Deadlines, Tick};
+use super::planted::planted;
 use crate::ring::{Memory, Payload, SendBlocks};
 use crate::stats::Stats;
 
@@ -24,6 +26,9 @@ use crate::stats::Stats;
 const COALESCE_MAX: usize = 256 << 10;
 /// A message shorter than this is copied into the current piece rather than moved: one send beats one copy.
 const MOVE_MIN: usize = 8 << 10;
+/// Queues kept for connections with more than one piece of output, and pieces that a kept one has room for.
+const QUEUES_MAX: usize = 1024;
+const QUEUE_ROOM_MAX: usize = 32;
 
 /// What became of a message given to `send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,9 @@ pub(crate) struct Outbox {
     pub(crate) replay: Vec<u32>,
     pub(crate) blocks: SendBlocks,
     pub(crate) pool: Pool,
+    /// Empty, for the next connection that has more than one piece of output: see [`Link::rest`].
+    #[allow(clippy::vec_box, reason = "they move between here and the links as they are")]
+    queues: Vec<Box<VecDeque<Segment>>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
@@ -95,6 +103,7 @@ impl Outbox {
             replay: Vec::new(),
             blocks,
             pool,
+            queues: Vec::new(),
             deadlines: Deadlines::new(connections_max),
             stats: Stats::default(),
             now: Tick::ZERO,
@@ -237,7 +246,7 @@ impl Outbox {
                 Some(block) => Memory::Block(block),
                 None => Memory::Heap(self.pool.take(need, need)),
             };
-            self.links[index as usize].push(Segment::Ready(Payload { memory, from: 0, to: 0 }));
+            self.push(index, Segment::Ready(Payload { memory, from: 0, to: 0 }));
         }
         match self.links[index as usize].tail() {
             Some(Segment::Ready(payload)) => payload,
@@ -252,10 +261,30 @@ impl Outbox {
             self.pool.put(bytes);
             return;
         }
-        let link = self.link(index);
-        link.queued += to;
-        link.push(Segment::Ready(Payload { memory: Memory::Heap(bytes), from: 0, to }));
+        self.link(index).queued += to;
+        self.push(index, Segment::Ready(Payload { memory: Memory::Heap(bytes), from: 0, to }));
         self.mark(index);
+    }
+
+    /// Adds a piece at the end of the connection's output.
+    fn push(&mut self, index: u32, segment: Segment) {
+        let link = &mut self.links[index as usize];
+        if link.first.is_some() && link.rest.is_none() {
+            link.rest = Some(self.queues.pop().unwrap_or_default());
+        }
+        link.push(segment);
+    }
+
+    /// Takes the piece that goes next. A queue with nothing left in it comes back, unless it has grown large.
+    pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
+        let link = &mut self.links[index as usize];
+        let payload = link.pop()?;
+        if let Some(queue) = link.rest.take_if(|rest| rest.is_empty()) {
+            if self.queues.len() < QUEUES_MAX && queue.capacity() <= QUEUE_ROOM_MAX {
+                self.queues.push(queue);
+            }
+        }
+        Some(payload)
     }
 
     /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small,
@@ -316,7 +345,13 @@ impl Outbox {
         self.promised = Some((self.id_of(index), opcode));
         let link = self.link(index);
         link.queued += need as u32;
-        link.push(Segment::Promised);
+        planted!(PromiseMisplaced, {
+            if let Some(first) = link.first.replace(Segment::Promised) {
+                link.rest.get_or_insert_default().push_front(first);
+            }
+            return;
+        });
+        self.push(index, Segment::Promised);
     }
 
     /// The handler has returned: if it sent the message on, `take` gives its buffer, which moves into the queue.
@@ -346,7 +381,7 @@ impl Outbox {
 
     /// Throws away what is queued: the connection has failed.
     pub(crate) fn abandon(&mut self, index: u32) {
-        while let Some(payload) = self.link(index).pop() {
+        while let Some(payload) = self.pop(index) {
             self.link(index).queued -= payload.len() as u32;
             self.recycle(payload.memory);
         }

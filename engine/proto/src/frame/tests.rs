@@ -15,9 +15,15 @@ fn expect(role: Role) -> Expect {
 
 /// The fault of `bytes` and how many of them it took, fed one by one; all of them at once must say the same.
 fn fault(bytes: &[u8], expect: &Expect) -> Option<(Violation, usize)> {
-    let first = (0..=bytes.len())
-        .find_map(|len| parse(&bytes[..len], expect).err().map(|violation| (violation, len)));
-    assert_eq!(parse(bytes, expect).err(), first.map(|(violation, _)| violation));
+    let first = (0..=bytes.len()).find_map(|len| {
+        parse(&bytes[..len], expect)
+            .err()
+            .map(|violation| (violation, len))
+    });
+    assert_eq!(
+        parse(bytes, expect).err(),
+        first.map(|(violation, _)| violation)
+    );
     first
 }
 
@@ -33,22 +39,41 @@ fn faults_show_at_their_first_byte() {
         assert_eq!(fault(&[opcode, 0x00], &server), Some((ReservedOpcode, 1)));
     }
     for opcode in [8, 9, 10] {
-        assert_eq!(fault(&[opcode, 0xFF], &server), Some((ControlFragmented, 1)));
-        assert_eq!(fault(&[0x80 | opcode, 0xFE, 0, 0], &server), Some((ControlTooLong, 2)));
-        assert_eq!(fault(&[0x80 | opcode, 0xFF, 0xFF], &server), Some((ControlTooLong, 2)));
+        assert_eq!(
+            fault(&[opcode, 0xFF], &server),
+            Some((ControlFragmented, 1))
+        );
+        assert_eq!(
+            fault(&[0x80 | opcode, 0xFE, 0, 0], &server),
+            Some((ControlTooLong, 2))
+        );
+        assert_eq!(
+            fault(&[0x80 | opcode, 0xFF, 0xFF], &server),
+            Some((ControlTooLong, 2))
+        );
         assert_eq!(fault(&[0x80 | opcode, 0xFD], &server), None);
         assert_eq!(fault(&[0x80 | opcode, 0x7F], &server), Some((Unmasked, 2)));
     }
     assert_eq!(fault(&[0x88, 0x81], &server), Some((CloseTruncated, 2)));
     assert_eq!(fault(&[0x89, 0x81], &server), None);
-    assert_eq!(fault(&[0x80, 0x00], &server), Some((ContinuationWithoutStart, 1)));
-    let inside = Expect { in_message: true, ..server };
+    assert_eq!(
+        fault(&[0x80, 0x00], &server),
+        Some((ContinuationWithoutStart, 1))
+    );
+    let inside = Expect {
+        in_message: true,
+        ..server
+    };
     assert_eq!(fault(&[0x81, 0x00], &inside), Some((MessageInterrupted, 1)));
     assert_eq!(fault(&[0x02, 0x00], &inside), Some((MessageInterrupted, 1)));
     assert_eq!(fault(&[0x89, 0x80], &inside), None);
     assert_eq!(fault(&[0x82, 0x7F], &server), Some((Unmasked, 2)));
     assert_eq!(fault(&[0x82, 0xFF], &client), Some((Masked, 2)));
-    let full = Expect { fragment_allowed: false, in_message: true, ..client };
+    let full = Expect {
+        fragment_allowed: false,
+        in_message: true,
+        ..client
+    };
     assert_eq!(fault(&[0x80, 0x00], &full), Some((TooManyFragments, 1)));
     assert_eq!(fault(&[0x8A, 0x00], &full), None);
 }
@@ -58,7 +83,10 @@ fn faults_show_at_their_first_byte() {
 fn lengths_are_minimal_and_of_63_bits() {
     use Violation::*;
     let client = expect(Role::Client);
-    assert_eq!(fault(&[0x82, 126, 0, 125], &client), Some((LengthNotMinimal, 4)));
+    assert_eq!(
+        fault(&[0x82, 126, 0, 125], &client),
+        Some((LengthNotMinimal, 4))
+    );
     assert_eq!(fault(&[0x82, 126, 0, 126], &client), None);
     let long = |len: u64| [&[0x82, 127], &len.to_be_bytes()[..]].concat();
     assert_eq!(fault(&long(0xFFFF), &client), Some((LengthNotMinimal, 8)));
@@ -71,17 +99,32 @@ fn lengths_are_minimal_and_of_63_bits() {
 // RFC 6455 §10.4: a limit hit exactly passes, one more fails, at the first byte of length that proves it.
 #[test]
 fn limits_show_at_the_first_byte_that_proves_them() {
-    let limited = |payload_max| Expect { payload_max, ..expect(Role::Client) };
+    let limited = |payload_max| Expect {
+        payload_max,
+        ..expect(Role::Client)
+    };
     let too_big = Violation::FrameTooBig;
     assert_eq!(fault(&[0x82, 5], &limited(5)), None);
     assert_eq!(fault(&[0x82, 6], &limited(5)), Some((too_big, 2)));
     assert_eq!(fault(&[0x82, 126, 0x12, 0x34], &limited(0x1234)), None);
-    assert_eq!(fault(&[0x82, 126, 0x12, 0x35], &limited(0x1234)), Some((too_big, 4)));
-    assert_eq!(fault(&[0x82, 126, 0x13, 0x00], &limited(0x1234)), Some((too_big, 3)));
+    assert_eq!(
+        fault(&[0x82, 126, 0x12, 0x35], &limited(0x1234)),
+        Some((too_big, 4))
+    );
+    assert_eq!(
+        fault(&[0x82, 126, 0x13, 0x00], &limited(0x1234)),
+        Some((too_big, 3))
+    );
     let long = |len: u64| [&[0x82, 127], &len.to_be_bytes()[..]].concat();
     assert_eq!(fault(&long(0x100_0000), &limited(0x100_0000)), None);
-    assert_eq!(fault(&long(0x100_0001), &limited(0x100_0000)), Some((too_big, 10)));
-    assert_eq!(fault(&long(0x4000_0000_0000_0000), &limited(0x100_0000)), Some((too_big, 3)));
+    assert_eq!(
+        fault(&long(0x100_0001), &limited(0x100_0000)),
+        Some((too_big, 10))
+    );
+    assert_eq!(
+        fault(&long(0x4000_0000_0000_0000), &limited(0x100_0000)),
+        Some((too_big, 3))
+    );
     // Control frames have a limit of their own (§5.5).
     assert_eq!(fault(&[0x89, 125], &limited(0)), None);
 }
@@ -89,7 +132,17 @@ fn limits_show_at_the_first_byte_that_proves_them() {
 #[test]
 fn headers_written_are_read_back() {
     let key = MaskKey::from_bytes([1, 2, 3, 4]);
-    let borders = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 24, isize::MAX as usize];
+    let borders = [
+        0,
+        1,
+        125,
+        126,
+        127,
+        65_535,
+        65_536,
+        1 << 24,
+        isize::MAX as usize,
+    ];
     for payload_len in borders {
         for opcode in [Opcode::Text, Opcode::Binary, Opcode::Continuation] {
             for fin in [false, true] {
@@ -99,7 +152,10 @@ fn headers_written_are_read_back() {
                     assert_eq!(len, head_len(payload_len, mask.is_some()));
                     assert!(out[len..].iter().all(|&byte| byte == 0xAA));
                     let in_message = opcode == Opcode::Continuation;
-                    let expect = Expect { in_message, ..expect(role) };
+                    let expect = Expect {
+                        in_message,
+                        ..expect(role)
+                    };
                     let head = Head {
                         fin,
                         opcode,

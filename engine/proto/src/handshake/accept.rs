@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::accept_key::{accept_key, parse_key};
 use super::extensions::Cursor;
 use super::request::Single;
-use super::{Malformed, Origins, Refusal, Request, origin};
+use super::{Malformed, Origins, Refusal, Request, ascii, origin};
 
 /// The most subprotocols one handshake may offer; finding duplicates takes the square of it.
 pub const SUBPROTOCOLS_MAX: usize = 32;
@@ -66,7 +66,7 @@ pub struct Accept<'a> {
 ///   of either list that lists nothing; malformed extensions.
 pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, Refusal> {
     let known = &request.known;
-    if request.method() != "GET" {
+    if !request.is_get() {
         return Err(Refusal::method_not_get(request.method()));
     }
     if request.version_minor() < 1 {
@@ -76,10 +76,16 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         return Err(Refusal::new(400, "a WebSocket handshake has no body"));
     }
     if !known.upgrade {
-        return Err(Refusal::new(400, "the Upgrade header does not list websocket"));
+        return Err(Refusal::new(
+            400,
+            "the Upgrade header does not list websocket",
+        ));
     }
     if !known.connection {
-        return Err(Refusal::new(400, "the Connection header does not list upgrade"));
+        return Err(Refusal::new(
+            400,
+            "the Connection header does not list upgrade",
+        ));
     }
     match known.version {
         Single::Once(b"13") => {}
@@ -88,7 +94,9 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         Single::Repeated => return Err(Refusal::new(400, "repeated Sec-WebSocket-Version")),
     }
     let key = match known.key {
-        Single::Once(value) => parse_key(value).ok_or(Refusal::new(400, "malformed Sec-WebSocket-Key"))?,
+        Single::Once(value) => {
+            parse_key(value).ok_or(Refusal::new(400, "malformed Sec-WebSocket-Key"))?
+        }
         Single::Absent => return Err(Refusal::new(400, "missing Sec-WebSocket-Key")),
         Single::Repeated => return Err(Refusal::new(400, "repeated Sec-WebSocket-Key")),
     };
@@ -101,7 +109,10 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         // permessage-deflate is negotiated here once it exists: the first offer that can be met wins (RFC 7692 §5.1).
         offer.map_err(|Malformed| Refusal::new(400, "malformed Sec-WebSocket-Extensions"))?;
     }
-    Ok(Accept { key: accept_key(key), subprotocol })
+    Ok(Accept {
+        key: accept_key(key),
+        subprotocol,
+    })
 }
 
 /// RFC 6455 §4.2.2, item 4.
@@ -109,39 +120,78 @@ fn check_origin(request: &Request<'_>, policy: &Policy) -> Result<(), Refusal> {
     let origin = match request.known.origin {
         Single::Repeated => return Err(Refusal::new(400, "repeated Origin header")),
         _ if policy.origins == Origins::Any => return Ok(()),
-        Single::Once(value) => Some(core::str::from_utf8(value).unwrap_or_default()),
+        Single::Once(value) => Some(value),
         Single::Absent => None,
     };
     let allowed = match (origin, &policy.origins) {
         (_, Origins::Any) => true,
         (None, _) => policy.allow_absent_origin,
         // RFC 6454 §7.1: in exactly this case.
-        (Some("null"), _) => policy.allow_null_origin,
-        (Some(origin), Origins::Same) => request.host().is_some_and(|host| origin::is_same(origin, host)),
+        (Some(b"null"), _) => policy.allow_null_origin,
+        (Some(origin), Origins::Same) => request
+            .authority()
+            .is_some_and(|host| origin::is_same(origin, host)),
         (Some(origin), Origins::List(list)) => list.contains(origin),
     };
-    if allowed { Ok(()) } else { Err(Refusal::new(403, "origin not allowed")) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(Refusal::new(403, "origin not allowed"))
+    }
 }
 
 /// RFC 6455 §4.2.2, item 5: one of those offered, or none; here in the server's order of preference.
-fn choose_subprotocol<'a>(request: &Request<'a>, policy: &Policy) -> Result<Option<&'a str>, Refusal> {
+fn choose_subprotocol<'a>(
+    request: &Request<'a>,
+    policy: &Policy,
+) -> Result<Option<&'a str>, Refusal> {
+    // Hardly anybody needs the large table, which takes as long to clear as the rest takes.
+    choose_among::<4>(request, policy)
+        .or_else(|| choose_among_many(request, policy))
+        .unwrap_or(Err(Refusal::new(400, "too many subprotocols")))
+}
+
+#[cold]
+fn choose_among_many<'a>(
+    request: &Request<'a>,
+    policy: &Policy,
+) -> Option<Result<Option<&'a str>, Refusal>> {
+    choose_among::<SUBPROTOCOLS_MAX>(request, policy)
+}
+
+/// As `choose_subprotocol`, or None if more than `N` are offered.
+#[inline(always)]
+fn choose_among<'a, const N: usize>(
+    request: &Request<'a>,
+    policy: &Policy,
+) -> Option<Result<Option<&'a str>, Refusal>> {
     const MALFORMED: Refusal = Refusal::new(400, "malformed Sec-WebSocket-Protocol");
-    let mut offered: [&[u8]; SUBPROTOCOLS_MAX] = [&[]; SUBPROTOCOLS_MAX];
+    let mut offered: [&[u8]; N] = [&[]; N];
     let mut count = 0;
     for value in request.subprotocol_values() {
         let mut rest = Cursor(value);
         while rest.skip_to_element() {
-            let name = rest.token().filter(|_| rest.at_element_end()).ok_or(MALFORMED)?;
+            let Some(name) = rest.token().filter(|_| rest.at_element_end()) else {
+                return Some(Err(MALFORMED));
+            };
             if offered[..count].contains(&name) {
-                return Err(Refusal::new(400, "repeated subprotocol"));
+                return Some(Err(Refusal::new(400, "repeated subprotocol")));
             }
-            *offered.get_mut(count).ok_or(Refusal::new(400, "too many subprotocols"))? = name;
+            *offered.get_mut(count)? = name;
             count += 1;
         }
     }
     if count == 0 {
-        return Err(MALFORMED); // RFC 6455 §4.3: `1#token`
+        return Some(Err(MALFORMED)); // RFC 6455 §4.3: `1#token`
     }
-    let chosen = policy.subprotocols.iter().find_map(|wanted| offered[..count].iter().find(|&&name| name == wanted.as_bytes()));
-    Ok(chosen.and_then(|name| core::str::from_utf8(name).ok()))
+    let offers = |wanted: &String| {
+        offered[..count]
+            .iter()
+            .find(|&&name| name == wanted.as_bytes())
+    };
+    Some(Ok(policy
+        .subprotocols
+        .iter()
+        .find_map(offers)
+        .map(|name| ascii(name))))
 }

@@ -10,7 +10,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::request::Values;
-use super::{TOKEN, is_ows, token_len};
+use super::{TOKEN, ascii, is_ows, token_len};
 
 /// The most extensions one handshake may offer. Browsers offer one, test suites a handful of alternatives.
 pub const OFFERS_MAX: usize = 16;
@@ -42,7 +42,12 @@ pub struct Offers<'a> {
 
 impl<'a> Offers<'a> {
     pub(super) fn new(headers: Values<'a>) -> Self {
-        Offers { headers, rest: Cursor(&[]), present: false, count: 0 }
+        Offers {
+            headers,
+            rest: Cursor(&[]),
+            present: false,
+            count: 0,
+        }
     }
 
     fn fail(&mut self) -> Option<Result<Offer<'a>, Malformed>> {
@@ -61,7 +66,11 @@ impl<'a> Iterator for Offers<'a> {
             }
             let Some(value) = self.headers.next() else {
                 // RFC 6455 §9.1: `1#extension`, at least one over all the repeated headers.
-                return if self.present && self.count == 0 { self.fail() } else { None };
+                return if self.present && self.count == 0 {
+                    self.fail()
+                } else {
+                    None
+                };
             };
             self.present = true;
             self.rest = Cursor(value);
@@ -109,7 +118,10 @@ impl<'a> Iterator for Params<'a> {
             return None;
         }
         let (name, value) = self.0.param()?;
-        Some(Param { name: ascii(name), value: value.map(|raw| ParamValue { raw: ascii(raw) }) })
+        Some(Param {
+            name: ascii(name),
+            value: value.map(|raw| ParamValue { raw: ascii(raw) }),
+        })
     }
 }
 
@@ -159,11 +171,6 @@ impl PartialEq<&str> for ParamValue<'_> {
     fn eq(&self, other: &&str) -> bool {
         self.bytes().eq(other.bytes())
     }
-}
-
-/// What passed the grammar, as text: token characters and backslashes. Made when asked for, since most offers are not.
-fn ascii(bytes: &[u8]) -> &str {
-    core::str::from_utf8(bytes).expect("the grammar passes ASCII alone")
 }
 
 /// What is left to read of one header's value.
@@ -229,7 +236,11 @@ impl<'a> Cursor<'a> {
             return Some((name, None));
         }
         self.skip_ows();
-        let raw = if self.eat(b'"') { self.quoted()? } else { self.token()? };
+        let raw = if self.eat(b'"') {
+            self.quoted()?
+        } else {
+            self.token()?
+        };
         Some((name, Some(raw)))
     }
 

@@ -41,7 +41,9 @@ pub use extensions::{Malformed, OFFERS_MAX, Offer, Offers, PARAMS_MAX, Param, Pa
 pub use head::{HeadEnd, HeadLimits, HeadScan};
 pub use origin::{OriginError, OriginList, Origins};
 pub use request::Request;
-pub use response::{Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching};
+pub use response::{
+    Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching,
+};
 
 /// `tchar` of RFC 7230 §3.2.6, which is the `token` character of RFC 2616 §2.2 that RFC 6455 refers to.
 const TOKEN: [bool; 256] = {
@@ -52,7 +54,20 @@ const TOKEN: [bool; 256] = {
         table[byte] = b.is_ascii_alphanumeric()
             || matches!(
                 b,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             );
         byte += 1;
     }
@@ -63,9 +78,10 @@ const TOKEN: [bool; 256] = {
 const ONES: u64 = u64::MAX / 255;
 const TOPS: u64 = ONES * 0x80;
 
-/// How many bytes from the start are `tchar`: eight letters or hyphens at a time, the rest by the table.
+/// How many bytes from the start are `tchar`: eight letters or hyphens at a time, others by the table.
 ///
 /// In a byte without its top bit, `b + 0x80 - n` has the top bit exactly if `b >= n`, and never carries into the next byte.
+#[inline]
 fn token_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = bytes[at..].first_chunk::<8>() {
@@ -75,13 +91,20 @@ fn token_len(bytes: &[u8]) -> usize {
         let letter = (lower + ONES * (0x80 - 0x61)) & !(lower + ONES * (0x80 - 0x7b));
         let hyphen = !((seven ^ (ONES * 0x2d)) + ONES * 0x7f);
         let stops = !((letter | hyphen) & !w) & TOPS;
-        if stops != 0 {
-            at += (stops.trailing_zeros() / 8) as usize;
-            break;
+        if stops == 0 {
+            at += 8;
+            continue;
         }
-        at += 8;
+        at += (stops.trailing_zeros() / 8) as usize;
+        if !TOKEN[usize::from(bytes[at])] {
+            return at;
+        }
+        at += 1;
     }
-    at + bytes[at..].iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(bytes.len() - at)
+    at + bytes[at..]
+        .iter()
+        .position(|&b| !TOKEN[usize::from(b)])
+        .unwrap_or(bytes.len() - at)
 }
 
 /// Whether `bytes` is a `token`: one or more `tchar` (RFC 7230 §3.2.6).
@@ -91,7 +114,16 @@ fn is_token(bytes: &[u8]) -> bool {
 
 /// `bytes` as text if it is a `token`, which is always ASCII.
 fn token_str(bytes: &[u8]) -> Option<&str> {
-    if is_token(bytes) { core::str::from_utf8(bytes).ok() } else { None }
+    if is_token(bytes) {
+        core::str::from_utf8(bytes).ok()
+    } else {
+        None
+    }
+}
+
+/// What passed a grammar of ASCII, as text. Made when asked for: the path to a 101 needs no text.
+fn ascii(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).expect("the grammar passes ASCII alone")
 }
 
 /// Optional whitespace (RFC 7230 §3.2.3).
@@ -101,7 +133,10 @@ fn is_ows(byte: u8) -> bool {
 
 /// The elements of a comma-separated list without quoted strings, trimmed; empty ones are skipped (RFC 7230 §7).
 fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&b| b == b',').map(|element| element.trim_ascii()).filter(|element| !element.is_empty())
+    value
+        .split(|&b| b == b',')
+        .map(|element| element.trim_ascii())
+        .filter(|element| !element.is_empty())
 }
 
 #[cfg(test)]

@@ -32,14 +32,14 @@ pub struct OriginList(Vec<Listed>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Listed {
-    scheme: String,
+    scheme: Vec<u8>,
     host: ListedHost,
     port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ListedHost {
-    Name(String),
+    Name(Vec<u8>),
     V6(Ipv6Addr),
 }
 
@@ -52,27 +52,41 @@ impl OriginList {
     /// policy's to allow.
     pub fn new<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
         let parse = |text: &str| {
-            let origin = parse_origin(text).filter(|_| !text.contains('*')).ok_or_else(|| OriginError(text.into()))?;
+            let origin = parse_origin(text.as_bytes())
+                .filter(|_| !text.contains('*'))
+                .ok_or_else(|| OriginError(text.into()))?;
             let host = match origin.host {
                 Host::Name(name) => ListedHost::Name(name.to_ascii_lowercase()),
                 Host::V6(address) => ListedHost::V6(address),
             };
-            Ok(Listed { scheme: origin.scheme.to_ascii_lowercase(), host, port: origin.port })
+            Ok(Listed {
+                scheme: origin.scheme.to_ascii_lowercase(),
+                host,
+                port: origin.port,
+            })
         };
-        origins.into_iter().map(|text| parse(text.as_ref())).collect::<Result<_, _>>().map(OriginList)
+        origins
+            .into_iter()
+            .map(|text| parse(text.as_ref()))
+            .collect::<Result<_, _>>()
+            .map(OriginList)
     }
 
-    /// Whether `origin`, the text of an Origin header, is one of the list. Allocates nothing.
+    /// Whether `origin`, the value of an Origin header, is one of the list. Allocates nothing.
     #[must_use]
-    pub fn contains(&self, origin: &str) -> bool {
-        let Some(origin) = parse_origin(origin) else { return false };
+    pub fn contains(&self, origin: &[u8]) -> bool {
+        let Some(origin) = parse_origin(origin) else {
+            return false;
+        };
         self.0.iter().any(|listed| {
             let host_equal = match (&listed.host, origin.host) {
                 (ListedHost::Name(listed), Host::Name(name)) => listed.eq_ignore_ascii_case(name),
                 (ListedHost::V6(listed), Host::V6(address)) => *listed == address,
                 _ => false,
             };
-            host_equal && listed.port == origin.port && listed.scheme.eq_ignore_ascii_case(origin.scheme)
+            host_equal
+                && listed.port == origin.port
+                && listed.scheme.eq_ignore_ascii_case(origin.scheme)
         })
     }
 }
@@ -83,17 +97,26 @@ pub struct OriginError(String);
 
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not an origin: write scheme://host or scheme://host:port, without a path", self.0)
+        write!(
+            f,
+            "{:?} is not an origin: write scheme://host or scheme://host:port, without a path",
+            self.0
+        )
     }
 }
 
 impl core::error::Error for OriginError {}
 
 /// Whether `origin` names the host and port of `authority` (see [`Origins::Same`]).
-pub(super) fn is_same(origin: &str, authority: &str) -> bool {
-    let (Some(origin), Some((host, port))) = (parse_origin(origin), parse_authority(authority)) else { return false };
+pub(super) fn is_same(origin: &[u8], authority: &[u8]) -> bool {
+    let (Some(origin), Some((host, port))) = (parse_origin(origin), parse_authority(authority))
+    else {
+        return false;
+    };
     let default = match origin.scheme {
-        scheme if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => default_port(scheme),
+        scheme if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https") => {
+            default_port(scheme)
+        }
         _ => return false,
     };
     host == origin.host && port.or(default) == origin.port
@@ -101,7 +124,7 @@ pub(super) fn is_same(origin: &str, authority: &str) -> bool {
 
 /// An origin's three parts (RFC 6454 §4), the default port filled in.
 struct Origin<'a> {
-    scheme: &'a str,
+    scheme: &'a [u8],
     host: Host<'a>,
     port: Option<u16>,
 }
@@ -110,7 +133,7 @@ struct Origin<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Host<'a> {
     /// A registered name or an IPv4 address.
-    Name(&'a str),
+    Name(&'a [u8]),
     /// Written in brackets.
     V6(Ipv6Addr),
 }
@@ -126,35 +149,47 @@ impl PartialEq for Host<'_> {
 }
 
 /// RFC 6454 §6.2: scheme "://" host [ ":" port ] and nothing else.
-fn parse_origin(text: &str) -> Option<Origin<'_>> {
-    let (scheme, authority) = text.split_once("://")?;
+fn parse_origin(text: &[u8]) -> Option<Origin<'_>> {
     // RFC 3986 §3.1
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    let (host, port) = parse_authority(authority).filter(|_| is_scheme)?;
-    Some(Origin { scheme, host, port: port.or(default_port(scheme)) })
+    let len = text
+        .iter()
+        .position(|&b| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'-' | b'.'))?;
+    let (scheme, rest) = text.split_at(len);
+    scheme.first().filter(|first| first.is_ascii_alphabetic())?;
+    let (host, port) = parse_authority(rest.strip_prefix(b"://")?)?;
+    Some(Origin {
+        scheme,
+        host,
+        port: port.or(default_port(scheme)),
+    })
 }
 
-fn default_port(scheme: &str) -> Option<u16> {
+fn default_port(scheme: &[u8]) -> Option<u16> {
     match scheme {
-        _ if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") => Some(443),
-        _ if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") => Some(80),
+        _ if scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss") => {
+            Some(443)
+        }
+        _ if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws") => Some(80),
         _ => None,
     }
 }
 
 /// RFC 7230 §5.4, RFC 3986 §3.2: host [ ":" [ port ] ]. User info, zones and an empty host are refused: none can be in an
 /// `http` authority as a client may send it.
-pub(super) fn parse_authority(text: &str) -> Option<(Host<'_>, Option<u16>)> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        (Host::V6(address.parse().ok()?), port)
+pub(super) fn parse_authority(text: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
+    let (host, port) = if let Some(rest) = text.strip_prefix(b"[") {
+        let (address, port) = rest.split_at(rest.iter().position(|&b| b == b']')?);
+        let address = core::str::from_utf8(address).ok()?.parse().ok()?;
+        (Host::V6(address), &port[1..])
     } else {
-        let len = text.bytes().position(|b| !REG_NAME[usize::from(b)]).unwrap_or(text.len());
+        let len = text
+            .iter()
+            .position(|&b| !REG_NAME[usize::from(b)])
+            .unwrap_or(text.len());
         let (name, port) = text.split_at_checked(len).filter(|_| len > 0)?;
         (Host::Name(name), port)
     };
-    match port.as_bytes() {
+    match port {
         // RFC 3986 §3.2.3: a colon without digits stands for the default.
         [] | [b':'] => Some((host, None)),
         [b':', digits @ ..] => {
@@ -177,7 +212,21 @@ const REG_NAME: [bool; 256] = {
         table[byte] = b.is_ascii_alphanumeric()
             || matches!(
                 b,
-                b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
             );
         byte += 1;
     }

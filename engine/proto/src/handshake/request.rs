@@ -7,18 +7,18 @@
 
 use super::fields::{Fields, RequestLine, split_request_line};
 use super::head::HeadLimits;
-use super::{Offers, Refusal, list_elements, origin, token_str};
+use super::{Offers, Refusal, ascii, list_elements, origin, token_str};
 
 /// A request head that passed the rules of HTTP itself: its grammar, its target, its Host.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    method: &'a str,
-    target: &'a str,
+    method: &'a [u8],
+    target: &'a [u8],
     version_minor: u8,
     /// Where the path begins in the target; what stands before is `http://authority`.
     path_at: usize,
     /// The host and port asked for: of the target if it has them, else of Host.
-    authority: Option<&'a str>,
+    authority: Option<&'a [u8]>,
     fields: Fields<'a>,
     pub(super) known: Known<'a>,
 }
@@ -53,7 +53,11 @@ pub(super) enum Single<'a> {
 
 impl<'a> Single<'a> {
     fn note(&mut self, value: &'a [u8]) {
-        *self = if matches!(self, Single::Absent) { Single::Once(value) } else { Single::Repeated };
+        *self = if matches!(self, Single::Absent) {
+            Single::Once(value)
+        } else {
+            Single::Repeated
+        };
     }
 }
 
@@ -107,13 +111,24 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    pub(super) const NONE: Values<'static> = Values { only: None, fields: Fields::NONE, name: &[] };
+    pub(super) const NONE: Values<'static> = Values {
+        only: None,
+        fields: Fields::NONE,
+        name: &[],
+    };
 
     fn new(noted: Single<'a>, fields: Fields<'a>, name: &'static [u8]) -> Self {
         match noted {
             Single::Absent => Values::NONE,
-            Single::Once(value) => Values { only: Some(value), ..Values::NONE },
-            Single::Repeated => Values { only: None, fields, name },
+            Single::Once(value) => Values {
+                only: Some(value),
+                ..Values::NONE
+            },
+            Single::Repeated => Values {
+                only: None,
+                fields,
+                name,
+            },
         }
     }
 }
@@ -122,7 +137,11 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.only.take().or_else(|| self.fields.find(|(name, _)| name.eq_ignore_ascii_case(self.name)).map(|(_, value)| value))
+        self.only.take().or_else(|| {
+            self.fields
+                .find(|(name, _)| name.eq_ignore_ascii_case(self.name))
+                .map(|(_, value)| value)
+        })
     }
 }
 
@@ -139,7 +158,12 @@ impl<'a> Request<'a> {
         if head.len() > limits.bytes_max {
             return Err(Refusal::HEAD_TOO_LARGE);
         }
-        let RequestLine { method, target, version_minor, fields } = split_request_line(head)?;
+        let RequestLine {
+            method,
+            target,
+            version_minor,
+            fields,
+        } = split_request_line(head)?;
         let mut known = Known::default();
         let (mut rest, mut count) = (fields, 0);
         while let Some((name, value)) = rest.split_next()? {
@@ -151,14 +175,11 @@ impl<'a> Request<'a> {
         }
 
         const BAD_TARGET: Refusal = Refusal::new(400, "malformed request target");
-        // A method is made of token characters and a target of visible ones: both are ASCII.
-        let (method, target) = (core::str::from_utf8(method), core::str::from_utf8(target));
-        let (Ok(method), Ok(target)) = (method, target) else { return Err(BAD_TARGET) };
         let (target_authority, path_at) = split_target(method, target).ok_or(BAD_TARGET)?;
         let host = match known.host {
             Single::Once(value) => {
-                let host = core::str::from_utf8(value).ok().filter(|text| origin::parse_authority(text).is_some());
-                Some(host.ok_or(Refusal::new(400, "malformed Host header"))?)
+                origin::parse_authority(value).ok_or(Refusal::new(400, "malformed Host header"))?;
+                Some(value)
             }
             Single::Absent if version_minor == 0 => None,
             Single::Absent => return Err(Refusal::new(400, "missing Host header")),
@@ -166,30 +187,42 @@ impl<'a> Request<'a> {
         };
         // RFC 7230 §5.4: the host of an absolute target replaces that of Host.
         let authority = target_authority.or(host);
-        Ok(Request { method, target, version_minor, path_at, authority, fields, known })
+        Ok(Request {
+            method,
+            target,
+            version_minor,
+            path_at,
+            authority,
+            fields,
+            known,
+        })
     }
 
     /// The method as sent; methods are case-sensitive (RFC 7230 §3.1.1).
     #[must_use]
     pub fn method(&self) -> &'a str {
-        self.method
+        ascii(self.method)
+    }
+
+    pub(super) fn is_get(&self) -> bool {
+        self.method == b"GET"
     }
 
     /// The request target as sent: ASCII, without spaces or a fragment.
     #[must_use]
     pub fn target(&self) -> &'a str {
-        self.target
+        ascii(self.target)
     }
 
     /// The target's path, escapes left alone: what stands before `?`, without the `http://authority` of an absolute target.
     /// `*` for `OPTIONS *`, empty for `CONNECT`.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        let path = &self.target[self.path_at..];
+        let path = &self.target()[self.path_at..];
         match path.find('?') {
             Some(0) => "/", // http://authority?query, RFC 7230 §2.7.3
             Some(end) => &path[..end],
-            None if path.is_empty() && self.method != "CONNECT" => "/",
+            None if path.is_empty() && self.method != b"CONNECT" => "/",
             None => path,
         }
     }
@@ -197,7 +230,9 @@ impl<'a> Request<'a> {
     /// What stands behind the target's first `?`, if there is one.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        self.target[self.path_at..].split_once('?').map(|(_, query)| query)
+        self.target()[self.path_at..]
+            .split_once('?')
+            .map(|(_, query)| query)
     }
 
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
@@ -209,25 +244,33 @@ impl<'a> Request<'a> {
     /// The host asked for, with the port if one was written: of an absolute target, else of Host. Always there in HTTP/1.1.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
+        self.authority.map(ascii)
+    }
+
+    pub(super) fn authority(&self) -> Option<&'a [u8]> {
         self.authority
     }
 
     /// The value of the first header called `name` in any case, without the whitespace around it.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        { self.fields }.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        { self.fields }
+            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// As [`header`](Self::header), if the value is UTF-8.
     #[must_use]
     pub fn header_str(&self, name: &str) -> Option<&'a str> {
-        self.header(name).and_then(|value| core::str::from_utf8(value).ok())
+        self.header(name)
+            .and_then(|value| core::str::from_utf8(value).ok())
     }
 
     /// All headers in the order sent, names as sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
         // A name passed as a token, so it is text.
-        self.fields.filter_map(|(name, value)| token_str(name).map(|name| (name, value)))
+        self.fields
+            .filter_map(|(name, value)| token_str(name).map(|name| (name, value)))
     }
 
     /// Whether the client means a WebSocket: an Upgrade list names `websocket`, or any Sec-WebSocket-* header is there. Then
@@ -246,7 +289,9 @@ impl<'a> Request<'a> {
     /// All subprotocols offered, in the client's order, over repeated headers. What is no token is left out; a handshake that
     /// passed [`accept`](super::accept) has none such, nor duplicates.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + 'a {
-        self.subprotocol_values().flat_map(list_elements).filter_map(token_str)
+        self.subprotocol_values()
+            .flat_map(list_elements)
+            .filter_map(token_str)
     }
 
     pub(super) fn subprotocol_values(&self) -> Values<'a> {
@@ -262,28 +307,32 @@ impl<'a> Request<'a> {
 
 /// The authority inside an absolute target, and where the path begins; None if the target has none of the forms of
 /// RFC 7230 §5.3.
-fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, usize)> {
+fn split_target<'a>(method: &[u8], target: &'a [u8]) -> Option<(Option<&'a [u8]>, usize)> {
     // RFC 6455 §3: a fragment has no meaning here and must not be sent.
-    if target.bytes().any(|b| b == b'#') {
+    if target.contains(&b'#') {
         return None;
     }
-    if target.starts_with('/') {
-        return Some((None, 0));
-    }
     match (method, target) {
-        ("OPTIONS", "*") => return Some((None, 0)),
-        ("CONNECT", authority) => {
+        (_, [b'/', ..]) | (b"OPTIONS", b"*") => return Some((None, 0)),
+        (b"CONNECT", authority) => {
             origin::parse_authority(authority)?;
             return Some((Some(authority), target.len()));
         }
         _ => {}
     }
     // RFC 7230 §5.3.2: a server must accept the absolute form; RFC 6455 §4.1 allows it in a handshake.
-    let (scheme, rest) = target.split_once("://")?;
-    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+    let (scheme, rest) = target.split_at(target.iter().position(|&b| b == b':')?);
+    let rest = rest.strip_prefix(b"://")?;
+    if ![&b"http"[..], b"https", b"ws", b"wss"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
         return None;
     }
-    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let authority = &rest[..rest
+        .iter()
+        .position(|&b| matches!(b, b'/' | b'?'))
+        .unwrap_or(rest.len())];
     origin::parse_authority(authority)?;
     Some((Some(authority), scheme.len() + 3 + authority.len()))
 }

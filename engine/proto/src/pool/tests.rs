@@ -43,6 +43,19 @@ fn a_buffer_a_little_above_its_class_is_found_again() {
 }
 
 #[test]
+fn take_kept_never_allocates() {
+    let mut pool = Pool::new(64 * MIB);
+    assert!(pool.take_kept(0, 0).is_none());
+    pool.put(Vec::with_capacity(64 * KIB));
+    assert!(pool.take_kept(64 * KIB + 1, 0).is_none(), "too small");
+    assert!(pool.take_kept(KIB, 0).is_none(), "too big for that");
+    let kept = pool.take_kept(40 * KIB, MIB).expect("it fits the least");
+    assert_eq!(kept.capacity(), 64 * KIB);
+    assert!(pool.take_kept(40 * KIB, MIB).is_none(), "it is gone");
+    assert_eq!(pool.kept_bytes(), 0);
+}
+
+#[test]
 fn a_small_need_leaves_the_big_buffer_alone() {
     let mut pool = Pool::new(64 * MIB);
     pool.put(Vec::with_capacity(16 * KIB));

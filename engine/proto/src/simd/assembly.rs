@@ -124,17 +124,41 @@ impl Assembly {
         self.bytes
     }
 
+    /// The capacity that [`Assembly::append`] of the same numbers would allocate, because its buffer has no room: the least
+    /// that keeps its work linear, and the one it would like. `None` if it would not allocate.
+    #[inline]
+    pub fn growth(&self, more: usize, expect: u64) -> Option<(usize, usize)> {
+        (self.bytes.capacity() - self.bytes.len() < more).then(|| self.grown(more, expect))
+    }
+
+    /// Goes on in `larger`, whose content is dropped; returns the old buffer.
+    ///
+    /// # Panics
+    /// If `larger` cannot hold what is here.
+    pub fn move_to(&mut self, mut larger: Vec<u8>) -> Vec<u8> {
+        assert!(larger.capacity() >= self.bytes.len());
+        larger.clear();
+        larger.extend_from_slice(&self.bytes);
+        core::mem::replace(&mut self.bytes, larger)
+    }
+
     /// Room for `more` bytes; see [`Assembly::append`] for how much. The old content moves.
     #[cold]
     fn grow(&mut self, more: usize, expect: u64) {
+        let (_, capacity) = self.grown(more, expect);
+        self.bytes.reserve_exact(capacity - self.bytes.len());
+    }
+
+    /// Capacities for `more` bytes: the least, and the one to allocate.
+    fn grown(&self, more: usize, expect: u64) -> (usize, usize) {
         let payload = self.len() + more;
         let mut wanted = payload.saturating_add(usize::try_from(expect).unwrap_or(usize::MAX));
         while wanted > payload.saturating_mul(2) {
             wanted /= 2; // a half, a quarter, ... of the frame: the steps after this one then end exactly at its end
         }
-        let wanted = wanted.max(payload.saturating_add(payload / 4));
-        let capacity = wanted.saturating_add(HEADROOM).max(CAPACITY_MIN);
-        self.bytes.reserve_exact(capacity - self.bytes.len());
+        let least = payload.saturating_add(payload / 4);
+        let capacity = |payload: usize| payload.saturating_add(HEADROOM).max(CAPACITY_MIN);
+        (capacity(least), capacity(wanted.max(least)))
     }
 
     /// Moves `text_to` as far as the text is complete. What lies behind it is at most the last piece and 3 bytes, so all

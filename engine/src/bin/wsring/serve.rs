@@ -1,16 +1,18 @@
-//! `wsring serve`: echo, health and broadcast, on the public API alone.
+//! `wsring serve`: from the command line to a running server, and one line at each end of its life.
+//!
+//! Owns what each option means and refuses values that make no sense (exit status 2 for the command line, 1 for what
+//! the machine cannot do). Knows nothing of messages: see `echo`.
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use wsring::http::{HeaderValue, StatusCode, header};
-use wsring::{
-    CloseReason, Config, ConnId, CoreCx, Cx, Feature, Handle, Handler, Limits, Message, OriginList, Origins, Request,
-    Response, Server, Stats, Verdict,
-};
+use wsring::{Config, Feature, Limits, OriginList, Origins, Server, Stats};
+
+use crate::echo::{Echo, INBOX_HIGH, Shared};
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions.md`.
 const SPIN_US: u32 = 50;
@@ -18,35 +20,47 @@ const SPIN_US: u32 = 50;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on; may be given several times.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// Cores to run on, one thread each [default: the process's affinity mask].
-    #[arg(long, value_name = "N,N...", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N...", value_delimiter = ',', value_parser = core_number)]
     cores: Option<Vec<usize>>,
-    /// Microseconds to poll for traffic before sleeping; 0 sleeps at once.
-    #[arg(long, value_name = "N", default_value_t = SPIN_US)]
+    /// Microseconds to poll for traffic before sleeping, at most a second; 0 sleeps at once.
+    #[arg(long, value_name = "N", default_value_t = SPIN_US, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     spin_us: u32,
     /// Longest message accepted, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u32).range(1..=1 << 29))]
     max_message: u32,
     /// Connections per core; one more is answered 503 [default: what the descriptor limit allows].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_512))]
     max_connections: Option<u32>,
-    /// Seconds of silence after which a peer is pinged; 0 never.
+    /// Seconds of silence after which a peer is pinged, and cut if it stays silent as long again (1 to 10 s); 0 never.
     #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
     idle_timeout: f64,
     /// Seconds that a connection has for its request head.
-    #[arg(long, value_name = "SECS", default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECS", default_value_t = 10.0, value_parser = seconds_above_zero)]
     handshake_timeout: f64,
     /// Origin that may connect, such as https://example.com; may be given several times [default: any].
-    #[arg(long, value_name = "ORIGIN")]
+    ///
+    /// Clients that send no Origin, which no browser does, may connect as well.
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
     /// Subprotocol to offer, most preferred first; may be given several times.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     subprotocol: Vec<String>,
     /// Kernel feature to do without; may be given several times.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     without: Vec<Feature>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address and a port, such as 127.0.0.1:9001 or [::1]:9001".to_owned())
+}
+
+fn core_number(text: &str) -> Result<usize, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "the number of a core, as in taskset(1); several are separated by commas".to_owned())
 }
 
 /// A number of seconds from 0 to a year.
@@ -57,37 +71,66 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let addrs: Vec<SocketAddr> = args.listen.clone();
-    let (cores, config) = (args.cores.clone(), config(args)?);
-    let mut server = Server::bind(addrs.as_slice())?.config(config);
-    if let Some(cores) = cores {
-        server = server.cores(cores);
+/// As [`seconds`]; a connection that has no time at all would never open.
+fn seconds_above_zero(text: &str) -> Result<f64, String> {
+    seconds(text).ok().filter(|&secs| secs > 0.0).ok_or_else(|| "a number of seconds above 0, to 31536000".to_owned())
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    OriginList::new([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// RFC 6455 §4.1 item 10: a token of RFC 2616 §2.2. Nothing else can be offered, so nothing else could ever match.
+fn subprotocol(text: &str) -> Result<String, String> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    match !text.is_empty() && text.bytes().all(is_token) {
+        true => Ok(text.to_owned()),
+        false => Err("letters, digits and !#$%&'*+-.^_`|~, without blanks or commas".to_owned()),
     }
-    let shared = Arc::new(Shared { inboxes: (0..256).map(|_| Mutex::default()).collect(), handle: OnceLock::new() });
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    if let Some(cores) = &args.cores {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = cores.iter().find(|&&core| !seen.insert(core)) {
+            return Err(format!("--cores names core {twice} twice: each runs one thread").into());
+        }
+    }
+    let mut server = Server::bind(args.listen.as_slice())?;
+    if let Some(cores) = &args.cores {
+        server = server.cores(cores.iter().copied());
+    }
+    let shared = Arc::new(Shared::default());
     let for_cores = Arc::clone(&shared);
-    let running = server.start(move |core| Echo { core, shared: Arc::clone(&for_cores), members: BTreeSet::new() })?;
-    // Only this thread sets it, and nothing is broadcast to another core before.
-    let _ = shared.handle.set(running.handle());
+    let running = server.config(config(args)?).start(move |core| Echo::new(core, Arc::clone(&for_cores)))?;
     running.stop_on_signals()?;
+    shared.begin(running.handle(), INBOX_HIGH);
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("ws://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(usize::to_string).collect();
-    println!("wsring: listening on {} | cores {} | features {}", urls.join(" "), cores.join(","), running.features());
+    say(&format!("listening on {} | cores {} | features {}", urls.join(" "), cores.join(","), running.features()));
     let mut total = Stats::default();
     running.join()?.into_iter().for_each(|stats| total += stats);
-    println!("wsring: stopped | {total}");
+    say(&format!("stopped | {total}"));
     Ok(())
+}
+
+/// One line to standard output. Nobody may be there to read it (`wsring serve | head -1`): that is no reason to end.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "wsring: {line}");
 }
 
 fn config(args: Args) -> Result<Config, Box<dyn Error>> {
     let mut config = Config::default();
     let message_max = u64::from(args.max_message);
     config.limits = Limits { frame_max: message_max, message_max, fragments_max: 262_144 };
-    // An echo of the longest message must fit behind what may be queued already.
-    config.output_max = config.output_max.max(args.max_message + config.output_high + (1 << 20));
+    // An echo of the longest message must fit behind what may be queued already; a broadcast, behind one that long.
+    config.output_max = config.output_max.max((2 * args.max_message + config.output_high + (1 << 20)).min(1 << 30));
     config.spin_us = args.spin_us;
     config.connections_max = args.max_connections.unwrap_or(config.connections_max);
     config.idle_timeout = (args.idle_timeout > 0.0).then(|| Duration::from_secs_f64(args.idle_timeout));
+    if let Some(idle) = config.idle_timeout {
+        config.pong_timeout = idle.clamp(Duration::from_secs(1), Duration::from_secs(10));
+    }
     config.handshake_timeout = Duration::from_secs_f64(args.handshake_timeout);
     if !args.origin.is_empty() {
         config.policy.origins = Origins::List(OriginList::new(&args.origin)?);
@@ -97,110 +140,4 @@ fn config(args: Args) -> Result<Config, Box<dyn Error>> {
         config.features = config.features.without(feature);
     }
     Ok(config)
-}
-
-/// A broadcast message on its way to another core.
-struct Post {
-    text: bool,
-    bytes: Vec<u8>,
-}
-
-/// What the cores share, for `/bcast` alone.
-struct Shared {
-    /// One for each core.
-    inboxes: Vec<Mutex<Vec<Arc<Post>>>>,
-    handle: OnceLock<Handle>,
-}
-
-struct Echo {
-    core: usize,
-    shared: Arc<Shared>,
-    /// This core's connections on `/bcast`.
-    members: BTreeSet<ConnId>,
-}
-
-/// What a connection's messages are for.
-enum Room {
-    Echo,
-    Broadcast,
-}
-
-impl Echo {
-    /// A copy for every other core.
-    fn post(&self, message: Message<'_>) {
-        let Some(handle) = self.shared.handle.get() else { return };
-        if handle.cores() < 2 {
-            return;
-        }
-        let post = Arc::new(Post { text: matches!(message, Message::Text(_)), bytes: message.as_bytes().to_vec() });
-        for core in (0..handle.cores()).filter(|&core| core != self.core) {
-            self.shared.inboxes[core].lock().expect("no thread panics with an inbox").push(Arc::clone(&post));
-            handle.wake(core);
-        }
-    }
-
-    fn broadcast(&self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
-        for &member in &self.members {
-            // A member whose output is at its cap misses it; `refused` in the counters says how many did.
-            let _ = cx.send_to(member, message);
-        }
-    }
-}
-
-impl Handler for Echo {
-    type Conn = Room;
-
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Room> {
-        Verdict::accept(if request.path() == "/bcast" { Room::Broadcast } else { Room::Echo })
-    }
-
-    fn on_request(&mut self, request: &Request<'_>) -> Response {
-        let (status, body) = match (request.path(), request.method()) {
-            ("/healthz", "GET" | "HEAD") => (StatusCode::OK, "ok\n"),
-            ("/healthz", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"),
-            _ => (StatusCode::NOT_FOUND, "a WebSocket echo server: connect with ws://\n"),
-        };
-        let mut response = Response::new(body.into());
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        response
-    }
-
-    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        if matches!(cx.data(), Room::Broadcast) {
-            self.members.insert(cx.id());
-        }
-    }
-
-    #[inline]
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        match cx.data() {
-            Room::Echo => {
-                // Never refused: a peer that does not read is not read from.
-                let _ = cx.send(message);
-            }
-            Room::Broadcast => {
-                self.broadcast(cx, message);
-                self.post(message);
-            }
-        }
-    }
-
-    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
-        let posts = std::mem::take(&mut *self.shared.inboxes[self.core].lock().expect("no thread panics with an inbox"));
-        for post in posts {
-            let message = match std::str::from_utf8(&post.bytes) {
-                Ok(text) if post.text => Message::Text(text),
-                _ => Message::Binary(&post.bytes),
-            };
-            self.broadcast(cx, message);
-        }
-    }
-
-    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, id: ConnId, _: Room, _: &CloseReason<'_>) {
-        self.members.remove(&id);
-    }
 }

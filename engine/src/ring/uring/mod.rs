@@ -228,11 +228,10 @@ impl Uring {
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return;
             }
-            // The queue is full: hand it over without waiting. A full completion queue makes the kernel refuse (EBUSY);
-            // gathering makes room, and what it gathers is delivered by `next` as usual.
-            if self.enter(0, 0, None).is_err() {
-                self.gather();
-            }
+            // The queue is full: hand it over without waiting. Gathering makes room for completions, without which the
+            // kernel may refuse; what it gathers is delivered by `next` as usual.
+            self.enter(0, ENTER_GETEVENTS, None).unwrap_or_else(|error| panic!("io_uring_enter(2) cannot submit: {error}"));
+            self.gather();
         }
     }
 
@@ -251,7 +250,9 @@ impl Uring {
         match done {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR) => Ok(()),
+                // Nothing came in time, a signal did, or completions must be taken first (CQ overflow, short memory):
+                // each is the next pass's to go on with.
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
                 _ => Err(error),
             },
         }

@@ -133,6 +133,21 @@ fn an_open_sequence_is_closed_by_later_pieces_only() {
 }
 
 #[test]
+fn only_an_open_sequence_is_looked_at_again() {
+    // Every piece ends in mid-character: without a memory of what is valid, n pieces would cost n squared.
+    let text = "€".repeat(1000).into_bytes();
+    let mut assembly = Assembly::new(Vec::new());
+    for end in (2..text.len()).step_by(3) {
+        let start = assembly.len();
+        assert_eq!(
+            assembly.append(&text[start..end], MaskKey::NONE, true, 0),
+            Ok(())
+        );
+        assert_eq!(assembly.text_to, HEADROOM + end - 2);
+    }
+}
+
+#[test]
 fn binary_is_never_text() {
     let mut assembly = Assembly::new(Vec::new());
     assert_eq!(assembly.text(), Some(""), "nothing yet: empty text is text");
@@ -266,4 +281,32 @@ proptest! {
         }
         prop_assert_eq!(assembly.payload(), &bytes[..]);
     }
+}
+
+#[test]
+fn a_move_keeps_what_is_here_and_its_text() {
+    let text = "héllo €".as_bytes();
+    let mut assembly = Assembly::new(Vec::with_capacity(32));
+    assembly
+        .append(&masked(&text[..8], KEY), KEY, true, 0)
+        .unwrap();
+    assert_eq!(assembly.growth(8, 1000), None, "it has the room");
+    let (least, wish) = assembly.growth(9, 100_000).expect("one byte too many");
+    assert!(HEADROOM + 17 <= least && least <= wish);
+    let old = assembly.move_to(vec![0xff; 100]);
+    assert_eq!(old.capacity(), 32);
+    assert_eq!(assembly.payload(), &text[..8]);
+    assembly
+        .append(&masked(&text[8..], KEY), KEY, true, 0)
+        .unwrap();
+    assert_eq!(assembly.text(), Some("héllo €"));
+    assert_eq!(assembly.into_bytes().capacity(), 100);
+}
+
+#[test]
+#[should_panic(expected = "assertion failed")]
+fn a_move_to_a_buffer_too_small_is_our_bug() {
+    let mut assembly = Assembly::new(Vec::new());
+    assembly.append(b"abc", MaskKey::NONE, false, 0).unwrap();
+    assembly.move_to(Vec::with_capacity(HEADROOM + 2));
 }

@@ -1,0 +1,79 @@
+//! The way in for the simulation: an engine on a simulated ring, and the planted bugs. Under the feature `sim` alone.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use super::planted::{Bug, plant};
+use super::turn::{Control, Core};
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::ring::SendBlocks;
+use crate::ring::sim::SimRing;
+use crate::stats::Stats;
+
+/// What another thread would hold of the core: see [`Handle`](crate::Handle). The ring's waker must be rung as well.
+#[derive(Clone, Debug, Default)]
+pub struct Remote(Arc<Control>);
+
+impl Remote {
+    /// Asks for a clean stop.
+    pub fn stop(&self) {
+        self.0.stop.store(true, Ordering::Release);
+    }
+
+    /// Asks for `on_wake`.
+    pub fn wake(&self) {
+        self.0.woken.store(true, Ordering::Release);
+    }
+}
+
+/// One core's engine on a simulated ring.
+pub struct Engine<H: Handler> {
+    core: Core<SimRing, H>,
+}
+
+impl<H: Handler> Engine<H> {
+    /// An engine with send blocks as configured.
+    ///
+    /// # Panics
+    /// If the configuration makes no sense.
+    pub fn new(config: Config, ring: SimRing, handler: H, listeners: u32, remote: &Remote) -> Self {
+        config.check().expect("a valid configuration");
+        let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
+        let control = Arc::clone(&remote.0);
+        Self { core: Core::new(0, ring, blocks, handler, Arc::new(config), listeners, control) }
+    }
+
+    /// Runs until stopped.
+    ///
+    /// # Errors
+    /// None: the simulated ring does not break.
+    pub fn run(&mut self) -> io::Result<Stats> {
+        self.core.run()
+    }
+
+    /// The ring.
+    pub fn ring(&mut self) -> &mut SimRing {
+        &mut self.core.ring
+    }
+
+    /// What the engine itself has left over after the end: nothing, if all is well. One sentence each.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let (conns, blocks) = (self.core.conns.len(), self.core.out.blocks.in_use());
+        let mut left = Vec::new();
+        if conns > 0 {
+            left.push(format!("{conns} connections outlived the engine"));
+        }
+        if blocks > 0 {
+            left.push(format!("{blocks} send blocks were lost"));
+        }
+        left
+    }
+
+    /// Bytes of free buffers that the pool keeps.
+    pub fn pool_bytes(&self) -> usize {
+        self.core.out.pool.kept_bytes()
+    }
+}

@@ -1,0 +1,132 @@
+//! Owns what a simulated kernel has and how rude it is.
+
+/// What the simulated kernel has, and its manners.
+#[derive(Clone, Debug)]
+pub struct SimConfig {
+    /// Decides everything that the fields below leave open.
+    pub seed: u64,
+    /// Slots of the fixed-file table.
+    pub sockets_max: u32,
+    /// Connections that wait to be accepted.
+    pub backlog: usize,
+    /// Listeners.
+    pub listeners: u32,
+    /// Receive buffers: how many, and bytes of each.
+    pub buffers: (usize, usize),
+    /// One buffer serves several receives (IOU_PBUF_RING_INC).
+    pub incremental: bool,
+    /// A receive completes many times.
+    pub multishot_recv: bool,
+    /// An accept completes many times.
+    pub multishot_accept: bool,
+    /// Entries of the completion queue; what does not fit waits, and ends the multishot that posted it.
+    pub cq_entries: usize,
+    /// Sends of at least this many bytes are zero-copy.
+    pub zero_copy_from: Option<usize>,
+    /// Bytes a socket holds towards the server, least and most.
+    pub rx_capacity: (usize, usize),
+    /// Bytes a socket holds towards the peer, least and most.
+    pub tx_capacity: (usize, usize),
+    /// Longest ordinary delay of a completion, in nanoseconds.
+    pub delay_ns_max: u64,
+    /// How rude.
+    pub faults: Faults,
+}
+
+/// Chances in 1000 that the kernel does what it may, each time that it may.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a test names each fault it wants")]
+pub struct Faults {
+    /// A multishot ends although nothing is wrong.
+    pub more_cleared: u32,
+    /// A receive finds no buffer although there are some.
+    pub no_buffers: u32,
+    /// A receive brings fewer bytes than are there.
+    pub short_recv: u32,
+    /// A buffer is done with before it is full.
+    pub buffer_ends: u32,
+    /// A send ends with a short count although nothing failed.
+    pub short_send: u32,
+    /// A socket fails: ECONNRESET, EPIPE, ETIMEDOUT and the like.
+    pub reset: u32,
+    /// A waiting connection is gone when it is accepted (ECONNABORTED).
+    pub accept_aborted: u32,
+    /// An accept fails for want of descriptors or memory.
+    pub accept_failed: u32,
+    /// A wake that nobody asked for.
+    pub spurious_wake: u32,
+    /// A wait comes back with nothing, early (EINTR).
+    pub empty_wait: u32,
+    /// A completion takes a hundred times as long.
+    pub slow: u32,
+    /// A cancelled operation still succeeds, if it can.
+    pub cancel_loses: u32,
+    /// The engine's thread was not scheduled for a while between two waits.
+    pub late: u32,
+}
+
+impl SimConfig {
+    /// A kernel that has everything, and keeps all promises at once.
+    pub fn quiet(seed: u64) -> Self {
+        Self {
+            seed,
+            sockets_max: 64,
+            backlog: 64,
+            listeners: 1,
+            buffers: (16, 16 << 10),
+            incremental: true,
+            multishot_recv: true,
+            multishot_accept: true,
+            cq_entries: 256,
+            zero_copy_from: None,
+            rx_capacity: (64 << 10, 64 << 10),
+            tx_capacity: (64 << 10, 64 << 10),
+            delay_ns_max: 20_000,
+            faults: Faults::default(),
+        }
+    }
+
+    /// A kernel with manners and means of its seed's own, from quiet to very rude.
+    pub fn random(seed: u64) -> Self {
+        let mut random = super::Random::new(seed ^ 0x6b65_726e_656c);
+        let mut rude = |most: u64| {
+            let harmless = random.chance(500);
+            if harmless { 0 } else { random.range(1, most) as u32 }
+        };
+        let faults = Faults {
+            more_cleared: rude(400),
+            no_buffers: rude(200),
+            short_recv: rude(500),
+            buffer_ends: rude(300),
+            short_send: rude(300),
+            reset: rude(40),
+            accept_aborted: rude(150),
+            accept_failed: rude(150),
+            spurious_wake: rude(50),
+            empty_wait: rude(100),
+            slow: rude(100),
+            cancel_loses: rude(900),
+            late: rude(300),
+        };
+        let small = random.chance(500);
+        Self {
+            seed,
+            sockets_max: if random.chance(200) { random.range(1, 6) } else { random.range(6, 40) } as u32,
+            backlog: random.range(1, 16) as usize,
+            listeners: random.range(1, 2) as u32,
+            buffers: (
+                1 << random.range(0, 5),
+                if small { random.range(8, 700) } else { random.range(701, 40_000) } as usize,
+            ),
+            incremental: random.chance(500),
+            multishot_recv: random.chance(750),
+            multishot_accept: random.chance(750),
+            cq_entries: 1 << random.range(1, 7),
+            zero_copy_from: random.chance(350).then(|| random.range(1, 3000) as usize),
+            rx_capacity: (random.range(50, 2000) as usize, random.range(2001, 200_000) as usize),
+            tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
+            delay_ns_max: random.range(0, 200_000),
+            faults,
+        }
+    }
+}

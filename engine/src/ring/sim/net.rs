@@ -1,0 +1,325 @@
+//! The simulated network: connections as two byte streams of bounded capacity, as the peers see them, and virtual time.
+//!
+//! Owns the streams, the listeners' backlogs, and the calendar of all that is to happen. The kernel's side of a socket,
+//! operations and completions, is in `kernel`. It refuses to know what the bytes mean.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use super::kernel::Kernel;
+use super::{Random, SimConfig, Time, Trace};
+
+/// Something that will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// The receive with this serial number, on this slot, looks whether there is something.
+    Recv(u32, u64),
+    RecvCancel(u32, u64),
+    Send(u32, u64),
+    SendCancel(u32, u64),
+    /// The memory of a zero-copy send is no longer read.
+    Return(u64),
+    Accept(u32, u64),
+    AcceptCancel(u32, u64),
+    /// A completion of a cancel or a close, by the bits of its token.
+    Cancelled(u64),
+    Closed(u64),
+    Wake,
+    /// The world outside is called with this key.
+    Outside(u64),
+}
+
+/// Everything outside of the kernel: peers, and who stops the server.
+pub trait Outside {
+    /// Something may have changed for `key`, or its time has come.
+    fn on_event(&mut self, net: &mut Net, key: u64);
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) bytes: VecDeque<u8>,
+    pub(super) capacity: usize,
+    /// No byte follows.
+    pub(super) ended: bool,
+}
+
+impl Stream {
+    pub(super) fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.bytes.len())
+    }
+
+    pub(super) fn take(&mut self, count: usize, to: &mut Vec<u8>) {
+        let (front, back) = self.bytes.as_slices();
+        let of_front = count.min(front.len());
+        to.extend_from_slice(&front[..of_front]);
+        to.extend_from_slice(&back[..count - of_front]);
+        self.bytes.drain(..count);
+    }
+}
+
+/// A connection. Never removed: a run is short.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    /// Whom to call when it changes.
+    pub(super) key: u64,
+    /// To the server.
+    pub(super) rx: Stream,
+    /// To the peer.
+    pub(super) tx: Stream,
+    /// The server's socket fails with this error.
+    pub(super) broken: Option<i32>,
+    /// The peer's socket fails.
+    pub(super) reset: bool,
+    /// The server has closed it, or never accepted it.
+    pub(super) closed: bool,
+    /// The peer has closed its end: whatever comes is answered with a reset.
+    pub(super) left: bool,
+    /// Where the server has it.
+    pub(super) slot: Option<u32>,
+    /// The kernel, not the peer, broke it.
+    pub(super) faulted: bool,
+    /// The peer waits for room.
+    pub(super) blocked: bool,
+    /// When a byte or an end last moved.
+    pub(super) active_at: Time,
+    called: bool,
+}
+
+/// Names a connection to the world outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipeId(pub(super) usize);
+
+/// What became of a write by a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+#[allow(clippy::exhaustive_enums, reason = "a peer handles each")]
+pub enum Written {
+    /// So many bytes were taken; the key is called when there is room for more.
+    Bytes(usize),
+    /// The connection is reset.
+    Reset,
+}
+
+/// What a peer read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+#[allow(clippy::exhaustive_enums, reason = "a peer handles each")]
+pub enum Read {
+    /// So many bytes were appended.
+    Bytes(usize),
+    /// Nothing yet; the key is called when there is.
+    Nothing,
+    /// The server will send no more.
+    Eof,
+    /// The connection is reset.
+    Reset,
+}
+
+/// The simulated network and its clock.
+pub struct Net {
+    pub(super) config: SimConfig,
+    pub(super) random: Random,
+    pub(super) trace: Trace,
+    pub(super) now: Time,
+    pub(super) calendar: BinaryHeap<Reverse<(Time, u64, u64, Event)>>,
+    scheduled: u64,
+    pub(super) pipes: Vec<Pipe>,
+    /// Connections that wait to be accepted; `None` once it is closed.
+    pub(super) backlogs: Vec<Option<VecDeque<usize>>>,
+    pub(super) kernel: Kernel,
+}
+
+impl Net {
+    pub(super) fn new(config: SimConfig, trace: Trace) -> Self {
+        Self {
+            random: Random::new(config.seed),
+            trace,
+            now: Time::default(),
+            calendar: BinaryHeap::new(),
+            scheduled: 0,
+            pipes: Vec::new(),
+            backlogs: (0..config.listeners).map(|_| Some(VecDeque::new())).collect(),
+            kernel: Kernel::new(&config),
+            config,
+        }
+    }
+
+    /// The time, exactly.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Has the world outside called with `key` after a while.
+    pub fn call_after(&mut self, after: Duration, key: u64) {
+        self.schedule(self.now.plus(after), Event::Outside(key));
+    }
+
+    /// Rings the ring's waker, as another thread would.
+    pub fn wake(&mut self) {
+        self.kernel.wakes = true;
+        self.soon(Event::Wake);
+    }
+
+    /// Connects to a listener; `key` is called whenever the connection may have changed. `None`: refused, because the
+    /// listener is closed or its backlog full.
+    pub fn connect(&mut self, listener: u32, key: u64) -> Option<PipeId> {
+        let backlog_max = self.config.backlog;
+        let backlog = self.backlogs[listener as usize].as_mut().filter(|backlog| backlog.len() < backlog_max)?;
+        let id = self.pipes.len();
+        backlog.push_back(id);
+        let (rx, tx) = (self.config.rx_capacity, self.config.tx_capacity);
+        let mut stream = |(least, most)| Stream {
+            capacity: self.random.range(least as u64, most as u64) as usize,
+            ..Stream::default()
+        };
+        let (rx, tx) = (stream(rx), stream(tx));
+        self.pipes.push(Pipe {
+            key,
+            rx,
+            tx,
+            broken: None,
+            reset: false,
+            closed: false,
+            left: false,
+            slot: None,
+            faulted: false,
+            blocked: false,
+            active_at: self.now,
+            called: false,
+        });
+        self.poll_accept(listener);
+        Some(PipeId(id))
+    }
+
+    /// Sends what there is room for.
+    pub fn write(&mut self, pipe: PipeId, bytes: &[u8]) -> Written {
+        let pipe = &mut self.pipes[pipe.0];
+        assert!(!pipe.rx.ended, "a peer wrote after the end of its stream");
+        if pipe.reset {
+            return Written::Reset;
+        }
+        if pipe.closed {
+            // RFC 793: a segment for a closed socket is answered with a reset; what was unread may be lost by it.
+            pipe.reset = true;
+            return Written::Reset;
+        }
+        let count = pipe.rx.room().min(bytes.len());
+        pipe.rx.bytes.extend(&bytes[..count]);
+        pipe.blocked = count < bytes.len();
+        let slot = pipe.slot;
+        if count > 0 {
+            pipe.active_at = self.now;
+            self.notify_recv(slot);
+        }
+        Written::Bytes(count)
+    }
+
+    /// Receives up to `most` bytes.
+    pub fn read(&mut self, pipe: PipeId, most: usize, to: &mut Vec<u8>) -> Read {
+        let pipe = &mut self.pipes[pipe.0];
+        let count = pipe.tx.bytes.len().min(most);
+        if count > 0 {
+            pipe.active_at = self.now;
+            pipe.tx.take(count, to);
+            let slot = pipe.slot;
+            self.notify_send(slot);
+            return Read::Bytes(count);
+        }
+        match pipe {
+            Pipe { reset: true, .. } => Read::Reset,
+            Pipe { tx: Stream { ended: true, bytes, .. }, .. } if bytes.is_empty() => Read::Eof,
+            _ => Read::Nothing,
+        }
+    }
+
+    /// Ends the peer's stream (shutdown(2) for writing).
+    pub fn finish(&mut self, pipe: PipeId) {
+        let pipe = &mut self.pipes[pipe.0];
+        pipe.rx.ended = true;
+        pipe.active_at = self.now;
+        let slot = pipe.slot;
+        self.notify_recv(slot);
+    }
+
+    /// Closes the peer's socket: an end of its stream if it has read everything, else a reset.
+    pub fn close(&mut self, pipe: PipeId) {
+        let id = pipe.0;
+        let pipe = &mut self.pipes[id];
+        pipe.left = true;
+        pipe.rx.ended = true;
+        if !pipe.tx.bytes.is_empty() {
+            self.break_pipe(id, libc::ECONNRESET);
+        } else {
+            let slot = pipe.slot;
+            self.notify_recv(slot);
+        }
+    }
+
+    /// Resets the connection from the peer's side.
+    pub fn reset(&mut self, pipe: PipeId) {
+        self.pipes[pipe.0].left = true;
+        self.break_pipe(pipe.0, libc::ECONNRESET);
+    }
+
+    /// Whether the kernel broke this connection by a fault of its own.
+    pub fn is_faulted(&self, pipe: PipeId) -> bool {
+        self.pipes[pipe.0].faulted
+    }
+
+    /// How long nothing has moved on this connection.
+    pub fn still_for(&self, pipe: PipeId) -> Duration {
+        self.now.since(self.pipes[pipe.0].active_at)
+    }
+
+    /// Both ends of a connection fail; what was on the way to the peer may be lost.
+    pub(super) fn break_pipe(&mut self, id: usize, errno: i32) {
+        let keep_received = self.random.chance(500);
+        let keep_sent = self.random.below(self.pipes[id].tx.bytes.len() as u64 + 1) as usize;
+        let pipe = &mut self.pipes[id];
+        pipe.broken.get_or_insert(errno);
+        pipe.reset = true;
+        if !keep_received {
+            pipe.rx.bytes.clear();
+        }
+        pipe.tx.bytes.truncate(keep_sent);
+        let slot = pipe.slot;
+        self.notify_recv(slot);
+        self.notify_send(slot);
+        self.call(id);
+    }
+
+    /// Calls whoever has the other end, soon.
+    pub(super) fn call(&mut self, id: usize) {
+        let pipe = &mut self.pipes[id];
+        if !pipe.called {
+            pipe.called = true;
+            let key = pipe.key;
+            self.soon(Event::Outside(key));
+        }
+    }
+
+    /// The call of [`Self::call`] is being made.
+    pub(super) fn on_called(&mut self, key: u64) {
+        for pipe in self.pipes.iter_mut().filter(|pipe| pipe.key == key) {
+            pipe.called = false;
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Time, event: Event) {
+        self.scheduled += 1;
+        // What falls on one moment comes in any order.
+        let tie = self.random.below(1 << 20);
+        self.calendar.push(Reverse((at, tie, self.scheduled, event)));
+    }
+
+    /// After an ordinary delay, or a long one if the kernel is rude.
+    pub(super) fn soon(&mut self, event: Event) {
+        let mut nanos = self.random.below(self.config.delay_ns_max + 1);
+        if self.random.chance(self.config.faults.slow) {
+            nanos = nanos * 100 + 1000;
+        }
+        self.schedule(self.now.plus(Duration::from_nanos(nanos)), event);
+    }
+}

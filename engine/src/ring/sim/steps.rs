@@ -1,0 +1,234 @@
+//! How operations go on: each event of the calendar takes one of them a step further, or ends it.
+//!
+//! Owns every choice the kernel has: how many bytes, which error, whether a multishot goes on. `kernel` owns the state and what
+//! may be started.
+
+use std::time::Duration;
+
+use super::kernel::{File, Sending, Shot};
+use super::net::{Event, Net};
+use super::{Done, Errno, RecvEnd, Socket, Token};
+
+impl Net {
+    /// Something of the calendar, other than a call of the world outside.
+    pub(super) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Recv(slot, serial) => self.on_recv(slot, serial, false),
+            Event::RecvCancel(slot, serial) => self.on_recv(slot, serial, true),
+            Event::Send(slot, serial) => self.on_send(slot, serial),
+            Event::SendCancel(slot, serial) => self.on_send_cancel(slot, serial),
+            Event::Return(key) => self.on_return(key),
+            Event::Accept(listener, serial) => self.on_accept(listener, serial),
+            Event::AcceptCancel(listener, serial) => self.on_accept_cancel(listener, serial),
+            Event::Cancelled(bits) => {
+                self.kernel.post(Token::from_bits(bits), Done::Cancelled);
+            }
+            Event::Closed(bits) => {
+                self.kernel.post(Token::from_bits(bits), Done::Closed);
+            }
+            Event::Wake => {
+                if let Some(token) = self.kernel.wake.take_if(|_| self.kernel.wakes) {
+                    self.kernel.wakes = false;
+                    self.kernel.post(token, Done::Woken);
+                }
+            }
+            Event::Outside(_) => unreachable!("the ring calls the world outside"),
+        }
+    }
+
+    fn shot_of(&mut self, slot: u32, serial: u64) -> Option<(&mut Shot, usize)> {
+        let file = self.kernel.files[slot as usize].as_mut()?;
+        let pipe = file.pipe;
+        Some((file.recv.as_mut().filter(|op| op.serial == serial)?, pipe))
+    }
+
+    /// One step of a receive: some bytes, an end, or both. `cancelled`: it must end now.
+    fn on_recv(&mut self, slot: u32, serial: u64, cancelled: bool) {
+        let Some((recv, id)) = self.shot_of(slot, serial) else {
+            return;
+        };
+        recv.looks &= cancelled;
+        let token = recv.token;
+        let faults = self.config.faults.clone();
+        let has_bytes = !self.pipes[id].rx.bytes.is_empty();
+        // Cancelling may lose to success: then the bytes come, and say that the receive has ended.
+        if cancelled && !(has_bytes && self.random.chance(faults.cancel_loses)) {
+            return self.end_recv(slot, token, RecvEnd::Cancelled);
+        }
+        if !cancelled && self.random.chance(faults.reset) {
+            self.fault(id);
+        }
+        let pipe = &self.pipes[id];
+        if pipe.rx.bytes.is_empty() {
+            return match (pipe.broken, pipe.rx.ended) {
+                (Some(errno), _) => self.end_recv(slot, token, RecvEnd::Failed(Errno(errno))),
+                (None, true) => self.end_recv(slot, token, RecvEnd::Eof),
+                (None, false) => {} // someone else took them; the next bytes look again
+            };
+        }
+        let room = self.kernel.buffers.room().filter(|_| !self.random.chance(faults.no_buffers));
+        let Some(room) = room else {
+            self.kernel.counts.no_buffers += 1;
+            return self.end_recv(slot, token, RecvEnd::NoBuffers);
+        };
+        let mut count = room.min(self.pipes[id].rx.bytes.len());
+        if self.random.chance(faults.short_recv) {
+            count = self.random.range(1, count as u64) as usize;
+        }
+        let last = self.random.chance(faults.buffer_ends);
+        self.pipes[id].active_at = self.now;
+        let rx = &mut self.pipes[id].rx;
+        let lease = self.kernel.buffers.lend(count, last, |to| rx.take(count, to));
+        self.kernel.counts.bytes_in += count as u64;
+        if std::mem::take(&mut self.pipes[id].blocked) {
+            self.call(id);
+        }
+        let more =
+            self.config.multishot_recv && !cancelled && self.kernel.fits() && !self.random.chance(faults.more_cleared);
+        if !more {
+            self.kernel.files[slot as usize].as_mut().expect("found above").recv = None;
+        }
+        self.kernel.post(token, Done::Received { lease: Some(lease), end: (!more).then_some(RecvEnd::Rearm) });
+        self.notify_recv(Some(slot));
+    }
+
+    fn end_recv(&mut self, slot: u32, token: Token, end: RecvEnd) {
+        self.kernel.files[slot as usize].as_mut().expect("it was receiving").recv = None;
+        self.kernel.post(token, Done::Received { lease: None, end: Some(end) });
+    }
+
+    /// The network breaks a connection.
+    fn fault(&mut self, id: usize) {
+        let errno = self.random.pick(&[libc::ECONNRESET, libc::ETIMEDOUT, libc::EPIPE, libc::EHOSTUNREACH]);
+        self.pipes[id].faulted = true;
+        self.break_pipe(id, errno);
+    }
+
+    /// One step of a send: what there is room for.
+    fn on_send(&mut self, slot: u32, serial: u64) {
+        let Some(file) = self.kernel.files[slot as usize].as_mut() else {
+            return;
+        };
+        let id = file.pipe;
+        let Some(send) = file.send.as_mut().filter(|op| op.serial == serial) else {
+            return;
+        };
+        send.looks = false;
+        if self.random.chance(self.config.faults.reset) {
+            self.fault(id);
+        }
+        if self.pipes[id].left && self.pipes[id].broken.is_none() {
+            self.break_pipe(id, libc::ECONNRESET); // bytes for a socket that its owner closed
+        }
+        let file = self.kernel.files[slot as usize].as_mut().expect("found above");
+        let send = file.send.as_mut().expect("found above");
+        let pipe = &mut self.pipes[id];
+        if let Some(errno) = pipe.broken {
+            // MSG_WAITALL: bytes that had gone are told first, the error by whoever asks next.
+            let result = if send.sent > 0 { Ok(send.sent) } else { Err(Errno(errno)) };
+            return self.end_send(slot, result);
+        }
+        let count = pipe.tx.room().min(send.payload.len() - send.sent);
+        let from = send.sent;
+        pipe.tx.bytes.extend(&send.payload.bytes()[from..from + count]);
+        send.sent += count;
+        let (sent, done) = (send.sent, send.sent == send.payload.len());
+        let zero_copy = self.config.zero_copy_from.is_some_and(|from| send.payload.len() >= from);
+        if count > 0 {
+            self.pipes[id].active_at = self.now;
+            self.call(id);
+        }
+        if done {
+            return self.end_send(slot, Ok(sent));
+        }
+        if sent > 0 && self.random.chance(self.config.faults.short_send) {
+            // Of zero-copy a short count leaves nobody with the rest: the engine has to give the connection up.
+            self.pipes[id].faulted |= zero_copy;
+            self.end_send(slot, Ok(sent));
+        }
+    }
+
+    fn on_send_cancel(&mut self, slot: u32, serial: u64) {
+        let Some(file) = self.kernel.files[slot as usize].as_ref() else {
+            return;
+        };
+        let Some(send) = file.send.as_ref().filter(|op| op.serial == serial) else {
+            return;
+        };
+        let result = if send.sent > 0 { Ok(send.sent) } else { Err(Errno(libc::ECANCELED)) };
+        self.end_send(slot, result);
+    }
+
+    fn end_send(&mut self, slot: u32, result: Result<usize, Errno>) {
+        let file = self.kernel.files[slot as usize].as_mut().expect("it was sending");
+        let Sending { token, payload, .. } = file.send.take().expect("it was sending");
+        self.kernel.counts.bytes_out += *result.as_ref().unwrap_or(&0) as u64;
+        let zero_copy = self.config.zero_copy_from.is_some_and(|from| payload.len() >= from);
+        // io_uring_prep_send_zc(3): a request that failed may be followed by a notification, or not.
+        if zero_copy && (result.is_ok() || self.random.chance(500)) {
+            self.kernel.counts.zero_copies += 1;
+            let key = self.kernel.next_serial();
+            self.kernel.files[slot as usize].as_mut().expect("found above").lent += 1;
+            self.kernel.returns.insert(key, (token, payload, slot));
+            self.kernel.post(token, Done::Sent { payload: None, result });
+            let late = Duration::from_nanos(self.random.below(2_000_000));
+            self.schedule(self.now.plus(late), Event::Return(key));
+        } else {
+            self.kernel.post(token, Done::Sent { payload: Some(payload), result });
+        }
+    }
+
+    fn on_return(&mut self, key: u64) {
+        let (token, payload, slot) = self.kernel.returns.remove(&key).expect("returned once");
+        let file = self.kernel.files[slot as usize].as_mut();
+        file.expect("a slot cannot close while its memory is read").lent -= 1;
+        self.kernel.post(token, Done::Returned { payload });
+    }
+
+    fn on_accept(&mut self, listener: u32, serial: u64) {
+        let Some(accept) = self.kernel.accepts[listener as usize].as_mut().filter(|op| op.serial == serial) else {
+            return;
+        };
+        accept.looks = false;
+        let token = accept.token;
+        let backlog = self.backlogs[listener as usize].as_mut().expect("an open listener accepts");
+        let Some(id) = backlog.pop_front() else {
+            return;
+        };
+        let free = self.kernel.files.iter().position(Option::is_none);
+        let faults = self.config.faults.clone();
+        let errno = if self.random.chance(faults.accept_aborted) {
+            self.refuse(id);
+            Some(libc::ECONNABORTED)
+        } else if self.random.chance(faults.accept_failed) {
+            self.backlogs[listener as usize].as_mut().expect("seen above").push_front(id);
+            Some(self.random.pick(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS]))
+        } else if free.is_none() {
+            self.refuse(id); // the connection was taken, and there is no slot to keep it in
+            Some(libc::ENFILE)
+        } else {
+            None
+        };
+        if let Some(errno) = errno {
+            self.kernel.accepts[listener as usize] = None;
+            return self.kernel.post(token, Done::Accepted { result: Err(Errno(errno)), more: false });
+        }
+        let slot = free.expect("otherwise an error");
+        self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, lent: 0 });
+        self.pipes[id].slot = Some(slot as u32);
+        self.pipes[id].active_at = self.now;
+        self.kernel.counts.accepted += 1;
+        let more = self.config.multishot_accept && self.kernel.fits() && !self.random.chance(faults.more_cleared);
+        if !more {
+            self.kernel.accepts[listener as usize] = None;
+        }
+        self.kernel.post(token, Done::Accepted { result: Ok(Socket(slot as u32)), more });
+        self.poll_accept(listener);
+    }
+
+    fn on_accept_cancel(&mut self, listener: u32, serial: u64) {
+        if let Some(accept) = self.kernel.accepts[listener as usize].take_if(|op| op.serial == serial) {
+            self.kernel.post(accept.token, Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false });
+        }
+    }
+}

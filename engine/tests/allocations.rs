@@ -1,0 +1,137 @@
+//! No allocation per message in a steady state: a counting allocator sees the whole process, whose other thread is a
+//! client that allocates nothing either. A program of its own without the test harness, which allocates as it pleases.
+
+mod common;
+
+use std::alloc::System;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use common::{BINARY, CONTINUATION, Echo, Random, TEXT, client_frame, finish, serve, tcp, upgrade_head};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use wsring::{Config, Feature};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Rounds by which the state must be steady.
+const ROUNDS_MAX: usize = 5;
+
+/// A client that sends the same bytes again and again and knows what must come back.
+struct Loop {
+    stream: TcpStream,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    read: Vec<u8>,
+}
+
+/// What is sent at once.
+struct Traffic {
+    name: &'static str,
+    connections: usize,
+    /// Messages of a batch, and bytes of each.
+    depth: usize,
+    len: usize,
+    /// Each in so many fragments.
+    fragments: usize,
+    batches: usize,
+}
+
+impl Loop {
+    fn new(addr: SocketAddr, traffic: &Traffic, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let (mut request, mut reply) = (Vec::new(), Vec::new());
+        for i in 0..traffic.depth {
+            let (opcode, payload) = match i % 3 {
+                0 => (BINARY, random.bytes(traffic.len)),
+                1 => (TEXT, random.ascii(traffic.len)),
+                _ => (TEXT, random.multi_byte(traffic.len)),
+            };
+            let piece = payload.len().div_ceil(traffic.fragments).max(1);
+            let last = payload.chunks(piece).count() - 1;
+            for (n, piece) in payload.chunks(piece).enumerate() {
+                client_frame(&mut request, n == last, if n == 0 { opcode } else { CONTINUATION }, piece, random.key());
+            }
+            // The same frame without a mask.
+            let mut frame = Vec::new();
+            client_frame(&mut frame, true, opcode, &payload, [0; 4]);
+            let head = frame.len() - payload.len();
+            frame[1] &= 0x7f;
+            reply.extend_from_slice(&frame[..head - 4]);
+            reply.extend_from_slice(&payload);
+        }
+        let mut stream = tcp(addr);
+        stream.write_all(upgrade_head("/").as_bytes()).expect("the head goes out");
+        let (head, rest) = common::read_head(&mut stream).expect("a response");
+        assert!(head.starts_with("HTTP/1.1 101 ") && rest.is_empty(), "{head}");
+        let read = vec![0; reply.len()];
+        Self { stream, request, reply, read }
+    }
+
+    fn send(&mut self) {
+        self.stream.write_all(&self.request).expect("the batch goes out");
+    }
+
+    fn receive(&mut self) {
+        self.stream.read_exact(&mut self.read).expect("the echoes come");
+        assert!(self.read == self.reply, "an echo came back changed");
+    }
+}
+
+fn run(change: fn(&mut Config), traffic: &Traffic) {
+    let mut config = Config::default();
+    change(&mut config);
+    let (running, addr) = serve(config, 1, |_| Echo);
+    let mut loops: Vec<Loop> = (0..traffic.connections as u64).map(|seed| Loop::new(addr, traffic, seed)).collect();
+    let mut batches = |count: usize| {
+        for _ in 0..count {
+            loops.iter_mut().for_each(Loop::send);
+            loops.iter_mut().for_each(Loop::receive);
+        }
+    };
+    let warm = traffic.batches / 4 + 1;
+    batches(warm);
+    let per_round = traffic.connections * traffic.depth * traffic.batches;
+    // The state is steady when no more is in use at once than ever before; that depends on how the threads are
+    // scheduled, so a round may still add a buffer. What allocates per message does so in every round.
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let region = Region::new(ALLOCATOR);
+        batches(traffic.batches);
+        let change = region.change();
+        let counts = (change.allocations, change.reallocations, change.deallocations);
+        println!("{}, round {rounds}: {counts:?} (new, grown, freed) in {per_round} messages", traffic.name);
+        if counts == (0, 0, 0) {
+            break;
+        }
+        assert!(counts.0 + counts.1 + counts.2 < 20 && rounds < ROUNDS_MAX, "{} allocates: {counts:?}", traffic.name);
+    }
+    drop(loops);
+    let stats = finish(running);
+    let batches = warm + rounds * traffic.batches;
+    assert_eq!(stats.messages as usize, traffic.connections * traffic.depth * batches);
+}
+
+fn main() {
+    // The counter counts: or nothing below proves anything.
+    let region = Region::new(ALLOCATOR);
+    let probe = std::hint::black_box(vec![0_u8; 100]);
+    assert_eq!((region.change().allocations, probe.len()), (1, 100));
+
+    let small = Traffic { name: "125 B, 16 deep, 8 connections", connections: 8, depth: 16, len: 125, fragments: 1, batches: 800 };
+    run(|_| {}, &small);
+    run(
+        |c| {
+            c.recv_buffers = (1024, 4096);
+            c.features = c.features.without(Feature::IncrementalBuffers).without(Feature::MultishotRecv);
+        },
+        &Traffic { name: "the same in whole buffers, one receive at a time", ..small },
+    );
+    run(|c| c.zero_copy_from = Some(1), &Traffic { name: "the same without a copy into the kernel", batches: 100, ..small });
+    run(|_| {}, &Traffic { name: "1 KiB, 16 deep, 8 connections", len: 1024, ..small });
+    run(|_| {}, &Traffic { name: "64 KiB, 4 deep, 8 connections", depth: 4, len: 65_536, batches: 600, ..small });
+    run(|_| {}, &Traffic { name: "4 KiB in 5 fragments", len: 4096, fragments: 5, ..small });
+    run(|_| {}, &Traffic { name: "64 KiB in 5 fragments", depth: 4, len: 65_536, fragments: 5, batches: 200, ..small });
+    run(|_| {}, &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small });
+}

@@ -1,0 +1,138 @@
+//! Connections that come and go, 100,000 in all: a server of its own process must not grow by a descriptor, a socket
+//! slot or a page that it did not have after the first tenth.
+//!
+//! `CHURN` in the environment sets another number.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::process::Process;
+use common::*;
+use socket2::{Domain, Socket, Type};
+
+const THREADS: usize = 4;
+/// What a warm server may still grow by: allocator noise, not per connection.
+const GROWTH_MAX: usize = 1 << 20;
+
+/// Connects from an address of the loopback net of our own, so that ports do not run out.
+fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.bind(&SocketAddr::from((source, 0)).into()).expect("a port");
+    socket.connect_timeout(&addr.into(), WAIT).expect("connects");
+    let stream = TcpStream::from(socket);
+    bounded(&stream);
+    stream
+}
+
+/// One connection of each kind in turn; returns whether it sent a message.
+fn visit(kind: usize, stream: TcpStream) -> bool {
+    let head = upgrade_head("/");
+    match kind % 6 {
+        // A clean close.
+        0 => {
+            let mut client = greeted(stream, &head);
+            client.send(CLOSE, &1000_u16.to_be_bytes());
+            assert_eq!(client.expect_close().0, 1000);
+            assert_eq!(client.expect_end(), End::Eof);
+        }
+        // A reset.
+        1 => reset(greeted(stream, &head).stream),
+        // An end without a Close, waited for and not.
+        2 => {
+            let mut client = greeted(stream, &head);
+            client.half_close();
+            assert_eq!(client.expect_end(), End::Eof);
+        }
+        3 => drop(greeted(stream, &head)),
+        // Half a handshake, then an end, or a reset.
+        4 => {
+            (&stream).write_all(&head.as_bytes()[..head.len() / 2]).expect("half of it goes out");
+            stream.shutdown(Shutdown::Write).expect("shutdown");
+            match (&stream).read(&mut [0; 64]) {
+                Ok(0) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        _ => {
+            (&stream).write_all(&head.as_bytes()[..head.len() / 2]).expect("half of it goes out");
+            reset(stream);
+        }
+    }
+    kind % 6 < 4
+}
+
+fn greeted(mut stream: TcpStream, head: &str) -> Client {
+    // The message is in the same segment as the head.
+    let mut bytes = head.as_bytes().to_vec();
+    client_frame(&mut bytes, true, TEXT, b"hello and goodbye", [1, 2, 3, 4]);
+    stream.write_all(&bytes).expect("it goes out");
+    let mut client = Client::upgraded(stream);
+    client.expect(TEXT, b"hello and goodbye");
+    client
+}
+
+/// Returns how many messages were sent.
+fn churn(addr: SocketAddr, count: usize) -> u64 {
+    thread::scope(|scope| {
+        let visitors: Vec<_> = (0..THREADS)
+            .map(|part| {
+                scope.spawn(move || {
+                    let from = |i: usize| Ipv4Addr::new(127, 0, 1 + part as u8, 1 + (i % 250) as u8);
+                    (0..count / THREADS).map(|i| u64::from(visit(i, connect_from(from(i), addr)))).sum::<u64>()
+                })
+            })
+            .collect();
+        visitors.into_iter().map(|visitor| visitor.join().expect("no visit failed")).sum()
+    })
+}
+
+/// Waits until the server has seen everybody leave.
+#[track_caller]
+fn settled(server: &Process) {
+    let deadline = Instant::now() + WAIT;
+    while server.sockets() > 0 {
+        assert!(Instant::now() < deadline, "{} sockets stay open", server.sockets());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn churns(without: &[&str]) {
+    let total: usize = std::env::var("CHURN").map_or(50_000, |n| n.parse().expect("CHURN is a number"));
+    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), without);
+    let mut messages = churn(server.addr, total / 10);
+    settled(&server);
+    let (descriptors, rss) = (server.descriptors(), server.rss());
+    messages += churn(server.addr, total - total / 10);
+    settled(&server);
+    let grown = server.rss().saturating_sub(rss);
+    assert_eq!(server.descriptors(), descriptors);
+    assert!(grown <= GROWTH_MAX, "{grown} bytes more after {total} connections");
+    println!("{total} connections, {grown} bytes of growth");
+    let mut client = Client::connect(server.addr);
+    client.echo(TEXT, b"as on the first day");
+    client.close();
+    let (code, lines) = server.terminate();
+    assert_eq!(code, Some(0), "{lines:?}");
+    let line = lines.last().expect("a last line");
+    let accepted = (total / 10 / THREADS + (total - total / 10) / THREADS) * THREADS + 1;
+    for counter in [format!(" accepted={accepted} "), format!(" closed={accepted} "), format!(" messages={} ", messages + 1)] {
+        assert!(line.contains(&counter), "no {counter:?} in {line:?}");
+    }
+}
+
+#[test]
+fn connections_come_and_go_without_a_trace() {
+    churns(&[]);
+}
+
+#[test]
+fn connections_come_and_go_without_a_trace_without_any_feature() {
+    let features = ["multishot-accept", "multishot-recv", "incremental-buffers", "defer-taskrun", "fixed-buffers"];
+    churns(&features.map(|feature| ["--without", feature]).concat());
+}

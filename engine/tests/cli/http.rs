@@ -1,0 +1,98 @@
+//! Plain HTTP on the same port, echoes on any path, and clients that nobody here wrote.
+
+use std::process::Command;
+
+use crate::peer::{BINARY, PING, PONG, Peer, TEXT, ask};
+use crate::process::Serve;
+
+#[test]
+fn health_and_other_paths() {
+    let serve = Serve::start(&[]);
+    let request = |line: &str| ask(serve.addr(), &format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    let health = request("GET /healthz");
+    assert_eq!((health.status, &health.body[..], health.header("content-length")), (200, &b"ok\n"[..], Some("3")));
+    // RFC 7231 §4.3.2: the same headers, no body.
+    let head = request("HEAD /healthz");
+    assert_eq!((head.status, head.body.len(), head.header("content-length")), (200, 0, Some("3")));
+    let post = request("POST /healthz");
+    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+    for path in ["/", "/healthz/", "/health", "/bcast"] {
+        let other = request(&format!("GET {path}"));
+        assert!(other.status == 404 && other.body.starts_with(b"a WebSocket echo server"), "{path}: {other:?}");
+    }
+    assert_eq!(request("GET /healthz?verbose=1").status, 200);
+    let stats = serve.stop();
+    assert_eq!((stats["declined"], stats["opened"]), (5, 0));
+}
+
+/// Python's http.client is strict about lengths and line ends.
+#[test]
+fn pythons_http_client_reads_the_answers() {
+    let script = "
+import http.client, sys
+for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healthz'), ('GET', '/')]:
+    connection = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=20)
+    connection.request(method, path, body=b'x' * 10000 if method == 'POST' else None)
+    response = connection.getresponse()
+    print(method, path, response.status, response.reason, response.read())
+";
+    let serve = Serve::start(&[]);
+    let port = serve.addr().port().to_string();
+    let output = match Command::new("python3").args(["-c", script, &port]).output() {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: no python3 here ({error})"),
+    };
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = "GET /healthz 200 OK b'ok\\n'\n\
+        HEAD /healthz 200 OK b''\n\
+        POST /healthz 405 Method Not Allowed b'GET or HEAD\\n'\n\
+        GET / 404 Not Found b'a WebSocket echo server: connect with ws://\\n'\n";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn every_path_echoes_with_the_opcode_it_came_with() {
+    let serve = Serve::start(&[]);
+    for path in ["/", "/chat?room=1", "/healthz", "/a/b/c"] {
+        let mut peer = Peer::open(serve.addr(), path);
+        for len in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
+            peer.echo(TEXT, "ä".repeat(len / 2).as_bytes());
+            peer.echo(BINARY, &vec![0xff; len]);
+        }
+        // RFC 6455 §5.4, §5.5.3: a ping between fragments is answered first, and the fragments come back as one message.
+        peer.send_frame(false, TEXT, b"three ");
+        peer.send_frame(false, 0, b"frag");
+        peer.send(PING, b"now");
+        peer.send_frame(true, 0, b"ments");
+        let (pong, whole) = (peer.next(), peer.next());
+        assert_eq!((pong.opcode, &pong.payload[..]), (PONG, &b"now"[..]));
+        assert_eq!((whole.opcode, &whole.payload[..]), (TEXT, &b"three fragments"[..]));
+        peer.close();
+    }
+    assert_eq!(serve.stop()["messages"], 4 * 15);
+}
+
+#[test]
+fn tungstenite_talks_to_it() {
+    use tungstenite::Message;
+    let serve = Serve::start(&["--subprotocol", "echo"]);
+    let stream = crate::peer::dial(serve.addr());
+    let url = format!("ws://{}/any/path", serve.addr());
+    let (mut socket, response) = tungstenite::client(&*url, stream).unwrap();
+    assert_eq!(response.status().as_u16(), 101);
+    let sent =
+        [Message::text("grüße"), Message::text(""), Message::binary(vec![0; 1 << 20]), Message::binary(vec![1, 2, 3])];
+    for message in &sent {
+        socket.send(message.clone()).unwrap();
+    }
+    for message in &sent {
+        assert_eq!(socket.read().unwrap(), *message);
+    }
+    socket.send(Message::Ping(vec![7; 125].into())).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Pong(vec![7; 125].into()));
+    socket.close(None).unwrap();
+    assert!(socket.read().unwrap().is_close());
+    assert!(matches!(socket.read(), Err(tungstenite::Error::ConnectionClosed)));
+    assert_eq!(serve.stop()["messages"], 4);
+}

@@ -1,0 +1,136 @@
+//! What a peer may do and for how long: `--max-message`, `--max-connections`, `--idle-timeout`, `--handshake-timeout`.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::peer::{BINARY, PATIENCE, PING, PONG, Peer, TEXT, dial, handshake};
+use crate::process::{Serve, first_core};
+
+/// RFC 6455 §7.4.1: 1009 for a message too big. The limit itself passes, whole and in fragments; one byte more does not.
+#[test]
+fn a_message_of_the_limit_passes_and_one_byte_more_closes_1009() {
+    let serve = Serve::start(&["--max-message", "1000"]);
+    let exact = vec![b'x'; 1000];
+    let mut peer = Peer::open(serve.addr(), "/");
+    peer.echo(TEXT, &exact);
+    peer.echo(BINARY, &exact);
+    peer.send_frame(false, BINARY, &exact[..600]);
+    peer.send_frame(true, 0, &exact[..400]);
+    assert_eq!(peer.next().payload, exact);
+    peer.close();
+
+    let mut whole = Peer::open(serve.addr(), "/");
+    whole.send(BINARY, &[0; 1001]);
+    let mut fragmented = Peer::open(serve.addr(), "/");
+    fragmented.send_frame(false, BINARY, &exact[..600]);
+    fragmented.send_frame(true, 0, &exact[..401]);
+    // What is only announced counts already.
+    let mut announced = Peer::open(serve.addr(), "/");
+    announced.send_head(true, BINARY, 1001);
+    for mut peer in [whole, fragmented, announced] {
+        assert_eq!(peer.next().close_code(), 1009);
+        assert_eq!(peer.next_or_end(), None);
+    }
+    let stats = serve.stop();
+    assert_eq!((stats["messages"], stats["violations"]), (3, 3));
+}
+
+/// The default accepts messages to 16 MiB.
+#[test]
+fn sixteen_mebibytes_pass_by_default() {
+    let serve = Serve::start(&["--cores", &first_core()]);
+    let mut peer = Peer::open(serve.addr(), "/");
+    let payload: Vec<u8> = (0..16_usize << 20).map(|at| (at % 251) as u8).collect();
+    peer.send(BINARY, &payload);
+    let frame = peer.next();
+    assert!(frame.opcode == BINARY && frame.payload == payload, "{} bytes came back", frame.payload.len());
+    peer.send_head(true, BINARY, (16 << 20) + 1);
+    assert_eq!(peer.next().close_code(), 1009);
+}
+
+#[test]
+fn one_connection_too_many_is_told_503_until_another_leaves() {
+    let serve = Serve::start(&["--cores", &first_core(), "--max-connections", "3"]);
+    let mut peers: Vec<Peer> = (0..3).map(|_| Peer::open(serve.addr(), "/")).collect();
+    for _ in 0..2 {
+        let answer = Peer::try_open(serve.addr(), "/", &[]).expect_err("a fourth connection");
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"not disturbed"));
+    peers.pop().unwrap().close();
+    // Its slot is free when the kernel has closed the socket.
+    let since = Instant::now();
+    let mut next = loop {
+        match Peer::try_open(serve.addr(), "/", &[]) {
+            Ok(peer) => break peer,
+            Err(answer) => assert!(answer.status == 503 && since.elapsed() < PATIENCE, "{answer:?}"),
+        }
+    };
+    next.echo(TEXT, b"in");
+    drop((peers, next));
+    let stats = serve.stop();
+    assert!(stats["opened"] == 4 && stats["full"] >= 2, "{stats:?}");
+}
+
+/// A silent peer is pinged; one that answers stays, one that does not is cut.
+#[test]
+fn silence_is_answered_with_a_ping_and_then_with_the_end() {
+    let serve = Serve::start(&["--cores", &first_core(), "--idle-timeout", "3"]);
+    let never = Serve::start(&["--cores", &first_core(), "--idle-timeout", "0"]);
+    let mut unbothered = Peer::open(never.addr(), "/");
+    let (mut alive, mut dead) = (Peer::open(serve.addr(), "/"), Peer::open(serve.addr(), "/"));
+    let cut = std::thread::spawn(move || {
+        assert_eq!(dead.next().opcode, PING);
+        assert_eq!(dead.next_or_end(), None);
+    });
+    let mut pings = 0;
+    while pings < 2 || !cut.is_finished() {
+        let ping = alive.next();
+        assert_eq!(ping.opcode, PING);
+        alive.send(PONG, &ping.payload);
+        pings += 1;
+        assert!(pings < 1000, "the silent peer was not cut");
+    }
+    cut.join().unwrap();
+    alive.echo(TEXT, b"still here");
+    drop(alive);
+    assert_eq!(serve.stop()["timeouts"], 1);
+    assert!(!unbothered.hears_within(Duration::from_millis(100)), "pinged although --idle-timeout is 0");
+    unbothered.echo(TEXT, b"still here");
+    drop(unbothered);
+    assert_eq!(never.stop()["timeouts"], 0);
+}
+
+/// Half a request head, at once or byte by byte, holds a connection no longer than the deadline; an open one stays.
+#[test]
+fn a_slow_handshake_is_cut_off() {
+    let serve = Serve::start(&["--cores", &first_core(), "--handshake-timeout", "2"]);
+    let mut open = Peer::open(serve.addr(), "/");
+    let mut halted = dial(serve.addr());
+    halted.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").unwrap();
+    let mut silent = dial(serve.addr());
+    let mut dripping = dial(serve.addr());
+    dripping.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let head = handshake("/", &[&format!("X-Long: {}", "x".repeat(7000))]);
+    let cut = head.as_bytes().iter().any(|byte| {
+        // A write to a connection that is gone fails; so does the read, with anything but a timeout.
+        let written = dripping.write_all(&[*byte]);
+        match dripping.read(&mut [0; 1]) {
+            Ok(count) => {
+                assert_eq!(count, 0, "an answer to half a head");
+                true
+            }
+            Err(error) => written.is_err() || error.kind() != ErrorKind::WouldBlock,
+        }
+    });
+    assert!(cut, "7,000 bytes dripped past the deadline");
+    for stream in [&mut halted, &mut silent] {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+    open.echo(TEXT, b"not disturbed");
+    drop(open);
+    let stats = serve.stop();
+    assert_eq!((stats["timeouts"], stats["opened"]), (3, 1));
+}

@@ -1,0 +1,164 @@
+//! Machines that allow less: io_uring forbidden, few descriptors, no locked memory. And a machine left in peace.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::peer::{BINARY, Peer, TEXT};
+use crate::process::{BIN, Ended, Process, Serve, first_core};
+
+/// Runs it where io_uring_setup(2) fails with `errno`; None with a printed reason where that cannot be arranged.
+fn forbidden(errno: i32) -> Option<Ended> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/forbid.py");
+    if Command::new("python3").arg("--version").output().is_err() {
+        println!("skipped: no python3 here");
+        return None;
+    }
+    let args = [script, &errno.to_string(), BIN, "serve", "--listen", "127.0.0.1:0"];
+    let ended = Process::start(Command::new("python3").args(args)).end();
+    if ended.code == Some(77) {
+        println!("skipped: {}", ended.errors);
+        return None;
+    }
+    Some(ended)
+}
+
+#[test]
+fn where_io_uring_is_forbidden_it_names_the_knobs() {
+    const EPERM: i32 = 1;
+    let Some(ended) = forbidden(EPERM) else { return };
+    assert!(ended.code == Some(1) && ended.lines.is_empty(), "{ended:?}");
+    for word in ["io_uring is forbidden", "kernel.io_uring_disabled", "seccomp", "io_uring_setup"] {
+        assert!(ended.errors.contains(word), "no {word}: {}", ended.errors);
+    }
+    assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+}
+
+#[test]
+fn where_io_uring_is_hidden_it_says_so() {
+    const ENOSYS: i32 = 38;
+    let Some(ended) = forbidden(ENOSYS) else { return };
+    assert!(ended.code == Some(1) && ended.lines.is_empty(), "{ended:?}");
+    for word in ["does not exist here", "CONFIG_IO_URING", "seccomp"] {
+        assert!(ended.errors.contains(word), "no {word}: {}", ended.errors);
+    }
+}
+
+/// A shell that lowers a limit for good, then becomes the command.
+fn limited(ulimit: &str, program: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit {ulimit} && exec \"$@\""), "sh"]).args(program);
+    shell
+}
+
+/// A ring's table of sockets is checked against RLIMIT_NOFILE; 64 slots are for those who are told 503.
+#[test]
+fn the_connection_cap_stays_within_the_descriptor_limit() {
+    let (core, shell) = (first_core(), || limited("-n 256", &[BIN]));
+    // The default is what the limit allows: exactly that many connections open.
+    let serve = Serve::start_by(shell(), &["--cores", &core]);
+    let mut peers: Vec<Peer> = (0..192).map(|_| Peer::open(serve.addr(), "/")).collect();
+    peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"in"));
+    assert_eq!(Peer::try_open(serve.addr(), "/", &[]).expect_err("one more").status, 503);
+    drop(peers);
+    assert_eq!(serve.stop()["messages"], 192);
+
+    Serve::start_by(shell(), &["--cores", &core, "--max-connections", "192"]).stop();
+    let mut command = shell();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--cores", &core, "--max-connections", "193"]);
+    let ended = Process::start(&mut command).end();
+    assert!(ended.code == Some(1) && ended.lines.is_empty(), "{ended:?}");
+    for word in ["ulimit -n", "LimitNOFILE", "257 wanted", "the limit is 256", "lower the connection cap"] {
+        assert!(ended.errors.contains(word), "no {word}: {}", ended.errors);
+    }
+}
+
+/// A copy of the command that a user without rights can reach, in a folder that ends with it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(name: &str) -> Copy {
+        let folder = std::env::temp_dir().join(format!("wsring-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let copy = Copy(folder);
+        std::fs::copy(BIN, copy.path()).unwrap();
+        copy
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("wsring")
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // a leftover in the temporary folder is no reason to fail
+    }
+}
+
+/// The command as a user that is bound by the limit on locked memory, which it is set to (KiB); None with a printed
+/// reason where there is no such user.
+fn locked_memory(limit_kib: u32, copy: &Copy) -> Option<Command> {
+    let path = copy.path().display().to_string();
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let reaches = Command::new(nobody[0]).args(&nobody[1..]).args([&path, "--version"]).output();
+    if !reaches.is_ok_and(|output| output.status.success()) {
+        // Not our own user: what its other processes have locked counts too.
+        println!("skipped: only root can become nobody, with setpriv");
+        return None;
+    }
+    let program: Vec<&str> = nobody.into_iter().chain([&*path]).collect();
+    Some(limited(&format!("-l {limit_kib}"), &program))
+}
+
+/// Registered send blocks are 4 MiB of locked memory; where there is less, it runs without them and says so.
+#[test]
+fn with_little_locked_memory_it_runs_without_fixed_buffers() {
+    let copy = Copy::new("little");
+    let Some(command) = locked_memory(2048, &copy) else { return };
+    let serve = Serve::start_by(command, &["--cores", &first_core()]);
+    assert!(!serve.told("features").contains("fixed-buffers"), "{}", serve.start_line);
+    let mut peer = Peer::open(serve.addr(), "/");
+    peer.echo(BINARY, &vec![5; 1 << 20]);
+    peer.close();
+    assert_eq!(serve.stop()["messages"], 1);
+}
+
+/// Newer kernels count the ring itself as locked memory, older ones do not.
+#[test]
+fn without_locked_memory_it_names_the_limit_or_runs() {
+    let copy = Copy::new("none");
+    let Some(mut command) = locked_memory(0, &copy) else { return };
+    let process = Process::start(command.args(["serve", "--listen", "127.0.0.1:0", "--cores", &first_core()]));
+    match process.line() {
+        Some(line) => assert!(line.starts_with("wsring: listening") && !line.contains("fixed-buffers"), "{line}"),
+        None => {
+            let ended = process.end();
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            for word in ["ulimit -l", "LimitMEMLOCK", "CAP_IPC_LOCK", "limit on locked memory is 0 bytes"] {
+                assert!(ended.errors.contains(word), "no {word}: {}", ended.errors);
+            }
+        }
+    }
+}
+
+/// Ten idle connections cost nothing: no ring wakes, no time on a core, with the default spin time.
+#[test]
+fn idle_connections_cost_no_cpu() {
+    let serve = Serve::start(&[]);
+    let mut peers: Vec<Peer> = (0..10).map(|_| Peer::open(serve.addr(), "/")).collect();
+    peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"in"));
+    std::thread::sleep(Duration::from_millis(100));
+    let sum = || {
+        let threads = serve.threads();
+        (threads.iter().map(|t| t.cpu_ns).sum::<u64>(), threads.iter().map(|t| t.waits).sum::<u64>())
+    };
+    let before = sum();
+    std::thread::sleep(Duration::from_secs(2));
+    let after = sum();
+    let (cpu_ns, waits) = (after.0 - before.0, after.1 - before.1);
+    println!("10 idle connections, 2 s: {} us of CPU, {waits} wake-ups", cpu_ns / 1000);
+    assert!(cpu_ns < 20_000_000, "{cpu_ns} ns");
+    assert!(waits <= 4, "{waits} wake-ups");
+    peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"still here"));
+}

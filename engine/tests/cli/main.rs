@@ -1,0 +1,17 @@
+//! The `wsring` command as its users meet it: every option shows its effect as a fact, every refusal says what to do.
+//!
+//! Each test starts the command itself, on a free loopback port, and talks to it over sockets. Nothing waits without a
+//! bound: sockets time out after [`peer::PATIENCE`], processes are killed after [`process::PATIENCE`]. The examples are
+//! started here too.
+#![cfg(feature = "cli")]
+
+mod broadcast;
+mod examples;
+mod http;
+mod limits;
+mod machine;
+mod options;
+mod peer;
+mod process;
+mod refusals;
+mod stop;

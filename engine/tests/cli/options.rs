@@ -1,0 +1,168 @@
+//! Where and how it runs: `--listen`, `--cores`, `--spin-us`, `--without`, `--origin`, `--subprotocol`.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::peer::{BINARY, Peer, TEXT};
+use crate::process::{BIN, Serve, Thread, cores_allowed, first_core, run, two_cores};
+
+const FEATURES: [&str; 5] =
+    ["multishot-accept", "multishot-recv", "incremental-buffers", "defer-taskrun", "fixed-buffers"];
+
+#[test]
+fn listen_twice_answers_on_both() {
+    let serve = Serve::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]);
+    assert_eq!(serve.addrs().len(), 2);
+    for &addr in serve.addrs() {
+        assert_ne!(addr.port(), 0, "{}", serve.start_line);
+        Peer::open(addr, "/").echo(TEXT, b"here too");
+    }
+    assert_eq!(serve.stop()["messages"], 2);
+}
+
+#[test]
+fn listens_on_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("skipped: this machine has no IPv6 loopback");
+        return;
+    }
+    let serve = Serve::start(&["--listen", "[::1]:0"]);
+    assert!(serve.addr().is_ipv6() && serve.start_line.contains("ws://[::1]:"), "{}", serve.start_line);
+    Peer::open(serve.addr(), "/").echo(TEXT, b"six");
+}
+
+/// The cores of each ring's thread.
+fn pinned(serve: &Serve) -> Vec<Vec<usize>> {
+    serve.rings().into_iter().map(|ring| ring.cores).collect()
+}
+
+#[test]
+fn each_named_core_runs_one_pinned_ring() {
+    let core = cores_allowed()[0];
+    let serve = Serve::start(&["--cores", &core.to_string()]);
+    assert_eq!((serve.told("cores"), pinned(&serve)), (&*core.to_string(), vec![vec![core]]));
+    let Some([one, two]) = two_cores() else { return };
+    for [first, second] in [[one, two], [two, one]] {
+        let list = format!("{first},{second}");
+        let serve = Serve::start(&["--cores", &list]);
+        assert_eq!((serve.told("cores"), pinned(&serve)), (&*list, vec![vec![first], vec![second]]));
+    }
+    // Given twice, it adds up.
+    let serve = Serve::start(&["--cores", &one.to_string(), "--cores", &two.to_string()]);
+    assert_eq!(pinned(&serve), [[one], [two]]);
+}
+
+#[test]
+fn without_cores_it_takes_the_affinity_mask() {
+    let all: Vec<Vec<usize>> = cores_allowed().into_iter().map(|core| vec![core]).collect();
+    assert_eq!(pinned(&Serve::start(&[])), all);
+    let core = *cores_allowed().last().unwrap();
+    let mut taskset = Command::new("taskset");
+    taskset.args(["-c", &core.to_string(), BIN]);
+    let serve = Serve::start_by(taskset, &[]);
+    assert_eq!((serve.told("cores"), pinned(&serve)), (&*core.to_string(), vec![vec![core]]));
+    Peer::open(serve.addr(), "/").echo(TEXT, b"one ring");
+}
+
+/// How often the ring gave up its core over 100 messages with pauses between them.
+fn waits_over_100_messages(spin_us: &str) -> u64 {
+    let serve = Serve::start(&["--cores", &first_core(), "--spin-us", spin_us]);
+    let mut peer = Peer::open(serve.addr(), "/");
+    peer.echo(TEXT, b"warm");
+    let waits = |rings: Vec<Thread>| rings[0].waits;
+    let before = waits(serve.rings());
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(2));
+        peer.echo(TEXT, b"tick");
+    }
+    waits(serve.rings()) - before
+}
+
+/// A ring that does not spin sleeps before each message; one that spins for a second never does in a pause of 2 ms.
+/// (The pause may be far longer on a busy machine, and then a spinning ring may sleep as well, hence the room.)
+#[test]
+fn spinning_takes_the_place_of_sleeping() {
+    let sleeping = waits_over_100_messages("0");
+    assert!(sleeping >= 90, "slept only {sleeping} times in 100 pauses");
+    let spinning = waits_over_100_messages("1000000");
+    assert!(spinning <= 20, "slept {spinning} times although it spins");
+}
+
+#[test]
+fn each_feature_can_be_switched_off() {
+    let has: Vec<String> = Serve::start(&[]).told("features").split(' ').map(str::to_owned).collect();
+    assert!(has.iter().all(|name| FEATURES.contains(&name.as_str())), "{has:?}");
+    for feature in FEATURES {
+        let serve = Serve::start(&["--cores", &first_core(), "--without", feature]);
+        let rest: Vec<&str> = has.iter().map(String::as_str).filter(|name| *name != feature).collect();
+        assert_eq!(serve.told("features"), rest.join(" "), "without {feature}");
+        let mut peer = Peer::open(serve.addr(), "/");
+        peer.echo(TEXT, feature.as_bytes());
+        peer.echo(BINARY, &vec![7; 300_000]);
+        peer.close();
+    }
+    let none: Vec<&str> = FEATURES.iter().flat_map(|name| ["--without", *name]).collect();
+    let serve = Serve::start(&none);
+    assert_eq!(serve.told("features"), "none");
+    Peer::open(serve.addr(), "/").echo(BINARY, &vec![7; 300_000]);
+}
+
+#[test]
+fn an_unknown_feature_is_refused_with_the_list() {
+    let ended = run(&["serve", "--without", "sqpoll"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.errors.contains("no such feature: sqpoll"), "{}", ended.errors);
+    assert!(FEATURES.iter().all(|name| ended.errors.contains(name)), "{}", ended.errors);
+}
+
+/// RFC 6455 §10.2, RFC 6454: exact origins, compared whole.
+#[test]
+fn only_listed_origins_may_connect() {
+    let status = |serve: &Serve, headers: &[&str]| match Peer::try_open(serve.addr(), "/", headers) {
+        Ok(mut peer) => {
+            peer.echo(TEXT, b"in");
+            101
+        }
+        Err(answer) => answer.status,
+    };
+    let any = Serve::start(&[]);
+    let listed = Serve::start(&["--origin", "https://example.com", "--origin", "http://localhost:8080"]);
+    for (origin, expected) in [
+        ("https://example.com", 101),
+        ("https://example.com:443", 101),
+        ("HTTPS://EXAMPLE.COM", 101),
+        ("http://localhost:8080", 101),
+        ("http://example.com", 403),
+        ("https://example.com:444", 403),
+        ("https://example.com.evil.test", 403),
+        ("https://evil-example.com", 403),
+        ("http://localhost", 403),
+        ("null", 403),
+    ] {
+        let header = format!("Origin: {origin}");
+        assert_eq!(status(&listed, &[&header]), expected, "{origin}");
+        assert_eq!(status(&any, &[&header]), 101, "{origin}");
+    }
+    // No browser leaves the header out, so no page's user is at risk (RFC 6455 §10.2).
+    assert_eq!(status(&listed, &[]), 101);
+    assert_eq!(listed.stop()["declined"], 6);
+}
+
+/// RFC 6455 §4.2.2 item 5: one of those the client offered, here in the server's order.
+#[test]
+fn subprotocols_are_chosen_in_the_servers_order() {
+    let chosen = |serve: &Serve, offer: &str| {
+        let header = format!("Sec-WebSocket-Protocol: {offer}");
+        let mut peer = Peer::try_open(serve.addr(), "/", &[&header]).unwrap();
+        peer.echo(TEXT, b"in");
+        peer.answer.header("sec-websocket-protocol").map(str::to_owned)
+    };
+    let serve = Serve::start(&["--subprotocol", "v2.feed", "--subprotocol", "v1.feed"]);
+    assert_eq!(chosen(&serve, "v1.feed, v2.feed").as_deref(), Some("v2.feed"));
+    assert_eq!(chosen(&serve, "v3.feed, v1.feed").as_deref(), Some("v1.feed"));
+    assert_eq!(chosen(&serve, "V1.FEED"), None);
+    let mut without = Peer::open(serve.addr(), "/");
+    assert_eq!(without.answer.header("sec-websocket-protocol"), None);
+    without.echo(TEXT, b"in");
+    assert_eq!(chosen(&Serve::start(&[]), "v1.feed"), None);
+}

@@ -1,0 +1,183 @@
+//! What other threads tell a server: stop and wake; and what becomes of it when a handler panics.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Request, Server, Verdict};
+
+use crate::common::*;
+
+/// Tells the test what happens on which core.
+struct Teller {
+    core: usize,
+    told: Sender<(usize, String)>,
+}
+
+impl Handler for Teller {
+    type Conn = ();
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        assert_ne!(message, Message::Text("panic"), "a handler that panics");
+        assert_eq!(cx.id().core(), self.core);
+        let _ = cx.send(format!("core {}", self.core).as_str());
+    }
+
+    fn on_wake(&mut self, _: &mut CoreCx<'_, Self>) {
+        let _ = self.told.send((self.core, "woken".to_owned()));
+    }
+
+    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
+        let _ = self.told.send((self.core, format!("{why:?}")));
+    }
+}
+
+type Told = mpsc::Receiver<(usize, String)>;
+
+fn tellers(config: Config, core_count: usize) -> (wsring::Running, std::net::SocketAddr, Told) {
+    let (told, tells) = mpsc::channel();
+    let (running, addr) = serve(config, core_count, move |core| Teller { core, told: told.clone() });
+    (running, addr, tells)
+}
+
+/// RFC 6455 §7.4.1: every peer is told 1001; the listener is gone; `join` returns the counters.
+#[test]
+fn a_stop_tells_every_peer_1001_and_returns_the_counters() {
+    for core_count in [1, 2] {
+        let (running, addr, tells) = tellers(Config::default(), core_count);
+        let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(addr)).collect();
+        let half = tcp(addr); // no handshake: closed without a word
+        running.handle().stop();
+        for client in &mut clients {
+            assert_eq!(client.expect_close(), (1001, "server stopping".to_owned()));
+            client.send(CLOSE, &1001_u16.to_be_bytes());
+            assert_eq!(client.expect_end(), End::Eof);
+        }
+        let stats = running.join().expect("a clean end");
+        assert_eq!(stats.len(), core_count);
+        assert_eq!(stats.iter().map(|stats| stats.opened).sum::<u64>(), 20);
+        assert_eq!(tells.iter().map(|(_, why)| why).collect::<Vec<_>>(), ["Stopped"; 20]);
+        assert_eq!(TcpStream::connect(addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
+        drop(half);
+    }
+}
+
+/// A peer that never answers does not hold the stop up for longer than its timeout.
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    let config = Config { stop_timeout: Duration::from_millis(100), ..Config::default() };
+    let (running, addr, tells) = tellers(config, 1);
+    let mut client = Client::connect(addr);
+    client.send(TEXT, b"hello");
+    client.expect(TEXT, b"core 0");
+    let stats = finish(running);
+    assert_eq!((stats.opened, stats.closed), (1, 1));
+    assert_eq!(tells.recv().expect("on_close").1, "Stopped");
+    assert_eq!(client.expect_close().0, 1001);
+    client.expect_end();
+}
+
+/// Stopping twice, and stopping a server that has ended, is nothing.
+#[test]
+fn a_handle_outlives_its_server() {
+    let (running, _, _tells) = tellers(Config::default(), 2);
+    let handle = running.handle();
+    assert_eq!((handle.cores(), running.cores().len()), (2, 2));
+    handle.stop();
+    handle.stop();
+    running.join().expect("a clean end");
+    handle.stop();
+    handle.wake(1);
+}
+
+/// Each core has its own listener on the same port: the kernel spreads connections (SO_REUSEPORT, socket(7)).
+#[test]
+fn connections_are_spread_over_two_cores() {
+    let (running, addr, _tells) = tellers(Config::default(), 2);
+    let mut on = [0_u64; 2];
+    for _ in 0..64 {
+        let mut client = Client::connect(addr);
+        client.send(TEXT, b"where am I?");
+        let frame = client.frame();
+        on[usize::from(frame.payload == b"core 1")] += 1;
+        client.close();
+    }
+    assert!(on[0] > 0 && on[1] > 0, "{on:?}");
+    running.handle().stop();
+    let stats = running.join().expect("a clean end");
+    assert_eq!([stats[0].opened, stats[1].opened], on);
+}
+
+#[test]
+fn a_wake_reaches_its_core_and_no_other() {
+    let (running, addr, tells) = tellers(Config::default(), 2);
+    let mut client = Client::connect(addr);
+    for core in [0, 1, 1, 0, 1] {
+        running.handle().wake(core);
+        assert_eq!(tells.recv_timeout(WAIT).expect("on_wake"), (core, "woken".to_owned()));
+    }
+    // Many wakes from many threads: at least one on_wake after the last, and no trouble.
+    std::thread::scope(|scope| {
+        for core in [0, 1, 0, 1] {
+            let handle = running.handle();
+            scope.spawn(move || (0..1000).for_each(|_| handle.wake(core)));
+        }
+    });
+    client.send(TEXT, b"alive?");
+    assert!(client.frame().payload.starts_with(b"core "));
+    client.close();
+    finish(running);
+    let woken = |wanted| move |(core, what): &(usize, String)| *core == wanted && what == "woken";
+    let all: Vec<_> = tells.iter().collect();
+    for core in 0..2 {
+        let count = all.iter().filter(|told| woken(core)(told)).count();
+        assert!((1..=2000).contains(&count), "core {core} woke {count} times");
+    }
+}
+
+/// Our fault, not the peers': the panicking core ends, the other tells its peers 1001, and `join` names the core.
+#[test]
+fn a_panicking_handler_stops_the_server_and_is_named() {
+    let (running, addr, tells) = tellers(Config::default(), 2);
+    let mut on: [Vec<Client>; 2] = Default::default();
+    while on.iter().any(Vec::is_empty) {
+        let mut client = Client::connect(addr);
+        client.send(TEXT, b"where am I?");
+        let core = usize::from(client.frame().payload == b"core 1");
+        on[core].push(client);
+    }
+    let joined = std::thread::spawn(move || running.join());
+    on[1][0].send(TEXT, b"panic");
+    for client in &mut on[0] {
+        assert_eq!(client.expect_close().0, 1001);
+        client.send(CLOSE, &1001_u16.to_be_bytes());
+        assert_eq!(client.expect_end(), End::Eof);
+    }
+    match joined.join().expect("join does not panic itself") {
+        Err(Error::Panicked { core: 1 }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(tells.iter().any(|(core, why)| core == 0 && why == "Stopped"));
+    // The panicking core's sockets are closed by the kernel with its ring.
+    for client in &mut on[1] {
+        client.expect_end();
+    }
+}
+
+/// A factory that panics on one core leaves no thread of the others behind.
+#[test]
+fn a_panicking_factory_is_named_by_start() {
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(2));
+    let addr = server.local_addrs().expect("an address")[0];
+    let started = server.start(|core| {
+        assert_ne!(core, 1, "a factory that panics");
+        Echo
+    });
+    assert!(matches!(started, Err(Error::Panicked { core: 1 })), "{started:?}");
+    assert_eq!(TcpStream::connect(addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
+}

@@ -1,0 +1,122 @@
+//! Many connections at once, where receive buffers and completion queues run out.
+
+use std::net::SocketAddr;
+use std::sync::Barrier;
+use std::thread;
+
+use wsring::{Config, Feature};
+
+use crate::common::*;
+
+const CROWD: usize = 1000;
+const THREADS: usize = 4;
+/// Rounds of the three messages below.
+const ROUNDS: usize = 3;
+
+/// Connects `CROWD` clients; then all have sent before any reads.
+fn crowd(addr: SocketAddr) {
+    let (opened, sent) = (Barrier::new(THREADS), Barrier::new(THREADS));
+    thread::scope(|scope| {
+        for part in 0..THREADS {
+            let (opened, sent) = (&opened, &sent);
+            scope.spawn(move || {
+                let mut random = Random::new(part as u64);
+                let mut clients: Vec<Client> = (0..CROWD / THREADS).map(|_| Client::connect(addr)).collect();
+                opened.wait();
+                for round in 0..ROUNDS {
+                    let messages: Vec<[Vec<u8>; 3]> = clients
+                        .iter()
+                        .map(|_| [random.ascii(125), random.ascii(4096 + round), random.ascii(random_len(round))])
+                        .collect();
+                    for (client, messages) in clients.iter_mut().zip(&messages) {
+                        messages.iter().for_each(|message| client.send(TEXT, message));
+                    }
+                    sent.wait();
+                    for (client, messages) in clients.iter_mut().zip(&messages) {
+                        messages.iter().for_each(|message| client.expect(TEXT, message));
+                    }
+                }
+                sent.wait();
+                clients.into_iter().for_each(Client::close);
+            });
+        }
+    });
+}
+
+fn random_len(round: usize) -> usize {
+    [0, 70, 20_000][round % 3]
+}
+
+/// Runs the crowd and returns how many receives found no buffer.
+fn run(change: impl FnOnce(&mut Config), core_count: usize) -> u64 {
+    let mut config = Config { connections_max: CROWD as u32, ..Config::default() };
+    change(&mut config);
+    let (running, addr) = serve(config, core_count, |_| Echo);
+    crowd(addr);
+    let stats = finish(running);
+    let connections = CROWD as u64;
+    assert_eq!(stats.messages, connections * ROUNDS as u64 * 3);
+    assert_eq!((stats.accepted, stats.opened, stats.closed), (connections, connections, connections));
+    assert_eq!((stats.full, stats.refused, stats.resets, stats.timeouts), (0, 0, 0, 0));
+    stats.starved
+}
+
+/// The cap of connections is reached exactly, and nobody is told 503.
+#[test]
+fn a_thousand_connections() {
+    run(|_| {}, 1);
+}
+
+#[test]
+fn a_thousand_connections_on_two_cores() {
+    run(|_| {}, 2);
+}
+
+/// ENOBUFS storms: most receives find no buffer, and every message still arrives.
+#[test]
+fn a_thousand_connections_share_two_receive_buffers() {
+    assert!(run(|c| c.recv_buffers = (2, 512), 1) > 0);
+}
+
+#[test]
+fn a_thousand_connections_share_four_whole_receive_buffers_one_shot() {
+    let starved = run(
+        |c| {
+            c.recv_buffers = (4, 64);
+            c.features = c.features.without(Feature::IncrementalBuffers).without(Feature::MultishotRecv);
+        },
+        1,
+    );
+    assert!(starved > 0);
+}
+
+/// The completion queue overflows: nothing is lost, and every multishot that it ended is armed again.
+#[test]
+fn a_thousand_connections_overflow_a_completion_queue_of_16() {
+    run(|c| c.queue_entries = (8, 16), 1);
+}
+
+#[test]
+fn a_thousand_connections_overflow_a_completion_queue_without_deferred_completions() {
+    run(
+        |c| {
+            c.queue_entries = (8, 16);
+            c.features = c.features.without(Feature::DeferTaskrun);
+        },
+        1,
+    );
+}
+
+#[test]
+fn a_thousand_connections_with_everything_scarce() {
+    run(
+        |c| {
+            c.queue_entries = (8, 16);
+            c.recv_buffers = (2, 512);
+            c.send_blocks = (2, 512);
+            c.zero_copy_from = Some(1);
+            c.features = c.features.without(Feature::FixedBuffers);
+        },
+        1,
+    );
+}

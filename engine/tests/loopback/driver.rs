@@ -1,0 +1,375 @@
+//! The io_uring driver alone, on the seam that the engine sees: what each feature and size changes, as a fact.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use wsring::ring::uring::{Feature, Features, Lease, RingConfig, SetupError, Uring};
+use wsring::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
+
+use crate::common::process::ring_with;
+use crate::common::*;
+
+const ACCEPT: Token = Token::new(Kind::Accept, 0, 0);
+const RECV: Token = Token::new(Kind::Recv, 5, 1);
+const SEND: Token = Token::new(Kind::Send, 6, 2);
+const CANCEL: Token = Token::new(Kind::Cancel, 7, 3);
+
+/// A ring with one listener.
+struct Bench {
+    ring: Uring,
+    blocks: SendBlocks,
+    addr: SocketAddr,
+}
+
+impl Bench {
+    /// `None`, with the reason printed, where the machine has no locked memory for it.
+    fn new(change: impl FnOnce(&mut RingConfig)) -> Option<Self> {
+        let mut config = RingConfig { sockets_max: 8, ..RingConfig::default() };
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        match Uring::new(&config, vec![listener]) {
+            Ok((ring, blocks)) => Some(Self { ring, blocks, addr }),
+            Err(error @ SetupError::Memlock { .. }) => {
+                println!("skipped: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next completion, which must be of this token.
+    #[track_caller]
+    fn done(&mut self, of: Token) -> Done<Lease> {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            if let Some((token, done)) = self.ring.next() {
+                assert_eq!(token, of, "{done:?}");
+                return done;
+            }
+            assert!(Instant::now() < deadline, "{of:?} never completes");
+            let until = self.ring.now().plus(Duration::from_millis(100));
+            self.ring.wait(Some(until)).expect("the ring works");
+        }
+    }
+
+    /// Nothing completes, though the ring looks.
+    #[track_caller]
+    fn quiet(&mut self) {
+        for _ in 0..3 {
+            self.ring.wait(Some(Default::default())).expect("the ring works");
+            assert!(self.ring.next().is_none());
+        }
+    }
+
+    /// An accepted connection: its socket, and the peer's end.
+    #[track_caller]
+    fn pair(&mut self) -> (Socket, TcpStream) {
+        self.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        let peer = tcp(self.addr);
+        let Done::Accepted { result: Ok(socket), more } = self.done(ACCEPT) else { panic!("not accepted") };
+        if more {
+            self.ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
+            let mut seen = (false, false);
+            while seen != (true, true) {
+                self.ring.wait(None).expect("the ring works");
+                while let Some((token, done)) = self.ring.next() {
+                    match done {
+                        Done::Cancelled => seen.0 = true,
+                        Done::Accepted { more, .. } => seen.1 = !more,
+                        other => panic!("{token:?}: {other:?}"),
+                    }
+                }
+            }
+        }
+        (socket, peer)
+    }
+
+    #[track_caller]
+    fn received(&mut self) -> (Lease, Option<RecvEnd>) {
+        match self.done(RECV) {
+            Done::Received { lease: Some(lease), end } => (lease, end),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn payload(&mut self, bytes: &[u8]) -> Payload {
+        let mut block = self.blocks.take().expect("a free block");
+        block[..bytes.len()].copy_from_slice(bytes);
+        Payload { memory: Memory::Block(block), from: 0, to: bytes.len() as u32 }
+    }
+}
+
+#[test]
+fn one_accept_serves_many_connections_or_one() {
+    for multishot in [true, false] {
+        let without = if multishot { Features::all() } else { Features::all().without(Feature::MultishotAccept) };
+        let mut bench = Bench::new(|c| c.features = without).expect("plain memory");
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        for round in 0..3 {
+            let _peer = tcp(bench.addr);
+            let Done::Accepted { result: Ok(Socket(slot)), more } = bench.done(ACCEPT) else { panic!("not accepted") };
+            assert_eq!((slot, more), (round, multishot), "the lowest free slot");
+            if !more {
+                bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+            }
+        }
+    }
+}
+
+/// A full table of sockets ends the accept and says so; a slot that was freed serves again.
+#[test]
+fn a_full_table_ends_the_accept_with_enfile() {
+    for features in [Features::all(), Features::none()] {
+        let mut bench = Bench::new(|c| (c.sockets_max, c.features) = (1, features)).expect("plain memory");
+        let (socket, _first) = bench.pair();
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        let _second = tcp(bench.addr);
+        match bench.done(ACCEPT) {
+            Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false } => {}
+            other => panic!("{other:?}"),
+        }
+        let close = Token::new(Kind::Close, 0, 0);
+        bench.ring.submit(close, Op::Close { socket });
+        assert!(matches!(bench.done(close), Done::Closed));
+        assert_eq!(bench.pair().0, socket);
+    }
+}
+
+#[test]
+fn one_receive_serves_many_segments_or_one() {
+    for multishot in [true, false] {
+        let without = if multishot { Features::all() } else { Features::all().without(Feature::MultishotRecv) };
+        let mut bench = Bench::new(|c| c.features = without).expect("plain memory");
+        let (socket, mut peer) = bench.pair();
+        bench.ring.submit(RECV, Op::Recv { socket });
+        for round in 0..3_u8 {
+            peer.write_all(&[round; 10]).expect("it goes out");
+            let (lease, end) = bench.received();
+            assert_eq!(*lease, [round; 10]);
+            assert_eq!(end, (!multishot).then_some(RecvEnd::Rearm));
+            bench.ring.release(lease);
+            if !multishot {
+                bench.ring.submit(RECV, Op::Recv { socket });
+            }
+        }
+        peer.shutdown(std::net::Shutdown::Write).expect("shutdown");
+        match bench.done(RECV) {
+            Done::Received { lease: None, end: Some(RecvEnd::Eof) } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Incremental: the next segment lies right behind the last, in the same buffer. Whole: it takes another buffer.
+#[test]
+fn a_buffer_serves_several_receives_or_one() {
+    let mut incremental = vec![false];
+    incremental.extend((kernel() >= (6, 12)).then_some(true));
+    for incremental in incremental {
+        let features =
+            if incremental { Features::all() } else { Features::all().without(Feature::IncrementalBuffers) };
+        let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 4096), features)).expect("plain memory");
+        assert_eq!(bench.ring.features().has(Feature::IncrementalBuffers), incremental);
+        let (socket, mut peer) = bench.pair();
+        bench.ring.submit(RECV, Op::Recv { socket });
+        let mut leases = Vec::new();
+        for byte in [1, 2] {
+            peer.write_all(&[byte; 100]).expect("it goes out");
+            leases.push(bench.received().0);
+        }
+        let apart = leases[1].as_ptr() as usize - leases[0].as_ptr() as usize;
+        assert_eq!(apart, if incremental { 100 } else { 4096 });
+        assert!(*leases[0] == [1; 100] && *leases[1] == [2; 100]);
+        // Leases come back in any order.
+        leases.into_iter().rev().for_each(|lease| bench.ring.release(lease));
+    }
+}
+
+/// ENOBUFS: with all buffers lent, the receive ends; when one has come back, what waited in the socket is received.
+#[test]
+fn a_receive_without_a_free_buffer_ends_and_goes_on_later() {
+    let features = Features::all().without(Feature::IncrementalBuffers);
+    let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 64), features)).expect("plain memory");
+    let (socket, mut peer) = bench.pair();
+    peer.write_all(&[7; 150]).expect("it goes out");
+    bench.ring.submit(RECV, Op::Recv { socket });
+    let (first, second) = (bench.received(), bench.received());
+    assert_eq!((first.0.len(), second.0.len()), (64, 64));
+    match bench.done(RECV) {
+        Done::Received { lease: None, end: Some(RecvEnd::NoBuffers) } => {}
+        other => panic!("{other:?}"),
+    }
+    bench.ring.submit(RECV, Op::Recv { socket });
+    match bench.done(RECV) {
+        Done::Received { lease: None, end: Some(RecvEnd::NoBuffers) } => {}
+        other => panic!("{other:?}"),
+    }
+    bench.ring.release(second.0);
+    bench.ring.submit(RECV, Op::Recv { socket });
+    assert_eq!(*bench.received().0, [7; 22]);
+    assert_eq!(*first.0, [7; 64], "a lent buffer was written");
+}
+
+#[test]
+fn a_cancelled_receive_ends_and_loses_nothing() {
+    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let (socket, mut peer) = bench.pair();
+    bench.ring.submit(RECV, Op::Recv { socket });
+    bench.quiet();
+    bench.ring.submit(CANCEL, Op::Cancel { target: RECV });
+    let (mut cancelled, mut ended) = (0, 0);
+    while cancelled + ended < 2 {
+        bench.ring.wait(None).expect("the ring works");
+        while let Some((token, done)) = bench.ring.next() {
+            match (token, done) {
+                (CANCEL, Done::Cancelled) => cancelled += 1,
+                (RECV, Done::Received { lease: None, end: Some(RecvEnd::Cancelled) }) => ended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!((cancelled, ended), (1, 1));
+    // A cancel that finds nothing completes too.
+    bench.ring.submit(CANCEL, Op::CancelSocket { socket });
+    assert!(matches!(bench.done(CANCEL), Done::Cancelled));
+    peer.write_all(b"still there").expect("it goes out");
+    bench.quiet();
+    bench.ring.submit(RECV, Op::Recv { socket });
+    assert_eq!(&*bench.received().0, b"still there");
+}
+
+/// At the threshold a send completes twice: first its bytes, then its memory. One byte below it is a plain send.
+#[test]
+fn zero_copy_begins_at_its_threshold() {
+    for fixed in [true, false] {
+        let features = if fixed { Features::all() } else { Features::all().without(Feature::FixedBuffers) };
+        let Some(mut bench) = Bench::new(|c| (c.zero_copy_from, c.features) = (Some(100), features)) else { return };
+        let (socket, mut peer) = bench.pair();
+        for (len, zero_copy) in [(99, false), (100, true), (4096, true), (1, false)] {
+            let payload = bench.payload(&vec![len as u8; len]);
+            bench.ring.submit(SEND, Op::Send { socket, payload });
+            let payload = match bench.done(SEND) {
+                Done::Sent { payload: Some(payload), result } if !zero_copy => {
+                    assert_eq!(result, Ok(len));
+                    payload
+                }
+                Done::Sent { payload: None, result } if zero_copy => {
+                    assert_eq!(result, Ok(len));
+                    match bench.done(SEND) {
+                        Done::Returned { payload } => payload,
+                        other => panic!("{other:?}"),
+                    }
+                }
+                other => panic!("{len}: {other:?}"),
+            };
+            assert_eq!(payload.len(), len);
+            let Memory::Block(block) = payload.memory else { panic!("the memory that went in comes back") };
+            bench.blocks.put(block);
+            let mut bytes = vec![0; len];
+            peer.read_exact(&mut bytes).expect("the bytes arrive");
+            assert!(bytes.iter().all(|&byte| byte == len as u8));
+        }
+        assert_eq!(bench.blocks.in_use(), 0);
+    }
+}
+
+/// A send that waits for its peer is cancelled: a short count, and the memory comes back.
+#[test]
+fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
+    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let (socket, peer) = bench.pair();
+    let len = 64 << 20;
+    let payload = Payload { memory: Memory::Heap(vec![3; len]), from: 0, to: len as u32 };
+    bench.ring.submit(SEND, Op::Send { socket, payload });
+    bench.ring.wait(Some(Default::default())).expect("the ring works");
+    bench.ring.submit(CANCEL, Op::CancelSocket { socket });
+    let (mut sent, mut cancelled) = (None, false);
+    while sent.is_none() || !cancelled {
+        bench.ring.wait(None).expect("the ring works");
+        while let Some((_, done)) = bench.ring.next() {
+            match done {
+                Done::Sent { payload: Some(payload), result } => {
+                    assert!(matches!(payload.memory, Memory::Heap(bytes) if bytes.len() == len));
+                    sent = Some(result);
+                }
+                Done::Cancelled => cancelled = true,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    match sent.expect("counted above") {
+        Ok(count) => assert!(count < len, "{count}: the peer reads nothing"),
+        Err(errno) => assert_eq!(errno, Errno(libc::ECANCELED)),
+    }
+    drop(peer);
+}
+
+/// The socket fails under a send: EPIPE or ECONNRESET as an error of that send, never a signal.
+#[test]
+fn a_send_to_a_reset_socket_fails_and_returns_its_memory() {
+    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let (socket, peer) = bench.pair();
+    reset(peer);
+    let payload = bench.payload(b"into the void");
+    bench.ring.submit(SEND, Op::Send { socket, payload });
+    match bench.done(SEND) {
+        Done::Sent { payload: Some(_), result: Err(Errno(libc::EPIPE | libc::ECONNRESET)) } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Wakes are not lost, also those that come before the wake is armed again.
+#[test]
+fn a_wake_from_another_thread_completes() {
+    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let wake = Token::new(Kind::Wake, 0, 0);
+    bench.ring.submit(wake, Op::Wake);
+    bench.quiet();
+    let waker = bench.ring.waker();
+    std::thread::spawn(move || waker.wake()).join().expect("no panic");
+    assert!(matches!(bench.done(wake), Done::Woken));
+    bench.ring.waker().wake();
+    bench.quiet();
+    bench.ring.submit(wake, Op::Wake);
+    assert!(matches!(bench.done(wake), Done::Woken));
+    bench.ring.submit(wake, Op::Wake);
+    bench.quiet();
+}
+
+/// Deferred: the completion is not there before the ring enters for it. Otherwise any syscall of the thread brings it.
+#[test]
+fn completions_are_deferred_or_not() {
+    for (deferred, cq_entries) in [(true, 32), (false, 64)] {
+        let features = if deferred { Features::all() } else { Features::all().without(Feature::DeferTaskrun) };
+        let change = |c: &mut RingConfig| (c.sq_entries, c.cq_entries, c.features) = (4, cq_entries, features);
+        let mut bench = Bench::new(change).expect("plain memory");
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        bench.quiet();
+        let before = ring_with(cq_entries).cq_tail;
+        let _peer = tcp(bench.addr);
+        // Reading /proc is a syscall of this thread, after the connection was there.
+        let after = (0..2).map(|_| ring_with(cq_entries).cq_tail).last().expect("two looks");
+        assert_eq!(after - before, u32::from(!deferred));
+        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), .. }));
+    }
+}
+
+/// The sizes asked for are those the kernel has; it alone is asked.
+#[test]
+fn sizes_and_registered_memory_are_as_asked() {
+    let change = |c: &mut RingConfig| {
+        (c.sq_entries, c.cq_entries, c.sockets_max, c.send_blocks) = (5, 200, 77, (3, 1000));
+    };
+    let bench = Bench::new(change).expect("plain memory");
+    let info = ring_with(256);
+    assert_eq!((info.sq_entries, info.slots, info.sockets), (8, 77, 0), "rounded up to powers of two");
+    if bench.ring.features().has(Feature::FixedBuffers) {
+        assert_eq!(info.buffers, [3000]);
+    }
+    drop(bench);
+    let without = Features::all().without(Feature::FixedBuffers);
+    let _bench = Bench::new(|c| (c.cq_entries, c.features) = (2048, without)).expect("plain memory");
+    assert_eq!(ring_with(2048).buffers, []);
+}

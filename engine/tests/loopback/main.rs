@@ -1,0 +1,19 @@
+//! Servers on real rings, spoken to over loopback by clients on plain sockets. Facts alone are asserted, never timing.
+//!
+//! - `echoes`: byte-exact echoes around every border, with every feature off in turn and with tiny rings.
+//! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
+//! - `callbacks`: what handlers may do. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod callbacks;
+mod control;
+mod crowd;
+mod driver;
+mod echoes;
+mod ends;
+mod opening;
+mod peer;
+mod settings;

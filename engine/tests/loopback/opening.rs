@@ -1,0 +1,181 @@
+//! Opening handshakes: dripped, followed by frames at once, too slow, too many.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use wsring::Config;
+
+use crate::common::*;
+
+/// Byte by byte, the head and a message behind it; every byte a segment of its own.
+#[test]
+fn a_handshake_dripped_byte_by_byte() {
+    for recv_buffers in [(0, 0), (2, 16)] {
+        let (running, addr) = serve(Config { recv_buffers, ..Config::default() }, 1, |_| Echo);
+        let mut stream = tcp(addr);
+        let mut bytes = upgrade_head("/").into_bytes();
+        client_frame(&mut bytes, true, TEXT, "drip €".as_bytes(), [1, 2, 3, 4]);
+        for byte in bytes {
+            stream.write_all(&[byte]).expect("a byte goes out");
+        }
+        let mut client = Client::upgraded(stream);
+        client.expect(TEXT, "drip €".as_bytes());
+        client.close();
+        assert_eq!(finish(running).messages, 1);
+    }
+}
+
+/// RFC 6455 §4.1 lets no client send before the response, but bytes that are there anyway are not lost. In one segment,
+/// and cut anywhere.
+#[test]
+fn frames_in_the_same_segment_as_the_head() {
+    let (running, addr) = serve(Config::default(), 1, |_| Echo);
+    let mut bytes = upgrade_head("/").into_bytes();
+    for len in [0, 1, 125, 126, 3000] {
+        client_frame(&mut bytes, true, BINARY, &vec![len as u8; len], [9, 8, 7, 6]);
+    }
+    client_frame(&mut bytes, true, PING, b"p", [9, 8, 7, 6]);
+    client_frame(&mut bytes, true, CLOSE, &1000_u16.to_be_bytes(), [9, 8, 7, 6]);
+    let rounds = 20;
+    for round in 0..rounds {
+        let stream = tcp(addr);
+        match round {
+            0 => (&stream).write_all(&bytes).expect("all goes out"),
+            _ => write_cut(&stream, &mut Random::new(round), &bytes),
+        }
+        let mut client = Client::upgraded(stream);
+        for len in [0, 1, 125, 126, 3000] {
+            client.expect(BINARY, &vec![len as u8; len]);
+        }
+        client.expect(PONG, b"p");
+        assert_eq!(client.expect_close().0, 1000);
+        assert_eq!(client.expect_end(), End::Eof);
+    }
+    assert_eq!(finish(running).messages, 5 * rounds);
+}
+
+/// Who is too slow is cut off without a word; who was in time is not.
+#[test]
+fn a_slow_handshake_is_cut_off_by_its_deadline() {
+    let config = Config { handshake_timeout: Duration::from_secs(1), ..Config::default() };
+    let (running, addr) = serve(config, 1, |_| Echo);
+    let mut in_time = Client::connect(addr);
+    let (mut silent, mut dripping) = (tcp(addr), tcp(addr));
+    // It sends all the time, but never the end: activity does not move the deadline.
+    let deadline = Instant::now() + WAIT;
+    while dripping.write_all(b"G").is_ok() {
+        assert!(Instant::now() < deadline, "a slow handshake goes on for ever");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut byte = [0];
+    assert_eq!(silent.read(&mut byte).expect("an end"), 0);
+    in_time.echo(TEXT, b"still here");
+    in_time.close();
+    let stats = finish(running);
+    assert_eq!((stats.timeouts, stats.opened, stats.closed), (2, 1, 3));
+}
+
+/// A head of exactly the limit passes, one byte more is 431.
+#[test]
+fn a_head_at_its_limit_passes_and_one_byte_more_is_431() {
+    let mut config = Config::default();
+    config.head.bytes_max = 1000;
+    let (running, addr) = serve(config, 1, |_| Echo);
+    for (len, passes) in [(1000, true), (1001, false)] {
+        let plain = upgrade_head("/").len();
+        let path = format!("/{}", "p".repeat(len - plain));
+        let mut stream = tcp(addr);
+        stream.write_all(upgrade_head(&path).as_bytes()).expect("the head goes out");
+        if passes {
+            Client::upgraded(stream).close();
+        } else {
+            assert_eq!(status(&mut stream), Some(431));
+        }
+    }
+    finish(running);
+}
+
+/// The status of a response; `None` if the connection ended without one.
+fn status(stream: &mut TcpStream) -> Option<u16> {
+    match read_head(stream) {
+        Ok((head, _)) => Some(head[9..12].parse().expect("a status")),
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Connects until it is let in; anything else must be 503.
+fn let_in_at_last(addr: SocketAddr) -> Client {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let mut stream = tcp(addr);
+        // The response may come, and the connection end, before this is written.
+        let _ = stream.write_all(upgrade_head("/").as_bytes());
+        let mut first = [0; 12];
+        if stream.peek(&mut first).is_ok_and(|n| first[..n].starts_with(b"HTTP/1.1 101")) {
+            return Client::upgraded(stream);
+        }
+        assert!(matches!(status(&mut stream), Some(503) | None));
+        assert!(Instant::now() < deadline, "a free place is never given away");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn the_connection_cap_is_exact_and_a_place_is_given_away_when_one_leaves() {
+    let (running, addr) = serve(Config { connections_max: 4, ..Config::default() }, 1, |_| Echo);
+    let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(addr)).collect();
+    inside.iter_mut().for_each(|client| client.echo(TEXT, b"in"));
+    let mut fifth = tcp(addr);
+    assert_eq!(status(&mut fifth), Some(503));
+    drop(fifth);
+    inside.pop().expect("the fourth").close();
+    inside.push(let_in_at_last(addr));
+    for client in &mut inside {
+        client.echo(TEXT, b"still in");
+    }
+    inside.into_iter().for_each(Client::close);
+    let stats = finish(running);
+    assert_eq!(stats.opened, 5);
+    assert!(stats.full >= 1);
+}
+
+/// More than the spare places: the table of sockets is full, accepts fail (ENFILE), and the open connections never
+/// notice. Who finds no place at all is dropped; nobody hangs.
+#[test]
+fn a_flood_beyond_the_cap_and_the_spare_places() {
+    const FLOOD: usize = 400;
+    let (running, addr) = serve(Config { connections_max: 4, ..Config::default() }, 1, |_| Echo);
+    let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(addr)).collect();
+    let mut flood: Vec<TcpStream> = (0..FLOOD).map(|_| tcp(addr)).collect();
+    for client in &mut inside {
+        client.echo(TEXT, b"in the flood");
+    }
+    let told = flood.iter_mut().filter_map(status).inspect(|status| assert_eq!(*status, 503)).count();
+    assert!(told >= 64, "the spare places are used: {told}");
+    drop(flood);
+    for client in &mut inside {
+        client.echo(TEXT, b"after the flood");
+    }
+    inside.pop().expect("one").close();
+    let_in_at_last(addr).close();
+    inside.into_iter().for_each(Client::close);
+    let stats = finish(running);
+    assert_eq!(stats.opened, 5);
+    assert!(stats.accept_errors > 0, "the table was never full: {stats}");
+    assert_eq!(stats.accepted, stats.closed);
+}
+
+/// Plain HTTP on the same port, and a connection that ends after it.
+#[test]
+fn a_plain_request_is_answered_and_the_connection_ends() {
+    let (running, addr) = serve(Config::default(), 1, |_| Echo);
+    let mut stream = tcp(addr);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("the request goes out");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response and an end");
+    assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("this is a WebSocket endpoint\n"), "{response}");
+    let stats = finish(running);
+    assert_eq!((stats.opened, stats.declined, stats.closed), (0, 1, 1));
+}

@@ -1,0 +1,151 @@
+//! Settings whose effect shows on a real ring alone: each by a fact that differs.
+
+use std::time::Duration;
+
+use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
+
+use crate::common::process::ring_with;
+use crate::common::*;
+
+/// One client, one message at a time.
+fn ping_pong(config: Config, count: usize, len: usize) -> Stats {
+    let (running, addr) = serve(config, 1, |_| Echo);
+    let mut client = Client::connect(addr);
+    let message = client.random.bytes(len);
+    (0..count).for_each(|_| client.echo(BINARY, &message));
+    client.close();
+    finish(running)
+}
+
+/// Answers with the CPU time of its thread in clock ticks of 10 ms (utime and stime, proc_pid_stat(5)).
+struct Clock;
+
+impl Handler for Clock {
+    type Conn = ();
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a line");
+        let behind_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+        let times = behind_name.split_whitespace().skip(11).take(2);
+        let ticks: u64 = times.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        let _ = cx.send(ticks.to_string().as_str());
+    }
+}
+
+/// Half a second without a message: a core that polls longer than that is busy with it, one that sleeps is not.
+#[test]
+fn spin_us_polls_before_it_sleeps() {
+    let busy = |spin_us| {
+        let (running, addr) = serve(Config { spin_us, ..Config::default() }, 1, |_| Clock);
+        let mut client = Client::connect(addr);
+        let mut ask = || {
+            client.send(TEXT, b"how long?");
+            String::from_utf8(client.frame().payload).expect("digits").parse::<u64>().expect("a number")
+        };
+        let before = ask();
+        std::thread::sleep(Duration::from_millis(500));
+        let ticks = ask() - before;
+        client.close();
+        finish(running);
+        ticks
+    };
+    // Also where many others want the core.
+    let (sleeping, polling) = (busy(0), busy(1_000_000));
+    assert!(sleeping <= 1 && polling >= 3, "{sleeping} and {polling} ticks of 50");
+}
+
+/// 20 kB wait in the socket: with 1 kB of buffers the receive runs dry, with the default it does not.
+#[test]
+fn recv_buffers_are_as_many_and_as_large_as_asked() {
+    let ample = ping_pong(Config::default(), 20, 20_000);
+    assert_eq!(ample.starved, 0);
+    let scarce = ping_pong(Config { recv_buffers: (2, 512), ..Config::default() }, 20, 20_000);
+    assert!(scarce.starved > 0, "{scarce}");
+    assert_eq!(ample.bytes_in, scarce.bytes_in);
+}
+
+/// What the kernel says of the ring of a server.
+#[test]
+fn queue_entries_send_blocks_and_the_connection_cap_size_the_ring() {
+    let config = Config {
+        queue_entries: (16, 512),
+        send_blocks: (10, 600),
+        connections_max: 100,
+        zero_copy_from: Some(1 << 20), // or locked memory could be too scarce to register the blocks
+        ..Config::default()
+    };
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
+    let running = match server.start(|_| Echo) {
+        Err(Error::Setup(error @ wsring::SetupError::Memlock { .. })) => return println!("skipped: {error}"),
+        started => started.expect("the server starts"),
+    };
+    let client = Client::connect(running.local_addrs()[0]);
+    let info = ring_with(512);
+    assert_eq!((info.sq_entries, info.slots, info.sockets), (16, 100 + 64, 1));
+    assert_eq!(info.buffers, [6000]);
+    client.close();
+    finish(running);
+}
+
+/// Fewer entries than a pass submits cost more syscalls, and nothing else.
+#[test]
+fn a_small_submission_queue_costs_syscalls() {
+    let run = |queue_entries| {
+        let (running, addr) = serve(Config { queue_entries, ..Config::default() }, 1, |_| Echo);
+        let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(addr)).collect();
+        for _ in 0..10 {
+            clients.iter_mut().for_each(|client| client.send(BINARY, b"x"));
+            clients.iter_mut().for_each(|client| client.expect(BINARY, b"x"));
+        }
+        clients.into_iter().for_each(Client::close);
+        finish(running)
+    };
+    let (large, small) = (run((1024, 8192)), run((1, 8192)));
+    assert!(large.enters <= large.passes + 2, "{large}");
+    // Each of 1000 sends waits alone in the queue for the next.
+    assert!(small.enters > small.passes + 100, "{small}");
+    assert_eq!((large.messages, small.messages), (1000, 1000));
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_name() {
+    type Change = fn(&mut Config);
+    let cases: [(Change, &str); 12] = [
+        (|c| c.connections_max = 0, "connections_max"),
+        (|c| c.output_low = c.output_high + 1, "output_low"),
+        (|c| c.output_high = c.output_max + 1, "output_high"),
+        (|c| c.output_max = (1 << 30) + 1, "output_max"),
+        (|c| c.recv_buffers = (3, 512), "recv_buffers"),
+        (|c| c.recv_buffers = (4, 0), "recv_buffers"),
+        (|c| c.send_blocks = (2, 511), "send_blocks"),
+        (|c| c.send_blocks = (1 << 20, 1 << 20), "send_blocks"),
+        (|c| c.queue_entries = (0, 1), "queue_entries"),
+        (|c| c.queue_entries = (1, 0), "queue_entries"),
+        (|c| c.spin_us = 1_000_001, "spin_us"),
+        (|c| c.connections_max = 1_048_513, "connections_max"),
+    ];
+    for (change, name) in cases {
+        let mut config = Config::default();
+        change(&mut config);
+        let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
+        let told = server.start(|_| Echo).expect_err(name).to_string();
+        assert!(told.starts_with("configuration: ") && told.contains(name), "{told}");
+    }
+    // At the edge of each they pass.
+    let edge = Config {
+        connections_max: 1,
+        output_low: 4096,
+        output_high: 4096,
+        output_max: 1 << 30,
+        recv_buffers: (1, 1),
+        send_blocks: (1, 512),
+        queue_entries: (1, 1),
+        ..Config::default()
+    };
+    let stats = ping_pong(edge, 3, 300);
+    assert_eq!((stats.messages, stats.refused), (3, 0));
+}

@@ -1,0 +1,155 @@
+//! A peer that never reads: memory of the server is bounded, others are served meanwhile, and nothing is lost.
+//!
+//! The server is a process of its own, so that its memory is its alone.
+
+mod common;
+
+use std::io::{ErrorKind, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::process::Process;
+use common::*;
+
+/// What the peer wants to send.
+const TOTAL: usize = 64 << 20;
+/// What may be queued for it (`output_high`), a message that lies behind it, and what is kept of receive buffers.
+const GROWTH_MAX: usize = 6 << 20;
+
+/// Writes until nothing has gone out for a second; returns how much went.
+fn write_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
+    client.stream.set_nonblocking(true).expect("nonblocking");
+    let (mut at, mut moved) = (0, Instant::now());
+    while at < bytes.len() && moved.elapsed() < Duration::from_secs(1) {
+        match client.stream.write(&bytes[at..bytes.len().min(at + (1 << 20))]) {
+            Ok(n) => (at, moved) = (at + n, Instant::now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(5)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    client.stream.set_nonblocking(false).expect("blocking");
+    at
+}
+
+fn never_reads(message_len: usize) {
+    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &[]);
+    // Once what it needs for anybody is there.
+    let mut other = Client::connect(server.addr);
+    let probe = other.random.bytes(message_len);
+    other.echo(BINARY, &probe);
+    let before = server.rss();
+
+    let mut client = Client::connect(server.addr);
+    let count = TOTAL / message_len;
+    let messages: Vec<Vec<u8>> = (0..8).map(|_| client.random.bytes(message_len)).collect();
+    let mut bytes = Vec::with_capacity(TOTAL + count * 14);
+    for i in 0..count {
+        client_frame(&mut bytes, true, BINARY, &messages[i % 8], (i as u32 + 1).to_be_bytes());
+    }
+    let went = write_until_stalled(&mut client, &bytes);
+    assert!(went < bytes.len(), "the server took everything of a peer that reads nothing");
+    for _ in 0..100 {
+        other.echo(BINARY, &probe);
+    }
+    let grown = server.rss().saturating_sub(before);
+    println!("{message_len} bytes a message: {went} bytes went out before the stall, the server grew by {grown}");
+    assert!(grown <= GROWTH_MAX, "the server grew by {grown} bytes for a peer that reads nothing");
+
+    // Now it reads: everything is there, in order.
+    let mut stream = client.stream.try_clone().expect("a second descriptor");
+    thread::scope(|scope| {
+        scope.spawn(move || stream.write_all(&bytes[went..]).expect("the rest goes out"));
+        for i in 0..count {
+            client.expect(BINARY, &messages[i % 8]);
+        }
+    });
+    client.close();
+    other.close();
+    let (code, lines) = server.terminate();
+    assert_eq!(code, Some(0), "{lines:?}");
+    let line = lines.last().expect("a last line");
+    assert!(line.contains(" refused=0 ") && line.contains(&format!(" messages={} ", count + 101)), "{line}");
+}
+
+#[test]
+fn small_messages_to_a_peer_that_never_reads() {
+    never_reads(125);
+}
+
+#[test]
+fn messages_larger_than_a_receive_buffer_to_a_peer_that_never_reads() {
+    never_reads(100_000);
+}
+
+#[test]
+fn messages_larger_than_the_high_water_mark_to_a_peer_that_never_reads() {
+    never_reads(2 << 20);
+}
+
+/// Many peers at once: each costs what it may have queued and what had arrived when it was held back, not more. When they
+/// are gone, no more stays than the pool keeps.
+#[test]
+fn several_peers_that_never_read() {
+    const PEERS: usize = 20;
+    // Up to `output_high` (1 MiB) queued and as much of receive buffers stashed, in buffers that may be twice as large.
+    const EACH_MAX: usize = 4 << 20;
+    const POOL_MAX: usize = 32 << 20;
+    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &["--cores", &cores(1)[0].to_string()]);
+    let mut other = Client::connect(server.addr);
+    other.echo(TEXT, b"first");
+    let before = server.rss();
+    let mut bytes = Vec::new();
+    for i in 0..500_u32 {
+        client_frame(&mut bytes, true, BINARY, &vec![i as u8; 40_000], i.to_be_bytes());
+    }
+    let mut peers: Vec<Client> = (0..PEERS).map(|_| Client::connect(server.addr)).collect();
+    thread::scope(|scope| {
+        for peer in &mut peers {
+            scope.spawn(|| assert!(write_until_stalled(peer, &bytes) < bytes.len()));
+        }
+    });
+    other.echo(TEXT, b"served meanwhile");
+    let grown = server.rss().saturating_sub(before);
+    println!("{PEERS} peers that never read: the server grew by {grown}");
+    assert!(grown <= PEERS * EACH_MAX, "{grown}");
+    // They leave without a word: what was queued for them is gone with them.
+    peers.into_iter().for_each(|peer| reset(peer.stream));
+    let deadline = Instant::now() + WAIT;
+    while server.sockets() > 1 {
+        assert!(Instant::now() < deadline, "{} sockets stay open", server.sockets());
+        thread::sleep(Duration::from_millis(10));
+    }
+    other.echo(TEXT, b"and after");
+    let kept = server.rss().saturating_sub(before);
+    println!("after they are gone: {kept}");
+    assert!(kept <= POOL_MAX + GROWTH_MAX, "{kept}");
+    other.close();
+    assert_eq!(server.terminate().0, Some(0));
+}
+
+/// A declared length costs nothing: memory follows the bytes received (RFC 6455 §10.4).
+#[test]
+fn announced_lengths_cost_nothing() {
+    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &[]);
+    let mut other = Client::connect(server.addr);
+    other.echo(TEXT, b"first");
+    let before = server.rss();
+    let peers: Vec<Client> = (0..500)
+        .map(|_| {
+            let mut client = Client::connect(server.addr);
+            let mut bytes = Vec::new();
+            client_header(&mut bytes, true, BINARY, 16 << 20, [1, 2, 3, 4]);
+            bytes.extend_from_slice(&[0; 100]);
+            client.stream.write_all(&bytes).expect("it goes out");
+            client
+        })
+        .collect();
+    // One core at least has read all of them when the last has its echo; the others are as many.
+    other.echo(TEXT, b"second");
+    let grown = server.rss().saturating_sub(before);
+    println!("500 announced messages of 16 MiB: the server grew by {grown}");
+    assert!(grown <= 500 * (4096 + 2048) + (1 << 20), "{grown} bytes for lengths that were only announced");
+    drop(peers);
+    other.close();
+    assert_eq!(server.terminate().0, Some(0));
+}

@@ -1,0 +1,241 @@
+//! The handler under test: echoes, and does whatever else a handler may, decided by its seed. It keeps the ledger, and checks
+//! in each callback what the engine promises of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wsring::http::StatusCode;
+use wsring::ring::sim::Random;
+use wsring::{CloseCode, CloseReason, ConnId, CoreCx, Cx, Handler, Message, Pressure, Request, Response, Verdict};
+
+use super::oracle::{Digest, Reason};
+use super::{Manners, World};
+
+/// What the application knows of an open connection.
+struct Open {
+    peer: usize,
+    paused: bool,
+    pressed: bool,
+    closing: bool,
+}
+
+pub struct App {
+    random: Random,
+    world: World,
+    open: BTreeMap<ConnId, Open>,
+    /// Ids that were once open: most are stale.
+    known: Vec<ConnId>,
+    resumes: VecDeque<ConnId>,
+    /// A callback ran since the last `on_batch_end`.
+    called: bool,
+    /// How often it does something other than echo, in 1000.
+    wild: u32,
+}
+
+type Core<'a> = CoreCx<'a, App>;
+
+impl App {
+    pub fn new(mut random: Random, world: World) -> Self {
+        let wild = match world.manners {
+            Manners::Quiet => 0,
+            Manners::Rude => random.pick(&[0, 50, 200, 400]),
+        };
+        Self { random, world, open: BTreeMap::new(), known: Vec::new(), resumes: VecDeque::new(), called: false, wild }
+    }
+
+    fn note(&mut self, what: &str, numbers: &[u64]) {
+        self.called = true;
+        self.world.trace.note(numbers, || format!("         callback {what} {numbers:?}"));
+    }
+
+    /// Writes down what became of a message.
+    fn sent(&mut self, id: ConnId, digest: Digest, pressure: Pressure) {
+        let mut ledger = self.world.ledger.borrow_mut();
+        match pressure {
+            Pressure::Low | Pressure::High => {
+                let open = self.open.get_mut(&id).expect("only open connections take messages");
+                assert!(!open.closing, "{id} took a message behind its Close");
+                open.pressed |= pressure == Pressure::High;
+                ledger.people[open.peer].queued.push(digest);
+            }
+            Pressure::Refused => ledger.refused += 1,
+            Pressure::Gone => {
+                ledger.gone += 1;
+                let open = self.open.get(&id).is_some_and(|open| !open.closing);
+                assert!(!open || ledger.stopped_at.is_some(), "{id} is open and said to be gone");
+            }
+        }
+    }
+
+    fn send_to(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
+        let pressure = cx.send_to(id, message);
+        let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
+        self.sent(id, digest, pressure);
+    }
+
+    fn close(&mut self, cx: &mut Core<'_>, id: ConnId) {
+        let code = self.random.pick(&[1000, 1008, 1011, 4000]);
+        let reason = self.random.pick(&["", "enough", "ééééé"]);
+        cx.close_conn(id, CloseCode::new(code).expect("a valid code"), reason);
+        let mut ledger = self.world.ledger.borrow_mut();
+        // Once stopping, it may be closing with 1001 already, which nobody has told us; then this has no effect.
+        if let Some(open) = self.open.get_mut(&id).filter(|open| !open.closing) {
+            open.closing = true;
+            ledger.people[open.peer].app_close = Some((code, reason.to_owned()));
+        }
+    }
+
+    fn pause(&mut self, cx: &mut Core<'_>, id: ConnId) {
+        cx.pause_conn(id);
+        if let Some(open) = self.open.get_mut(&id) {
+            open.paused = true;
+            self.resumes.push_back(id);
+        }
+    }
+
+    fn resume_one(&mut self, cx: &mut Core<'_>) {
+        if let Some(id) = self.resumes.pop_front() {
+            cx.resume_conn(id);
+            // Paused twice, resumed once: a resume ends every pause.
+            if let Some(open) = self.open.get_mut(&id) {
+                open.paused = false;
+            }
+        }
+    }
+
+    /// Any connection, open or stale, of this core or of another.
+    fn somebody(&mut self) -> Option<ConnId> {
+        if self.known.is_empty() { None } else { Some(self.random.pick(&self.known)) }
+    }
+
+    /// Whatever a handler may do, from any callback.
+    fn act(&mut self, cx: &mut Core<'_>, own: Option<ConnId>, message: Option<Message<'_>>) {
+        while self.random.chance(self.wild) {
+            let other = if self.random.chance(300) { own } else { self.somebody() };
+            let Some(id) = other else { return };
+            match self.random.below(14) {
+                0 => self.close(cx, id),
+                1..=3 => self.pause(cx, id),
+                4 => self.resume_one(cx),
+                5..=8 => self.send_to(cx, id, message.unwrap_or(Message::Text("nothing in particular"))),
+                9 => {
+                    // The same message to several: only one of them can be given its memory.
+                    for _ in 0..3 {
+                        let id = self.somebody().unwrap_or(id);
+                        self.send_to(cx, id, message.unwrap_or(Message::Binary(&[9; 300])));
+                    }
+                }
+                10 => self.send_to(cx, id, Message::Binary(&[])),
+                11 => {
+                    let len = self.random.below(3_000) as usize;
+                    self.send_to(cx, id, Message::Binary(&vec![5; len]));
+                }
+                12 => {
+                    let part = message.map_or(&[][..], |message| message.as_bytes());
+                    let half = &part[part.len() / 2..];
+                    self.send_to(cx, id, Message::Binary(half));
+                }
+                _ => assert!(cx.queued_of(id) < 1 << 30),
+            }
+        }
+    }
+}
+
+impl Handler for App {
+    type Conn = usize;
+
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<usize> {
+        let peer: usize = request.path()[1..].parse().expect("the path names the peer");
+        self.note("on_upgrade", &[1, peer as u64]);
+        if self.wild > 0 && self.random.chance(30) {
+            self.world.ledger.borrow_mut().people[peer].rejected = true;
+            return Verdict::reject_status(StatusCode::FORBIDDEN);
+        }
+        Verdict::accept(peer)
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> Response {
+        self.note("on_request", &[2, request.path().len() as u64]);
+        let mut response = Response::new(b"no such thing\n".to_vec());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let (id, peer) = (cx.id(), *cx.data());
+        self.note("on_open", &[3, peer as u64]);
+        self.world.ledger.borrow_mut().people[peer].opened += 1;
+        let fresh = Open { peer, paused: false, pressed: false, closing: false };
+        assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
+        assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
+        self.known.push(id);
+        self.act(cx, Some(id), None);
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        let (id, peer) = (cx.id(), *cx.data());
+        let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
+        self.note("on_message", &[4, peer as u64, digest.len as u64]);
+        let open = self.open.get(&id).unwrap_or_else(|| panic!("a message of {id}, which is not open"));
+        assert_eq!(open.peer, peer, "the state of another connection");
+        assert!(!open.closing, "a message of {id} behind our Close (RFC 6455 §5.5.1)");
+        assert!(!open.paused, "a message of {id}, which is paused");
+        assert!(!open.pressed, "a message of {id}, whose output is over the high-water mark");
+        self.world.ledger.borrow_mut().people[peer].got.push(digest);
+        self.act(cx, Some(id), Some(message));
+        if self.wild == 0 || self.random.chance(900) {
+            let pressure = cx.send(message);
+            self.sent(id, digest, pressure);
+        }
+        self.act(cx, Some(id), Some(message));
+    }
+
+    fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
+        let (id, peer) = (cx.id(), *cx.data());
+        self.note("on_writable", &[5, peer as u64]);
+        let open = self.open.get_mut(&id).expect("only open connections become writable");
+        assert!(!open.closing, "{id} is writable behind its Close");
+        open.pressed = false;
+        self.act(cx, Some(id), None);
+    }
+
+    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
+        self.note("on_wake", &[6]);
+        for _ in 0..self.resumes.len() {
+            self.resume_one(cx);
+        }
+        self.act(cx, None, None);
+    }
+
+    fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
+        assert!(self.called, "on_batch_end without any other callback");
+        self.act(cx, None, None);
+        if self.random.chance(300) {
+            self.resume_one(cx);
+        }
+        self.called = false;
+    }
+
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, peer: usize, why: &CloseReason<'_>) {
+        let open = self.open.remove(&id).unwrap_or_else(|| panic!("on_close of {id}, which is not open"));
+        assert_eq!(open.peer, peer, "the state of another connection");
+        let (number, reason) = match why {
+            CloseReason::Peer { code, reason } => (0, Reason::Peer(code.map(CloseCode::as_u16), (*reason).to_owned())),
+            CloseReason::Local { clean } => (1, Reason::Local(*clean)),
+            CloseReason::Violation(violation) => (2, Reason::Violation(violation.close_code().as_u16())),
+            CloseReason::Eof => (3, Reason::Eof),
+            CloseReason::Timeout => (4, Reason::Timeout),
+            CloseReason::Reset(_) => (5, Reason::Reset),
+            CloseReason::Stopped => (6, Reason::Stopped),
+            _ => panic!("an unknown reason: {why:?}"),
+        };
+        self.note("on_close", &[7, peer as u64, number]);
+        {
+            let mut ledger = self.world.ledger.borrow_mut();
+            let person = &mut ledger.people[peer];
+            assert!(person.reason.is_none(), "on_close of {id} twice");
+            person.reason = Some(reason);
+            person.closed_at = self.world.trace.now();
+        }
+        self.act(cx, Some(id), None);
+    }
+}

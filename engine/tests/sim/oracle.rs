@@ -1,0 +1,240 @@
+//! Owns the ledger of a run, what each side says it did, and the verdict: RFC 6455 and the engine's own promises.
+//!
+//! Exact where the protocol is: a Close comes behind everything that was said before it, so whoever saw one saw all. Where a
+//! connection failed, what arrived must still be an ordered prefix of what was sent.
+
+use std::fmt;
+use std::time::Duration;
+
+use wsring::ring::Time;
+use wsring::ring::sim::{Counts, hash_of};
+use wsring::{Config, Stats};
+
+use super::Manners;
+
+/// A message, by its kind, length and hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    pub text: bool,
+    pub len: usize,
+    hash: u64,
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}#{:04x}", if self.text { 't' } else { 'b' }, self.len, self.hash & 0xffff)
+    }
+}
+
+impl Digest {
+    pub fn of(text: bool, bytes: &[u8]) -> Self {
+        Self { text, len: bytes.len(), hash: hash_of(bytes) }
+    }
+}
+
+/// How a peer ended its side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Close(Option<u16>, String),
+    Fin,
+    Reset,
+    Violation,
+}
+
+/// What the application was told of an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Peer(Option<u16>, String),
+    Local(bool),
+    Violation(u16),
+    Eof,
+    Timeout,
+    Reset,
+    Stopped,
+}
+
+/// What is known of one peer and its connection.
+#[derive(Clone, Debug, Default)]
+pub struct Person {
+    // As the peer tells it.
+    pub sent: Vec<Digest>,
+    pub pings: Vec<Digest>,
+    pub ending: Option<Ending>,
+    /// Answered the server's Close.
+    pub answered: bool,
+    pub statuses: Vec<u16>,
+    pub status: Option<u16>,
+    pub received: Vec<Digest>,
+    pub pongs: Vec<Digest>,
+    pub close: Option<(Option<u16>, String)>,
+    pub eof_at: Option<Time>,
+    pub reset: bool,
+    pub refused: bool,
+    pub faulted: bool,
+    // As the application tells it.
+    pub opened: u32,
+    pub rejected: bool,
+    pub got: Vec<Digest>,
+    pub queued: Vec<Digest>,
+    pub app_close: Option<(u16, String)>,
+    pub reason: Option<Reason>,
+    pub closed_at: Time,
+}
+
+/// What everybody wrote down.
+#[derive(Default)]
+pub struct Ledger {
+    pub people: Vec<Person>,
+    pub stopped_at: Option<Time>,
+    pub refused: u64,
+    pub gone: u64,
+    closing: Duration,
+    stopping: Duration,
+    idle: bool,
+}
+
+/// A deadline is late by at most two ticks of 16 ms, and a turn by what a rude kernel takes.
+const SLACK: Duration = Duration::from_millis(40);
+
+impl Ledger {
+    pub fn begin(&mut self, people: usize, config: &Config) {
+        self.people = vec![Person::default(); people];
+        self.closing = config.closing_timeout;
+        self.stopping = config.stop_timeout;
+        self.idle = config.idle_timeout.is_some();
+    }
+
+    /// Compares everything with everything.
+    pub fn judge(&self, manners: Manners, stats: &Stats, counts: &Counts) {
+        for (number, person) in self.people.iter().enumerate() {
+            let verdict = self.judge_person(manners, person);
+            assert!(verdict.is_ok(), "peer {number}: {}\n{person:?}", verdict.unwrap_err());
+        }
+        let sum = |of: fn(&Person) -> usize| self.people.iter().map(|person| of(person) as u64).sum::<u64>();
+        let violated = |person: &Person| usize::from(matches!(person.reason, Some(Reason::Violation(_))));
+        let same = [
+            ("messages", stats.messages, sum(|person| person.got.len())),
+            ("sent", stats.sent, sum(|person| person.queued.len())),
+            ("refused", stats.refused, self.refused),
+            ("gone", stats.gone, self.gone),
+            ("opened", stats.opened, sum(|person| person.opened as usize)),
+            ("accepted", stats.accepted, counts.accepted),
+            ("closed", stats.closed, counts.closed),
+            ("closed, of those accepted", stats.closed, stats.accepted),
+            ("bytes_in", stats.bytes_in, counts.bytes_in),
+            ("bytes_out", stats.bytes_out, counts.bytes_out),
+            ("starved", stats.starved, counts.no_buffers),
+            ("violations", stats.violations, sum(violated)),
+        ];
+        for (what, engine, known) in same {
+            assert_eq!(engine, known, "the engine miscounts {what}");
+        }
+        let full = sum(|person| usize::from(person.status == Some(503)));
+        assert!(stats.full >= full, "{full} peers were told 503, and {} counted", stats.full);
+        // A message takes a header and a mask: nobody can make more callbacks than that (RFC 6455 §5.2).
+        assert!(stats.messages * 6 <= stats.bytes_in, "{} messages of {} bytes", stats.messages, stats.bytes_in);
+        let work = counts.completions + stats.passes;
+        let bound = 20_000 + 40 * (counts.bytes_in + counts.bytes_out);
+        assert!(work <= bound, "{work} completions and turns for so little work ({bound})");
+    }
+
+    /// RFC-free: a stop ends within its bound, whatever anybody does.
+    pub fn judge_stop(&self, ended_at: Time, stop_timeout: Duration) {
+        let stopped_at = self.stopped_at.expect("nothing else ends a run");
+        let took = ended_at.since(stopped_at);
+        // Past the timeout every connection is cut; what the kernel then still owes takes it a moment.
+        assert!(took <= stop_timeout + Duration::from_millis(300), "a stop took {took:?}, allowed {stop_timeout:?}");
+    }
+
+    fn judge_person(&self, manners: Manners, person: &Person) -> Result<(), String> {
+        let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(says.to_owned()) };
+        check(person.eof_at.is_some() || person.reset || person.refused, "its connection never ended")?;
+        check(person.sent.starts_with(&person.got), "on_message is no prefix of what it sent")?;
+        check(person.queued.starts_with(&person.received), "what it received is no prefix of what was queued")?;
+        check(person.pings.starts_with(&person.pongs), "the pongs are no prefix of its pings")?;
+        check(person.opened <= 1, "it was opened twice")?;
+        check((person.opened == 1) == person.reason.is_some(), "on_open without on_close, or the reverse")?;
+        check(person.close.is_none() || person.opened == 1, "a Close without a connection")?;
+        if let Some(status) = person.status {
+            let expected = if person.opened == 1 { &[101][..] } else { &person.statuses };
+            check(expected.contains(&status), "an unexpected status")?;
+        }
+        if person.close.is_some() {
+            // The Close is behind everything that was queued.
+            check(person.received == person.queued, "a Close came ahead of a queued message")?;
+        }
+        if let Some(reason) = &person.reason {
+            self.judge_reason(person, reason)?;
+            self.judge_close(person, reason)?;
+        }
+        if manners == Manners::Quiet {
+            check(person.status == Some(101) && !person.reset, "a quiet kernel lost a handshake")?;
+            check(person.got == person.sent, "a quiet kernel lost a message to the server")?;
+            check(person.received == person.queued, "a quiet kernel lost a message to the peer")?;
+            check(person.pongs == person.pings, "a quiet kernel lost a pong")?;
+            let both = matches!(person.reason, Some(Reason::Peer(..)) | Some(Reason::Eof));
+            check(both, "a quiet peer was cut off")?;
+        }
+        Ok(())
+    }
+
+    /// Why it ended agrees with what the peer did, and with how far its messages came.
+    fn judge_reason(&self, person: &Person, reason: &Reason) -> Result<(), String> {
+        let ending = person.ending.as_ref();
+        let whole = person.got == person.sent;
+        let agrees = match reason {
+            // RFC 6455 §7.1.5, §7.1.6: code and reason as the peer sent them, and everything before.
+            Reason::Peer(code, text) => whole && ending == Some(&Ending::Close(*code, text.clone())),
+            Reason::Eof => whole && ending == Some(&Ending::Fin),
+            // RFC 6455 §7.1.7: everything before the fault was delivered.
+            Reason::Violation(code) => {
+                let closing = person.app_close.is_some() || self.stopped_at.is_some(); // then messages are discarded
+                ending == Some(&Ending::Violation) && [1002, 1007, 1009].contains(code) && (whole || closing)
+            }
+            Reason::Local(clean) => {
+                let closed = person.answered || matches!(ending, Some(Ending::Close(..)));
+                person.app_close.is_some() && (!clean || closed)
+            }
+            Reason::Timeout => self.idle,
+            Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
+            Reason::Stopped => self.stopped_at.is_some(),
+        };
+        if agrees { Ok(()) } else { Err(format!("{reason:?} does not agree with what the peer did")) }
+    }
+
+    /// The server's Close says the right thing; and it is there unless something kept it.
+    fn judge_close(&self, person: &Person, reason: &Reason) -> Result<(), String> {
+        if let Some((code, text)) = &person.close {
+            let by_app = person.app_close.as_ref().is_some_and(|(said, why)| Some(*said) == *code && why == text);
+            let by_stop = self.stopped_at.is_some() && *code == Some(1001); // RFC 6455 §7.4.1
+            let (first, ours) = (person.app_close.is_none(), by_app || by_stop);
+            let agrees = match reason {
+                Reason::Peer(theirs, _) => code == theirs, // RFC 6455 §5.5.1: typically echoes the code
+                Reason::Violation(violation) => ours || first && *code == Some(*violation),
+                Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Timeout | Reason::Reset => ours,
+            };
+            if !agrees {
+                return Err(format!("the server's Close is for another reason than {reason:?}"));
+            }
+        }
+        // Everything queued goes out before the socket closes, unless the peer takes longer than the deadline.
+        let Some(eof_at) = person.eof_at else {
+            return Ok(());
+        };
+        let in_time = eof_at.since(person.closed_at) + SLACK < self.closing
+            && self.stopped_at.is_none_or(|stopped| eof_at.since(stopped) + SLACK < self.stopping);
+        if !in_time || person.faulted {
+            return Ok(());
+        }
+        match reason {
+            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) if person.close.is_none() => {
+                Err("the Close was lost, and nothing kept it".to_owned())
+            }
+            Reason::Eof if person.received != person.queued => {
+                Err("a half-closed peer missed queued messages".to_owned())
+            }
+            Reason::Peer(..) if person.pongs != person.pings => Err("a pong was lost".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! A simulated client: follows its script, answers as RFC 6455 asks, and writes down what it sent and saw.
+
+use std::time::Duration;
+
+use wsring::ring::Time;
+use wsring::ring::sim::{Net, PipeId, Random, Read, SimConfig, Written};
+use wsring::{CloseCode, Config, Limits};
+use wsring_proto::handshake::accept_key;
+use wsring_proto::{Event, Message, Opcode, Pool, Role, Session, encode};
+
+use super::oracle::{Digest, Ending, Person};
+use super::script::{KEY, Opening, Script, Step, key};
+use super::wire::{Said, Wire};
+use super::{Manners, World};
+
+/// How long a connection may stand still that has something to do.
+const STILL_MAX: Duration = Duration::from_millis(2_500);
+
+pub struct Peer {
+    number: usize,
+    script: Script,
+    random: Random,
+    world: World,
+    listeners: u32,
+    pipe: Option<PipeId>,
+    done: bool,
+    /// To be sent, from `out_at` on.
+    out: Vec<u8>,
+    out_at: usize,
+    head_left: usize,
+    next_step: usize,
+    /// Nothing more is put into `out`.
+    out_ended: bool,
+    /// From here on it only answers.
+    silent: bool,
+    /// The stream ends when `out` is sent.
+    fin: bool,
+    write_at: Time,
+    read_at: Time,
+    read_bytes: usize,
+    timer: Option<Time>,
+    /// Bytes of the response head so far; `None` once it is complete.
+    head: Option<Vec<u8>>,
+    open: bool,
+    session: Session,
+    pool: Pool,
+    wire: Wire,
+    said: Vec<Said>,
+}
+
+impl Peer {
+    pub fn new(number: usize, random: &mut Random, sim: &SimConfig, config: &Config, world: &World) -> Self {
+        let mut random = random.fork();
+        let script = Script::new(number, &mut random, sim, config, world.manners);
+        let mut statuses = match script.opening {
+            Opening::Valid => vec![101, 403],
+            Opening::Refused(status) => vec![status],
+            Opening::Never => vec![],
+        };
+        if world.manners == Manners::Rude {
+            statuses.push(503); // the connection cap
+            if script.head.len() > config.head.bytes_max {
+                statuses.push(431);
+            }
+        }
+        world.ledger.borrow_mut().people[number].statuses = statuses;
+        Self {
+            number,
+            random,
+            world: world.clone(),
+            listeners: sim.listeners,
+            pipe: None,
+            done: false,
+            out: script.head.clone(),
+            out_at: 0,
+            head_left: script.head.len(),
+            next_step: 0,
+            out_ended: false,
+            silent: false,
+            fin: false,
+            write_at: Time::default(),
+            read_at: Time::default(),
+            read_bytes: 0,
+            timer: None,
+            head: Some(Vec::new()),
+            open: false,
+            session: Session::new(Role::Client),
+            pool: Pool::new(1 << 20),
+            wire: Wire::default(),
+            said: Vec::new(),
+            script,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// A connection with something left to do does it: nobody stalls longer than a pause, a retry or a slow kernel.
+    pub fn check_moving(&self, net: &Net) {
+        let Some(pipe) = self.pipe.filter(|_| !self.done && !self.silent && self.script.opening == Opening::Valid)
+        else {
+            return;
+        };
+        let still = net.still_for(pipe);
+        assert!(still < STILL_MAX, "peer {} is stuck: nothing has moved for {still:?}", self.number);
+    }
+
+    fn key(&self) -> u64 {
+        self.number as u64 + 1
+    }
+
+    fn person<R>(&self, write: impl FnOnce(&mut Person) -> R) -> R {
+        write(&mut self.world.ledger.borrow_mut().people[self.number])
+    }
+
+    fn say(&self, what: &str) {
+        self.world.trace.note(&[100, self.key()], || format!("                  peer {} {what}", self.number));
+    }
+
+    fn call_at(&mut self, net: &mut Net, at: Time) {
+        if self.timer.is_none_or(|timer| at < timer) {
+            self.timer = Some(at);
+            net.call_after(at.since(net.now()), self.key());
+        }
+    }
+
+    pub fn on_event(&mut self, net: &mut Net) {
+        if self.timer.is_some_and(|timer| timer <= net.now()) {
+            self.timer = None;
+        }
+        if self.done {
+            return;
+        }
+        if self.pipe.is_none() {
+            let start = Time::default().plus(self.script.start);
+            if net.now() < start {
+                return self.call_at(net, start);
+            }
+            self.pipe = net.connect(self.number as u32 % self.listeners, self.key());
+            if self.pipe.is_none() {
+                self.say("is refused");
+                self.person(|person| person.refused = true);
+                self.done = true;
+                return;
+            }
+            self.say("connects");
+        }
+        self.write(net);
+        self.read(net);
+        self.write(net); // what it answers
+    }
+
+    fn end(&mut self, net: &mut Net, what: &str) {
+        let pipe = self.pipe.expect("it was connected");
+        self.say(what);
+        self.done = true;
+        let (faulted, now) = (net.is_faulted(pipe), net.now());
+        self.person(|person| {
+            person.faulted = faulted;
+            match what {
+                "sees the end" => person.eof_at = Some(now),
+                _ => person.reset = true,
+            }
+        });
+        if what == "sees the end" {
+            assert!(self.wire.is_between_frames() || faulted || self.cut_off(), "a frame was cut in two");
+            net.close(pipe);
+        }
+    }
+
+    /// The server may have given up on it in the middle of a frame: it was slow, or the server stopped.
+    fn cut_off(&self) -> bool {
+        self.world.manners == Manners::Rude
+    }
+
+    // ---- what it sends ----
+
+    fn write(&mut self, net: &mut Net) {
+        let Some(pipe) = self.pipe else { return };
+        while !self.done {
+            if net.now() < self.write_at {
+                return self.call_at(net, self.write_at);
+            }
+            if self.out_at < self.out.len() {
+                let mut to = self.out.len();
+                if let Some((piece, pause)) = self.script.drip.filter(|_| self.head_left > 0) {
+                    to = to.min(self.out_at + piece.min(self.head_left));
+                    self.write_at = net.now().plus(pause);
+                }
+                match net.write(pipe, &self.out[self.out_at..to]) {
+                    Written::Bytes(0) => return, // called again when there is room
+                    Written::Bytes(count) => {
+                        self.out_at += count;
+                        self.head_left = self.head_left.saturating_sub(count);
+                    }
+                    Written::Reset => return, // what can still be read is read first
+                }
+                continue;
+            }
+            self.out.clear();
+            self.out_at = 0;
+            if self.fin {
+                self.fin = false;
+                self.say("ends its stream");
+                net.finish(pipe);
+                return;
+            }
+            if self.out_ended || self.silent || !(self.open || self.script.pipelined) {
+                return;
+            }
+            self.step(net);
+        }
+    }
+
+    fn step(&mut self, net: &mut Net) {
+        let step = self.script.steps.get(self.next_step).cloned().unwrap_or(Step::Silence);
+        self.next_step += 1;
+        match step {
+            Step::Frames(bytes, messages, pings) => {
+                self.out = bytes;
+                self.person(|person| {
+                    person.sent.extend(messages);
+                    person.pings.extend(pings);
+                });
+            }
+            Step::Violation(bytes) => {
+                self.say("breaks the protocol");
+                self.out = bytes;
+                self.end_out(Ending::Violation);
+            }
+            Step::Cut(bytes) => {
+                self.out = bytes;
+                self.fin = true;
+                self.end_out(Ending::Fin);
+            }
+            Step::Pause(pause) => self.write_at = net.now().plus(pause),
+            Step::Close(code, reason) => {
+                self.say("closes");
+                let reason = String::from_utf8(reason).expect("made as text");
+                self.close(code, &reason);
+                self.end_out(Ending::Close(code, reason));
+            }
+            Step::Fin => {
+                self.fin = true;
+                self.end_out(Ending::Fin);
+            }
+            Step::Reset => {
+                self.end_out(Ending::Reset);
+                net.reset(self.pipe.expect("connected"));
+                self.end(net, "resets");
+            }
+            Step::Silence => self.silent = true,
+        }
+    }
+
+    fn end_out(&mut self, ending: Ending) {
+        self.out_ended = true;
+        self.person(|person| person.ending = Some(ending));
+    }
+
+    fn close(&mut self, code: Option<u16>, reason: &str) {
+        let code = code.map(|code| CloseCode::new(code).expect("a code that may be sent"));
+        let mut frame = [0; 140];
+        let len = encode::close_frame(&mut frame, code, reason, Some(key(&mut self.random)));
+        self.out.extend_from_slice(&frame[..len.expect("140 bytes hold it")]);
+    }
+
+    // ---- what it reads ----
+
+    fn read(&mut self, net: &mut Net) {
+        let Some(pipe) = self.pipe else { return };
+        let mut bytes = Vec::new();
+        while !self.done {
+            if net.now() < self.read_at {
+                return self.call_at(net, self.read_at);
+            }
+            bytes.clear();
+            match net.read(pipe, self.script.reading.piece, &mut bytes) {
+                Read::Nothing => return,
+                Read::Eof => return self.end(net, "sees the end"),
+                Read::Reset => return self.end(net, "is reset"),
+                Read::Bytes(count) => {
+                    self.read_bytes += count;
+                    self.read_at = net.now().plus(self.script.reading.pause);
+                    if let Some((after, pause)) = self.script.reading.stall.filter(|stall| self.read_bytes > stall.0) {
+                        let _ = after;
+                        self.script.reading.stall = None;
+                        self.read_at = net.now().plus(pause);
+                    }
+                }
+            }
+            self.on_bytes(&mut bytes, net.now());
+        }
+    }
+
+    fn on_bytes(&mut self, bytes: &mut Vec<u8>, now: Time) {
+        if let Some(mut head) = self.head.take() {
+            head.append(bytes);
+            let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
+                self.head = Some(head);
+                return;
+            };
+            *bytes = head.split_off(end + 4);
+            self.on_head(std::str::from_utf8(&head).expect("a head is ASCII"));
+        }
+        if self.open {
+            self.on_frames(bytes, now);
+        }
+    }
+
+    /// RFC 6455 §4.1: what a client checks before it opens.
+    fn on_head(&mut self, head: &str) {
+        let status: u16 = head[9..12].parse().expect("a status line");
+        assert!(head.starts_with("HTTP/1.1 "), "{head}");
+        self.person(|person| person.status = Some(status));
+        self.say(&format!("is answered {status}"));
+        if status != 101 {
+            self.script.pipelined = false;
+            return;
+        }
+        let accept = accept_key(KEY.as_bytes().first_chunk().expect("24 characters"));
+        let accept = std::str::from_utf8(&accept).expect("base64");
+        let has = |name: &str, value: &str| {
+            head.lines()
+                .filter_map(|line| line.split_once(": "))
+                .any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value)
+        };
+        assert!(has("Sec-WebSocket-Accept", accept), "{head}");
+        assert!(has("Upgrade", "websocket") && has("Connection", "Upgrade"), "{head}");
+        self.open = true;
+    }
+
+    fn on_frames(&mut self, bytes: &mut [u8], now: Time) {
+        let before = self.said.len();
+        self.wire.feed(bytes, &mut self.said);
+        // The crate's own client must read the same out of the same bytes.
+        let mut agreed = before;
+        let mut at = 0;
+        let limits = Limits { frame_max: 1 << 30, message_max: 1 << 30, fragments_max: 1 };
+        loop {
+            let event = self.session.next(bytes, &mut at, &limits, &mut self.pool);
+            let event = match event.expect("the server breaks no rule") {
+                None => break,
+                Some(Event::Message { message, .. }) => {
+                    Said::Message(Digest::of(matches!(message, Message::Text(_)), message.as_bytes()))
+                }
+                Some(Event::Ping(payload)) => Said::Ping(payload.to_vec()),
+                Some(Event::Pong(payload)) => Said::Pong(Digest::of(false, payload)),
+                Some(Event::Close { code, reason }) => Said::Close(code.map(CloseCode::as_u16), reason.to_owned()),
+            };
+            assert_eq!(Some(&event), self.said.get(agreed), "the two decoders disagree");
+            agreed += 1;
+        }
+        assert_eq!(agreed, self.said.len(), "one decoder saw more than the other");
+        for said in std::mem::take(&mut self.said) {
+            self.on_said(said, now);
+        }
+    }
+
+    fn on_said(&mut self, said: Said, now: Time) {
+        match said {
+            Said::Message(digest) => self.person(|person| person.received.push(digest)),
+            Said::Pong(payload) => self.person(|person| person.pongs.push(payload)),
+            Said::Ping(payload) => {
+                if self.script.answers_ping && !self.out_ended {
+                    self.say("pongs");
+                    encode::append_frame(&mut self.out, true, Opcode::Pong, &payload, Some(key(&mut self.random)));
+                    self.hurry(now);
+                }
+            }
+            Said::Close(code, reason) => {
+                self.say("is told to close");
+                let ours = self.out_ended;
+                self.person(|person| person.close = Some((code, reason)));
+                if !ours && self.script.answers_close {
+                    self.person(|person| person.answered = true);
+                    self.close(code, ""); // RFC 6455 §5.5.1
+                    self.hurry(now);
+                }
+                self.out_ended = true;
+            }
+        }
+    }
+
+    /// An answer does not wait for the pause between two steps.
+    fn hurry(&mut self, now: Time) {
+        self.write_at = self.write_at.min(now);
+    }
+}

@@ -1,0 +1,308 @@
+//! What a peer will do, decided by its seed before the run: a list of steps.
+
+use std::time::Duration;
+
+use wsring::ring::sim::{Random, SimConfig};
+use wsring::{Config, Limits};
+use wsring_proto::{MaskKey, Opcode, encode};
+
+use super::Manners;
+use super::oracle::Digest;
+
+/// One thing a peer does, when everything before it has been sent.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Bytes of whole frames, and the messages and pings that are complete with them.
+    Frames(Vec<u8>, Vec<Digest>, Vec<Digest>),
+    /// Bytes that break the protocol: from here on nothing is answered.
+    Violation(Vec<u8>),
+    /// Half a frame, then the end of the stream.
+    Cut(Vec<u8>),
+    /// Nothing for a while.
+    Pause(Duration),
+    /// A Close: nothing more is sent.
+    Close(Option<u16>, Vec<u8>),
+    /// The end of its stream without a Close.
+    Fin,
+    /// A reset.
+    Reset,
+    /// Nothing more, until the server ends it.
+    Silence,
+}
+
+/// How it opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// A valid handshake.
+    Valid,
+    /// Answered with this status.
+    Refused(u16),
+    /// A head that never ends.
+    Never,
+}
+
+/// How it reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Bytes at a time.
+    pub piece: usize,
+    /// After each piece.
+    pub pause: Duration,
+    /// Stops reading once, after so many bytes, for so long.
+    pub stall: Option<(usize, Duration)>,
+}
+
+/// Everything a peer will do.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub start: Duration,
+    pub opening: Opening,
+    pub head: Vec<u8>,
+    /// The head goes in pieces of this size.
+    pub drip: Option<(usize, Duration)>,
+    /// Frames follow the head without waiting for the answer.
+    pub pipelined: bool,
+    pub steps: Vec<Step>,
+    pub reading: Reading,
+    pub answers_close: bool,
+    pub answers_ping: bool,
+}
+
+/// A valid key: 16 bytes in base64 (RFC 6455 §4.1).
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+fn head(number: usize, opening: Opening, random: &mut Random) -> Vec<u8> {
+    let mut extra = String::new();
+    for i in 0..random.below(4) {
+        extra.push_str(&format!("X-Pad-{i}: {}\r\n", "p".repeat(random.below(40) as usize)));
+    }
+    let version = if opening == Opening::Refused(426) { 12 } else { 13 };
+    let text = match opening {
+        Opening::Refused(404) => format!("GET /none HTTP/1.1\r\nHost: sim\r\n{extra}\r\n"),
+        Opening::Refused(431) => format!("GET /{number} HTTP/1.1\r\nX-Long: {}\r\n\r\n", "l".repeat(4000)),
+        Opening::Refused(400) => format!("GET /{number} HTTP/1.1\r\nHost sim\r\n\r\n"),
+        _ => format!(
+            "GET /{number} HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n{extra}\
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: {version}\r\n\r\n"
+        ),
+    };
+    let mut bytes = text.into_bytes();
+    if opening == Opening::Never {
+        bytes.truncate(random.below(bytes.len() as u64 - 4) as usize);
+    }
+    bytes
+}
+
+fn payload(random: &mut Random, text: bool, len: usize) -> Vec<u8> {
+    if !text {
+        let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            bytes.extend_from_slice(&random.bits().to_le_bytes());
+        }
+        bytes.truncate(len);
+        return bytes;
+    }
+    // Characters of one to four bytes, so that cuts fall inside of them.
+    let mut string = String::with_capacity(len + 4);
+    let rich = random.chance(500);
+    while string.len() < len {
+        let word = random.bits();
+        if rich && word & 3 == 0 {
+            string.push(random.pick(&['é', '€', '𝄞', '\u{10ffff}', '\u{7ff}']));
+        } else {
+            word.to_le_bytes().iter().for_each(|byte| string.push(char::from(byte & 0x3f | 0x40)));
+        }
+    }
+    while string.len() > len {
+        string.pop();
+    }
+    while string.len() < len {
+        string.push('.');
+    }
+    string.into_bytes()
+}
+
+fn size(random: &mut Random, most: usize) -> usize {
+    let size = match random.below(20) {
+        0..=9 => random.below(200),
+        10..=13 => random.pick(&[0, 1, 124, 125, 126, 127]),
+        14..=16 => random.below(5_000),
+        17 => random.pick(&[65_535, 65_536, 8_192, 8_191]),
+        18 => random.range(8_000, 20_000),
+        _ => random.below(70_000),
+    };
+    (size as usize).min(most)
+}
+
+/// Frames of one message; control frames may stand between its fragments (RFC 6455 §5.4).
+fn message(random: &mut Random, most: usize, limits: &Limits, steps: &mut Vec<Step>) -> usize {
+    let most = most.min(limits.frame_max as usize);
+    let text = random.chance(500);
+    let len = size(random, most);
+    let bytes = payload(random, text, len);
+    let digest = Digest::of(text, &bytes);
+    let opcode = if text { Opcode::Text } else { Opcode::Binary };
+    let fragments_max = u64::from(limits.fragments_max.min(8));
+    let fragments = if random.chance(250) { random.range(1, fragments_max) } else { 1 };
+    let mut rest = &bytes[..];
+    let mut out = Vec::new();
+    let mut pings = Vec::new();
+    for i in 0..fragments {
+        let last = i + 1 == fragments;
+        let take = if last { rest.len() } else { random.below(rest.len() as u64 + 1) as usize };
+        let (piece, after) = rest.split_at(take);
+        rest = after;
+        let opcode = if i == 0 { opcode } else { Opcode::Continuation };
+        encode::append_frame(&mut out, last, opcode, piece, Some(key(random)));
+        if !last && random.chance(300) {
+            pings.push(ping(random, &mut out));
+        }
+        if !last && random.chance(200) {
+            steps.push(Step::Frames(std::mem::take(&mut out), Vec::new(), std::mem::take(&mut pings)));
+            steps.push(pause(random));
+        }
+    }
+    steps.push(Step::Frames(out, vec![digest], pings));
+    len
+}
+
+pub fn key(random: &mut Random) -> MaskKey {
+    MaskKey::from_bytes((random.bits() as u32).to_ne_bytes())
+}
+
+fn ping(random: &mut Random, out: &mut Vec<u8>) -> Digest {
+    let len = random.pick(&[0, 1, 8, 125]);
+    let bytes = payload(random, false, len);
+    encode::append_frame(out, true, Opcode::Ping, &bytes, Some(key(random)));
+    Digest::of(false, &bytes)
+}
+
+fn pause(random: &mut Random) -> Step {
+    let micros = if random.chance(100) { random.below(100_000) } else { random.below(500) };
+    Step::Pause(Duration::from_micros(micros))
+}
+
+/// Bytes that no server may take (RFC 6455 §5).
+fn violation(random: &mut Random, limits: &Limits) -> Vec<u8> {
+    let key = [1, 2, 3, 4];
+    let framed = |head: &[u8]| [head, &key, b"xx"].concat();
+    match random.below(9) {
+        0 => framed(&[0xc2, 0x82]),                                          // §5.2: a reserved bit
+        1 => framed(&[0x83, 0x82]),                                          // §5.2: a reserved opcode
+        2 => vec![0x82, 0x02, 1, 2],                                         // §5.1: no mask
+        3 => framed(&[0x09, 0x82]),                                          // §5.5: a fragmented ping
+        4 => framed(&[0x80, 0x82]),                                          // §5.4: nothing to continue
+        5 => framed(&[0x82, 0xfe, 0, 2]),                                    // §5.2: not the shortest length
+        6 => [&[0x81, 0x82][..], &[0; 4], &[0xc3, 0x28]].concat(),           // §8.1: not UTF-8
+        7 => [&[0x88, 0x82][..], &[0; 4], &1005_u16.to_be_bytes()].concat(), // §7.4.1: a code not to be sent
+        _ => {
+            let len = limits.frame_max + 1; // §10.4: one more than the limit
+            match len {
+                0..=125 => framed(&[0x82, 0x80 | len as u8]),
+                126..=65_535 => [&[0x82, 0xfe][..], &(len as u16).to_be_bytes(), &key].concat(),
+                _ => [&[0x82, 0xff][..], &len.to_be_bytes(), &key].concat(),
+            }
+        }
+    }
+}
+
+impl Script {
+    pub fn new(number: usize, random: &mut Random, sim: &SimConfig, config: &Config, manners: Manners) -> Self {
+        let quiet = manners == Manners::Quiet;
+        let opening = match random.below(40) {
+            _ if quiet => Opening::Valid,
+            0 => Opening::Refused(404),
+            1 => Opening::Refused(426),
+            2 => Opening::Refused(400),
+            3 => Opening::Refused(431),
+            4 => Opening::Never,
+            _ => Opening::Valid,
+        };
+        let head = head(number, opening, random);
+        let drip = random.chance(300).then(|| {
+            let piece = random.range(1, 60) as usize;
+            (piece, Duration::from_micros(random.below(if quiet { 500 } else { 5_000 })))
+        });
+        // No more bytes than the narrowest place lets through in a few hundred steps.
+        let narrow = [sim.buffers.1, sim.rx_capacity.0, sim.tx_capacity.0].into_iter().min().expect("three");
+        let mut budget = (narrow * 150).clamp(500, 200_000);
+        let mut steps = Vec::new();
+        let mut pipelined = random.chance(200);
+        let count = if random.chance(200) { random.below(40) } else { random.below(14) };
+        for _ in 0..count {
+            if random.chance(200) {
+                let mut out = Vec::new();
+                let pinged = ping(random, &mut out);
+                steps.push(Step::Frames(out, Vec::new(), vec![pinged]));
+            }
+            if random.chance(50) {
+                let mut out = Vec::new();
+                encode::append_frame(&mut out, true, Opcode::Pong, b"unasked", Some(key(random)));
+                steps.push(Step::Frames(out, Vec::new(), Vec::new()));
+            }
+            budget -= message(random, budget, &config.limits, &mut steps).min(budget);
+            if random.chance(400) {
+                steps.push(pause(random));
+            }
+        }
+        let code = random.pick(&[1000, 1001, 1002, 1003, 1011, 3000, 4999]);
+        let (mut answers_close, mut answers_ping) = (true, true);
+        let last = match random.below(20) {
+            0 => Step::Close(None, Vec::new()),
+            8..=10 => Step::Fin,
+            _ if quiet => Step::Close(Some(code), b"done".to_vec()),
+            1..=7 => {
+                let reason = payload(random, true, random_len(number));
+                Step::Close(Some(code), reason)
+            }
+            11 => Step::Reset,
+            12 => {
+                let mut bytes = violation(random, &config.limits);
+                if random.chance(500) {
+                    bytes.resize(bytes.len() + random.below(3_000) as usize, 0xaa); // it does not notice, and goes on
+                }
+                Step::Violation(bytes)
+            }
+            13 => {
+                let mut out = Vec::new();
+                encode::append_frame(&mut out, true, Opcode::Binary, &[7; 50], Some(key(random)));
+                out.truncate(random.range(1, 55) as usize);
+                Step::Cut(out)
+            }
+            14 => {
+                answers_close = random.chance(500);
+                answers_ping = random.chance(500);
+                Step::Silence
+            }
+            _ => Step::Silence,
+        };
+        steps.push(last);
+        let slow = !quiet && random.chance(150);
+        let reading = Reading {
+            piece: if slow { random.range(50, 500) as usize } else { usize::MAX },
+            pause: Duration::from_micros(if slow { random.below(500) } else { 0 }),
+            stall: (!quiet && random.chance(150))
+                .then(|| (random.below(5_000) as usize, Duration::from_millis(random.below(600)))),
+        };
+        if opening != Opening::Valid {
+            pipelined = false;
+        }
+        let start_max = if random.chance(700) { 2_000 } else { 200_000 };
+        Script {
+            start: Duration::from_micros(random.below(start_max)),
+            opening,
+            head,
+            drip,
+            pipelined,
+            steps,
+            reading,
+            answers_close,
+            answers_ping,
+        }
+    }
+}
+
+/// Close reasons of every kind of length, the longest that fits among them (RFC 6455 §5.5.1).
+fn random_len(number: usize) -> usize {
+    [0, 1, 17, 122, 123][number % 5]
+}

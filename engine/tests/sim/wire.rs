@@ -1,0 +1,77 @@
+//! Reads what a server sends, without the crate's own decoder: the second opinion of RFC 6455 §5.
+//!
+//! Slow and plain on purpose: it gathers all bytes and looks again at each call.
+
+use super::oracle::Digest;
+
+/// What a server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    Message(Digest),
+    Ping(Vec<u8>),
+    Pong(Digest),
+    Close(Option<u16>, String),
+}
+
+/// All bytes behind the response head that are not yet understood.
+#[derive(Default)]
+pub struct Wire {
+    bytes: Vec<u8>,
+    at: usize,
+    closed: bool,
+}
+
+impl Wire {
+    /// Takes bytes; appends what is complete to `said`.
+    pub fn feed(&mut self, bytes: &[u8], said: &mut Vec<Said>) {
+        self.bytes.extend_from_slice(bytes);
+        while let Some((first, payload)) = self.frame() {
+            assert!(!self.closed, "the server went on after its Close (RFC 6455 §5.5.1): {first:#x}");
+            // The engine never fragments, compresses or leaves FIN out: RFC 6455 §5.2.
+            said.push(match first {
+                0x81 => Said::Message(Digest::of(true, std::str::from_utf8(&payload).expect("§5.6").as_bytes())),
+                0x82 => Said::Message(Digest::of(false, &payload)),
+                0x89 => Said::Ping(payload),
+                0x8a => Said::Pong(Digest::of(false, &payload)),
+                0x88 => {
+                    self.closed = true;
+                    assert_ne!(payload.len(), 1, "a Close with half a code (RFC 6455 §5.5.1)");
+                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    let reason = payload.get(2..).unwrap_or_default().to_vec();
+                    Said::Close(code, String::from_utf8(reason).expect("RFC 6455 §5.5.1"))
+                }
+                _ => panic!("the server sent a frame that starts with {first:#x}"),
+            });
+        }
+        if self.at > 1 << 16 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+    }
+
+    /// Nothing is begun and unfinished.
+    pub fn is_between_frames(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let rest = &self.bytes[self.at..];
+        let (first, second) = (*rest.first()?, *rest.get(1)?);
+        assert_eq!(second & 0x80, 0, "a server masks nothing (RFC 6455 §5.1)");
+        let (len, head) = match second {
+            126 => (usize::from(u16::from_be_bytes(*rest.get(2..)?.first_chunk()?)), 4),
+            127 => (u64::from_be_bytes(*rest.get(2..)?.first_chunk()?) as usize, 10),
+            short => (usize::from(short), 2),
+        };
+        let shortest = match len {
+            0..=125 => 2,
+            126..=65_535 => 4,
+            _ => 10,
+        };
+        assert_eq!(head, shortest, "a length of {len} in more bytes than it needs (RFC 6455 §5.2)");
+        let payload = rest.get(head..head + len)?.to_vec();
+        self.at += head + len;
+        assert!(first & 0x8 == 0 || len <= 125, "a control frame of {len} bytes (RFC 6455 §5.5)");
+        Some((first, payload))
+    }
+}

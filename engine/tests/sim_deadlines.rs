@@ -1,0 +1,370 @@
+//! Exact behaviour in virtual time: every deadline and every limit of the configuration, by its effect on one or two peers.
+//!
+//! The kernel is simulated and quiet, so that a deadline may be looked at by the millisecond. Deadlines are kept in ticks of
+//! 16 ms and are never early: each may be late by [`LATE`].
+
+mod stage;
+
+use std::time::Duration;
+
+use stage::{Act, Do, Play, close_of, frame, ms, open, play, quiet, text};
+use wsring::ring::sim::SimConfig;
+use wsring::{CloseCode, Config, Limits, Pressure};
+use wsring_proto::Opcode;
+
+/// Two ticks, and what the simulated kernel takes.
+const LATE: u64 = 36;
+
+fn config() -> Config {
+    Config { connections_max: 8, send_blocks: (16, 4096), ..Config::default() }
+}
+
+fn assert_at(what: &str, at: Option<u64>, due: u64) {
+    let at = at.unwrap_or_else(|| panic!("{what} never came, due at {due} ms"));
+    assert!((due..=due + LATE).contains(&at), "{what} came at {at} ms, due at {due} ms");
+}
+
+// RFC 6455 leaves it to the server how long it waits for a handshake.
+#[test]
+fn a_handshake_has_until_its_deadline() {
+    for timeout in [100, 3_000] {
+        let config = Config { handshake_timeout: ms(timeout), ..config() };
+        let half = open()[..40].to_vec();
+        let mut dripped = vec![(10, 0, Do::Connect), (20, 0, Do::Write(half))];
+        dripped.push((timeout, 0, Do::Write(b"X-More: 1\r\n".to_vec()))); // a byte more does not help
+        let play = play(config.clone(), quiet(), Act::echo(), dripped, 10_000);
+        assert_at("the cut", play.gone_at(0), 10 + timeout);
+        assert_eq!((play.stats.timeouts, play.stats.opened), (1, 0));
+        // One that is complete in time stays.
+        let in_time = vec![(10, 0, Do::Connect), (timeout - 1, 0, Do::Write(open()))];
+        let play = stage::play(config, quiet(), Act::echo(), in_time, 10_000);
+        assert!(play.status(0) == Some(101) && play.gone_at(0) >= Some(10_000), "{play:?}");
+    }
+}
+
+#[test]
+fn bytes_that_come_after_the_handshake_deadline_open_nothing() {
+    // The rest of the head is in the receive that is being cancelled: its bytes come, and mean nothing any more.
+    let mut sim = quiet();
+    (sim.delay_ns_max, sim.faults.cancel_loses) = (3_000_000, 1000);
+    for rest_at in 110..150 {
+        let config = Config { handshake_timeout: ms(100), ..config() };
+        let rest = vec![(0, 0, Do::Connect), (rest_at, 0, Do::Write(open()))];
+        let play = play(config, SimConfig { seed: rest_at, ..sim.clone() }, Act::echo(), rest, 2_000);
+        assert!(play.gone_at(0).is_some(), "{play:?}");
+        assert_eq!(play.stats.opened, u64::from(play.status(0).is_some()), "opened and answered, or neither");
+    }
+}
+
+// io_uring_prep_send_zc(3): "errored requests may also generate a notification"; until it came the slot must live.
+#[test]
+fn a_zero_copy_send_that_fails_may_keep_its_memory_for_a_while() {
+    let mut failed = 0;
+    for seed in 0..100 {
+        let mut sim = SimConfig { zero_copy_from: Some(1), ..SimConfig::quiet(seed) };
+        sim.faults.reset = 300;
+        let mut steps = vec![(0, 0, Do::Open)];
+        steps.extend((1..20).map(|i| (i, 0, Do::Write(frame(Opcode::Binary, &[4; 200])))));
+        let play = play(config(), sim, Act::echo(), steps, 1_000); // and leaves nothing behind
+        failed += play.stats.resets;
+    }
+    assert!(failed > 20, "{failed} of 100 connections were broken");
+}
+
+fn idle_config() -> Config {
+    Config { idle_timeout: Some(ms(1_000)), pong_timeout: ms(300), ..config() }
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_then_cut() {
+    let play = play(idle_config(), quiet(), Act::echo(), vec![(0, 0, Do::Open)], 10_000);
+    let pinged = play.saw_at(0, Opcode::Ping);
+    assert_at("the ping", pinged, 1_000);
+    assert_at("the cut", play.gone_at(0), pinged.unwrap() + 300);
+    assert_eq!(play.reason(0), Some("Timeout"));
+    assert_eq!(play.stats.timeouts, 1);
+}
+
+#[test]
+fn any_byte_answers_a_ping_and_silence_counts_from_it() {
+    for answer in [frame(Opcode::Pong, b""), frame(Opcode::Binary, b"x"), frame(Opcode::Binary, b"x")[..1].to_vec()] {
+        let steps = vec![(0, 0, Do::Open), (1_200, 0, Do::Write(answer))];
+        let play = play(idle_config(), quiet(), Act::echo(), steps, 2_450);
+        assert_eq!(play.count(0, Opcode::Ping), 2, "{play:?}");
+        let second = play.last_at(0, Opcode::Ping);
+        assert!(second >= Some(2_200) && play.gone_at(0) >= Some(2_450), "{play:?}");
+    }
+}
+
+#[test]
+fn without_an_idle_timeout_nobody_is_pinged() {
+    let config = Config { idle_timeout: None, ..idle_config() };
+    let play = play(config, quiet(), Act::echo(), vec![(0, 0, Do::Open)], 3_600_000);
+    assert_eq!((play.count(0, Opcode::Ping), play.stats.timeouts), (0, 0));
+    assert!(play.gone_at(0) >= Some(3_600_000));
+}
+
+// The promise of `pause_conn`: it is not timed out for silence meanwhile, also when a ping of ours is unanswered.
+#[test]
+fn a_paused_peer_is_not_timed_out_for_silence() {
+    let mut act = Act::echo();
+    act.on_wake = Box::new(|cx, now, ids| match now {
+        0..1_500 => cx.pause_conn(ids[0]),
+        _ => cx.resume_conn(ids[0]),
+    });
+    let pong = frame(Opcode::Pong, b"");
+    let steps = vec![
+        (0, 0, Do::Open),
+        (1_100, 0, Do::Wake), // paused after the ping of 1000 ms
+        (1_200, 0, Do::Write(pong.clone())),
+        (9_000, 0, Do::Wake),
+        (9_100, 0, Do::Write(frame(Opcode::Binary, b"still here"))),
+    ];
+    let play = play(idle_config(), quiet(), act, steps, 9_800);
+    assert_eq!(play.messages(0), [b"still here".to_vec()], "{play:?}");
+    assert_eq!(play.stats.timeouts, 0);
+}
+
+// ... but it must take what is queued for it, and has the idle timeout to do so, from when that is offered.
+#[test]
+fn a_paused_peer_has_the_idle_timeout_to_take_what_is_queued() {
+    let act = || {
+        let mut act = Act::echo();
+        act.on_wake = Box::new(|cx, now, ids| match now {
+            0..2_000 => cx.pause_conn(ids[0]),
+            _ => assert!(cx.send_to(ids[0], &[1_u8; 9_000]).is_queued()),
+        });
+        act
+    };
+    let sim = || SimConfig { tx_capacity: (2_000, 2_000), ..quiet() };
+    // Silent since 0, paused at 100, offered something at 2900: it takes it 500 ms later and stays.
+    let start = [(0, 0, Do::Open), (100, 0, Do::Wake), (200, 0, Do::Deaf), (2_900, 0, Do::Wake)];
+    let takes = start.iter().cloned().chain([(3_400, 0, Do::Listen)]).collect();
+    let play = stage::play(idle_config(), sim(), act(), takes, 5_000);
+    assert_eq!((play.messages(0).len(), play.stats.timeouts), (1, 0), "{play:?}");
+    let play = stage::play(idle_config(), sim(), act(), start.to_vec(), 9_000);
+    assert_at("the cut", play.closed_at(0), 3_900);
+    assert_eq!(play.reason(0), Some("Timeout"));
+}
+
+// RFC 6455 §7.1.2, §7.1.4: after our Close the peer's is awaited, for so long.
+#[test]
+fn a_close_is_awaited_until_its_deadline() {
+    let act = || {
+        let mut act = Act::echo();
+        act.on_wake = Box::new(|cx, _, ids| cx.close_conn(ids[0], CloseCode::NORMAL, "enough"));
+        act
+    };
+    let config = || Config { closing_timeout: ms(700), ..config() };
+    let mute = vec![(0, 0, Do::Open), (100, 0, Do::Wake)];
+    let play = stage::play(config(), quiet(), act(), mute, 5_000);
+    assert_eq!(play.closes(0), [(Some(1000), "enough".to_owned())]);
+    assert_at("the cut", play.gone_at(0), 800);
+    assert_eq!((play.reason(0), play.stats.timeouts), (Some("Local { clean: false }"), 1));
+
+    let steps = vec![(0, 0, Do::Open), (100, 0, Do::Wake), (750, 0, Do::Write(close_of(1000)))];
+    let play = stage::play(config(), quiet(), act(), steps, 5_000);
+    assert!(play.gone_at(0) < Some(760), "{play:?}");
+    assert_eq!((play.reason(0), play.stats.timeouts), (Some("Local { clean: true }"), 0));
+}
+
+// A half-closed peer still gets what was queued, if it takes it in time.
+#[test]
+fn queued_output_has_the_closing_timeout_to_leave() {
+    let sim = || SimConfig { tx_capacity: (2_000, 2_000), ..quiet() };
+    let config = || Config { closing_timeout: ms(700), ..config() };
+    let steps = |listen: u64| {
+        vec![
+            (0, 0, Do::Open),
+            (10, 0, Do::Deaf),
+            (20, 0, Do::Write(frame(Opcode::Binary, &[3; 9_000]))),
+            (100, 0, Do::Fin),
+            (listen, 0, Do::Listen),
+        ]
+    };
+    let play = stage::play(config(), sim(), Act::echo(), steps(700), 5_000);
+    assert_eq!((play.messages(0), play.reason(0)), (vec![vec![3; 9_000]], Some("Eof")), "{play:?}");
+    let play = stage::play(config(), sim(), Act::echo(), steps(900), 5_000);
+    assert_eq!(play.messages(0), Vec::<Vec<u8>>::new(), "{play:?}");
+}
+
+// RFC 6455 §7.1.1: what the peer still sends must not destroy our last bytes by a reset.
+#[test]
+fn a_failed_peer_is_read_for_the_linger_time() {
+    let bad = [frame(Opcode::Binary, b"fine"), b"\x83\x80aaaa".to_vec()].concat();
+    let steps = vec![
+        (0, 0, Do::Open),
+        (100, 0, Do::Deaf),
+        (100, 0, Do::Write(bad)),
+        (150, 0, Do::Write(vec![0xff; 3_000])),
+        (250, 0, Do::Write(vec![0xff; 3_000])),
+        (290, 0, Do::Listen),
+    ];
+    let linger = |linger| Config { linger: ms(linger), ..config() };
+    let play = stage::play(linger(200), quiet(), Act::echo(), steps.clone(), 5_000);
+    assert_eq!(play.closes(0), [(Some(1002), "reserved opcode".to_owned())], "{play:?}");
+    assert_at("the end", play.gone_at(0), 300);
+    assert!(!play.was_reset(0) && play.stats.violations == 1);
+    // A peer that ends its side is not waited for.
+    let mut fin = steps[..3].to_vec();
+    fin.extend([(140, 0, Do::Fin), (141, 0, Do::Listen)]);
+    let play = stage::play(linger(200), quiet(), Act::echo(), fin, 5_000);
+    assert!(play.gone_at(0) < Some(150), "{play:?}");
+}
+
+// RFC 6455 §7.4.1: 1001 when a server goes down.
+#[test]
+fn a_stop_waits_for_answers_and_not_for_ever() {
+    let config = || Config { stop_timeout: ms(400), ..config() };
+    let steps = |answer: u64| {
+        vec![
+            (0, 0, Do::Open),
+            (0, 1, Do::Open),
+            (50, 2, Do::Connect), // in the middle of its handshake
+            (1_000, 0, Do::Stop),
+            (answer, 0, Do::Write(close_of(1001))),
+            (answer, 1, Do::Write(close_of(1001))),
+        ]
+    };
+    let play = stage::play(config(), quiet(), Act::echo(), steps(1_200), 60_000);
+    assert_eq!(play.closes(0), [(Some(1001), "server stopping".to_owned())]);
+    assert!((1_200..1_210).contains(&play.ended), "a stop ends when everybody has answered: {}", play.ended);
+    assert_eq!(play.reason(1), Some("Stopped"));
+    assert!(play.gone_at(2) < Some(1_010), "a handshake is not waited for");
+    let play = stage::play(config(), quiet(), Act::echo(), steps(30_000), 60_000);
+    assert_at("the end", Some(play.ended), 1_400);
+    assert_eq!((play.reason(0), play.reason(1)), (Some("Stopped"), Some("Stopped")));
+}
+
+// What a slow kernel still owes after the stop timeout is waited for, not polled for.
+#[test]
+fn a_stop_past_its_deadline_sleeps() {
+    let sim = SimConfig { delay_ns_max: 400_000_000, ..quiet() };
+    let config = Config { stop_timeout: ms(100), ..config() };
+    let play = play(config, sim, Act::echo(), vec![(0, 0, Do::Open), (0, 1, Do::Open)], 3_000);
+    assert!(play.ended > 3_100 + 2 * LATE, "the kernel was not slow: {} ms", play.ended);
+    assert!(play.stats.enters < 60, "{} syscalls to wait for a handful of completions", play.stats.enters);
+}
+
+#[test]
+fn one_connection_over_the_cap_is_told_503() {
+    let config = Config { connections_max: 2, ..config() };
+    let echo = |peer| (300, peer, Do::Write(frame(Opcode::Text, b"here")));
+    let mut steps = vec![(0, 0, Do::Open), (0, 1, Do::Open), (100, 2, Do::Open), echo(0), echo(1)];
+    let play = stage::play(config.clone(), quiet(), Act::echo(), steps.clone(), 2_000);
+    assert_eq!([0, 1, 2].map(|peer| play.status(peer)), [Some(101), Some(101), Some(503)]);
+    assert_eq!((play.stats.full, play.messages(0).len(), play.messages(1).len()), (1, 1, 1));
+    // Room again once one has left.
+    steps.extend([(400, 0, Do::Reset), (500, 3, Do::Open)]);
+    let play = stage::play(config, quiet(), Act::echo(), steps, 2_000);
+    assert_eq!(play.status(3), Some(101));
+}
+
+#[test]
+fn a_full_table_of_files_costs_the_newcomer_alone() {
+    let sim = SimConfig { sockets_max: 2, ..quiet() };
+    let mut steps = vec![(0, 0, Do::Open), (0, 1, Do::Open), (100, 2, Do::Open)];
+    steps.extend([(250, 0, Do::Write(frame(Opcode::Text, b"here"))), (300, 1, Do::Reset), (450, 3, Do::Open)]);
+    let play = play(config(), sim, Act::echo(), steps, 2_000);
+    assert_eq!((play.status(2), play.status(3)), (None, Some(101)));
+    assert!(play.gone_at(2) < Some(110) && play.messages(0).len() == 1);
+    assert!(play.stats.accept_errors >= 1);
+}
+
+#[test]
+fn output_over_the_high_water_mark_stops_the_input_until_the_low_one() {
+    let config = Config { output_high: 8_000, output_low: 3_000, ..config() };
+    let sim = SimConfig { tx_capacity: (1_000, 1_000), buffers: (16, 2_000), ..quiet() };
+    let message = frame(Opcode::Binary, &[1; 1_000]);
+    let mut steps = vec![(0, 0, Do::Open), (10, 0, Do::Deaf)];
+    steps.extend((0..60).map(|i| (20 + i, 0, Do::Write(message.clone()))));
+    let before = play(config.clone(), sim.clone(), Act::echo(), steps.clone(), 500);
+    // A thousand bytes are with the socket; the eighth message is the one that goes over 8000.
+    assert!((8..=9).contains(&before.handled_by(0, 500)), "{} messages", before.handled_by(0, 500));
+    assert!(before.writable.is_empty());
+    steps.push((500, 0, Do::Listen));
+    let after = play(config, sim, Act::echo(), steps, 2_000);
+    assert_eq!(after.messages(0).len(), 60, "nothing is lost");
+    assert!(!after.writable.is_empty() && after.writable.iter().all(|queued| *queued <= 3_000), "{:?}", after.writable);
+}
+
+#[test]
+fn output_over_the_cap_is_refused() {
+    // Four frames of 1000 bytes fill the cap exactly (RFC 6455 §5.2: a header of four bytes); the fifth is one too many.
+    for (cap, fit) in [(4 * 1_004, 4), (4 * 1_004 - 1, 3)] {
+        let config = Config { output_high: 2_000, output_low: 1_000, output_max: cap, ..config() };
+        let mut act = Act::echo();
+        act.on_message = Box::new(move |cx, _| {
+            let answers: Vec<Pressure> = (0..5).map(|_| cx.send(&[2_u8; 1_000])).collect();
+            let (low, high) = (Pressure::Low, Pressure::High);
+            let mut expected = vec![low, high, high, high, high];
+            expected.truncate(fit);
+            expected.resize(5, Pressure::Refused);
+            assert_eq!(answers, expected);
+        });
+        let steps = vec![(0, 0, Do::Open), (100, 0, Do::Write(frame(Opcode::Text, b"go")))];
+        let play = play(config, quiet(), act, steps, 500);
+        assert_eq!((play.messages(0).len(), play.stats.refused as usize), (fit, 5 - fit));
+    }
+}
+
+// RFC 6455 §10.4, §7.4.1: a limit hit exactly passes, one more is 1009.
+#[test]
+fn limits_on_frames_messages_and_fragments() {
+    let fragments = |sizes: &[usize]| {
+        let last = sizes.len() - 1;
+        let opcode = |i| {
+            if i == 0 { Opcode::Binary } else { Opcode::Continuation }
+        };
+        let frames = sizes.iter().enumerate().map(|(i, size)| stage::piece(i == last, opcode(i), &vec![1; *size]));
+        frames.collect::<Vec<_>>().concat()
+    };
+    let limits = Limits { frame_max: 1_000, message_max: 2_500, fragments_max: 4 };
+    let config = Config { limits, ..config() };
+    let fits: [&[usize]; 3] = [&[1_000], &[1_000, 1_000, 500], &[1, 0, 0, 1]];
+    let over: [&[usize]; 3] = [&[1_001], &[1_000, 1_000, 501], &[1, 0, 0, 0, 1]];
+    for (sizes, fit) in fits.map(|sizes| (sizes, true)).into_iter().chain(over.map(|sizes| (sizes, false))) {
+        let steps = vec![(0, 0, Do::Open), (100, 0, Do::Write(fragments(sizes)))];
+        let play = play(config.clone(), quiet(), Act::echo(), steps, 1_000);
+        let (messages, closes) = (play.messages(0).len(), play.closes(0));
+        match fit {
+            true => assert_eq!((messages, play.stats.violations), (1, 0), "{sizes:?}"),
+            false => assert_eq!((messages, closes[0].0), (0, Some(1009)), "{sizes:?}"),
+        }
+    }
+}
+
+// RFC 6585 §5: 431 for a head that is too large.
+#[test]
+fn a_request_head_of_the_limit_passes_and_one_byte_more_does_not() {
+    let len = open().len();
+    for (bytes_max, status) in [(len, 101), (len - 1, 431)] {
+        let mut config = config();
+        config.head.bytes_max = bytes_max;
+        let play = play(config, quiet(), Act::echo(), vec![(0, 0, Do::Open)], 1_000);
+        assert_eq!(play.status(0), Some(status));
+    }
+}
+
+#[test]
+fn the_pool_keeps_no_more_than_its_limit() {
+    let large = stage::piece(true, Opcode::Binary, &vec![1; 60_000]);
+    let steps = vec![(0, 0, Do::Open), (100, 0, Do::Write(large))];
+    let kept = |pool_bytes_max| {
+        let play = play(Config { pool_bytes_max, ..config() }, quiet(), Act::echo(), steps.clone(), 1_000);
+        assert_eq!(play.messages(0).len(), 1);
+        play.pool_bytes
+    };
+    assert_eq!(kept(0), 0);
+    assert!((4_096..=100_000).contains(&kept(100_000)));
+    let kept = kept(1 << 20);
+    assert!(kept >= 60_000, "the buffer of the large message is kept for the next: {kept}");
+}
+
+#[test]
+fn nothing_arrives_out_of_nothing() {
+    let play: Play = play(config(), quiet(), Act::echo(), vec![(0, 0, Do::Open), (10, 0, Do::Write(text("a")))], 100);
+    assert_eq!(play.messages(0), [b"a".to_vec()]);
+    assert_eq!(play.stats.messages, 1);
+    assert!(Duration::from_millis(play.ended) >= ms(100));
+}
