@@ -82,7 +82,8 @@ pub enum CloseReason<'a> {
         /// The peer's Close came in time.
         clean: bool,
     },
-    /// The peer broke the protocol or a limit; it was told the close code of the violation.
+    /// The peer broke the protocol or a limit; it was told the close code of the violation, unless a Close of ours was on
+    /// its way already.
     Violation(Violation),
     /// The peer ended its side without a Close (1006).
     Eof,
@@ -165,12 +166,13 @@ impl<C> Verdict<C> {
 pub struct CoreCx<'a, H> {
     out: &'a mut Outbox,
     /// Neither Send nor Sync: another thread must go through a `Handle`.
-    core: PhantomData<(*mut (), fn(H))>,
+    thread: PhantomData<*mut ()>,
+    handler: PhantomData<fn(H)>,
 }
 
 impl<'a, H: Handler> CoreCx<'a, H> {
     pub(crate) fn new(out: &'a mut Outbox) -> Self {
-        Self { out, core: PhantomData }
+        Self { out, thread: PhantomData, handler: PhantomData }
     }
 
     /// Queues a message for any connection of this core. Never blocks; allocates only when no pooled buffer fits.

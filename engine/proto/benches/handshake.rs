@@ -5,9 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wsring_proto::handshake::{
-    HeadEnd, HeadLimits, HeadScan, Policy, Request, accept, accept_key, write_switching,
-};
+use wsring_proto::handshake::{HeadEnd, HeadLimits, HeadScan, Policy, Request, accept, accept_key, write_switching};
 
 /// What a desktop browser sends to a page's own server: 15 headers, 624 bytes.
 const BROWSER: &[u8] = b"GET /feed?symbols=ES,NQ HTTP/1.1\r\n\
@@ -28,14 +26,11 @@ const BROWSER: &[u8] = b"GET /feed?symbols=ES,NQ HTTP/1.1\r\n\
     DNT: 1\r\n\r\n";
 
 /// What a program sends: the least a handshake can be, with a short path.
-const PROGRAM: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const PROGRAM: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 fn answer(bytes: &[u8], limits: &HeadLimits, policy: &Policy, out: &mut Vec<u8>) {
-    let HeadEnd::Complete(len) = HeadScan::default().feed(bytes, limits) else {
-        panic!("the head is complete")
-    };
+    let HeadEnd::Complete(len) = HeadScan::default().feed(bytes, limits) else { panic!("the head is complete") };
     let request = Request::parse(&bytes[..len], limits).expect("a valid head");
     let accepted = accept(&request, policy).expect("a valid handshake");
     write_switching(out, &accepted.key, accepted.subprotocol, []).expect("no header of ours");
@@ -43,10 +38,7 @@ fn answer(bytes: &[u8], limits: &HeadLimits, policy: &Policy, out: &mut Vec<u8>)
 
 fn bench(c: &mut Criterion) {
     let limits = HeadLimits::default();
-    let policy = Policy {
-        subprotocols: vec!["quotes.v2".into()],
-        ..Policy::default()
-    };
+    let policy = Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() };
     let mut out = Vec::with_capacity(512);
     for (name, bytes) in [("accept a browser", BROWSER), ("accept a program", PROGRAM)] {
         c.bench_function(name, |b| {
@@ -61,13 +53,9 @@ fn bench(c: &mut Criterion) {
         b.iter(|| HeadScan::default().feed(black_box(BROWSER), &limits));
     });
     c.bench_function("parse a browser's head", |b| {
-        b.iter(|| {
-            Request::parse(black_box(BROWSER), &limits).is_ok_and(|request| request.is_upgrade())
-        });
+        b.iter(|| Request::parse(black_box(BROWSER), &limits).is_ok_and(|request| request.is_upgrade()));
     });
-    c.bench_function("accept key", |b| {
-        b.iter(|| accept_key(black_box(b"dGhlIHNhbXBsZSBub25jZQ==")))
-    });
+    c.bench_function("accept key", |b| b.iter(|| accept_key(black_box(b"dGhlIHNhbXBsZSBub25jZQ=="))));
 }
 
 criterion_group!(benches, bench);

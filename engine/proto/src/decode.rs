@@ -556,10 +556,10 @@ impl Decoder {
                     Assembly::new(pool.take(least, wish.max(least)))
                 });
                 // A buffer that has to grow moves into a kept one if there is one: no allocation in a steady state.
-                if let Some((least, wish)) = assembly.growth(here, left) {
-                    if let Some(larger) = pool.take_kept(least, wish) {
-                        pool.put(assembly.move_to(larger));
-                    }
+                if let Some((least, wish)) = assembly.growth(here, left)
+                    && let Some(larger) = pool.take_kept(least, wish)
+                {
+                    pool.put(assembly.move_to(larger));
                 }
                 // RFC 6455 §8.1: text fails at its first impossible byte.
                 assembly

@@ -98,6 +98,8 @@ pub(crate) mod flag {
     pub(crate) const LINGER: u16 = 1 << 10;
     /// A ping of ours is unanswered.
     pub(crate) const PINGED: u16 = 1 << 11;
+    /// Counts against the connection cap.
+    pub(crate) const ADMITTED: u16 = 1 << 13;
     /// In the list of connections whose stash is to be worked on.
     pub(crate) const REPLAY_LISTED: u16 = 1 << 12;
 }
@@ -247,6 +249,7 @@ pub(crate) struct Stash {
 /// What arriving bytes are.
 pub(crate) enum Phase<C> {
     /// Part of a request head; the buffer exists once a head has come in pieces.
+    #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
     Head(HeadScan, Option<Box<Vec<u8>>>),
     /// Frames.
     Open { session: Session, data: C },

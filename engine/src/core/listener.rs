@@ -114,7 +114,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// A new connection takes a slot.
     fn insert(&mut self, socket: Socket) {
         self.out.stats.accepted += 1;
-        let full = self.conns.len() >= self.config.connections_max as usize;
+        let full = self.admitted >= self.config.connections_max;
         let conn = Conn { phase: Phase::Head(Default::default(), None), stash: None };
         let index = self.conns.insert(conn) as u32;
         if self.out.links.len() <= index as usize {
@@ -136,6 +136,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         } else if full {
             self.out.stats.full += 1;
             self.respond_full(index);
+        } else {
+            self.out.link(index).raise(flag::ADMITTED);
+            self.admitted += 1;
         }
     }
 }

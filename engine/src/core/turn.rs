@@ -29,6 +29,8 @@ use crate::stats::Stats;
 const REARM_MAX: usize = 16;
 /// How long after the stop timeout the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
+/// Bytes of one send. Zero-copy sends are not parted: their memory comes back too late to go on with.
+const SEND_MAX: u32 = 2 << 20;
 /// Deadlines looked at in a turn.
 const EXPIRE_MAX: usize = 512;
 
@@ -54,6 +56,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     /// Receives that found no buffer, first come first served: index and generation.
     starved: VecDeque<(u32, u32)>,
     due: Vec<u32>,
+    /// Connections under the cap; those being told 503 are not.
+    pub(super) admitted: u32,
     /// A callback ran in this turn.
     pub(super) called: bool,
     /// Set when stopping: the time by which all is over.
@@ -83,6 +87,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             control,
             starved: VecDeque::new(),
             due: Vec::new(),
+            admitted: 0,
             called: false,
             stopping: None,
         }
@@ -235,30 +240,38 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let failed = match (result, payload) {
             (Err(errno), payload) => {
                 let link = self.out.link(index);
-                link.queued -= asked;
                 match payload {
-                    Some(payload) => self.out.recycle(payload.memory),
+                    Some(payload) => {
+                        link.queued -= payload.whole();
+                        self.out.recycle(payload.memory);
+                    }
                     // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
-                    None => link.owed += planted!(ZeroCopyForgotten, 0; 1),
+                    None => {
+                        link.queued -= asked;
+                        link.owed += planted!(ZeroCopyForgotten, 0; 1);
+                    }
                 }
                 Some(errno)
             }
-            (Ok(_), Some(mut payload)) if short => {
-                planted!(ShortSendLost, {
-                    self.out.link(index).queued -= asked - sent;
-                    self.out.recycle(payload.memory);
-                    return;
-                });
+            (Ok(_), Some(mut payload)) => {
+                let left = payload.whole() - sent;
                 payload.from += sent;
-                planted!(ShortSendLast, {
-                    self.out.link(index).push(super::conns::Segment::Ready(payload));
-                    return;
-                });
-                self.out.link(index).unpop(payload);
-                None
-            }
-            (Ok(_), Some(payload)) => {
-                self.out.recycle(payload.memory);
+                payload.to = payload.from + left;
+                if left == 0 {
+                    self.out.recycle(payload.memory);
+                } else {
+                    // A short count, or a long piece that goes in parts.
+                    planted!(ShortSendLost, {
+                        self.out.link(index).queued -= left;
+                        self.out.recycle(payload.memory);
+                        return;
+                    });
+                    planted!(ShortSendLast, {
+                        self.out.link(index).push(super::conns::Segment::Ready(payload));
+                        return;
+                    });
+                    self.out.link(index).unpop(payload);
+                }
                 None
             }
             // Zero-copy: the memory comes back on its own. A short count is how the kernel reports a failed socket
@@ -346,6 +359,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_closed(&mut self, index: u32) {
         let link = self.out.link(index);
         assert!(!link.is_busy() && link.first.is_none(), "a slot ended before its last operation");
+        self.admitted -= u32::from(link.has(flag::ADMITTED));
         let step = planted!(GenerationKept, 0; 1);
         let generation = link.generation.wrapping_add(step) & Token::GENERATION_MASK;
         let dirty = link.flags & (flag::DIRTY | flag::REPLAY_LISTED); // still in those lists
@@ -379,7 +393,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if link.stage != Stage::Dying && sendable {
             let payload = self.out.pop(index);
             let link = &mut self.out.links[index as usize];
-            if let Some(payload) = payload {
+            if let Some(mut payload) = payload {
+                if self.config.zero_copy_from.is_none() {
+                    // In parts, so that a slow reader's progress shows within the idle timeout.
+                    payload.to = payload.to.min(payload.from + SEND_MAX);
+                }
                 if !link.takes_messages() {
                     link.active = self.out.now; // from here on it has the idle timeout to take it
                 }

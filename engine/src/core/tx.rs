@@ -198,12 +198,12 @@ impl Outbox {
     fn frame(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) {
         self.mark(index);
         let link = &mut self.links[index as usize];
-        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = link.tail() {
-            if let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None) {
-                *to += written as u32;
-                link.queued += written as u32;
-                return;
-            }
+        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = link.tail()
+            && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None)
+        {
+            *to += written as u32;
+            link.queued += written as u32;
+            return;
         }
         let need = encode::frame_len(bytes.len(), false);
         match self.room(index, need) {
@@ -279,10 +279,11 @@ impl Outbox {
     pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
         let link = &mut self.links[index as usize];
         let payload = link.pop()?;
-        if let Some(queue) = link.rest.take_if(|rest| rest.is_empty()) {
-            if self.queues.len() < QUEUES_MAX && queue.capacity() <= QUEUE_ROOM_MAX {
-                self.queues.push(queue);
-            }
+        if let Some(queue) = link.rest.take_if(|rest| rest.is_empty())
+            && self.queues.len() < QUEUES_MAX
+            && queue.capacity() <= QUEUE_ROOM_MAX
+        {
+            self.queues.push(queue);
         }
         Some(payload)
     }

@@ -5,7 +5,7 @@
 //!
 //! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it spins.
 //! - What the kernel holds, nobody else can name: the memory of a send is moved into [`Op::Send`] and comes back with
-//!   its completion; received bytes are lent by a [`Lease`] that is not `Clone` and must be given back by
+//!   its completion; received bytes are lent by a [`Ring::Lease`] that is not `Clone` and must be given back by
 //!   [`Ring::release`].
 //! - Every operation completes. [`Op::Accept`] and [`Op::Recv`] complete many times; exactly one completion of each
 //!   says that it has ended.
@@ -177,6 +177,15 @@ impl Payload {
     /// How many bytes are to be sent.
     pub fn len(&self) -> usize {
         (self.to - self.from) as usize
+    }
+
+    /// Bytes from the first to send to the end of what the memory holds: a heap buffer is full to its length, a block to
+    /// `to`. More than [`Self::len`] when only a part of a buffer is being sent.
+    pub fn whole(&self) -> u32 {
+        match &self.memory {
+            Memory::Block(_) => self.to - self.from,
+            Memory::Heap(bytes) => bytes.len() as u32 - self.from,
+        }
     }
 
     /// Nothing to send.

@@ -1,8 +1,9 @@
 //! Many connections at once, where receive buffers and completion queues run out.
 
 use std::net::SocketAddr;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use wsring::{Config, Feature};
 
@@ -13,16 +14,32 @@ const THREADS: usize = 4;
 /// Rounds of the three messages below.
 const ROUNDS: usize = 3;
 
+/// Where threads wait for each other, but not for one that has failed.
+#[derive(Default)]
+struct Meeting(AtomicUsize);
+
+impl Meeting {
+    /// Waits until all have come for the `times`th time.
+    fn wait(&self, times: usize) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        let deadline = Instant::now() + 2 * WAIT;
+        while self.0.load(Ordering::Acquire) < times * THREADS {
+            assert!(Instant::now() < deadline, "another thread has failed");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// Connects `CROWD` clients; then all have sent before any reads.
 fn crowd(addr: SocketAddr) {
-    let (opened, sent) = (Barrier::new(THREADS), Barrier::new(THREADS));
+    let (opened, sent) = (Meeting::default(), Meeting::default());
     thread::scope(|scope| {
         for part in 0..THREADS {
             let (opened, sent) = (&opened, &sent);
             scope.spawn(move || {
                 let mut random = Random::new(part as u64);
                 let mut clients: Vec<Client> = (0..CROWD / THREADS).map(|_| Client::connect(addr)).collect();
-                opened.wait();
+                opened.wait(1);
                 for round in 0..ROUNDS {
                     let messages: Vec<[Vec<u8>; 3]> = clients
                         .iter()
@@ -31,12 +48,11 @@ fn crowd(addr: SocketAddr) {
                     for (client, messages) in clients.iter_mut().zip(&messages) {
                         messages.iter().for_each(|message| client.send(TEXT, message));
                     }
-                    sent.wait();
+                    sent.wait(round + 1);
                     for (client, messages) in clients.iter_mut().zip(&messages) {
                         messages.iter().for_each(|message| client.expect(TEXT, message));
                     }
                 }
-                sent.wait();
                 clients.into_iter().for_each(Client::close);
             });
         }

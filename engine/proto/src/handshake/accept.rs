@@ -32,12 +32,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy {
-            origins: Origins::Any,
-            allow_absent_origin: true,
-            allow_null_origin: false,
-            subprotocols: Vec::new(),
-        }
+        Policy { origins: Origins::Any, allow_absent_origin: true, allow_null_origin: false, subprotocols: Vec::new() }
     }
 }
 
@@ -76,16 +71,10 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         return Err(Refusal::new(400, "a WebSocket handshake has no body"));
     }
     if !known.upgrade {
-        return Err(Refusal::new(
-            400,
-            "the Upgrade header does not list websocket",
-        ));
+        return Err(Refusal::new(400, "the Upgrade header does not list websocket"));
     }
     if !known.connection {
-        return Err(Refusal::new(
-            400,
-            "the Connection header does not list upgrade",
-        ));
+        return Err(Refusal::new(400, "the Connection header does not list upgrade"));
     }
     match known.version {
         Single::Once(b"13") => {}
@@ -94,9 +83,7 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         Single::Repeated => return Err(Refusal::new(400, "repeated Sec-WebSocket-Version")),
     }
     let key = match known.key {
-        Single::Once(value) => {
-            parse_key(value).ok_or(Refusal::new(400, "malformed Sec-WebSocket-Key"))?
-        }
+        Single::Once(value) => parse_key(value).ok_or(Refusal::new(400, "malformed Sec-WebSocket-Key"))?,
         Single::Absent => return Err(Refusal::new(400, "missing Sec-WebSocket-Key")),
         Single::Repeated => return Err(Refusal::new(400, "repeated Sec-WebSocket-Key")),
     };
@@ -109,10 +96,7 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         // permessage-deflate is negotiated here once it exists: the first offer that can be met wins (RFC 7692 §5.1).
         offer.map_err(|Malformed| Refusal::new(400, "malformed Sec-WebSocket-Extensions"))?;
     }
-    Ok(Accept {
-        key: accept_key(key),
-        subprotocol,
-    })
+    Ok(Accept { key: accept_key(key), subprotocol })
 }
 
 /// RFC 6455 §4.2.2, item 4.
@@ -128,23 +112,14 @@ fn check_origin(request: &Request<'_>, policy: &Policy) -> Result<(), Refusal> {
         (None, _) => policy.allow_absent_origin,
         // RFC 6454 §7.1: in exactly this case.
         (Some(b"null"), _) => policy.allow_null_origin,
-        (Some(origin), Origins::Same) => request
-            .authority()
-            .is_some_and(|host| origin::is_same(origin, host)),
+        (Some(origin), Origins::Same) => request.authority().is_some_and(|host| origin::is_same(origin, host)),
         (Some(origin), Origins::List(list)) => list.contains(origin),
     };
-    if allowed {
-        Ok(())
-    } else {
-        Err(Refusal::new(403, "origin not allowed"))
-    }
+    if allowed { Ok(()) } else { Err(Refusal::new(403, "origin not allowed")) }
 }
 
 /// RFC 6455 §4.2.2, item 5: one of those offered, or none; here in the server's order of preference.
-fn choose_subprotocol<'a>(
-    request: &Request<'a>,
-    policy: &Policy,
-) -> Result<Option<&'a str>, Refusal> {
+fn choose_subprotocol<'a>(request: &Request<'a>, policy: &Policy) -> Result<Option<&'a str>, Refusal> {
     // Hardly anybody needs the large table, which takes as long to clear as the rest takes.
     choose_among::<4>(request, policy)
         .or_else(|| choose_among_many(request, policy))
@@ -152,10 +127,7 @@ fn choose_subprotocol<'a>(
 }
 
 #[cold]
-fn choose_among_many<'a>(
-    request: &Request<'a>,
-    policy: &Policy,
-) -> Option<Result<Option<&'a str>, Refusal>> {
+fn choose_among_many<'a>(request: &Request<'a>, policy: &Policy) -> Option<Result<Option<&'a str>, Refusal>> {
     choose_among::<SUBPROTOCOLS_MAX>(request, policy)
 }
 
@@ -184,14 +156,6 @@ fn choose_among<'a, const N: usize>(
     if count == 0 {
         return Some(Err(MALFORMED)); // RFC 6455 §4.3: `1#token`
     }
-    let offers = |wanted: &String| {
-        offered[..count]
-            .iter()
-            .find(|&&name| name == wanted.as_bytes())
-    };
-    Some(Ok(policy
-        .subprotocols
-        .iter()
-        .find_map(offers)
-        .map(|name| ascii(name))))
+    let offers = |wanted: &String| offered[..count].iter().find(|&&name| name == wanted.as_bytes());
+    Some(Ok(policy.subprotocols.iter().find_map(offers).map(|name| ascii(name))))
 }

@@ -17,27 +17,15 @@ pub fn accept_key(key: &[u8; 24]) -> [u8; 28] {
         let mut blocks = [[0; 64]; 2];
         let (_, behind_key) = blocks[0].split_at_mut(24);
         // RFC 6455 §1.3: what the server appends to the key to prove that it speaks WebSocket.
-        behind_key
-            .split_at_mut(36)
-            .0
-            .copy_from_slice(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+        behind_key.split_at_mut(36).0.copy_from_slice(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
         blocks[0][60] = 0x80;
-        blocks[1]
-            .split_at_mut(56)
-            .1
-            .copy_from_slice(&u64::to_be_bytes(60 * 8));
+        blocks[1].split_at_mut(56).1.copy_from_slice(&u64::to_be_bytes(60 * 8));
         blocks
     };
     let mut blocks = PADDED;
     blocks[0][..24].copy_from_slice(key);
     // FIPS 180-4 §5.3.1: the initial hash value.
-    let mut state = [
-        0x6745_2301,
-        0xefcd_ab89,
-        0x98ba_dcfe,
-        0x1032_5476,
-        0xc3d2_e1f0,
-    ];
+    let mut state = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     compress(&mut state, &blocks);
 
     let mut digest = [0; 20];
@@ -59,9 +47,7 @@ pub(super) fn parse_key(value: &[u8]) -> Option<&[u8; 24]> {
     let [characters @ .., last, b'=', b'='] = key else {
         return None;
     };
-    let is_base64 = characters
-        .iter()
-        .all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+    let is_base64 = characters.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
     // The last character has two bits of the nonce and four unused: 0, 16, 32 or 48.
     (is_base64 && matches!(last, b'A' | b'Q' | b'g' | b'w')).then_some(key)
 }

@@ -42,12 +42,7 @@ pub struct Offers<'a> {
 
 impl<'a> Offers<'a> {
     pub(super) fn new(headers: Values<'a>) -> Self {
-        Offers {
-            headers,
-            rest: Cursor(&[]),
-            present: false,
-            count: 0,
-        }
+        Offers { headers, rest: Cursor(&[]), present: false, count: 0 }
     }
 
     fn fail(&mut self) -> Option<Result<Offer<'a>, Malformed>> {
@@ -66,11 +61,7 @@ impl<'a> Iterator for Offers<'a> {
             }
             let Some(value) = self.headers.next() else {
                 // RFC 6455 §9.1: `1#extension`, at least one over all the repeated headers.
-                return if self.present && self.count == 0 {
-                    self.fail()
-                } else {
-                    None
-                };
+                return if self.present && self.count == 0 { self.fail() } else { None };
             };
             self.present = true;
             self.rest = Cursor(value);
@@ -118,10 +109,7 @@ impl<'a> Iterator for Params<'a> {
             return None;
         }
         let (name, value) = self.0.param()?;
-        Some(Param {
-            name: ascii(name),
-            value: value.map(|raw| ParamValue { raw: ascii(raw) }),
-        })
+        Some(Param { name: ascii(name), value: value.map(|raw| ParamValue { raw: ascii(raw) }) })
     }
 }
 
@@ -236,11 +224,7 @@ impl<'a> Cursor<'a> {
             return Some((name, None));
         }
         self.skip_ows();
-        let raw = if self.eat(b'"') {
-            self.quoted()?
-        } else {
-            self.token()?
-        };
+        let raw = if self.eat(b'"') { self.quoted()? } else { self.token()? };
         Some((name, Some(raw)))
     }
 

@@ -28,30 +28,16 @@ pub(super) fn split_request_line(mut head: &[u8]) -> Result<RequestLine<'_>, Ref
         head = rest;
     }
     let (method, rest) = head.split_at(token_len(head));
-    let rest = rest
-        .strip_prefix(b" ")
-        .filter(|_| !method.is_empty())
-        .ok_or(MALFORMED)?;
-    let target_len = rest
-        .iter()
-        .position(|b| !b.is_ascii_graphic())
-        .ok_or(MALFORMED)?;
+    let rest = rest.strip_prefix(b" ").filter(|_| !method.is_empty()).ok_or(MALFORMED)?;
+    let target_len = rest.iter().position(|b| !b.is_ascii_graphic()).ok_or(MALFORMED)?;
     let (target, rest) = rest.split_at(target_len);
-    let rest = rest
-        .strip_prefix(b" ")
-        .filter(|_| !target.is_empty())
-        .ok_or(MALFORMED)?;
+    let rest = rest.strip_prefix(b" ").filter(|_| !target.is_empty()).ok_or(MALFORMED)?;
     let (version_minor, rest) = match rest.strip_prefix(b"HTTP/1.") {
         Some([minor @ (b'0' | b'1'), rest @ ..]) => (minor - b'0', rest),
         _ => return Err(Refusal::new(400, "unsupported HTTP version")),
     };
     let fields = Fields(strip_line_end(rest).ok_or(BAD_LINE_END)?);
-    Ok(RequestLine {
-        method,
-        target,
-        version_minor,
-        fields,
-    })
+    Ok(RequestLine { method, target, version_minor, fields })
 }
 
 /// The fields left in a head, down to its empty line.
@@ -141,8 +127,5 @@ fn text_len(bytes: &[u8]) -> usize {
         }
         at += 1;
     }
-    at + bytes[at..]
-        .iter()
-        .position(|&b| !is_text(b))
-        .unwrap_or(bytes.len() - at)
+    at + bytes[at..].iter().position(|&b| !is_text(b)).unwrap_or(bytes.len() - at)
 }

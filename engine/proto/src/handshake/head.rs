@@ -15,10 +15,7 @@ pub struct HeadLimits {
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        HeadLimits {
-            bytes_max: 8192,
-            headers_max: 64,
-        }
+        HeadLimits { bytes_max: 8192, headers_max: 64 }
     }
 }
 
@@ -56,11 +53,7 @@ impl HeadScan {
     pub fn feed(&mut self, bytes: &[u8], limits: &HeadLimits) -> HeadEnd {
         let seen = &bytes[..bytes.len().min(limits.bytes_max)];
         // An unfinished head that fills the limit needs at least one byte more than it.
-        let unfinished = if seen.len() == limits.bytes_max {
-            HeadEnd::TooLarge
-        } else {
-            HeadEnd::Partial
-        };
+        let unfinished = if seen.len() == limits.bytes_max { HeadEnd::TooLarge } else { HeadEnd::Partial };
         // Fewer bytes than in an earlier call would be the caller's fault; it finds nothing new in them.
         let mut at = self.searched.min(seen.len());
         while !self.begun {

@@ -41,9 +41,7 @@ pub use extensions::{Malformed, OFFERS_MAX, Offer, Offers, PARAMS_MAX, Param, Pa
 pub use head::{HeadEnd, HeadLimits, HeadScan};
 pub use origin::{OriginError, OriginList, Origins};
 pub use request::Request;
-pub use response::{
-    Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching,
-};
+pub use response::{Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching};
 
 /// `tchar` of RFC 7230 §3.2.6, which is the `token` character of RFC 2616 §2.2 that RFC 6455 refers to.
 const TOKEN: [bool; 256] = {
@@ -54,20 +52,7 @@ const TOKEN: [bool; 256] = {
         table[byte] = b.is_ascii_alphanumeric()
             || matches!(
                 b,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
             );
         byte += 1;
     }
@@ -101,10 +86,7 @@ fn token_len(bytes: &[u8]) -> usize {
         }
         at += 1;
     }
-    at + bytes[at..]
-        .iter()
-        .position(|&b| !TOKEN[usize::from(b)])
-        .unwrap_or(bytes.len() - at)
+    at + bytes[at..].iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(bytes.len() - at)
 }
 
 /// Whether `bytes` is a `token`: one or more `tchar` (RFC 7230 §3.2.6).
@@ -114,11 +96,7 @@ fn is_token(bytes: &[u8]) -> bool {
 
 /// `bytes` as text if it is a `token`, which is always ASCII.
 fn token_str(bytes: &[u8]) -> Option<&str> {
-    if is_token(bytes) {
-        core::str::from_utf8(bytes).ok()
-    } else {
-        None
-    }
+    if is_token(bytes) { core::str::from_utf8(bytes).ok() } else { None }
 }
 
 /// What passed a grammar of ASCII, as text. Made when asked for: the path to a 101 needs no text.
@@ -133,10 +111,7 @@ fn is_ows(byte: u8) -> bool {
 
 /// The elements of a comma-separated list without quoted strings, trimmed; empty ones are skipped (RFC 7230 §7).
 fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&b| b == b',')
-        .map(|element| element.trim_ascii())
-        .filter(|element| !element.is_empty())
+    value.split(|&b| b == b',').map(|element| element.trim_ascii()).filter(|element| !element.is_empty())
 }
 
 #[cfg(test)]

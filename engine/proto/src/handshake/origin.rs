@@ -59,17 +59,9 @@ impl OriginList {
                 Host::Name(name) => ListedHost::Name(name.to_ascii_lowercase()),
                 Host::V6(address) => ListedHost::V6(address),
             };
-            Ok(Listed {
-                scheme: origin.scheme.to_ascii_lowercase(),
-                host,
-                port: origin.port,
-            })
+            Ok(Listed { scheme: origin.scheme.to_ascii_lowercase(), host, port: origin.port })
         };
-        origins
-            .into_iter()
-            .map(|text| parse(text.as_ref()))
-            .collect::<Result<_, _>>()
-            .map(OriginList)
+        origins.into_iter().map(|text| parse(text.as_ref())).collect::<Result<_, _>>().map(OriginList)
     }
 
     /// Whether `origin`, the value of an Origin header, is one of the list. Allocates nothing.
@@ -84,9 +76,7 @@ impl OriginList {
                 (ListedHost::V6(listed), Host::V6(address)) => *listed == address,
                 _ => false,
             };
-            host_equal
-                && listed.port == origin.port
-                && listed.scheme.eq_ignore_ascii_case(origin.scheme)
+            host_equal && listed.port == origin.port && listed.scheme.eq_ignore_ascii_case(origin.scheme)
         })
     }
 }
@@ -97,11 +87,7 @@ pub struct OriginError(String);
 
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not an origin: write scheme://host or scheme://host:port, without a path",
-            self.0
-        )
+        write!(f, "{:?} is not an origin: write scheme://host or scheme://host:port, without a path", self.0)
     }
 }
 
@@ -109,14 +95,11 @@ impl core::error::Error for OriginError {}
 
 /// Whether `origin` names the host and port of `authority` (see [`Origins::Same`]).
 pub(super) fn is_same(origin: &[u8], authority: &[u8]) -> bool {
-    let (Some(origin), Some((host, port))) = (parse_origin(origin), parse_authority(authority))
-    else {
+    let (Some(origin), Some((host, port))) = (parse_origin(origin), parse_authority(authority)) else {
         return false;
     };
     let default = match origin.scheme {
-        scheme if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https") => {
-            default_port(scheme)
-        }
+        scheme if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https") => default_port(scheme),
         _ => return false,
     };
     host == origin.host && port.or(default) == origin.port
@@ -151,24 +134,16 @@ impl PartialEq for Host<'_> {
 /// RFC 6454 §6.2: scheme "://" host [ ":" port ] and nothing else.
 fn parse_origin(text: &[u8]) -> Option<Origin<'_>> {
     // RFC 3986 §3.1
-    let len = text
-        .iter()
-        .position(|&b| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'-' | b'.'))?;
+    let len = text.iter().position(|&b| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'-' | b'.'))?;
     let (scheme, rest) = text.split_at(len);
     scheme.first().filter(|first| first.is_ascii_alphabetic())?;
     let (host, port) = parse_authority(rest.strip_prefix(b"://")?)?;
-    Some(Origin {
-        scheme,
-        host,
-        port: port.or(default_port(scheme)),
-    })
+    Some(Origin { scheme, host, port: port.or(default_port(scheme)) })
 }
 
 fn default_port(scheme: &[u8]) -> Option<u16> {
     match scheme {
-        _ if scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss") => {
-            Some(443)
-        }
+        _ if scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss") => Some(443),
         _ if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws") => Some(80),
         _ => None,
     }
@@ -182,10 +157,7 @@ pub(super) fn parse_authority(text: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
         let address = core::str::from_utf8(address).ok()?.parse().ok()?;
         (Host::V6(address), &port[1..])
     } else {
-        let len = text
-            .iter()
-            .position(|&b| !REG_NAME[usize::from(b)])
-            .unwrap_or(text.len());
+        let len = text.iter().position(|&b| !REG_NAME[usize::from(b)]).unwrap_or(text.len());
         let (name, port) = text.split_at_checked(len).filter(|_| len > 0)?;
         (Host::Name(name), port)
     };

@@ -53,11 +53,7 @@ pub(super) enum Single<'a> {
 
 impl<'a> Single<'a> {
     fn note(&mut self, value: &'a [u8]) {
-        *self = if matches!(self, Single::Absent) {
-            Single::Once(value)
-        } else {
-            Single::Repeated
-        };
+        *self = if matches!(self, Single::Absent) { Single::Once(value) } else { Single::Repeated };
     }
 }
 
@@ -111,24 +107,13 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    pub(super) const NONE: Values<'static> = Values {
-        only: None,
-        fields: Fields::NONE,
-        name: &[],
-    };
+    pub(super) const NONE: Values<'static> = Values { only: None, fields: Fields::NONE, name: &[] };
 
     fn new(noted: Single<'a>, fields: Fields<'a>, name: &'static [u8]) -> Self {
         match noted {
             Single::Absent => Values::NONE,
-            Single::Once(value) => Values {
-                only: Some(value),
-                ..Values::NONE
-            },
-            Single::Repeated => Values {
-                only: None,
-                fields,
-                name,
-            },
+            Single::Once(value) => Values { only: Some(value), ..Values::NONE },
+            Single::Repeated => Values { only: None, fields, name },
         }
     }
 }
@@ -137,11 +122,9 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.only.take().or_else(|| {
-            self.fields
-                .find(|(name, _)| name.eq_ignore_ascii_case(self.name))
-                .map(|(_, value)| value)
-        })
+        self.only
+            .take()
+            .or_else(|| self.fields.find(|(name, _)| name.eq_ignore_ascii_case(self.name)).map(|(_, value)| value))
     }
 }
 
@@ -158,12 +141,7 @@ impl<'a> Request<'a> {
         if head.len() > limits.bytes_max {
             return Err(Refusal::HEAD_TOO_LARGE);
         }
-        let RequestLine {
-            method,
-            target,
-            version_minor,
-            fields,
-        } = split_request_line(head)?;
+        let RequestLine { method, target, version_minor, fields } = split_request_line(head)?;
         let mut known = Known::default();
         let (mut rest, mut count) = (fields, 0);
         while let Some((name, value)) = rest.split_next()? {
@@ -187,15 +165,7 @@ impl<'a> Request<'a> {
         };
         // RFC 7230 §5.4: the host of an absolute target replaces that of Host.
         let authority = target_authority.or(host);
-        Ok(Request {
-            method,
-            target,
-            version_minor,
-            path_at,
-            authority,
-            fields,
-            known,
-        })
+        Ok(Request { method, target, version_minor, path_at, authority, fields, known })
     }
 
     /// The method as sent; methods are case-sensitive (RFC 7230 §3.1.1).
@@ -230,9 +200,7 @@ impl<'a> Request<'a> {
     /// What stands behind the target's first `?`, if there is one.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        self.target()[self.path_at..]
-            .split_once('?')
-            .map(|(_, query)| query)
+        self.target()[self.path_at..].split_once('?').map(|(_, query)| query)
     }
 
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
@@ -254,23 +222,19 @@ impl<'a> Request<'a> {
     /// The value of the first header called `name` in any case, without the whitespace around it.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        { self.fields }
-            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        { self.fields }.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// As [`header`](Self::header), if the value is UTF-8.
     #[must_use]
     pub fn header_str(&self, name: &str) -> Option<&'a str> {
-        self.header(name)
-            .and_then(|value| core::str::from_utf8(value).ok())
+        self.header(name).and_then(|value| core::str::from_utf8(value).ok())
     }
 
     /// All headers in the order sent, names as sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
         // A name passed as a token, so it is text.
-        self.fields
-            .filter_map(|(name, value)| token_str(name).map(|name| (name, value)))
+        self.fields.filter_map(|(name, value)| token_str(name).map(|name| (name, value)))
     }
 
     /// Whether the client means a WebSocket: an Upgrade list names `websocket`, or any Sec-WebSocket-* header is there. Then
@@ -289,9 +253,7 @@ impl<'a> Request<'a> {
     /// All subprotocols offered, in the client's order, over repeated headers. What is no token is left out; a handshake that
     /// passed [`accept`](super::accept) has none such, nor duplicates.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + 'a {
-        self.subprotocol_values()
-            .flat_map(list_elements)
-            .filter_map(token_str)
+        self.subprotocol_values().flat_map(list_elements).filter_map(token_str)
     }
 
     pub(super) fn subprotocol_values(&self) -> Values<'a> {
@@ -323,16 +285,10 @@ fn split_target<'a>(method: &[u8], target: &'a [u8]) -> Option<(Option<&'a [u8]>
     // RFC 7230 §5.3.2: a server must accept the absolute form; RFC 6455 §4.1 allows it in a handshake.
     let (scheme, rest) = target.split_at(target.iter().position(|&b| b == b':')?);
     let rest = rest.strip_prefix(b"://")?;
-    if ![&b"http"[..], b"https", b"ws", b"wss"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
+    if ![&b"http"[..], b"https", b"ws", b"wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return None;
     }
-    let authority = &rest[..rest
-        .iter()
-        .position(|&b| matches!(b, b'/' | b'?'))
-        .unwrap_or(rest.len())];
+    let authority = &rest[..rest.iter().position(|&b| matches!(b, b'/' | b'?')).unwrap_or(rest.len())];
     origin::parse_authority(authority)?;
     Some((Some(authority), scheme.len() + 3 + authority.len()))
 }

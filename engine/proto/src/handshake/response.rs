@@ -41,24 +41,13 @@ impl Refusal {
     /// If `status` is not an error's (400 to 599) or `reason` is not a line of printable ASCII.
     #[must_use]
     pub const fn new(status: u16, reason: &'static str) -> Refusal {
-        assert!(
-            400 <= status && status <= 599,
-            "a refusal has an error status"
-        );
+        assert!(400 <= status && status <= 599, "a refusal has an error status");
         let mut at = 0;
         while at < reason.len() {
-            assert!(
-                matches!(reason.as_bytes()[at], b' '..=b'~'),
-                "a reason is one line of printable ASCII"
-            );
+            assert!(matches!(reason.as_bytes()[at], b' '..=b'~'), "a reason is one line of printable ASCII");
             at += 1;
         }
-        Refusal {
-            status,
-            reason,
-            note: "Connection: close\r\n",
-            head_only: false,
-        }
+        Refusal { status, reason, note: "Connection: close\r\n", head_only: false }
     }
 
     /// 405 with the method that would do (RFC 7231 §6.5.5).
@@ -85,13 +74,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}: {}",
-            self.status,
-            reason_phrase(self.status),
-            self.reason
-        )
+        write!(f, "{} {}: {}", self.status, reason_phrase(self.status), self.reason)
     }
 }
 
@@ -197,13 +180,7 @@ pub fn write_response<'h>(
         if !matches!(status, 204 | 304) {
             push_content_length(out, body.len());
         }
-        push_all(
-            out,
-            [
-                b"Connection: close\r\n\r\n",
-                if head_only { b"" } else { body },
-            ],
-        );
+        push_all(out, [b"Connection: close\r\n\r\n", if head_only { b"" } else { body }]);
         Ok(())
     })
 }
@@ -211,10 +188,7 @@ pub fn write_response<'h>(
 /// Appends the response that refuses a request and ends the connection: the reason is its body, as text.
 pub fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
     push_status_line(out, refusal.status, reason_phrase(refusal.status));
-    push_all(
-        out,
-        [refusal.note.as_bytes(), b"Content-Type: text/plain\r\n"],
-    );
+    push_all(out, [refusal.note.as_bytes(), b"Content-Type: text/plain\r\n"]);
     push_content_length(out, refusal.reason.len() + 1);
     out.extend_from_slice(b"\r\n");
     if !refusal.head_only {
@@ -294,25 +268,13 @@ fn push_headers<'h>(
 }
 
 fn is_reserved(name: &str) -> bool {
-    [
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "upgrade",
-    ]
-    .iter()
-    .any(|own| name.eq_ignore_ascii_case(own))
-        || name
-            .as_bytes()
-            .get(..14)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"sec-websocket-"))
+    ["connection", "content-length", "transfer-encoding", "upgrade"].iter().any(|own| name.eq_ignore_ascii_case(own))
+        || name.as_bytes().get(..14).is_some_and(|start| start.eq_ignore_ascii_case(b"sec-websocket-"))
 }
 
 /// HTAB, space, visible ASCII or obs-text (RFC 7230 §3.2.6): nothing that ends a line or a string.
 fn is_text(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
+    bytes.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
 }
 
 fn push_status_line(out: &mut Vec<u8>, status: u16, reason: &str) {

@@ -18,12 +18,7 @@ use super::{HeadLimits, Policy, Refusal, Request};
 /// The request of RFC 6455 §1.3 without its Origin and Protocol, changed: a change that has no colon is another request line;
 /// `Name:!` takes a header out; any other header takes the place of those of its name.
 fn handshake_with(changes: &[&str]) -> Vec<u8> {
-    let name = |line: &str| {
-        line.split(':')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-    };
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let mut request_line = "GET /chat HTTP/1.1";
     let mut lines = Vec::from([
         "Host: server.example.com",
@@ -53,9 +48,7 @@ fn handshake_with(changes: &[&str]) -> Vec<u8> {
 fn judge(head: &[u8], policy: &Policy) -> Result<(String, Option<String>), Refusal> {
     let request = Request::parse(head, &HeadLimits::default())?;
     let accept = accept(&request, policy)?;
-    let key = core::str::from_utf8(&accept.key)
-        .expect("base64 is text")
-        .into();
+    let key = core::str::from_utf8(&accept.key).expect("base64 is text").into();
     Ok((key, accept.subprotocol.map(String::from)))
 }
 

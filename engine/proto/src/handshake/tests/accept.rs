@@ -16,25 +16,10 @@ use super::{handshake_with, judge, status, status_under};
 /// RFC 6455 §1.3, and §4.2.2 item 5.
 #[test]
 fn the_example_of_the_rfc() {
-    assert_eq!(
-        &accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="),
-        b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    );
-    let policy = Policy {
-        subprotocols: vec!["superchat".into(), "chat".into()],
-        ..Policy::default()
-    };
-    let head = handshake_with(&[
-        "Origin: http://example.com",
-        "Sec-WebSocket-Protocol: chat, superchat",
-    ]);
-    assert_eq!(
-        judge(&head, &policy),
-        Ok((
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(),
-            Some("superchat".into())
-        ))
-    );
+    assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let policy = Policy { subprotocols: vec!["superchat".into(), "chat".into()], ..Policy::default() };
+    let head = handshake_with(&["Origin: http://example.com", "Sec-WebSocket-Protocol: chat, superchat"]);
+    assert_eq!(judge(&head, &policy), Ok(("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), Some("superchat".into()))));
 }
 
 proptest! {
@@ -97,14 +82,9 @@ fn upgrade_lists_websocket() {
     ] {
         assert_eq!(status(right), 101, "{right:?}");
     }
-    for wrong in [
-        "Upgrade:!",
-        "Upgrade:",
-        "Upgrade: h2c",
-        "Upgrade: websockets",
-        "Upgrade: web socket",
-        "Upgrade: websocket/13",
-    ] {
+    for wrong in
+        ["Upgrade:!", "Upgrade:", "Upgrade: h2c", "Upgrade: websockets", "Upgrade: web socket", "Upgrade: websocket/13"]
+    {
         assert_eq!(status(&[wrong]), 400, "{wrong}");
     }
 }
@@ -131,21 +111,15 @@ fn connection_lists_upgrade() {
 
 #[test]
 fn one_key_of_sixteen_bytes() {
-    assert_eq!(
-        status(&["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]),
-        101
-    );
+    assert_eq!(status(&["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]), 101);
     for wrong in [
         &["Sec-WebSocket-Key:!"][..],
         &["Sec-WebSocket-Key:"],
-        &[
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        ],
-        &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA"], // no padding
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+        &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA"],   // no padding
         &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA="], // 17 bytes
         &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA"], // 18 bytes
-        &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"],   // 15 bytes
+        &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"],     // 15 bytes
         &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAB=="], // unused bits set (RFC 4648 §3.5)
         &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA A=="], // no character of base64
         &["Sec-WebSocket-Key: AAAAAAAAAAA-_AAAAAAAAA=="], // the other alphabet
@@ -160,28 +134,15 @@ fn one_key_of_sixteen_bytes() {
 #[test]
 fn the_version_is_13() {
     for wrong in ["8", "14", "013", "13, 8", "", "13;", "0", "\u{e4}"] {
-        assert_eq!(
-            status(&[&format!("Sec-WebSocket-Version: {wrong}")]),
-            426,
-            "{wrong:?}"
-        );
+        assert_eq!(status(&[&format!("Sec-WebSocket-Version: {wrong}")]), 426, "{wrong:?}");
     }
     // A wrong version is what such a client hears of, whatever its version has in place of a key.
-    assert_eq!(
-        status(&["Sec-WebSocket-Version: 8", "Sec-WebSocket-Key:!"]),
-        426
-    );
+    assert_eq!(status(&["Sec-WebSocket-Version: 8", "Sec-WebSocket-Key:!"]), 426);
     assert_eq!(status(&["Sec-WebSocket-Version:!"]), 400);
-    assert_eq!(
-        status(&["Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13"]),
-        400
-    );
+    assert_eq!(status(&["Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13"]), 400);
     for changes in [["Sec-WebSocket-Version: 8"], ["Sec-WebSocket-Version:!"]] {
         let mut out = Vec::new();
-        write_refusal(
-            &mut out,
-            &judge(&handshake_with(&changes), &Policy::default()).expect_err("no version 13"),
-        );
+        write_refusal(&mut out, &judge(&handshake_with(&changes), &Policy::default()).expect_err("no version 13"));
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{text}");
     }
@@ -199,37 +160,16 @@ fn a_declared_body_is_refused() {
     ] {
         assert_eq!(status(&[wrong]), 400, "{wrong}");
     }
-    assert_eq!(
-        status(&["Content-Type: text/plain", "Content-Language: en"]),
-        101
-    );
+    assert_eq!(status(&["Content-Type: text/plain", "Content-Language: en"]), 101);
 }
 
 #[test]
 fn the_subprotocol_is_the_servers_first_choice() {
-    let policy = Policy {
-        subprotocols: vec!["v2".into(), "v1".into()],
-        ..Policy::default()
-    };
-    let chosen = |changes: &[&str]| {
-        judge(&handshake_with(changes), &policy).map(|(_, subprotocol)| subprotocol)
-    };
-    assert_eq!(
-        chosen(&["Sec-WebSocket-Protocol: v1, v2"]),
-        Ok(Some("v2".into()))
-    );
-    assert_eq!(
-        chosen(&[
-            "Sec-WebSocket-Protocol: v1",
-            "X: y",
-            "sec-websocket-protocol: v2"
-        ]),
-        Ok(Some("v2".into()))
-    );
-    assert_eq!(
-        chosen(&["Sec-WebSocket-Protocol: ,, v1 ,"]),
-        Ok(Some("v1".into()))
-    );
+    let policy = Policy { subprotocols: vec!["v2".into(), "v1".into()], ..Policy::default() };
+    let chosen = |changes: &[&str]| judge(&handshake_with(changes), &policy).map(|(_, subprotocol)| subprotocol);
+    assert_eq!(chosen(&["Sec-WebSocket-Protocol: v1, v2"]), Ok(Some("v2".into())));
+    assert_eq!(chosen(&["Sec-WebSocket-Protocol: v1", "X: y", "sec-websocket-protocol: v2"]), Ok(Some("v2".into())));
+    assert_eq!(chosen(&["Sec-WebSocket-Protocol: ,, v1 ,"]), Ok(Some("v1".into())));
     // None in common, or another case: no subprotocol, and the client decides.
     assert_eq!(chosen(&["Sec-WebSocket-Protocol: v3, V2"]), Ok(None));
     assert_eq!(chosen(&[]), Ok(None));
@@ -256,10 +196,7 @@ fn malformed_and_repeated_subprotocols_are_refused() {
 #[test]
 fn as_many_subprotocols_as_the_limit() {
     let offer = |count: usize| {
-        let names = (0..count)
-            .map(|i| format!("p{i}"))
-            .collect::<Vec<_>>()
-            .join(",");
+        let names = (0..count).map(|i| format!("p{i}")).collect::<Vec<_>>().join(",");
         status(&[&format!("Sec-WebSocket-Protocol: {names}")])
     };
     assert_eq!(offer(SUBPROTOCOLS_MAX), 101);
@@ -268,40 +205,23 @@ fn as_many_subprotocols_as_the_limit() {
 
 #[test]
 fn malformed_extensions_are_refused() {
-    assert_eq!(
-        status(&["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]),
-        101
-    );
+    assert_eq!(status(&["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]), 101);
     assert_eq!(status(&["Sec-WebSocket-Extensions: a; b=\"c"]), 400);
-    assert_eq!(
-        status(&[
-            "Sec-WebSocket-Extensions: a",
-            "Sec-WebSocket-Extensions: b;"
-        ]),
-        400
-    );
+    assert_eq!(status(&["Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: b;"]), 400);
 }
 
 /// RFC 6455 §10.2 and §4.2.2, item 4.
 #[test]
 fn the_policy_decides_about_absent_null_and_other_origins() {
     let list = OriginList::new(["https://example.com"]).expect("an origin");
-    let listed = Policy {
-        origins: Origins::List(list),
-        ..Policy::default()
-    };
-    let same = Policy {
-        origins: Origins::Same,
-        ..Policy::default()
-    };
+    let listed = Policy { origins: Origins::List(list), ..Policy::default() };
+    let same = Policy { origins: Origins::Same, ..Policy::default() };
     let any = Policy::default();
     let host = "Host: example.com";
     let absent = &[host][..];
-    for (policy, expected) in [
-        (&listed, [101, 101, 403, 403, 403]),
-        (&same, [101, 101, 403, 403, 403]),
-        (&any, [101; 5]),
-    ] {
+    for (policy, expected) in
+        [(&listed, [101, 101, 403, 403, 403]), (&same, [101, 101, 403, 403, 403]), (&any, [101; 5])]
+    {
         let got = [
             status_under(policy, absent),
             status_under(policy, &[host, "Origin: https://example.com"]),
@@ -310,32 +230,12 @@ fn the_policy_decides_about_absent_null_and_other_origins() {
             status_under(policy, &[host, "Origin:"]),
         ];
         assert_eq!(got, expected, "{policy:?}");
-        assert_eq!(
-            status_under(
-                policy,
-                &[
-                    host,
-                    "Origin: https://example.com",
-                    "Origin: https://example.com"
-                ]
-            ),
-            400
-        );
+        assert_eq!(status_under(policy, &[host, "Origin: https://example.com", "Origin: https://example.com"]), 400);
 
-        let strict = Policy {
-            allow_absent_origin: false,
-            allow_null_origin: true,
-            ..policy.clone()
-        };
+        let strict = Policy { allow_absent_origin: false, allow_null_origin: true, ..policy.clone() };
         let is_any = policy.origins == Origins::Any;
-        assert_eq!(
-            status_under(&strict, absent),
-            if is_any { 101 } else { 403 }
-        );
+        assert_eq!(status_under(&strict, absent), if is_any { 101 } else { 403 });
         assert_eq!(status_under(&strict, &[host, "Origin: null"]), 101);
-        assert_eq!(
-            status_under(&strict, &[host, "Origin: NULL"]),
-            if is_any { 101 } else { 403 }
-        );
+        assert_eq!(status_under(&strict, &[host, "Origin: NULL"]), if is_any { 101 } else { 403 });
     }
 }

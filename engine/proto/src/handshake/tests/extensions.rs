@@ -14,26 +14,15 @@ use super::handshake_with;
 type Parsed = Vec<(String, Vec<(String, Option<String>)>)>;
 
 fn parse(headers: &[&str]) -> Result<Parsed, Malformed> {
-    let headers: Vec<_> = headers
-        .iter()
-        .map(|value| format!("Sec-WebSocket-Extensions: {value}"))
-        .collect();
+    let headers: Vec<_> = headers.iter().map(|value| format!("Sec-WebSocket-Extensions: {value}")).collect();
     let head = handshake_with(&headers.iter().map(|header| &**header).collect::<Vec<_>>());
-    let limits = HeadLimits {
-        bytes_max: 1 << 20,
-        headers_max: 1 << 10,
-    };
+    let limits = HeadLimits { bytes_max: 1 << 20, headers_max: 1 << 10 };
     let request = Request::parse(&head, &limits).expect("a valid head");
     request
         .extensions()
         .map(|offer| {
             let offer = offer?;
-            let param = |param: Param<'_>| {
-                (
-                    param.name.into(),
-                    param.value.map(|value| value.text().into_owned()),
-                )
-            };
+            let param = |param: Param<'_>| (param.name.into(), param.value.map(|value| value.text().into_owned()));
             Ok((offer.name().into(), offer.params().map(param).collect()))
         })
         .collect()
@@ -45,37 +34,22 @@ fn well_formed() {
     type Row = (&'static [&'static str], &'static [(&'static str, Params)]);
     let table: &[Row] = &[
         (&["foo"], &[("foo", &[])]),
-        (
-            &["foo, bar; baz=2"],
-            &[("foo", &[]), ("bar", &[("baz", Some("2"))])],
-        ), // RFC 6455 §9.1
+        (&["foo, bar; baz=2"], &[("foo", &[]), ("bar", &[("baz", Some("2"))])]), // RFC 6455 §9.1
         (&["deflate-stream"], &[("deflate-stream", &[])]),
         (&["a; b; c=d"], &[("a", &[("b", None), ("c", Some("d"))])]),
         (&["a; b=\"c\""], &[("a", &[("b", Some("c"))])]),
         (&["a; b=\"\\c\\d\""], &[("a", &[("b", Some("cd"))])]),
-        (
-            &["a;b=\"1\\0\";c"],
-            &[("a", &[("b", Some("10")), ("c", None)])],
-        ),
-        (
-            &[" \ta \t;\tb = c , d"],
-            &[("a", &[("b", Some("c"))]), ("d", &[])],
-        ),
+        (&["a;b=\"1\\0\";c"], &[("a", &[("b", Some("10")), ("c", None)])]),
+        (&[" \ta \t;\tb = c , d"], &[("a", &[("b", Some("c"))]), ("d", &[])]),
         (&[",, a,\t,b,"], &[("a", &[]), ("b", &[])]),
-        (
-            &["a; b; b; b=1"],
-            &[("a", &[("b", None), ("b", None), ("b", Some("1"))])],
-        ), // for the negotiator to judge
+        (&["a; b; b; b=1"], &[("a", &[("b", None), ("b", None), ("b", Some("1"))])]), // for the negotiator to judge
         (&["a", "a; b", ""], &[("a", &[]), ("a", &[("b", None)])]),
         (&["", "a"], &[("a", &[])]),
     ];
     for (headers, expected) in table {
-        let param =
-            |&(name, value): &(&str, Option<&str>)| (name.to_string(), value.map(String::from));
-        let expected: Parsed = expected
-            .iter()
-            .map(|(name, params)| (name.to_string(), params.iter().map(param).collect()))
-            .collect();
+        let param = |&(name, value): &(&str, Option<&str>)| (name.to_string(), value.map(String::from));
+        let expected: Parsed =
+            expected.iter().map(|(name, params)| (name.to_string(), params.iter().map(param).collect())).collect();
         assert_eq!(parse(headers), Ok(expected), "{headers:?}");
     }
 }
@@ -128,11 +102,7 @@ fn malformed() {
 fn an_error_ends_the_iteration() {
     let head = handshake_with(&["Sec-WebSocket-Extensions: a, b c, d"]);
     let request = Request::parse(&head, &HeadLimits::default()).expect("a valid head");
-    let offers: Vec<_> = request
-        .extensions()
-        .take(9)
-        .map(|offer| offer.map(|offer| offer.name()))
-        .collect();
+    let offers: Vec<_> = request.extensions().take(9).map(|offer| offer.map(|offer| offer.name())).collect();
     assert_eq!(offers, [Ok("a"), Err(Malformed)]);
 }
 
@@ -144,9 +114,7 @@ fn as_many_as_the_limits() {
     let headers = |count: usize| parse(&vec!["a"; count]).map(|offers| offers.len());
     assert_eq!(headers(OFFERS_MAX), Ok(OFFERS_MAX));
     assert_eq!(headers(OFFERS_MAX + 1), Err(Malformed));
-    let params = |count: usize| {
-        parse(&[&format!("a{}", ";b".repeat(count))]).map(|offers| offers[0].1.len())
-    };
+    let params = |count: usize| parse(&[&format!("a{}", ";b".repeat(count))]).map(|offers| offers[0].1.len());
     assert_eq!(params(PARAMS_MAX), Ok(PARAMS_MAX));
     assert_eq!(params(PARAMS_MAX + 1), Err(Malformed));
 }
@@ -155,21 +123,11 @@ fn as_many_as_the_limits() {
 fn a_value_is_equal_however_it_is_written() {
     let head = handshake_with(&["Sec-WebSocket-Extensions: a; b=10; b=\"10\"; b=\"\\1\\0\"; b=11"]);
     let request = Request::parse(&head, &HeadLimits::default()).expect("a valid head");
-    let offer = request
-        .extensions()
-        .next()
-        .expect("one")
-        .expect("well-formed");
-    let values: Vec<_> = offer
-        .params()
-        .map(|param| param.value.expect("a value"))
-        .collect();
+    let offer = request.extensions().next().expect("one").expect("well-formed");
+    let values: Vec<_> = offer.params().map(|param| param.value.expect("a value")).collect();
     assert!(values[0] == values[1] && values[1] == values[2] && values[2] == "10");
     assert!(values[3] != values[2] && values[3] != "10" && values[3] != "1" && values[3] != "110");
-    assert!(
-        matches!(values[1].text(), Cow::Borrowed("10")),
-        "not allocated"
-    );
+    assert!(matches!(values[1].text(), Cow::Borrowed("10")), "not allocated");
     assert!(matches!(values[2].text(), Cow::Owned(text) if text == "10"));
 }
 
@@ -180,10 +138,7 @@ fn written(value: &str, style: u8) -> String {
     match style {
         0 => value.into(),
         1 => format!("\"{value}\""),
-        _ => format!(
-            "\"{}\"",
-            value.chars().flat_map(|c| ['\\', c]).collect::<String>()
-        ),
+        _ => format!("\"{}\"", value.chars().flat_map(|c| ['\\', c]).collect::<String>()),
     }
 }
 

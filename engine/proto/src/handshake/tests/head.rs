@@ -28,10 +28,7 @@ fn line_ends() {
         (&b"GET / HTTP/1.1\n\nrest"[..], HeadEnd::Complete(16)),
         (b"GET / HTTP/1.1\r\n\nrest", HeadEnd::Complete(17)),
         (b"GET / HTTP/1.1\n\r\nrest", HeadEnd::Complete(17)),
-        (
-            b"\r\n\r\n\n\r\nGET / HTTP/1.1\r\n\r\nrest",
-            HeadEnd::Complete(25),
-        ),
+        (b"\r\n\r\n\n\r\nGET / HTTP/1.1\r\n\r\nrest", HeadEnd::Complete(25)),
         (b"GET / HTTP/1.1\r\r\r\n", HeadEnd::Partial),
         (b"\r\n\r\n", HeadEnd::Partial),
         (b"\n\r", HeadEnd::Partial),
@@ -45,24 +42,12 @@ fn line_ends() {
 #[test]
 fn the_limit_on_bytes() {
     let head = handshake_with(&[]);
-    let exact = HeadLimits {
-        bytes_max: head.len(),
-        ..HeadLimits::default()
-    };
-    let short = HeadLimits {
-        bytes_max: head.len() - 1,
-        ..HeadLimits::default()
-    };
-    assert_eq!(
-        HeadScan::default().feed(&head, &exact),
-        HeadEnd::Complete(head.len())
-    );
+    let exact = HeadLimits { bytes_max: head.len(), ..HeadLimits::default() };
+    let short = HeadLimits { bytes_max: head.len() - 1, ..HeadLimits::default() };
+    assert_eq!(HeadScan::default().feed(&head, &exact), HeadEnd::Complete(head.len()));
     assert!(Request::parse(&head, &exact).is_ok());
     assert_eq!(HeadScan::default().feed(&head, &short), HeadEnd::TooLarge);
-    assert_eq!(
-        Request::parse(&head, &short).map(|_| ()),
-        Err(Refusal::HEAD_TOO_LARGE)
-    );
+    assert_eq!(Request::parse(&head, &short).map(|_| ()), Err(Refusal::HEAD_TOO_LARGE));
     assert_eq!(Refusal::HEAD_TOO_LARGE.status(), 431);
     // Nothing more can complete a head that has filled the limit.
     let (mut with_exact, mut with_short) = (HeadScan::default(), HeadScan::default());
@@ -70,20 +55,14 @@ fn the_limit_on_bytes() {
     assert_eq!(with_exact.feed(unfinished, &exact), HeadEnd::Partial);
     assert_eq!(with_short.feed(unfinished, &short), HeadEnd::TooLarge);
     // Empty lines count too: they cannot hold a connection for ever.
-    assert_eq!(
-        HeadScan::default().feed(&b"\r\n".repeat(5000), &HeadLimits::default()),
-        HeadEnd::TooLarge
-    );
+    assert_eq!(HeadScan::default().feed(&b"\r\n".repeat(5000), &HeadLimits::default()), HeadEnd::TooLarge);
 }
 
 /// A head that arrives byte by byte was parsed again and again elsewhere (CVE-2023-43669): each call may look at the new
 /// bytes and the two before them.
 #[test]
 fn a_dripping_head_costs_linear_work() {
-    let limits = HeadLimits {
-        bytes_max: 1 << 16,
-        ..HeadLimits::default()
-    };
+    let limits = HeadLimits { bytes_max: 1 << 16, ..HeadLimits::default() };
     let mut head = b"\r\n\r\nGET / HTTP/1.1\r\n".to_vec();
     while head.len() < 60_000 {
         head.extend_from_slice(b"a:\r\n");
@@ -98,11 +77,7 @@ fn a_dripping_head_costs_linear_work() {
         }
         assert_eq!(scan.feed(&head, &limits), HeadEnd::Complete(head.len()));
         assert!(scan.examined() >= head.len() - 4, "it counts");
-        assert!(
-            scan.examined() <= head.len() + 2 * (calls + 1),
-            "{} bytes at {step} a call",
-            scan.examined()
-        );
+        assert!(scan.examined() <= head.len() + 2 * (calls + 1), "{} bytes at {step} a call", scan.examined());
     }
     // And a whole limit of bytes without an end is looked at once, not beyond.
     let mut scan = HeadScan::default();

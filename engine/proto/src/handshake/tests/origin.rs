@@ -93,9 +93,7 @@ fn what_is_no_origin_cannot_be_listed() {
         "https://exa mple.com",
     ] {
         let error = OriginList::new(["https://example.com", text]).expect_err(text);
-        assert!(
-            alloc::format!("{error}").starts_with(&alloc::format!("{text:?} is not an origin"))
-        );
+        assert!(alloc::format!("{error}").starts_with(&alloc::format!("{text:?} is not an origin")));
     }
     assert!(OriginList::new(["https://example.com:65535", "http://[::1]"]).is_ok());
 }
@@ -112,10 +110,7 @@ fn same_is_the_host_and_port_asked_for() {
         ("http://localhost:9001", "localhost:09001"),
         ("http://example.com", "example.com:"),
     ] {
-        assert!(
-            is_same(origin.as_bytes(), host.as_bytes()),
-            "{origin} {host}"
-        );
+        assert!(is_same(origin.as_bytes(), host.as_bytes()), "{origin} {host}");
     }
     for (origin, host) in [
         ("http://example.com", "example.com:443"),
@@ -134,9 +129,6 @@ fn same_is_the_host_and_port_asked_for() {
         ("", ""),
         ("http://", ""),
     ] {
-        assert!(
-            !is_same(origin.as_bytes(), host.as_bytes()),
-            "{origin} {host}"
-        );
+        assert!(!is_same(origin.as_bytes(), host.as_bytes()), "{origin} {host}");
     }
 }

@@ -9,10 +9,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::{handshake_with, judge};
 
-const LIMITS: HeadLimits = HeadLimits {
-    bytes_max: 8192,
-    headers_max: 64,
-};
+const LIMITS: HeadLimits = HeadLimits { bytes_max: 8192, headers_max: 64 };
 
 fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
     Request::parse(head, &LIMITS)
@@ -20,23 +17,15 @@ fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
 
 #[test]
 fn what_a_request_says() {
-    let head = b"GET /a%20b/c?d=e?f HTTP/1.1\r\nHost: h:1\r\nX-One:  \t one \t\r\nEmpty:\r\nx-one: two\r\nRaw: \xe4\r\n\r\n";
+    let head =
+        b"GET /a%20b/c?d=e?f HTTP/1.1\r\nHost: h:1\r\nX-One:  \t one \t\r\nEmpty:\r\nx-one: two\r\nRaw: \xe4\r\n\r\n";
     let request = parse(head).expect("a request");
-    assert_eq!(
-        (request.method(), request.target()),
-        ("GET", "/a%20b/c?d=e?f")
-    );
-    assert_eq!(
-        (request.path(), request.query()),
-        ("/a%20b/c", Some("d=e?f"))
-    );
+    assert_eq!((request.method(), request.target()), ("GET", "/a%20b/c?d=e?f"));
+    assert_eq!((request.path(), request.query()), ("/a%20b/c", Some("d=e?f")));
     assert_eq!((request.version_minor(), request.host()), (1, Some("h:1")));
     assert_eq!(request.header("X-ONE"), Some(&b"one"[..]));
     assert_eq!(request.header_str("empty"), Some(""));
-    assert_eq!(
-        (request.header("raw"), request.header_str("raw")),
-        (Some(&b"\xe4"[..]), None)
-    );
+    assert_eq!((request.header("raw"), request.header_str("raw")), (Some(&b"\xe4"[..]), None));
     assert_eq!(request.header("x-on"), None);
     let names: Vec<_> = request.headers().map(|(name, _)| name).collect();
     assert_eq!(names, ["Host", "X-One", "Empty", "x-one", "Raw"]);
@@ -58,30 +47,11 @@ fn targets() {
     ] {
         let head = format!("{line}\r\nHost: h\r\n\r\n");
         let request = parse(head.as_bytes()).expect(line);
-        assert_eq!(
-            (request.path(), request.query(), request.host()),
-            (path, query, Some(host)),
-            "{line}"
-        );
+        assert_eq!((request.path(), request.query(), request.host()), (path, query, Some(host)), "{line}");
     }
-    for target in [
-        "*",
-        "a",
-        "o:443",
-        "/#f",
-        "/\u{e4}",
-        "ftp://o/",
-        "http:///",
-        "http://u@o/",
-        "?q",
-        "http:/o",
-    ] {
+    for target in ["*", "a", "o:443", "/#f", "/\u{e4}", "ftp://o/", "http:///", "http://u@o/", "?q", "http:/o"] {
         let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
-        assert_eq!(
-            parse(head.as_bytes()).map_or_else(|refusal| refusal.status(), |_| 200),
-            400,
-            "{target}"
-        );
+        assert_eq!(parse(head.as_bytes()).map_or_else(|refusal| refusal.status(), |_| 200), 400, "{target}");
     }
 }
 
@@ -91,21 +61,13 @@ fn what_means_a_websocket() {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n");
         parse(head.as_bytes()).expect(header).is_upgrade()
     };
-    for header in [
-        "Upgrade: WebSocket",
-        "Upgrade: a, websocket",
-        "Sec-WebSocket-Key1: x",
-        "sec-websocket-version: 13",
-    ] {
+    for header in ["Upgrade: WebSocket", "Upgrade: a, websocket", "Sec-WebSocket-Key1: x", "sec-websocket-version: 13"]
+    {
         assert!(means(header), "{header}");
     }
-    for header in [
-        "Upgrade: h2c",
-        "Connection: upgrade",
-        "Sec-WebSocke-Key: x",
-        "Sec-WebSocket: x",
-        "Sec-Fetch-Mode: websocket",
-    ] {
+    for header in
+        ["Upgrade: h2c", "Connection: upgrade", "Sec-WebSocke-Key: x", "Sec-WebSocket: x", "Sec-Fetch-Mode: websocket"]
+    {
         assert!(!means(header), "{header}");
     }
 }
@@ -121,17 +83,11 @@ fn subprotocols_and_extensions_over_repeated_headers() {
     ]);
     let request = parse(&head).expect("a request");
     assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]);
-    let names: Vec<_> = request
-        .extensions()
-        .map(|offer| offer.expect("well-formed").name())
-        .collect();
+    let names: Vec<_> = request.extensions().map(|offer| offer.expect("well-formed").name()).collect();
     assert_eq!(names, ["x", "y", "w"]);
     let plain = handshake_with(&[]);
     let request = parse(&plain).expect("a request");
-    assert_eq!(
-        (request.subprotocols().count(), request.extensions().count()),
-        (0, 0)
-    );
+    assert_eq!((request.subprotocols().count(), request.extensions().count()), (0, 0));
 }
 
 /// RFC 7230 §3.1.1, §3.2, §3.2.4.
@@ -160,32 +116,19 @@ fn malformed_heads() {
         b" GET / HTTP/1.1\r\nHost: h\r\n\r\n",
         b"G(T / HTTP/1.1\r\nHost: h\r\n\r\n",
         b"/ HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n", // no end
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n",                // no end
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", // a TLS client
         b"",
     ] {
-        assert_eq!(
-            parse(head).map_or_else(|refusal| refusal.status(), |_| 200),
-            400,
-            "{}",
-            head.escape_ascii()
-        );
+        assert_eq!(parse(head).map_or_else(|refusal| refusal.status(), |_| 200), 400, "{}", head.escape_ascii());
     }
 }
 
 #[test]
 fn as_many_headers_as_the_limit() {
-    let head = |count: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
-            "a: b\r\n".repeat(count - 1)
-        )
-    };
+    let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(count - 1));
     assert!(parse(head(64).as_bytes()).is_ok());
-    assert_eq!(
-        parse(head(65).as_bytes()).expect_err("one more").status(),
-        431
-    );
+    assert_eq!(parse(head(65).as_bytes()).expect_err("one more").status(), 431);
 }
 
 /// Method, target, version, headers.
@@ -198,16 +141,8 @@ fn twin(head: &[u8]) -> Result<Twin, httparse::Error> {
     if request.parse(head)?.is_partial() {
         return Err(httparse::Error::NewLine);
     }
-    let headers = request
-        .headers
-        .iter()
-        .map(|header| (header.name.into(), header.value.to_vec()))
-        .collect();
-    let (method, path, version) = (
-        request.method.expect("whole"),
-        request.path.expect("whole"),
-        request.version,
-    );
+    let headers = request.headers.iter().map(|header| (header.name.into(), header.value.to_vec())).collect();
+    let (method, path, version) = (request.method.expect("whole"), request.path.expect("whole"), request.version);
     Ok((method.into(), path.into(), version.expect("whole"), headers))
 }
 
@@ -219,24 +154,13 @@ fn is_beyond_grammar(refusal: &Refusal) -> bool {
 fn agrees_with_the_twin(head: &[u8]) -> Result<(), TestCaseError> {
     match (parse(head), twin(head)) {
         (Ok(ours), Ok((method, target, version, headers))) => {
-            prop_assert_eq!(
-                (ours.method(), ours.target(), ours.version_minor()),
-                (&*method, &*target, version)
-            );
-            let ours: Vec<_> = ours
-                .headers()
-                .map(|(name, value)| (String::from(name), value.to_vec()))
-                .collect();
+            prop_assert_eq!((ours.method(), ours.target(), ours.version_minor()), (&*method, &*target, version));
+            let ours: Vec<_> = ours.headers().map(|(name, value)| (String::from(name), value.to_vec())).collect();
             prop_assert_eq!(ours, headers);
         }
         (Err(refusal), Ok((_, target, ..))) => {
             let target_allowed = target.is_ascii();
-            prop_assert!(
-                is_beyond_grammar(&refusal) || !target_allowed,
-                "{} {}",
-                refusal,
-                head.escape_ascii()
-            );
+            prop_assert!(is_beyond_grammar(&refusal) || !target_allowed, "{} {}", refusal, head.escape_ascii());
         }
         (Ok(ours), Err(error)) => prop_assert!(false, "{:?} against {:?}", ours, error),
         (Err(_), Err(_)) => {}

@@ -10,10 +10,7 @@ use super::{handshake_with, judge};
 
 const KEY: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-fn switching(
-    subprotocol: Option<&str>,
-    headers: &[(&str, &[u8])],
-) -> Result<String, ResponseError> {
+fn switching(subprotocol: Option<&str>, headers: &[(&str, &[u8])]) -> Result<String, ResponseError> {
     let mut out = b"before".to_vec();
     let result = write_switching(&mut out, KEY, subprotocol, headers.iter().copied());
     if result.is_err() {
@@ -30,14 +27,7 @@ fn response(
     head_only: bool,
 ) -> Result<String, ResponseError> {
     let mut out = b"before".to_vec();
-    let result = write_response(
-        &mut out,
-        status,
-        reason,
-        headers.iter().copied(),
-        body,
-        head_only,
-    );
+    let result = write_response(&mut out, status, reason, headers.iter().copied(), body, head_only);
     if result.is_err() {
         assert_eq!(out, b"before", "nothing is left of a response that failed");
     }
@@ -51,46 +41,22 @@ fn a_switching_response() {
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
     assert_eq!(switching(None, &[]).unwrap(), [start, "\r\n"].concat());
     let full = switching(Some("chat"), &[("Set-Cookie", b"a=b"), ("X", b"")]).unwrap();
-    assert_eq!(
-        full,
-        [
-            start,
-            "Sec-WebSocket-Protocol: chat\r\nSet-Cookie: a=b\r\nX: \r\n\r\n"
-        ]
-        .concat()
-    );
+    assert_eq!(full, [start, "Sec-WebSocket-Protocol: chat\r\nSet-Cookie: a=b\r\nX: \r\n\r\n"].concat());
 }
 
 #[test]
 fn a_plain_response() {
-    let ok = response(
-        200,
-        "OK",
-        &[("Content-Type", b"text/plain")],
-        b"hello",
-        false,
-    )
-    .unwrap();
+    let ok = response(200, "OK", &[("Content-Type", b"text/plain")], b"hello", false).unwrap();
     assert_eq!(
         ok,
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
     );
     let head = response(200, "OK", &[], b"hello", true).unwrap();
-    assert_eq!(
-        head,
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
-    );
+    assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n");
     let empty = response(599, "", &[], b"", false).unwrap();
-    assert_eq!(
-        empty,
-        "HTTP/1.1 599 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
+    assert_eq!(empty, "HTTP/1.1 599 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let body = [b'x'; 12_345];
-    assert!(
-        response(200, "OK", &[], &body, false)
-            .unwrap()
-            .contains("\r\nContent-Length: 12345\r\n")
-    );
+    assert!(response(200, "OK", &[], &body, false).unwrap().contains("\r\nContent-Length: 12345\r\n"));
     // RFC 7230 §3.3.2
     let none = response(204, "No Content", &[], b"", false).unwrap();
     assert_eq!(none, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
@@ -111,11 +77,7 @@ fn statuses() {
         (304, b"x", Some(ResponseError::Body)),
         (304, b"", None),
     ] {
-        assert_eq!(
-            response(status, "", &[], body, false).err(),
-            expected,
-            "{status}"
-        );
+        assert_eq!(response(status, "", &[], body, false).err(), expected, "{status}");
     }
 }
 
@@ -123,51 +85,19 @@ fn statuses() {
 fn nothing_can_be_injected() {
     let good: &[(&str, &[u8])] = &[("X-Trace", b"a\tb \xc3\xa4"), ("!#$%&'*+-.^_`|~09az", b"x")];
     assert!(switching(None, good).is_ok() && response(200, "OK", good, b"", false).is_ok());
-    for value in [
-        &b"a\r\nSet-Cookie: b"[..],
-        b"a\nb",
-        b"a\rb",
-        b"a\0b",
-        b"\x7f",
-        b"\x1b[0m",
-        b"\r\n\r\n<html>",
-    ] {
-        assert_eq!(
-            switching(None, &[("X", b"ok"), ("X", value)]),
-            Err(ResponseError::HeaderValue)
-        );
-        assert_eq!(
-            response(200, "OK", &[("X", value)], b"", false),
-            Err(ResponseError::HeaderValue)
-        );
+    for value in [&b"a\r\nSet-Cookie: b"[..], b"a\nb", b"a\rb", b"a\0b", b"\x7f", b"\x1b[0m", b"\r\n\r\n<html>"] {
+        assert_eq!(switching(None, &[("X", b"ok"), ("X", value)]), Err(ResponseError::HeaderValue));
+        assert_eq!(response(200, "OK", &[("X", value)], b"", false), Err(ResponseError::HeaderValue));
     }
-    for name in [
-        "", "X:", "X Y", "X\r\nY", "X\n", "X\0", "\u{e4}", "X(", "X\t", " X",
-    ] {
-        assert_eq!(
-            switching(None, &[(name, b"")]),
-            Err(ResponseError::HeaderName),
-            "{name:?}"
-        );
-        assert_eq!(
-            response(200, "OK", &[(name, b"")], b"", false),
-            Err(ResponseError::HeaderName),
-            "{name:?}"
-        );
+    for name in ["", "X:", "X Y", "X\r\nY", "X\n", "X\0", "\u{e4}", "X(", "X\t", " X"] {
+        assert_eq!(switching(None, &[(name, b"")]), Err(ResponseError::HeaderName), "{name:?}");
+        assert_eq!(response(200, "OK", &[(name, b"")], b"", false), Err(ResponseError::HeaderName), "{name:?}");
     }
     for name in ["", "a b", "a,b", "chat\r\nX: y", "a\0", "\u{e4}"] {
-        assert_eq!(
-            switching(Some(name), &[]),
-            Err(ResponseError::Subprotocol),
-            "{name:?}"
-        );
+        assert_eq!(switching(Some(name), &[]), Err(ResponseError::Subprotocol), "{name:?}");
     }
     for reason in ["OK\r\nX: y", "\n", "\0", "\x7f"] {
-        assert_eq!(
-            response(200, reason, &[], b"", false),
-            Err(ResponseError::ReasonPhrase),
-            "{reason:?}"
-        );
+        assert_eq!(response(200, reason, &[], b"", false), Err(ResponseError::ReasonPhrase), "{reason:?}");
     }
 }
 
@@ -184,24 +114,10 @@ fn reserved_headers_are_ours() {
         "SEC-WEBSOCKET-",
         "Sec-WebSocket-Anything",
     ] {
-        assert_eq!(
-            switching(None, &[(name, b"x")]),
-            Err(ResponseError::HeaderReserved),
-            "{name}"
-        );
-        assert_eq!(
-            response(200, "OK", &[(name, b"x")], b"", false),
-            Err(ResponseError::HeaderReserved),
-            "{name}"
-        );
+        assert_eq!(switching(None, &[(name, b"x")]), Err(ResponseError::HeaderReserved), "{name}");
+        assert_eq!(response(200, "OK", &[(name, b"x")], b"", false), Err(ResponseError::HeaderReserved), "{name}");
     }
-    for name in [
-        "Connections",
-        "Sec-WebSocket",
-        "Content-Type",
-        "Server",
-        "Set-Cookie",
-    ] {
+    for name in ["Connections", "Sec-WebSocket", "Content-Type", "Server", "Set-Cookie"] {
         assert!(switching(None, &[(name, b"x")]).is_ok(), "{name}");
     }
 }
@@ -210,10 +126,7 @@ fn reserved_headers_are_ours() {
 fn refusals() {
     let refused = |changes: &[&str]| {
         let mut out = Vec::new();
-        write_refusal(
-            &mut out,
-            &judge(&handshake_with(changes), &Policy::default()).expect_err("refused"),
-        );
+        write_refusal(&mut out, &judge(&handshake_with(changes), &Policy::default()).expect_err("refused"));
         String::from_utf8(out).expect("text")
     };
     assert_eq!(
@@ -234,14 +147,8 @@ fn refusals() {
          missing Host header\n"
     );
     let busy = Refusal::new(503, "too many connections");
-    assert_eq!(
-        (busy.status(), busy.reason()),
-        (503, "too many connections")
-    );
-    assert_eq!(
-        alloc::format!("{busy}"),
-        "503 Service Unavailable: too many connections"
-    );
+    assert_eq!((busy.status(), busy.reason()), (503, "too many connections"));
+    assert_eq!(alloc::format!("{busy}"), "503 Service Unavailable: too many connections");
 }
 
 proptest! {
