@@ -49,11 +49,7 @@ impl FromStr for Cell {
             connections: connections.parse().map_err(|_| wrong())?,
             depth: depth.parse().map_err(|_| wrong())?,
         };
-        if cell.connections == 0 || cell.depth == 0 {
-            Err(wrong())
-        } else {
-            Ok(cell)
-        }
+        if cell.connections == 0 || cell.depth == 0 { Err(wrong()) } else { Ok(cell) }
     }
 }
 
@@ -80,41 +76,27 @@ impl FromStr for Contender {
     /// `NAME=COMMAND` or, for a raw echo, `NAME:raw=COMMAND`; our own `epoll-echo` is known to be raw. The command is split
     /// at blanks; there is no quoting.
     fn from_str(text: &str) -> Result<Contender, String> {
-        let (name, command) = text
-            .split_once('=')
-            .ok_or_else(|| format!("{text:?} is not NAME=COMMAND"))?;
+        let (name, command) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=COMMAND"))?;
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         if name.is_empty() || !command.iter().any(|word| word.contains("{port}")) {
-            return Err(format!(
-                "{text:?}: a name, and a command that names {{port}}"
-            ));
+            return Err(format!("{text:?}: a name, and a command that names {{port}}"));
         }
-        let own_echo =
-            command[0] == "SELF" && command.get(1).is_some_and(|word| word == "epoll-echo");
+        let own_echo = command[0] == "SELF" && command.get(1).is_some_and(|word| word == "epoll-echo");
         let bare = name.strip_suffix(":raw");
-        Ok(Contender {
-            name: bare.unwrap_or(name).to_owned(),
-            command,
-            raw: bare.is_some() || own_echo,
-        })
+        Ok(Contender { name: bare.unwrap_or(name).to_owned(), command, raw: bare.is_some() || own_echo })
     }
 }
 
 impl Contender {
     fn command_at(&self, own: &Path, port: u16, core: usize) -> Vec<String> {
-        let folder = own
-            .parent()
-            .unwrap_or(Path::new("."))
-            .to_string_lossy()
-            .into_owned();
+        let folder = own.parent().unwrap_or(Path::new(".")).to_string_lossy().into_owned();
         let mut words = self.command.clone();
         if words[0] == "SELF" {
             words[0] = own.to_string_lossy().into_owned();
         }
         let fill = |word: String| {
             let word = word.replace("{dir}", &folder);
-            word.replace("{port}", &port.to_string())
-                .replace("{core}", &core.to_string())
+            word.replace("{port}", &port.to_string()).replace("{core}", &core.to_string())
         };
         words.into_iter().map(fill).collect()
     }
@@ -174,12 +156,7 @@ impl Meter {
         // Both ends of the counted time take this same way, so what it costs cancels.
         let wait = proc::run_queue_wait(pid)?;
         let steal_ticks = proc::steal_ticks(plan.server_core)? + proc::steal_ticks(plan.load_core)?;
-        Ok(Meter {
-            at: Instant::now(),
-            cpu: proc::process_cpu(pid)?,
-            wait,
-            steal_ticks,
-        })
+        Ok(Meter { at: Instant::now(), cpu: proc::process_cpu(pid)?, wait, steal_ticks })
     }
 }
 
@@ -200,19 +177,11 @@ pub fn run(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         for round in 0..plan.rounds {
             for (side, contender, turns) in [("a", &plan.a, &mut a), ("b", &plan.b, &mut b)] {
                 let turn = run_turn(plan, *cell, contender, &own).map_err(|error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!("{cell}, round {round}, {}: {error}", contender.name),
-                    )
+                    io::Error::new(error.kind(), format!("{cell}, round {round}, {}: {error}", contender.name))
                 })?;
                 if let Some(json) = &mut json {
-                    let line = Line::new()
-                        .text("kind", "turn")
-                        .text("cell", &cell.to_string())
-                        .text("side", side);
-                    let line = line
-                        .text("name", &contender.name)
-                        .count("round", round as u64);
+                    let line = Line::new().text("kind", "turn").text("cell", &cell.to_string()).text("side", side);
+                    let line = line.text("name", &contender.name).count("round", round as u64);
                     writeln!(json, "{}", turn.describe(line))?;
                 }
                 turns.push(turn);
@@ -224,11 +193,7 @@ pub fn run(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
             "{} bytes, {} connections, {} deep; of {} turns disturbed: {} and {}",
             cell.size, cell.connections, cell.depth, plan.rounds, disturbed[0], disturbed[1]
         );
-        writeln!(
-            out,
-            "{}",
-            report::table(&title, &plan.a.name, &plan.b.name, &rows)
-        )?;
+        writeln!(out, "{}", report::table(&title, &plan.a.name, &plan.b.name, &rows))?;
         if let Some(json) = &mut json {
             let line = Line::new()
                 .text("kind", "cell")
@@ -247,34 +212,20 @@ pub fn run(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
 
 /// Medians of both sides and both kinds of ratio, null where there is none.
 fn describe_row(line: Line, row: &Row) -> Line {
-    let [a, b] = row
-        .spreads()
-        .map(|spread| spread.map(|spread| spread.median));
+    let [a, b] = row.spreads().map(|spread| spread.map(|spread| spread.median));
     let rounds = row.round_ratios().map(|spread| spread.median);
-    let figures = [
-        ("a", a),
-        ("b", b),
-        ("ratio", row.ratio_of_medians()),
-        ("round_ratio", rounds),
-    ];
-    figures.into_iter().fold(line, |line, (what, figure)| {
-        line.number(&format!("{}_{what}", row.key), figure.unwrap_or(f64::NAN))
-    })
+    let figures = [("a", a), ("b", b), ("ratio", row.ratio_of_medians()), ("round_ratio", rounds)];
+    figures
+        .into_iter()
+        .fold(line, |line, (what, figure)| line.number(&format!("{}_{what}", row.key), figure.unwrap_or(f64::NAN)))
 }
 
 fn run_turn(plan: &Plan, cell: Cell, contender: &Contender, own: &Path) -> io::Result<Turn> {
     let port = proc::free_port()?;
-    let server = Server::start(
-        &contender.command_at(own, port, plan.server_core),
-        plan.server_core,
-        port,
-    )?;
+    let server = Server::start(&contender.command_at(own, port, plan.server_core), plan.server_core, port)?;
     let address = format!("127.0.0.1:{port}");
-    let target = if contender.raw {
-        Target::raw(&address, false)?
-    } else {
-        Target::web(&format!("ws://{address}/"), false)?
-    };
+    let target =
+        if contender.raw { Target::raw(&address, false)? } else { Target::web(&format!("ws://{address}/"), false)? };
     let load = load::Plan {
         target,
         connections: cell.connections,
@@ -291,21 +242,15 @@ fn run_turn(plan: &Plan, cell: Cell, contender: &Contender, own: &Path) -> io::R
         Ok(())
     })?;
     let output = server.stop()?;
-    let [begin, end] = &edges[..] else {
-        unreachable!("a run has two edges, not {}", edges.len())
-    };
+    let [begin, end] = &edges[..] else { unreachable!("a run has two edges, not {}", edges.len()) };
     if outcome.messages == 0 {
-        return Err(io::Error::new(
-            ErrorKind::TimedOut,
-            "no message ended in the counted time: give it more seconds",
-        ));
+        return Err(io::Error::new(ErrorKind::TimedOut, "no message ended in the counted time: give it more seconds"));
     }
 
     let messages = outcome.messages as f64;
     let window = (end.at - begin.at).as_secs_f64();
     let wait_share = (end.wait.saturating_sub(begin.wait)).as_secs_f64() / window;
-    let steal_share =
-        end.steal_ticks.saturating_sub(begin.steal_ticks) as f64 / TICKS_PER_SECOND / window;
+    let steal_share = end.steal_ticks.saturating_sub(begin.steal_ticks) as f64 / TICKS_PER_SECOND / window;
     // The server's own count covers its whole life; a server that does not count messages is given ours.
     let syscalls = report::printed_count(&output, "enters").map_or(f64::NAN, |enters| {
         let all = report::printed_count(&output, "messages").unwrap_or(outcome.messages_in_all);
@@ -356,37 +301,15 @@ fn rows(a: &[Turn], b: &[Turn]) -> Vec<Row> {
         digits,
     };
     vec![
-        row(
-            "server_cpu_ns_per_message",
-            "server CPU, ns/message",
-            0,
-            |turn| turn.cpu_ns,
-        ),
+        row("server_cpu_ns_per_message", "server CPU, ns/message", 0, |turn| turn.cpu_ns),
         row("messages_per_s", "messages/s", 0, |turn| turn.rate),
-        row("round_trip_p50_us", "round trip p50, us", 1, |turn| {
-            turn.p50_us
-        }),
-        row("round_trip_p99_us", "round trip p99, us", 1, |turn| {
-            turn.p99_us
-        }),
-        row("syscalls_per_message", "syscalls/message", 4, |turn| {
-            turn.syscalls
-        }),
-        row(
-            "client_cpu_ns_per_message",
-            "client CPU, ns/message",
-            0,
-            |turn| turn.client_ns,
-        ),
-        row("client_busy_percent", "client busy, %", 1, |turn| {
-            turn.client_busy * 100.0
-        }),
-        row("server_waited_percent", "server waited, %", 1, |turn| {
-            turn.wait_share * 100.0
-        }),
-        row("stolen_percent", "stolen, %", 1, |turn| {
-            turn.steal_share * 100.0
-        }),
+        row("round_trip_p50_us", "round trip p50, us", 1, |turn| turn.p50_us),
+        row("round_trip_p99_us", "round trip p99, us", 1, |turn| turn.p99_us),
+        row("syscalls_per_message", "syscalls/message", 4, |turn| turn.syscalls),
+        row("client_cpu_ns_per_message", "client CPU, ns/message", 0, |turn| turn.client_ns),
+        row("client_busy_percent", "client busy, %", 1, |turn| turn.client_busy * 100.0),
+        row("server_waited_percent", "server waited, %", 1, |turn| turn.wait_share * 100.0),
+        row("stolen_percent", "stolen, %", 1, |turn| turn.steal_share * 100.0),
     ]
 }
 
@@ -396,52 +319,24 @@ mod tests {
 
     #[test]
     fn cells_are_read() {
-        let cell = Cell {
-            size: 125,
-            connections: 64,
-            depth: 16,
-        };
+        let cell = Cell { size: 125, connections: 64, depth: 16 };
         assert_eq!("125x64x16".parse(), Ok(cell));
         assert_eq!(cell.to_string(), "125x64x16");
-        for bad in [
-            "",
-            "125",
-            "125x64",
-            "125x64x16x1",
-            "125x0x1",
-            "125x1x0",
-            "x1x1",
-            "-1x1x1",
-        ] {
+        for bad in ["", "125", "125x64", "125x64x16x1", "125x0x1", "125x1x0", "x1x1", "-1x1x1"] {
             assert!(bad.parse::<Cell>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn commands_are_filled_in() {
-        let echo: Contender = "epoll=SELF epoll-echo --listen 127.0.0.1:{port}"
-            .parse()
-            .expect("good");
+        let echo: Contender = "epoll=SELF epoll-echo --listen 127.0.0.1:{port}".parse().expect("good");
         assert!(echo.raw, "our own echo is raw");
         let own = Path::new("/opt/tools/wsring-bench");
         let words = echo.command_at(own, 9001, 0);
-        assert_eq!(
-            words,
-            [
-                "/opt/tools/wsring-bench",
-                "epoll-echo",
-                "--listen",
-                "127.0.0.1:9001"
-            ]
-        );
-        let ring: Contender = "ring={dir}/wsring serve --cores {core} --listen 127.0.0.1:{port}"
-            .parse()
-            .expect("good");
+        assert_eq!(words, ["/opt/tools/wsring-bench", "epoll-echo", "--listen", "127.0.0.1:9001"]);
+        let ring: Contender = "ring={dir}/wsring serve --cores {core} --listen 127.0.0.1:{port}".parse().expect("good");
         assert!(!ring.raw);
-        assert_eq!(
-            ring.command_at(own, 1, 3)[..4],
-            ["/opt/tools/wsring", "serve", "--cores", "3"]
-        );
+        assert_eq!(ring.command_at(own, 1, 3)[..4], ["/opt/tools/wsring", "serve", "--cores", "3"]);
         let other: Contender = "x:raw=./echo {port}".parse().expect("good");
         assert_eq!((other.name.as_str(), other.raw), ("x", true));
         for bad in ["", "echo {port}", "=echo {port}", "x=echo", "x="] {

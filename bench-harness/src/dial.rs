@@ -37,14 +37,9 @@ fn invalid(why: String) -> io::Error {
 
 /// Resolves `host:port`; an address off this machine is an error unless `allow_remote`.
 pub fn resolve(host: &str, allow_remote: bool) -> io::Result<SocketAddr> {
-    let addr = host
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| invalid(format!("{host} has no address")))?;
+    let addr = host.to_socket_addrs()?.next().ok_or_else(|| invalid(format!("{host} has no address")))?;
     if !addr.ip().is_loopback() && !allow_remote {
-        return Err(invalid(format!(
-            "{addr} is not on loopback; --allow-remote lifts this"
-        )));
+        return Err(invalid(format!("{addr} is not on loopback; --allow-remote lifts this")));
     }
     Ok(addr)
 }
@@ -52,9 +47,7 @@ pub fn resolve(host: &str, allow_remote: bool) -> io::Result<SocketAddr> {
 impl Target {
     /// A WebSocket server named as `ws://HOST:PORT/PATH` (port 80 when none is given).
     pub fn web(url: &str, allow_remote: bool) -> io::Result<Target> {
-        let rest = url
-            .strip_prefix("ws://")
-            .ok_or_else(|| invalid(format!("{url}: only ws:// is spoken here")))?;
+        let rest = url.strip_prefix("ws://").ok_or_else(|| invalid(format!("{url}: only ws:// is spoken here")))?;
         let (host, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, "/"),
@@ -64,48 +57,27 @@ impl Target {
         }
         // A colon inside brackets belongs to an IPv6 address.
         let has_port = host.rfind(':') > host.rfind(']');
-        let with_port = if has_port {
-            host.to_owned()
-        } else {
-            format!("{host}:80")
-        };
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
         let addr = resolve(&with_port, allow_remote)?;
-        Ok(Target {
-            addr,
-            web: Some((host.to_owned(), path.to_owned())),
-        })
+        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())) })
     }
 
     /// A raw byte echo at `HOST:PORT`.
     pub fn raw(host: &str, allow_remote: bool) -> io::Result<Target> {
-        Ok(Target {
-            addr: resolve(host, allow_remote)?,
-            web: None,
-        })
+        Ok(Target { addr: resolve(host, allow_remote)?, web: None })
     }
 
     /// What comes back from there.
     pub fn echo(&self) -> Echo {
-        if self.web.is_some() {
-            Echo::WebSocket
-        } else {
-            Echo::Raw
-        }
+        if self.web.is_some() { Echo::WebSocket } else { Echo::Raw }
     }
 
     /// Opens the `nth` connection, handshake included; it is blocking, with TCP_NODELAY and a read timeout of 5 s. To a
     /// loopback address it comes from 127.0.0.2 upwards, so that ports do not run out. Fails as connect(2) does, and with
     /// `InvalidData` on a wrong handshake.
     pub fn dial(&self, nth: usize) -> io::Result<TcpStream> {
-        assert!(
-            nth < CONNECTIONS_MAX,
-            "connection {nth} has no source address"
-        );
-        let socket = Socket::new(
-            Domain::for_address(self.addr),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        assert!(nth < CONNECTIONS_MAX, "connection {nth} has no source address");
+        let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, Some(Protocol::TCP))?;
         if let IpAddr::V4(ip) = self.addr.ip()
             && ip.is_loopback()
         {
@@ -135,8 +107,7 @@ fn upgrade(stream: &mut TcpStream, host: &str, path: &str) -> io::Result<()> {
     let mut filled = 0;
     while !head[..filled].ends_with(b"\r\n\r\n") {
         // Nothing was asked yet, so a server that sends on after its head is wrong here, and ends in this error too.
-        let fault =
-            |why: &str| io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}"));
+        let fault = |why: &str| io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}"));
         if filled == head.len() {
             return Err(fault("the answer's head does not end in 8 KiB"));
         }
@@ -149,12 +120,7 @@ fn upgrade(stream: &mut TcpStream, host: &str, path: &str) -> io::Result<()> {
 }
 
 fn check_answer(head: &str) -> io::Result<()> {
-    let fault = |why: String| {
-        Err(io::Error::new(
-            ErrorKind::InvalidData,
-            format!("opening handshake: {why}"),
-        ))
-    };
+    let fault = |why: String| Err(io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}")));
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or("");
     if !status.starts_with("HTTP/1.1 101 ") {
@@ -186,21 +152,10 @@ mod tests {
     fn urls_are_read_and_kept_on_loopback() {
         let target = Target::web("ws://127.0.0.1:9001/bcast?x=1", false).expect("a good URL");
         assert_eq!(target.addr, "127.0.0.1:9001".parse().expect("address"));
-        assert_eq!(
-            target.web,
-            Some(("127.0.0.1:9001".into(), "/bcast?x=1".into()))
-        );
+        assert_eq!(target.web, Some(("127.0.0.1:9001".into(), "/bcast?x=1".into())));
         let target = Target::web("ws://[::1]", false).expect("no port, no path");
-        assert_eq!(
-            (target.addr.port(), target.web),
-            (80, Some(("[::1]".into(), "/".into())))
-        );
-        for bad in [
-            "wss://127.0.0.1/",
-            "127.0.0.1:80",
-            "ws://192.0.2.1:80/",
-            "ws://127.0.0.1:80/a\r\nb: c",
-        ] {
+        assert_eq!((target.addr.port(), target.web), (80, Some(("[::1]".into(), "/".into()))));
+        for bad in ["wss://127.0.0.1/", "127.0.0.1:80", "ws://192.0.2.1:80/", "ws://127.0.0.1:80/a\r\nb: c"] {
             assert!(Target::web(bad, false).is_err(), "{bad}");
         }
         assert!(Target::web("ws://192.0.2.1:80/", true).is_ok());
@@ -209,9 +164,8 @@ mod tests {
 
     #[test]
     fn answers_must_be_exact() {
-        let good = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n"
-        );
+        let good =
+            format!("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n");
         assert!(check_answer(&good).is_ok());
         for bad in [
             good.replace("101", "200"),

@@ -66,15 +66,7 @@ impl EpollEcho {
         let poller = Poller::new(512)?;
         poller.add_listener(&listener, LISTENER)?;
         let buffer = vec![0; buffer_len.max(1)];
-        Ok(EpollEcho {
-            listener,
-            poller,
-            conns: vec![],
-            free: vec![],
-            unfinished: vec![],
-            buffer,
-            syscalls: 0,
-        })
+        Ok(EpollEcho { listener, poller, conns: vec![], free: vec![], unfinished: vec![], buffer, syscalls: 0 })
     }
 
     /// Where it listens.
@@ -91,11 +83,7 @@ impl EpollEcho {
     pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
         let mut turns: Vec<u64> = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            let timeout_ms = if self.unfinished.is_empty() {
-                WAIT_MS
-            } else {
-                0
-            };
+            let timeout_ms = if self.unfinished.is_empty() { WAIT_MS } else { 0 };
             std::mem::swap(&mut turns, &mut self.unfinished);
             let ready = self.poller.wait(timeout_ms)?;
             self.syscalls += 1;
@@ -108,11 +96,7 @@ impl EpollEcho {
                 }
             }
             for token in turns.drain(..) {
-                self.turn(Ready {
-                    token,
-                    writable: true,
-                    hangup: false,
-                });
+                self.turn(Ready { token, writable: true, hangup: false });
             }
         }
         Ok(())
@@ -136,12 +120,7 @@ impl EpollEcho {
                 self.conns.len() - 1
             });
             self.poller.add(&stream, slot as u64)?;
-            self.conns[slot] = Some(Conn {
-                stream,
-                rest: Vec::new(),
-                rest_at: 0,
-                hangup: false,
-            });
+            self.conns[slot] = Some(Conn { stream, rest: Vec::new(), rest_at: 0, hangup: false });
         }
         Ok(())
     }
@@ -235,39 +214,27 @@ mod tests {
         fn drop(&mut self) {
             self.stop.store(true, Ordering::Relaxed);
             let ended = self.thread.take().expect("joined once").join();
-            assert!(
-                thread::panicking() || matches!(ended, Ok(Ok(()))),
-                "{ended:?}"
-            );
+            assert!(thread::panicking() || matches!(ended, Ok(Ok(()))), "{ended:?}");
         }
     }
 
     fn start(buffer_len: usize) -> Running {
-        let mut echo =
-            EpollEcho::bind("127.0.0.1:0".parse().expect("address"), buffer_len).expect("bind");
+        let mut echo = EpollEcho::bind("127.0.0.1:0".parse().expect("address"), buffer_len).expect("bind");
         let addr = echo.local_addr().expect("address");
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
-        Running {
-            addr,
-            stop,
-            thread: Some(thread::spawn(move || echo.run(&seen))),
-        }
+        Running { addr, stop, thread: Some(thread::spawn(move || echo.run(&seen))) }
     }
 
     fn pattern(len: usize) -> Vec<u8> {
-        (0..len as u64)
-            .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
-            .collect()
+        (0..len as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
     }
 
     /// Sends everything from a second thread, reads it back after `pause`, and expects the end of stream after it.
     fn round_trip(addr: SocketAddr, len: usize, pause: Duration) {
         let bytes = pattern(len);
         let mut stream = TcpStream::connect(addr).expect("connect");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
         let mut writer = stream.try_clone().expect("clone");
         let sent = bytes.clone();
         let sender = thread::spawn(move || {
@@ -285,17 +252,7 @@ mod tests {
     fn bytes_come_back_exactly_around_the_buffer_size() {
         let echo = start(4096);
         // 16 x 4096 is one whole turn: the next byte belongs to another.
-        for len in [
-            0,
-            1,
-            4095,
-            4096,
-            4097,
-            16 * 4096 - 1,
-            16 * 4096,
-            16 * 4096 + 1,
-            1 << 20,
-        ] {
+        for len in [0, 1, 4095, 4096, 4097, 16 * 4096 - 1, 16 * 4096, 16 * 4096 + 1, 1 << 20] {
             round_trip(echo.addr, len, Duration::ZERO);
         }
     }

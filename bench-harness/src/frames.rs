@@ -44,13 +44,9 @@ impl Frames {
         let frame_len = masked_head.len() + 4 + size;
         // Several masks, yet a run that stays in L2 while frames are small.
         let distinct = ((2 << 20) / frame_len).clamp(2, 64);
-        let fits = (distinct + depth)
-            .checked_mul(frame_len)
-            .is_some_and(|bytes| bytes <= RUN_BYTES_MAX);
+        let fits = (distinct + depth).checked_mul(frame_len).is_some_and(|bytes| bytes <= RUN_BYTES_MAX);
         if !fits {
-            let why = format!(
-                "{depth} in flight of {size} bytes each need more than {RUN_BYTES_MAX} bytes of frames"
-            );
+            let why = format!("{depth} in flight of {size} bytes each need more than {RUN_BYTES_MAX} bytes of frames");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let mut payloads = vec![0; distinct * size];
@@ -63,12 +59,7 @@ impl Frames {
             sent.extend_from_slice(&masked_head);
             sent.extend_from_slice(&mask);
             let payload = &payloads[index * size..(index + 1) * size];
-            sent.extend(
-                payload
-                    .iter()
-                    .zip(mask.iter().cycle())
-                    .map(|(byte, key)| byte ^ key),
-            );
+            sent.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
         }
         for again in 0..depth {
             let start = (again % distinct) * frame_len;
@@ -82,15 +73,7 @@ impl Frames {
                 head
             }
         };
-        Ok(Frames {
-            sent,
-            payloads,
-            distinct,
-            size,
-            frame_len,
-            echo,
-            head,
-        })
+        Ok(Frames { sent, payloads, distinct, size, frame_len, echo, head })
     }
 
     /// How many frames differ in mask and payload.
@@ -118,9 +101,7 @@ impl Frames {
     fn body(&self, index: usize) -> &[u8] {
         match self.echo {
             Echo::WebSocket => &self.payloads[index * self.size..(index + 1) * self.size],
-            Echo::Raw => {
-                &self.sent[index * self.frame_len + self.head.len()..(index + 1) * self.frame_len]
-            }
+            Echo::Raw => &self.sent[index * self.frame_len + self.head.len()..(index + 1) * self.frame_len],
         }
     }
 }
@@ -170,10 +151,7 @@ impl fmt::Display for Fault {
                     Some(0x9) => " (a Ping; the load client answers none)",
                     _ => "",
                 };
-                write!(
-                    f,
-                    "wrong reply header: expected {expected:02x?}, found {found:02x?}{hint}"
-                )
+                write!(f, "wrong reply header: expected {expected:02x?}, found {found:02x?}{hint}")
             }
             Fault::Byte { at } => write!(f, "wrong byte in a reply, {at} bytes into its body"),
             Fault::Unasked => write!(f, "the server sent bytes that no message asked for"),
@@ -198,13 +176,7 @@ impl Replies {
 
     /// Takes what was received and says how many replies it completed. Headers are always compared, bodies if `check`.
     /// `in_flight` messages may be answered; a byte more is [`Fault::Unasked`]. Allocates only for a fault.
-    pub fn feed(
-        &mut self,
-        frames: &Frames,
-        mut bytes: &[u8],
-        in_flight: u32,
-        check: bool,
-    ) -> Result<u32, Fault> {
+    pub fn feed(&mut self, frames: &Frames, mut bytes: &[u8], in_flight: u32, check: bool) -> Result<u32, Fault> {
         let mut finished = 0;
         let head = &frames.head[..];
         let reply_len = frames.reply_len();
@@ -216,10 +188,7 @@ impl Replies {
                 let step = bytes.len().min(head.len() - self.got);
                 if let Some(wrong) = (0..step).find(|&i| bytes[i] != head[self.got + i]) {
                     let found = [&head[..self.got], &bytes[..=wrong]].concat();
-                    return Err(Fault::Head {
-                        expected: head.to_vec(),
-                        found,
-                    });
+                    return Err(Fault::Head { expected: head.to_vec(), found });
                 }
                 self.got += step;
                 bytes = &bytes[step..];
@@ -229,11 +198,7 @@ impl Replies {
                 let begin = self.got - head.len();
                 let expected = &frames.body(self.index)[begin..begin + step];
                 if *expected != bytes[..step] {
-                    let same = expected
-                        .iter()
-                        .zip(bytes)
-                        .take_while(|(a, b)| a == b)
-                        .count();
+                    let same = expected.iter().zip(bytes).take_while(|(a, b)| a == b).count();
                     return Err(Fault::Byte { at: begin + same });
                 }
             }
@@ -255,10 +220,7 @@ mod tests {
 
     /// Bytes that differ from call to call: enough to tell frames apart.
     fn random() -> impl Read {
-        io::Read::chain(
-            &b"wsring"[..],
-            std::fs::File::open("/dev/urandom").expect("urandom"),
-        )
+        io::Read::chain(&b"wsring"[..], std::fs::File::open("/dev/urandom").expect("urandom"))
     }
 
     /// A second reader of RFC 6455 §5.2, written from the text and not from the code above.
@@ -267,10 +229,7 @@ mod tests {
         assert_eq!(bytes[1] & 0x80, 0x80, "a client masks");
         let (len, mut at) = match bytes[1] & 0x7F {
             126 => (usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), 4),
-            127 => (
-                u64::from_be_bytes(bytes[2..10].try_into().expect("8 bytes")) as usize,
-                10,
-            ),
+            127 => (u64::from_be_bytes(bytes[2..10].try_into().expect("8 bytes")) as usize, 10),
             short => (usize::from(short), 2),
         };
         let mask: [u8; 4] = bytes[at..at + 4].try_into().expect("4 bytes");
@@ -300,8 +259,7 @@ mod tests {
             let frames = Frames::new(size, depth, Echo::WebSocket, &mut random()).expect("frames");
             let mut masks = Vec::new();
             for index in 0..frames.distinct() {
-                let (payload, mask, used) =
-                    read_frame(frames.bytes(index * frames.frame_len(), frames.frame_len()));
+                let (payload, mask, used) = read_frame(frames.bytes(index * frames.frame_len(), frames.frame_len()));
                 assert_eq!(used, frames.frame_len());
                 assert_eq!(payload, frames.body(index));
                 masks.push(mask);
@@ -311,10 +269,7 @@ mod tests {
             // A batch that begins in the last frame runs on into the first.
             let last = (frames.distinct() - 1) * frames.frame_len();
             let batch = frames.bytes(last, depth * frames.frame_len());
-            assert_eq!(
-                batch[frames.frame_len()..2 * frames.frame_len()],
-                *frames.bytes(0, frames.frame_len())
-            );
+            assert_eq!(batch[frames.frame_len()..2 * frames.frame_len()], *frames.bytes(0, frames.frame_len()));
         }
     }
 
@@ -340,10 +295,7 @@ mod tests {
         let frames = Frames::new(300, 4, Echo::Raw, &mut random()).expect("frames");
         let sent = frames.bytes(0, 4 * frames.frame_len()).to_vec();
         assert_eq!(Replies::default().feed(&frames, &sent, 4, true), Ok(4));
-        assert_eq!(
-            Replies::default().feed(&frames, &sent, 3, true),
-            Err(Fault::Unasked)
-        );
+        assert_eq!(Replies::default().feed(&frames, &sent, 3, true), Err(Fault::Unasked));
     }
 
     #[test]
@@ -353,24 +305,13 @@ mod tests {
         for bad in 0..4 {
             let mut bytes = good.clone();
             bytes[bad] ^= 1;
-            let fault = Replies::default()
-                .feed(&frames, &bytes, 1, false)
-                .expect_err("a wrong header");
-            assert_eq!(
-                fault,
-                Fault::Head {
-                    expected: good[..4].to_vec(),
-                    found: bytes[..=bad].to_vec()
-                }
-            );
+            let fault = Replies::default().feed(&frames, &bytes, 1, false).expect_err("a wrong header");
+            assert_eq!(fault, Fault::Head { expected: good[..4].to_vec(), found: bytes[..=bad].to_vec() });
         }
         let mut bytes = good.clone();
         bytes[4 + 77] ^= 1;
         assert_eq!(Replies::default().feed(&frames, &bytes, 1, false), Ok(1));
-        assert_eq!(
-            Replies::default().feed(&frames, &bytes, 1, true),
-            Err(Fault::Byte { at: 77 })
-        );
+        assert_eq!(Replies::default().feed(&frames, &bytes, 1, true), Err(Fault::Byte { at: 77 }));
     }
 
     #[test]

@@ -47,10 +47,7 @@ pub struct Outcome {
 /// echo is not exact, ends the run with an error.
 pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
     if plan.connections == 0 || plan.connections.max(plan.warm) > CONNECTIONS_MAX {
-        let why = format!(
-            "1 to {CONNECTIONS_MAX} connections, not {}",
-            plan.connections
-        );
+        let why = format!("1 to {CONNECTIONS_MAX} connections, not {}", plan.connections);
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     let frames = Frames::new(plan.size, 1, plan.target.echo(), random)?;
@@ -63,18 +60,13 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
     // Memory was read while all of them stood: a server that had dropped some must not look thrifty.
     for (nth, stream) in resting.iter().enumerate() {
         stream.set_nonblocking(true)?;
-        let stands =
-            matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        let stands = matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
         if !stands {
             let why = format!("connection {nth} was closed, or spoken to, while at rest");
             return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
         }
     }
-    Ok(Outcome {
-        before,
-        after,
-        quiet,
-    })
+    Ok(Outcome { before, after, quiet })
 }
 
 fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<TcpStream>> {
@@ -89,8 +81,7 @@ fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<TcpStream>
             fed.map_err(|fault| io::Error::new(ErrorKind::InvalidData, fault.to_string()))?;
             Ok::<_, io::Error>(stream)
         };
-        let opened = echo_once()
-            .map_err(|error| io::Error::new(error.kind(), format!("connection {nth}: {error}")))?;
+        let opened = echo_once().map_err(|error| io::Error::new(error.kind(), format!("connection {nth}: {error}")))?;
         streams.push(opened);
     }
     Ok(streams)
@@ -119,26 +110,15 @@ mod tests {
 
     #[test]
     fn idle_connections_are_opened_and_counted() {
-        let mut echo =
-            EpollEcho::bind("127.0.0.1:0".parse().expect("address"), 4096).expect("bind");
-        let target =
-            Target::raw(&echo.local_addr().expect("address").to_string(), false).expect("target");
+        let mut echo = EpollEcho::bind("127.0.0.1:0".parse().expect("address"), 4096).expect("bind");
+        let target = Target::raw(&echo.local_addr().expect("address").to_string(), false).expect("target");
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let server = thread::spawn(move || echo.run(&seen));
-        let plan = Plan {
-            target,
-            pid: std::process::id(),
-            connections: 200,
-            warm: 20,
-            size: 125,
-        };
+        let plan = Plan { target, pid: std::process::id(), connections: 200, warm: 20, size: 125 };
         let outcome = run(&plan, &mut io::repeat(9)).expect("run");
         assert!(outcome.before.rss > 0 && outcome.after.rss > 0);
-        let none = Plan {
-            connections: 0,
-            ..plan
-        };
+        let none = Plan { connections: 0, ..plan };
         assert!(run(&none, &mut io::repeat(9)).is_err());
         stop.store(true, Ordering::Relaxed);
         server.join().expect("server").expect("echo");

@@ -78,11 +78,7 @@ impl Outcome {
 /// Runs `plan`; payloads and masks come from `random`, and `on_edge` is called at both ends of the counted time. Any fault
 /// of the server (a wrong header or length; a wrong byte when checking; a closed connection; 10 s of silence) ends the run
 /// with an error that names the connection.
-pub fn run(
-    plan: &Plan,
-    random: &mut dyn Read,
-    on_edge: &mut dyn FnMut(Edge) -> io::Result<()>,
-) -> io::Result<Outcome> {
+pub fn run(plan: &Plan, random: &mut dyn Read, on_edge: &mut dyn FnMut(Edge) -> io::Result<()>) -> io::Result<Outcome> {
     if plan.connections == 0 || plan.connections > CONNECTIONS_MAX || plan.depth == 0 {
         let why = format!("1 to {CONNECTIONS_MAX} connections with at least one message in flight");
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
@@ -108,13 +104,7 @@ pub fn run(
     load.drain()?;
     let messages_in_all = load.finished;
     load.close();
-    Ok(Outcome {
-        messages,
-        seconds,
-        round_trips,
-        client_cpu,
-        messages_in_all,
-    })
+    Ok(Outcome { messages, seconds, round_trips, client_cpu, messages_in_all })
 }
 
 /// One connection's two streams.
@@ -163,20 +153,9 @@ impl<'a> Load<'a> {
             });
         }
         // 3 digits; a round trip above a minute counts as a minute.
-        let round_trips =
-            Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
+        let round_trips = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
         let buffer = vec![0; READ_BYTES];
-        Ok(Load {
-            plan,
-            frames,
-            poller,
-            conns,
-            buffer,
-            round_trips,
-            refill: true,
-            in_flight: 0,
-            finished: 0,
-        })
+        Ok(Load { plan, frames, poller, conns, buffer, round_trips, refill: true, in_flight: 0, finished: 0 })
     }
 
     /// The first messages of every connection.
@@ -184,8 +163,7 @@ impl<'a> Load<'a> {
         let depth = self.plan.depth;
         for (nth, conn) in self.conns.iter_mut().enumerate() {
             conn.hand_over(self.frames, depth, Instant::now());
-            conn.flush(self.frames)
-                .map_err(|error| on_conn(nth, error))?;
+            conn.flush(self.frames).map_err(|error| on_conn(nth, error))?;
             self.in_flight += u64::from(depth);
         }
         Ok(())
@@ -199,18 +177,14 @@ impl<'a> Load<'a> {
             let ready = self.poller.wait(100)?;
             for event in 0..ready {
                 let event = self.poller.ready(event);
-                self.on_ready(event)
-                    .map_err(|error| on_conn(event.token as usize, error))?;
+                self.on_ready(event).map_err(|error| on_conn(event.token as usize, error))?;
             }
             let now = Instant::now();
             if self.finished > before {
                 last_reply = now;
             } else if now > last_reply + STALL {
                 let unsent: usize = self.conns.iter().map(|conn| conn.unsent).sum();
-                let why = format!(
-                    "no reply for {STALL:?}: {} in flight, {unsent} bytes unsent",
-                    self.in_flight
-                );
+                let why = format!("no reply for {STALL:?}: {} in flight, {unsent} bytes unsent", self.in_flight);
                 return Err(io::Error::new(ErrorKind::TimedOut, why));
             }
             if done(self, now) {
@@ -228,10 +202,7 @@ impl<'a> Load<'a> {
         loop {
             let count = match conn.stream.read(&mut self.buffer) {
                 Ok(0) => {
-                    return Err(io::Error::new(
-                        ErrorKind::UnexpectedEof,
-                        "the server closed the connection",
-                    ));
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
                 }
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -239,12 +210,7 @@ impl<'a> Load<'a> {
             };
             finished += conn
                 .replies
-                .feed(
-                    self.frames,
-                    &self.buffer[..count],
-                    conn.in_flight - finished,
-                    self.plan.check,
-                )
+                .feed(self.frames, &self.buffer[..count], conn.in_flight - finished, self.plan.check)
                 .map_err(|fault| io::Error::new(ErrorKind::InvalidData, fault.to_string()))?;
             if count < self.buffer.len() && !event.hangup {
                 break;
@@ -269,11 +235,7 @@ impl<'a> Load<'a> {
     /// Waits for every reply that is owed, and asks for no more.
     fn drain(&mut self) -> io::Result<()> {
         self.refill = false;
-        if self.in_flight == 0 {
-            Ok(())
-        } else {
-            self.turn_until(|load, _| load.in_flight == 0)
-        }
+        if self.in_flight == 0 { Ok(()) } else { self.turn_until(|load, _| load.in_flight == 0) }
     }
 
     /// Says goodbye as RFC 6455 §7.1.1 wishes: Close, then the server ends the connection. Whoever is late is dropped.
@@ -286,9 +248,7 @@ impl<'a> Load<'a> {
         }
         let deadline = Instant::now() + CLOSE_WAIT;
         for conn in &mut self.conns {
-            let left = deadline
-                .saturating_duration_since(Instant::now())
-                .max(Duration::from_millis(1));
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let _ = conn.stream.set_nonblocking(false);
             let _ = conn.stream.set_read_timeout(Some(left));
             // The server's Close, then the end of stream: two reads, or one that fails.
@@ -328,10 +288,7 @@ impl Conn {
     fn take_back(&mut self, mut count: u32, now: Instant, round_trips: &mut Histogram<u64>) {
         self.in_flight -= count;
         while count > 0 {
-            let (since, left) = self
-                .runs
-                .front_mut()
-                .expect("runs add up to the messages in flight");
+            let (since, left) = self.runs.front_mut().expect("runs add up to the messages in flight");
             let step = count.min(*left);
             let nanos = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
             round_trips.saturating_record_n(nanos, u64::from(step));

@@ -10,9 +10,7 @@
 //! Owns: the command line. Promises: nothing leaves loopback unless asked, and every run ends. Refuses to know: the rest.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!(
-    "wsring-bench runs on Linux only: it measures io_uring and epoll servers through /proc"
-);
+compile_error!("wsring-bench runs on Linux only: it measures io_uring and epoll servers through /proc");
 
 mod compare;
 mod dial;
@@ -145,11 +143,7 @@ struct IdleArgs {
 #[derive(Args)]
 struct CompareArgs {
     /// Shapes of load: SIZExCONNECTIONSxDEPTH.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "125x64x1,125x64x16,1048576x1x1"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "125x64x1,125x64x16,1048576x1x1")]
     cells: Vec<Cell>,
     /// Alternated rounds for each.
     #[arg(long, default_value_t = 5)]
@@ -162,16 +156,10 @@ struct CompareArgs {
     warmup: Duration,
     /// The first server, NAME=COMMAND or NAME:raw=COMMAND; SELF is this program, {dir} its folder, {port} and {core} are
     /// filled in.
-    #[arg(
-        long,
-        default_value = "epoll=SELF epoll-echo --listen 127.0.0.1:{port}"
-    )]
+    #[arg(long, default_value = "epoll=SELF epoll-echo --listen 127.0.0.1:{port}")]
     a: Contender,
     /// The second server, compared with the first.
-    #[arg(
-        long,
-        default_value = "wsring={dir}/wsring serve --cores {core} --listen 127.0.0.1:{port}"
-    )]
+    #[arg(long, default_value = "wsring={dir}/wsring serve --cores {core} --listen 127.0.0.1:{port}")]
     b: Contender,
     /// Core of the servers.
     #[arg(long, default_value_t = 0)]
@@ -191,9 +179,7 @@ struct CompareArgs {
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=3600.0).contains(&value) => Ok(Duration::from_secs_f64(value)),
-        _ => Err(format!(
-            "{text:?} is not a number of seconds from 0 to 3600"
-        )),
+        _ => Err(format!("{text:?} is not a number of seconds from 0 to 3600")),
     }
 }
 
@@ -227,8 +213,7 @@ fn echo(args: &EchoArgs) -> io::Result<()> {
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
     proc::raise_descriptor_limit()?;
-    let mut echo =
-        epoll_echo::EpollEcho::bind(dial::resolve(&args.listen, args.allow_remote)?, args.buffer)?;
+    let mut echo = epoll_echo::EpollEcho::bind(dial::resolve(&args.listen, args.allow_remote)?, args.buffer)?;
     eprintln!("epoll-echo: listening on {}", echo.local_addr()?);
     let ended = echo.run(&STOP);
     // Here an "enter" is any system call of the loop: epoll_wait, accept, read, write.
@@ -263,14 +248,8 @@ fn load_one(args: &LoadArgs) -> io::Result<()> {
         .number("round_trip_p50_us", us(0.5))
         .number("round_trip_p99_us", us(0.99))
         .number("round_trip_p999_us", us(0.999))
-        .number(
-            "client_cpu_ns_per_message",
-            outcome.client_cpu.as_nanos() as f64 / outcome.messages as f64,
-        )
-        .number(
-            "client_busy_share",
-            outcome.client_cpu.as_secs_f64() / outcome.seconds,
-        )
+        .number("client_cpu_ns_per_message", outcome.client_cpu.as_nanos() as f64 / outcome.messages as f64)
+        .number("client_busy_share", outcome.client_cpu.as_secs_f64() / outcome.seconds)
         .count("messages_in_all", outcome.messages_in_all);
     writeln!(io::stdout(), "{}", line.finish())
 }
@@ -278,10 +257,7 @@ fn load_one(args: &LoadArgs) -> io::Result<()> {
 fn idle_one(args: &IdleArgs) -> io::Result<()> {
     let limit = proc::raise_descriptor_limit()?;
     if args.connections as u64 + 16 > limit {
-        let why = format!(
-            "{} connections need more descriptors than {limit} (`ulimit -n -H`)",
-            args.connections
-        );
+        let why = format!("{} connections need more descriptors than {limit} (`ulimit -n -H`)", args.connections);
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     let plan = idle::Plan {
@@ -291,14 +267,8 @@ fn idle_one(args: &IdleArgs) -> io::Result<()> {
         warm: args.warm,
         size: args.size,
     };
-    let idle::Outcome {
-        before,
-        after,
-        quiet,
-    } = idle::run(&plan, &mut File::open("/dev/urandom")?)?;
-    let mut line = Line::new()
-        .count("connections", args.connections as u64)
-        .flag("quiet", quiet);
+    let idle::Outcome { before, after, quiet } = idle::run(&plan, &mut File::open("/dev/urandom")?)?;
+    let mut line = Line::new().count("connections", args.connections as u64).flag("quiet", quiet);
     for (name, before, after) in [
         ("rss", before.rss, after.rss),
         ("pss", before.pss, after.pss),
@@ -306,9 +276,7 @@ fn idle_one(args: &IdleArgs) -> io::Result<()> {
         ("vm_rss", before.vm_rss, after.vm_rss),
     ] {
         let each = (after as f64 - before as f64) / args.connections as f64;
-        line = line
-            .count(&format!("{name}_before"), before)
-            .count(&format!("{name}_after"), after);
+        line = line.count(&format!("{name}_before"), before).count(&format!("{name}_after"), after);
         line = line.number(&format!("{name}_bytes_per_connection"), each);
     }
     writeln!(io::stdout(), "{}", line.finish())
@@ -341,17 +309,7 @@ mod tests {
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["x", "compare", "--cells", "1x2x3,4x5x6"]).is_ok());
         assert!(Cli::try_parse_from(["x", "compare", "--cells", "1x2"]).is_err());
-        assert!(
-            Cli::try_parse_from([
-                "x",
-                "load",
-                "--url",
-                "ws://127.0.0.1:1/",
-                "--raw",
-                "127.0.0.1:1"
-            ])
-            .is_err()
-        );
+        assert!(Cli::try_parse_from(["x", "load", "--url", "ws://127.0.0.1:1/", "--raw", "127.0.0.1:1"]).is_err());
         assert!(Cli::try_parse_from(["x", "load"]).is_err());
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         assert!(seconds("3600").is_ok() && seconds("3600.1").is_err() && seconds("-1").is_err());

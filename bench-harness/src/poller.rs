@@ -34,22 +34,14 @@ impl Poller {
         }
         // SAFETY: the kernel has just given us `fd`; nothing else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Poller {
-            epoll,
-            events: vec![libc::epoll_event { events: 0, u64: 0 }; batch.max(1)],
-            ready: 0,
-        })
+        Ok(Poller { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; batch.max(1)], ready: 0 })
     }
 
     /// Watches `socket` for both directions, once for its whole life: edges (EPOLLET) cost no epoll_ctl per message.
     /// The caller reads until a short read and writes until a short write, as epoll(7) asks. It forgets the socket when
     /// that closes. Fails as epoll_ctl(2) does.
     pub fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
-        self.add_for(
-            socket,
-            token,
-            libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET,
-        )
+        self.add_for(socket, token, libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET)
     }
 
     /// Watches a listening socket, level-triggered.
@@ -58,41 +50,23 @@ impl Poller {
     }
 
     fn add_for(&self, socket: impl AsFd, token: u64, interest: i32) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: interest as u32,
-            u64: token,
-        };
+        let mut event = libc::epoll_event { events: interest as u32, u64: token };
         let fd = socket.as_fd().as_raw_fd();
         // SAFETY: both descriptors are open (borrowed), and `event` outlives the call, which copies it.
-        let result =
-            unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Waits for readiness, at most `timeout_ms` (0: does not block). Says how many are ready; a signal counts as none.
     pub fn wait(&mut self, timeout_ms: u16) -> io::Result<usize> {
         let room = i32::try_from(self.events.len()).unwrap_or(i32::MAX);
         // SAFETY: `events` has `room` writable entries and is borrowed mutably for the call.
-        let ready = unsafe {
-            libc::epoll_wait(
-                self.epoll.as_raw_fd(),
-                self.events.as_mut_ptr(),
-                room,
-                i32::from(timeout_ms),
-            )
-        };
+        let ready =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), room, i32::from(timeout_ms)) };
         self.ready = 0;
         if ready < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted {
-                Ok(0)
-            } else {
-                Err(error)
-            };
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
         }
         self.ready = ready as usize;
         Ok(self.ready)

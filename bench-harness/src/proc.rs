@@ -26,10 +26,7 @@ pub fn pin_thread(core: usize) -> io::Result<()> {
     if pinned(core) {
         return Ok(());
     }
-    Err(io::Error::new(
-        ErrorKind::InvalidInput,
-        format!("core {core} cannot be used: see `taskset -p $$` and `nproc`"),
-    ))
+    Err(io::Error::new(ErrorKind::InvalidInput, format!("core {core} cannot be used: see `taskset -p $$` and `nproc`")))
 }
 
 fn pinned(core: usize) -> bool {
@@ -38,10 +35,7 @@ fn pinned(core: usize) -> bool {
 }
 
 fn read_clock(clock: libc::clockid_t) -> io::Result<Duration> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec of ours that the call fills.
     if unsafe { libc::clock_gettime(clock, &mut time) } < 0 {
         return Err(io::Error::last_os_error());
@@ -78,11 +72,7 @@ pub fn run_queue_wait(pid: u32) -> io::Result<Duration> {
         let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else {
             continue;
         };
-        nanos += line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|field| field.parse::<u64>().ok())
-            .unwrap_or(0);
+        nanos += line.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanos))
 }
@@ -91,18 +81,9 @@ pub fn run_queue_wait(pid: u32) -> io::Result<Duration> {
 pub fn steal_ticks(core: usize) -> io::Result<u64> {
     let name = format!("cpu{core}");
     let stat = fs::read_to_string("/proc/stat")?;
-    let line = stat
-        .lines()
-        .find(|line| line.split_whitespace().next() == Some(&name));
-    let steal = line
-        .and_then(|line| line.split_whitespace().nth(8))
-        .and_then(|field| field.parse().ok());
-    steal.ok_or_else(|| {
-        io::Error::new(
-            ErrorKind::NotFound,
-            format!("/proc/stat says nothing of {name}"),
-        )
-    })
+    let line = stat.lines().find(|line| line.split_whitespace().next() == Some(&name));
+    let steal = line.and_then(|line| line.split_whitespace().nth(8)).and_then(|field| field.parse().ok());
+    steal.ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("/proc/stat says nothing of {name}")))
 }
 
 /// Memory of a process, in bytes.
@@ -123,13 +104,9 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let bytes = |text: &str, name: &str| {
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let kib =
-            value.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-        kib.map(|kib| kib << 10)
-            .ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("process {pid}: no {name}")))
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = value.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kib.map(|kib| kib << 10).ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("process {pid}: no {name}")))
     };
     Ok(Memory {
         vm_rss: bytes(&status, "VmRSS")?,
@@ -141,10 +118,7 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
 
 /// Raises the limit on open descriptors (RLIMIT_NOFILE) as far as it may be without privilege; says what it is now.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is ours; the first call fills it, the second reads it.
     let failed = unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) < 0 || {
@@ -152,11 +126,7 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit) < 0
         }
     };
-    if failed {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(limit.rlim_cur)
-    }
+    if failed { Err(io::Error::last_os_error()) } else { Ok(limit.rlim_cur) }
 }
 
 /// A port of 127.0.0.1 that nobody listens on at this moment.
@@ -180,36 +150,25 @@ impl Server {
         let name = format!("wsring-bench-{}-{serial}.log", std::process::id());
         let path = std::env::temp_dir().join(name);
         let mut options = File::options();
-        let log = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
+        let log = options.read(true).write(true).create_new(true).open(&path)?;
         fs::remove_file(&path)?;
-        let (program, arguments) = command
-            .split_first()
-            .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "an empty server command"))?;
+        let (program, arguments) =
+            command.split_first().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "an empty server command"))?;
         let mut start = Command::new(program);
-        start
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log.try_clone()?);
+        start.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         let prepare = move || {
             // SAFETY: prctl reads its two numbers. Should we die, however suddenly, no server of ours lives on.
             if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } < 0 {
                 return Err(io::Error::last_os_error());
             }
-            pinned(core)
-                .then_some(())
-                .ok_or(io::Error::from_raw_os_error(libc::EINVAL))
+            pinned(core).then_some(()).ok_or(io::Error::from_raw_os_error(libc::EINVAL))
         };
         // SAFETY: between fork and exec `prepare` makes two system calls, prctl and sched_setaffinity, from values on its
         // stack: no allocation, no lock.
         unsafe { start.pre_exec(prepare) };
-        let child = start.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("{program} on core {core}: {error}"))
-        })?;
+        let child = start
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("{program} on core {core}: {error}")))?;
         let mut server = Server { child, output: log };
         server.wait_listening(SocketAddr::from(([127, 0, 0, 1], port)))?;
         Ok(server)
@@ -229,10 +188,7 @@ impl Server {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
                 let state = ended.map_or("it runs".to_owned(), |status| status.to_string());
-                let why = format!(
-                    "the server does not listen on {addr} ({state}); it said: {}",
-                    self.said()
-                );
+                let why = format!("the server does not listen on {addr} ({state}); it said: {}", self.said());
                 return Err(io::Error::new(ErrorKind::TimedOut, why));
             }
             thread::sleep(Duration::from_millis(10));
@@ -246,10 +202,7 @@ impl Server {
         let deadline = Instant::now() + STOP_WAIT;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                return Err(io::Error::new(
-                    ErrorKind::TimedOut,
-                    "the server did not end within 10 s of SIGTERM",
-                ));
+                return Err(io::Error::new(ErrorKind::TimedOut, "the server did not end within 10 s of SIGTERM"));
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -304,10 +257,7 @@ mod tests {
             let touched = black_box(vec![1u8; 64 << 20]);
             let after = memory(pid).expect("memory");
             drop(touched);
-            let grown = [
-                after.rss as f64 - before.rss as f64,
-                after.anonymous as f64 - before.anonymous as f64,
-            ];
+            let grown = [after.rss as f64 - before.rss as f64, after.anonymous as f64 - before.anonymous as f64];
             grown.iter().all(|bytes| (60e6..80e6).contains(bytes))
         });
         assert!(seen, "64 MiB came and went unseen");
@@ -328,23 +278,16 @@ mod tests {
         }
         let said = server.stop().expect("stop");
         assert!(said.contains("enters=7"), "{said}");
-        assert!(
-            said.contains(&format!("Cpus_allowed_list:\t{core}\n")),
-            "{said}"
-        );
+        assert!(said.contains(&format!("Cpus_allowed_list:\t{core}\n")), "{said}");
         assert!(process_cpu(pid).is_err(), "{pid} still runs");
     }
 
     #[test]
     fn a_server_that_dies_is_reported_with_its_words() {
         let port = free_port().expect("port");
-        let command: Vec<String> = ["sh", "-c", "echo no ring here; exit 3"]
-            .map(String::from)
-            .into();
+        let command: Vec<String> = ["sh", "-c", "echo no ring here; exit 3"].map(String::from).into();
         let core = core_affinity::get_core_ids().expect("cores")[0].id;
-        let error = Server::start(&command, core, port)
-            .map(|_| ())
-            .expect_err("it died");
+        let error = Server::start(&command, core, port).map(|_| ()).expect_err("it died");
         assert!(error.to_string().contains("no ring here"), "{error}");
     }
 }

@@ -31,11 +31,7 @@ impl Line {
     /// Adds a number; what JSON cannot say (NaN, infinity) becomes null.
     pub fn number(mut self, name: &str, value: f64) -> Line {
         let out = self.name(name);
-        let _ = if value.is_finite() {
-            write!(out, "{value:.4}")
-        } else {
-            write!(out, "null")
-        };
+        let _ = if value.is_finite() { write!(out, "{value:.4}") } else { write!(out, "null") };
         self
     }
 
@@ -118,8 +114,7 @@ pub struct Row {
 impl Row {
     /// Both sides' medians and spreads; none where no round has a sample.
     pub fn spreads(&self) -> [Option<Spread>; 2] {
-        [&self.a, &self.b]
-            .map(|side| Spread::of(side.iter().copied().filter(|sample| sample.is_finite())))
+        [&self.a, &self.b].map(|side| Spread::of(side.iter().copied().filter(|sample| sample.is_finite())))
     }
 
     /// Median of b over median of a.
@@ -141,30 +136,13 @@ pub fn table(title: &str, name_a: &str, name_b: &str, rows: &[Row]) -> String {
     let mut out = format!("{title}\n");
     let mut line = |cells: [&str; 5]| {
         let [name, a, b, medians, rounds] = cells;
-        let _ = writeln!(
-            out,
-            "  {name:<22} {a:>32} {b:>32} {medians:>16} {rounds:>22}"
-        );
+        let _ = writeln!(out, "  {name:<22} {a:>32} {b:>32} {medians:>16} {rounds:>22}");
     };
-    line([
-        "median (min..max)",
-        name_a,
-        name_b,
-        &ratio,
-        "median of rounds",
-    ]);
+    line(["median (min..max)", name_a, name_b, &ratio, "median of rounds"]);
     for row in rows {
         let [a, b] = row.spreads().map(|side| Spread::show(side, row.digits));
-        let medians = row
-            .ratio_of_medians()
-            .map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-        line([
-            row.name,
-            &a,
-            &b,
-            &medians,
-            &Spread::show(row.round_ratios(), 3),
-        ]);
+        let medians = row.ratio_of_medians().map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
+        line([row.name, &a, &b, &medians, &Spread::show(row.round_ratios(), 3)]);
     }
     out
 }
@@ -173,27 +151,16 @@ pub fn table(title: &str, name_a: &str, name_b: &str, rows: &[Row]) -> String {
 pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = cpuinfo
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let release = read("/proc/sys/kernel/osrelease");
-    format!(
-        "{} x {cores}, Linux {}",
-        model.map_or("processor unknown", |(_, model)| model),
-        release.trim()
-    )
+    format!("{} x {cores}, Linux {}", model.map_or("processor unknown", |(_, model)| model), release.trim())
 }
 
 /// The number after `name=` in what a server printed; the last one, if there are several.
 pub fn printed_count(output: &str, name: &str) -> Option<u64> {
     let words = output.split(|c: char| c.is_whitespace() || c == ',');
-    words
-        .filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
-        .next_back()
+    words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).next_back()
 }
 
 #[cfg(test)]
@@ -202,11 +169,7 @@ mod tests {
 
     #[test]
     fn lines_are_json() {
-        let line = Line::new()
-            .text("name", "a \"b\"\\\n")
-            .count("n", 3)
-            .number("x", 0.5)
-            .number("none", f64::NAN);
+        let line = Line::new().text("name", "a \"b\"\\\n").count("n", 3).number("x", 0.5).number("none", f64::NAN);
         assert_eq!(
             line.flag("ok", true).finish(),
             r#"{"name":"a \"b\"\\\u000a","n":3,"x":0.5000,"none":null,"ok":true}"#
@@ -216,18 +179,8 @@ mod tests {
 
     #[test]
     fn medians_and_ratios() {
-        assert_eq!(
-            Spread::of([3.0, 1.0, 2.0]),
-            Some(Spread {
-                median: 2.0,
-                min: 1.0,
-                max: 3.0
-            })
-        );
-        assert_eq!(
-            Spread::of([4.0, 1.0, 2.0, 3.0]).map(|spread| spread.median),
-            Some(2.5)
-        );
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).map(|spread| spread.median), Some(2.5));
         assert_eq!(Spread::of([]), None);
         let row = |a: &[f64], b: &[f64], compared| Row {
             name: "time, ns",
@@ -239,23 +192,13 @@ mod tests {
         };
         let times = row(&[10.0, 20.0, 40.0], &[5.0, 20.0, 10.0], true);
         assert_eq!(times.ratio_of_medians(), Some(0.5));
-        assert_eq!(
-            times.round_ratios(),
-            Some(Spread {
-                median: 0.5,
-                min: 0.25,
-                max: 1.0
-            })
-        );
+        assert_eq!(times.round_ratios(), Some(Spread { median: 0.5, min: 0.25, max: 1.0 }));
         let none = row(&[f64::NAN], &[1.0], true);
         assert_eq!((none.ratio_of_medians(), none.round_ratios()), (None, None));
         let zero = row(&[0.0], &[1.0], true);
         assert_eq!((zero.ratio_of_medians(), zero.round_ratios()), (None, None));
         let apart = row(&[1.0], &[1.0], false);
-        assert_eq!(
-            (apart.ratio_of_medians(), apart.round_ratios()),
-            (None, None)
-        );
+        assert_eq!((apart.ratio_of_medians(), apart.round_ratios()), (None, None));
         assert!(table("cell", "a", "b", &[times, none]).contains("0.500"));
     }
 

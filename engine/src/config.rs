@@ -114,17 +114,16 @@ impl Config {
             (self.output_max <= 1 << 30, "output_max must be at most 1 GiB"),
             (
                 self.recv_buffers == (0, 0)
-                    || self.recv_buffers.0.is_power_of_two() && self.recv_buffers.0 <= 1 << 15 && self.recv_buffers.1 > 0,
+                    || self.recv_buffers.0.is_power_of_two()
+                        && self.recv_buffers.0 <= 1 << 15
+                        && self.recv_buffers.1 > 0,
                 "recv_buffers must be a power of two up to 32768, of at least one byte each",
             ),
             (
                 self.send_blocks.1 >= 512 && self.send_blocks.0.saturating_mul(self.send_blocks.1) <= 1 << 30,
                 "send_blocks must be of at least 512 bytes each and 1 GiB together",
             ),
-            (
-                self.queue_entries.0 > 0 && self.queue_entries.1 > 0,
-                "queue_entries must be at least 1",
-            ),
+            (self.queue_entries.0 > 0 && self.queue_entries.1 > 0, "queue_entries must be at least 1"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, says)| Err(InvalidConfig(says)))
     }

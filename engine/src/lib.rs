@@ -37,7 +37,9 @@
 //! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("wsring runs on Linux alone: it is built on io_uring. On another system, build it in a Linux container or VM.");
+compile_error!(
+    "wsring runs on Linux alone: it is built on io_uring. On another system, build it in a Linux container or VM."
+);
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -34,7 +34,9 @@ pub enum Error {
     #[error("configuration: {0}")]
     Config(#[from] InvalidConfig),
     /// A core's thread could not be pinned.
-    #[error("cannot pin a thread to core {core}: it is offline or outside of this process's affinity mask (taskset -p)")]
+    #[error(
+        "cannot pin a thread to core {core}: it is offline or outside of this process's affinity mask (taskset -p)"
+    )]
     Pin {
         /// The core's number.
         core: usize,
@@ -167,9 +169,8 @@ impl Server {
         let addrs = self.local_addrs().map_err(Error::Start)?;
         let mut sockets = vec![self.bound];
         for _ in 1..cores.len() {
-            let bind = |addr: &SocketAddr| {
-                bind_one(*addr).map_err(|source| Error::Bind { addr: addr.to_string(), source })
-            };
+            let bind =
+                |addr: &SocketAddr| bind_one(*addr).map_err(|source| Error::Bind { addr: addr.to_string(), source });
             sockets.push(addrs.iter().map(bind).collect::<Result<_, _>>()?);
         }
         let (config, factory) = (Arc::new(self.config), Arc::new(factory));

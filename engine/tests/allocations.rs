@@ -119,7 +119,14 @@ fn main() {
     let probe = std::hint::black_box(vec![0_u8; 100]);
     assert_eq!((region.change().allocations, probe.len()), (1, 100));
 
-    let small = Traffic { name: "125 B, 16 deep, 8 connections", connections: 8, depth: 16, len: 125, fragments: 1, batches: 800 };
+    let small = Traffic {
+        name: "125 B, 16 deep, 8 connections",
+        connections: 8,
+        depth: 16,
+        len: 125,
+        fragments: 1,
+        batches: 800,
+    };
     run(|_| {}, &small);
     run(
         |c| {
@@ -128,10 +135,16 @@ fn main() {
         },
         &Traffic { name: "the same in whole buffers, one receive at a time", ..small },
     );
-    run(|c| c.zero_copy_from = Some(1), &Traffic { name: "the same without a copy into the kernel", batches: 100, ..small });
+    run(
+        |c| c.zero_copy_from = Some(1),
+        &Traffic { name: "the same without a copy into the kernel", batches: 100, ..small },
+    );
     run(|_| {}, &Traffic { name: "1 KiB, 16 deep, 8 connections", len: 1024, ..small });
     run(|_| {}, &Traffic { name: "64 KiB, 4 deep, 8 connections", depth: 4, len: 65_536, batches: 600, ..small });
     run(|_| {}, &Traffic { name: "4 KiB in 5 fragments", len: 4096, fragments: 5, ..small });
     run(|_| {}, &Traffic { name: "64 KiB in 5 fragments", depth: 4, len: 65_536, fragments: 5, batches: 200, ..small });
-    run(|_| {}, &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small });
+    run(
+        |_| {},
+        &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small },
+    );
 }

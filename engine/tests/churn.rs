@@ -121,7 +121,9 @@ fn churns(without: &[&str]) {
     assert_eq!(code, Some(0), "{lines:?}");
     let line = lines.last().expect("a last line");
     let accepted = (total / 10 / THREADS + (total - total / 10) / THREADS) * THREADS + 1;
-    for counter in [format!(" accepted={accepted} "), format!(" closed={accepted} "), format!(" messages={} ", messages + 1)] {
+    for counter in
+        [format!(" accepted={accepted} "), format!(" closed={accepted} "), format!(" messages={} ", messages + 1)]
+    {
         assert!(line.contains(&counter), "no {counter:?} in {line:?}");
     }
 }

@@ -81,10 +81,7 @@ fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
         stream.read_exact(&mut mask)?;
         let mut payload = vec![0; len as usize];
         stream.read_exact(&mut payload)?;
-        payload
-            .iter_mut()
-            .enumerate()
-            .for_each(|(i, byte)| *byte ^= mask[i & 3]);
+        payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= mask[i & 3]);
         match lie {
             Lie::Byte(n) if n == nth => payload[0] ^= 0x10,
             Lie::Short(n) if n == nth => drop(payload.pop()),
@@ -111,53 +108,26 @@ fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
 
 fn plan(target: Target, connections: usize, depth: u32, size: usize, check: bool) -> Plan {
     let (warmup, measured) = (Duration::from_millis(20), Duration::from_millis(150));
-    Plan {
-        target,
-        connections,
-        depth,
-        size,
-        warmup,
-        measured,
-        check,
-    }
+    Plan { target, connections, depth, size, warmup, measured, check }
 }
 
 fn random() -> std::fs::File {
     std::fs::File::open("/dev/urandom").expect("urandom")
 }
 
-fn load(
-    lie: Lie,
-    connections: usize,
-    depth: u32,
-    size: usize,
-    check: bool,
-) -> (io::Result<Outcome>, u64) {
+fn load(lie: Lie, connections: usize, depth: u32, size: usize, check: bool) -> (io::Result<Outcome>, u64) {
     let server = serve(lie);
     let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
-    let outcome = run(
-        &plan(target, connections, depth, size, check),
-        &mut random(),
-        &mut |_| Ok(()),
-    );
+    let outcome = run(&plan(target, connections, depth, size, check), &mut random(), &mut |_| Ok(()));
     (outcome, server.echoed.load(Ordering::SeqCst))
 }
 
 #[test]
 fn counts_are_exact() {
-    for (connections, depth, size) in [
-        (1, 1, 0),
-        (3, 1, 125),
-        (4, 16, 126),
-        (2, 3, 65_536),
-        (2, 2, 1 << 20),
-    ] {
+    for (connections, depth, size) in [(1, 1, 0), (3, 1, 125), (4, 16, 126), (2, 3, 65_536), (2, 2, 1 << 20)] {
         let (outcome, echoed) = load(Lie::None, connections, depth, size, true);
         let outcome = outcome.expect("a good server");
-        assert_eq!(
-            outcome.messages_in_all, echoed,
-            "{connections} x {depth} x {size}"
-        );
+        assert_eq!(outcome.messages_in_all, echoed, "{connections} x {depth} x {size}");
         assert!(outcome.messages > 0 && outcome.messages <= echoed);
         // One round trip per message: those in flight when counting begins end in it, those at its end do not.
         assert_eq!(outcome.round_trips.len(), outcome.messages);
@@ -183,16 +153,8 @@ fn both_edges_are_told_once() {
 fn a_corrupted_byte_is_caught_by_check_alone() {
     let (outcome, _) = load(Lie::Byte(20), 2, 4, 125, true);
     let error = outcome.map(|_| ()).expect_err("a flipped byte");
-    assert!(
-        error
-            .to_string()
-            .contains("wrong byte in a reply, 0 bytes into"),
-        "{error}"
-    );
-    assert!(
-        load(Lie::Byte(20), 2, 4, 125, false).0.is_ok(),
-        "it is not looked for without --check"
-    );
+    assert!(error.to_string().contains("wrong byte in a reply, 0 bytes into"), "{error}");
+    assert!(load(Lie::Byte(20), 2, 4, 125, false).0.is_ok(), "it is not looked for without --check");
 }
 
 #[test]
@@ -200,14 +162,8 @@ fn a_wrong_length_or_opcode_is_always_caught() {
     for check in [false, true] {
         for size in [1, 125, 126, 65_536] {
             for lie in [Lie::Short(5), Lie::Long(5), Lie::Opcode(5)] {
-                let error = load(lie, 2, 4, size, check)
-                    .0
-                    .map(|_| ())
-                    .expect_err("a lie");
-                assert!(
-                    error.to_string().contains("wrong reply header"),
-                    "{lie:?} {size}: {error}"
-                );
+                let error = load(lie, 2, 4, size, check).0.map(|_| ()).expect_err("a lie");
+                assert!(error.to_string().contains("wrong reply header"), "{lie:?} {size}: {error}");
             }
         }
     }
@@ -216,59 +172,35 @@ fn a_wrong_length_or_opcode_is_always_caught() {
 #[test]
 fn a_reply_too_many_or_too_few_is_caught() {
     // One in flight: the second copy answers nothing, or arrives in place of the next reply and differs from it.
-    let error = load(Lie::Twice(5), 1, 1, 125, true)
-        .0
-        .map(|_| ())
-        .expect_err("one too many");
-    let named = ["no message asked for", "wrong byte"]
-        .iter()
-        .any(|text| error.to_string().contains(text));
+    let error = load(Lie::Twice(5), 1, 1, 125, true).0.map(|_| ()).expect_err("one too many");
+    let named = ["no message asked for", "wrong byte"].iter().any(|text| error.to_string().contains(text));
     assert!(named, "{error}");
-    let error = load(Lie::Hangup(5), 1, 1, 125, false)
-        .0
-        .map(|_| ())
-        .expect_err("one too few");
+    let error = load(Lie::Hangup(5), 1, 1, 125, false).0.map(|_| ()).expect_err("one too few");
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
 }
 
 #[test]
 fn a_server_that_refuses_is_not_loaded() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let target = Target::web(
-        &format!("ws://{}/", listener.local_addr().expect("address")),
-        false,
-    )
-    .expect("target");
+    let target = Target::web(&format!("ws://{}/", listener.local_addr().expect("address")), false).expect("target");
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
     });
-    let error = run(
-        &plan(target, 1, 1, 1, false),
-        &mut random(),
-        &mut |_| Ok(()),
-    )
-    .map(|_| ())
-    .expect_err("refused");
+    let error = run(&plan(target, 1, 1, 1, false), &mut random(), &mut |_| Ok(())).map(|_| ()).expect_err("refused");
     assert!(error.to_string().contains("503"), "{error}");
 }
 
 #[test]
 fn the_baseline_returns_the_very_frames() {
-    let mut echo =
-        EpollEcho::bind("127.0.0.1:0".parse().expect("address"), 64 << 10).expect("bind");
-    let target =
-        Target::raw(&echo.local_addr().expect("address").to_string(), false).expect("target");
+    let mut echo = EpollEcho::bind("127.0.0.1:0".parse().expect("address"), 64 << 10).expect("bind");
+    let target = Target::raw(&echo.local_addr().expect("address").to_string(), false).expect("target");
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let server = thread::spawn(move || echo.run(&seen));
     for (connections, depth, size) in [(64, 1, 125), (64, 16, 125), (3, 2, 1 << 20)] {
-        let outcome = run(
-            &plan(target.clone(), connections, depth, size, true),
-            &mut random(),
-            &mut |_| Ok(()),
-        );
+        let outcome = run(&plan(target.clone(), connections, depth, size, true), &mut random(), &mut |_| Ok(()));
         let outcome = outcome.expect("every byte comes back");
         assert!(outcome.messages > 0, "{connections} x {depth} x {size}");
     }
@@ -280,14 +212,7 @@ fn the_baseline_returns_the_very_frames() {
 fn impossible_plans_are_refused() {
     let target = Target::raw("127.0.0.1:9", false).expect("target");
     for (connections, depth) in [(0, 1), (CONNECTIONS_MAX + 1, 1), (1, 0)] {
-        let outcome = run(
-            &plan(target.clone(), connections, depth, 1, false),
-            &mut random(),
-            &mut |_| Ok(()),
-        );
-        assert_eq!(
-            outcome.map(|_| ()).expect_err("refused").kind(),
-            ErrorKind::InvalidInput
-        );
+        let outcome = run(&plan(target.clone(), connections, depth, 1, false), &mut random(), &mut |_| Ok(()));
+        assert_eq!(outcome.map(|_| ()).expect_err("refused").kind(), ErrorKind::InvalidInput);
     }
 }

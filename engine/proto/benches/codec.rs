@@ -58,9 +58,7 @@ impl Connection {
     fn decode(&mut self, mut on_message: impl FnMut(&mut [u8], Message<'_>)) -> usize {
         let (mut at, mut lasts) = (0, 0);
         loop {
-            let event = self
-                .session
-                .next(&mut self.input, &mut at, &self.limits, &mut self.pool);
+            let event = self.session.next(&mut self.input, &mut at, &self.limits, &mut self.pool);
             match event {
                 Ok(Some(Event::Message { message, last })) => {
                     lasts += usize::from(last);
@@ -86,9 +84,7 @@ impl Connection {
 
 fn codec(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
-    group
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for frames in [1, 16] {
         group.throughput(Throughput::Elements(frames as u64));
         for (name, payload_len, opcode) in FRAMES {
@@ -121,9 +117,7 @@ fn codec(c: &mut Criterion) {
 /// What a client's send costs: header, copy and mask.
 fn client(c: &mut Criterion) {
     let mut group = c.benchmark_group("client");
-    group
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for payload_len in [20, 125, 1024] {
         let payload = vec![b'x'; payload_len];
         let mut output = vec![0; encode::frame_len(payload_len, true)];

@@ -5,7 +5,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wsring_proto::handshake::{HeadEnd, HeadLimits, HeadScan, Policy, Request, accept, accept_key, write_switching};
+use wsring_proto::handshake::{
+    HeadEnd, HeadLimits, HeadScan, HeaderTable, Policy, Request, accept, accept_key, write_switching,
+};
 
 /// What a desktop browser sends to a page's own server: 15 headers, 624 bytes.
 const BROWSER: &[u8] = b"GET /feed?symbols=ES,NQ HTTP/1.1\r\n\
@@ -31,7 +33,8 @@ const PROGRAM: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nUpgrade: webs
 
 fn answer(bytes: &[u8], limits: &HeadLimits, policy: &Policy, out: &mut Vec<u8>) {
     let HeadEnd::Complete(len) = HeadScan::default().feed(bytes, limits) else { panic!("the head is complete") };
-    let request = Request::parse(&bytes[..len], limits).expect("a valid head");
+    let mut table = HeaderTable::new();
+    let request = Request::parse(&bytes[..len], limits, &mut table).expect("a valid head");
     let accepted = accept(&request, policy).expect("a valid handshake");
     write_switching(out, &accepted.key, accepted.subprotocol, []).expect("no header of ours");
 }
@@ -53,7 +56,10 @@ fn bench(c: &mut Criterion) {
         b.iter(|| HeadScan::default().feed(black_box(BROWSER), &limits));
     });
     c.bench_function("parse a browser's head", |b| {
-        b.iter(|| Request::parse(black_box(BROWSER), &limits).is_ok_and(|request| request.is_upgrade()));
+        b.iter(|| {
+            Request::parse(black_box(BROWSER), &limits, &mut HeaderTable::new())
+                .is_ok_and(|request| request.is_upgrade())
+        });
     });
     c.bench_function("accept key", |b| b.iter(|| accept_key(black_box(b"dGhlIHNhbXBsZSBub25jZQ=="))));
 }

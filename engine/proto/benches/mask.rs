@@ -41,9 +41,7 @@ fn masking(c: &mut Criterion) {
         });
         let mut target = vec![0; size];
         group.bench_function(BenchmarkId::new("copy", size), |b| {
-            b.iter_custom(|rounds| {
-                per_payload(size, rounds, |from, key| mask_copy(from, &mut target, key))
-            });
+            b.iter_custom(|rounds| per_payload(size, rounds, |from, key| mask_copy(from, &mut target, key)));
         });
     }
     group.bench_function(BenchmarkId::new("scalar twin", 4096), |b| {
@@ -80,15 +78,12 @@ fn text(c: &mut Criterion) {
     for words in [85, 1365] {
         let mut bytes = "письмо ".repeat(words).into_bytes();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
-        group.bench_function(
-            BenchmarkId::new("letters of two bytes, and mask", bytes.len()),
-            |b| {
-                b.iter(|| {
-                    mask(black_box(&mut bytes), KEY);
-                    assert!(unmask_text(black_box(&mut bytes), KEY).is_ok());
-                });
-            },
-        );
+        group.bench_function(BenchmarkId::new("letters of two bytes, and mask", bytes.len()), |b| {
+            b.iter(|| {
+                mask(black_box(&mut bytes), KEY);
+                assert!(unmask_text(black_box(&mut bytes), KEY).is_ok());
+            });
+        });
     }
     group.finish();
 }

@@ -102,11 +102,7 @@ pub struct InvalidCloseCode(
 
 impl fmt::Display for InvalidCloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is no close code to send: use 1000-1003, 1007-1014 or 3000-4999",
-            self.0
-        )
+        write!(f, "{} is no close code to send: use 1000-1003, 1007-1014 or 3000-4999", self.0)
     }
 }
 
@@ -115,11 +111,7 @@ impl core::error::Error for InvalidCloseCode {}
 /// Writes the payload of a close frame into `out` and returns the part written (RFC 6455 §5.5.1): nothing without a
 /// code, else the code in network order and the reason. A reason above [`REASON_MAX`] bytes is cut at the last
 /// character that fits. Without a code the reason is left out: the format has no place for it.
-pub fn write_payload<'a>(
-    out: &'a mut [u8; CONTROL_PAYLOAD_MAX],
-    code: Option<CloseCode>,
-    reason: &str,
-) -> &'a [u8] {
+pub fn write_payload<'a>(out: &'a mut [u8; CONTROL_PAYLOAD_MAX], code: Option<CloseCode>, reason: &str) -> &'a [u8] {
     let Some(code) = code else { return &[] };
     let reason = &reason.as_bytes()[..char_boundary_within(reason, REASON_MAX)];
     let len = 2 + reason.len();
@@ -200,9 +192,7 @@ impl Violation {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Violation::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
-            Violation::FrameTooBig | Violation::MessageTooBig | Violation::TooManyFragments => {
-                CloseCode::TOO_BIG
-            }
+            Violation::FrameTooBig | Violation::MessageTooBig | Violation::TooManyFragments => CloseCode::TOO_BIG,
             Violation::ReservedBits
             | Violation::ReservedOpcode
             | Violation::ControlFragmented
@@ -258,9 +248,7 @@ mod tests {
     #[test]
     fn codes_that_may_be_sent() {
         for code in 0..=u16::MAX {
-            let valid = (1000..=1003).contains(&code)
-                || (1007..=1014).contains(&code)
-                || (3000..=4999).contains(&code);
+            let valid = (1000..=1003).contains(&code) || (1007..=1014).contains(&code) || (3000..=4999).contains(&code);
             assert_eq!(CloseCode::is_valid_on_wire(code), valid, "{code}");
             assert_eq!(CloseCode::new(code).map(u16::from), valid.then_some(code));
             assert_eq!(CloseCode::try_from(code).is_ok(), valid);
@@ -275,15 +263,9 @@ mod tests {
         assert_eq!(read_payload(b""), Ok((None, "")));
         assert_eq!(read_payload(&[3]), Err(Violation::CloseTruncated));
         assert_eq!(read_payload(&[3, 0xE8]), Ok((Some(CloseCode::NORMAL), "")));
-        assert_eq!(
-            read_payload(b"\x03\xE8bye \xE2\x82\xAC"),
-            Ok((Some(CloseCode::NORMAL), "bye €"))
-        );
+        assert_eq!(read_payload(b"\x03\xE8bye \xE2\x82\xAC"), Ok((Some(CloseCode::NORMAL), "bye €")));
         assert_eq!(read_payload(&[3, 0xED]), Err(Violation::CloseCode)); // 1005
-        assert_eq!(
-            read_payload(b"\x03\xE8\xE2\x82"),
-            Err(Violation::InvalidUtf8)
-        );
+        assert_eq!(read_payload(b"\x03\xE8\xE2\x82"), Err(Violation::InvalidUtf8));
         // Two faults: the code comes first on the wire.
         assert_eq!(read_payload(b"\x00\x00\xFF"), Err(Violation::CloseCode));
     }
@@ -316,11 +298,7 @@ mod tests {
     #[test]
     fn every_violation_has_its_code_and_a_reason_that_fits() {
         let text = [Violation::InvalidUtf8];
-        let size = [
-            Violation::FrameTooBig,
-            Violation::MessageTooBig,
-            Violation::TooManyFragments,
-        ];
+        let size = [Violation::FrameTooBig, Violation::MessageTooBig, Violation::TooManyFragments];
         let protocol = [
             Violation::ReservedBits,
             Violation::ReservedOpcode,
@@ -337,11 +315,7 @@ mod tests {
         ];
         assert!(text.iter().all(|fault| fault.close_code().as_u16() == 1007));
         assert!(size.iter().all(|fault| fault.close_code().as_u16() == 1009));
-        assert!(
-            protocol
-                .iter()
-                .all(|fault| fault.close_code().as_u16() == 1002)
-        );
+        assert!(protocol.iter().all(|fault| fault.close_code().as_u16() == 1002));
         for fault in text.iter().chain(&size).chain(&protocol) {
             assert!(!fault.as_str().is_empty() && fault.as_str().len() <= REASON_MAX);
         }

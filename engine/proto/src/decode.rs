@@ -37,11 +37,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    const NONE: Limits = Limits {
-        frame_max: u64::MAX,
-        message_max: u64::MAX,
-        fragments_max: u32::MAX,
-    };
+    const NONE: Limits = Limits { frame_max: u64::MAX, message_max: u64::MAX, fragments_max: u32::MAX };
 
     /// Payload bytes of a message of one frame.
     #[inline]
@@ -67,20 +63,14 @@ impl Limits {
     }
 
     fn wish_max(&self) -> usize {
-        usize::try_from(self.message_max)
-            .unwrap_or(usize::MAX)
-            .saturating_add(HEADROOM)
+        usize::try_from(self.message_max).unwrap_or(usize::MAX).saturating_add(HEADROOM)
     }
 }
 
 impl Default for Limits {
     /// 16 MiB a frame, 16 MiB a message, 262,144 fragments.
     fn default() -> Self {
-        Limits {
-            frame_max: 16 << 20,
-            message_max: 16 << 20,
-            fragments_max: 262_144,
-        }
+        Limits { frame_max: 16 << 20, message_max: 16 << 20, fragments_max: 262_144 }
     }
 }
 
@@ -88,20 +78,11 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A whole message at `from..to` of the input, still masked.
-    Borrowed {
-        text: bool,
-        from: usize,
-        to: usize,
-        key: MaskKey,
-    },
+    Borrowed { text: bool, from: usize, to: usize, key: MaskKey },
     /// A whole message in [`Decoder::assembly`], unmasked and checked.
     Held { text: bool },
     /// A control frame whose payload is at `from..to` of the input, unmasked and, if a close, checked.
-    Control {
-        opcode: Opcode,
-        from: usize,
-        to: usize,
-    },
+    Control { opcode: Opcode, from: usize, to: usize },
     /// The same in [`Decoder::held_control`].
     HeldControl { opcode: Opcode },
 }
@@ -148,14 +129,7 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) const fn new(role: Role) -> Self {
-        Decoder {
-            assembly: None,
-            place: Place::Rest,
-            fragments: 0,
-            text: false,
-            role,
-            state: State::Open,
-        }
+        Decoder { assembly: None, place: Place::Rest, fragments: 0, text: false, role, state: State::Open }
     }
 
     /// Nothing is pending and messages are surfaced: the next byte starts a frame that stands alone.
@@ -175,9 +149,7 @@ impl Decoder {
 
     /// The message of [`Found::Held`].
     pub(crate) fn assembly(&self) -> &Assembly {
-        self.assembly
-            .as_ref()
-            .expect("a held message was found in this call")
+        self.assembly.as_ref().expect("a held message was found in this call")
     }
 
     /// The message handed out last, if it was held and not taken yet.
@@ -262,8 +234,7 @@ impl Decoder {
     #[inline]
     pub(crate) fn more_behind(&self, rest: &[u8], limits: &Limits) -> bool {
         !rest.is_empty()
-            && (frame::whole(rest, self.role, limits.whole_max()).is_some()
-                || self.scan_behind(rest, limits))
+            && (frame::whole(rest, self.role, limits.whole_max()).is_some() || self.scan_behind(rest, limits))
     }
 
     #[inline(never)]
@@ -302,9 +273,7 @@ impl Decoder {
             let step = match self.place {
                 Place::Rest | Place::Between => self.walk_head(input, at, limits, pool)?,
                 Place::Head { .. } => self.walk_kept_head(input, at, limits, pool)?,
-                Place::Payload { left, key, fin } => {
-                    self.walk_payload(input, at, limits, pool, (left, key, fin))?
-                }
+                Place::Payload { left, key, fin } => self.walk_payload(input, at, limits, pool, (left, key, fin))?,
                 Place::Control(_) => self.walk_control(input, at, pool)?,
                 Place::Delivered => unreachable!("given back above"),
             };
@@ -343,11 +312,7 @@ impl Decoder {
 
     /// A place between two frames.
     fn between(&self) -> Place {
-        if self.fragments > 0 {
-            Place::Between
-        } else {
-            Place::Rest
-        }
+        if self.fragments > 0 { Place::Between } else { Place::Rest }
     }
 
     fn expect(&self, limits: &Limits) -> Expect {
@@ -381,10 +346,7 @@ impl Decoder {
                 // Shorter than its header, so at most 13 bytes.
                 let mut bytes = [0; HEAD_MAX];
                 bytes[..rest.len()].copy_from_slice(rest);
-                self.place = Place::Head {
-                    bytes,
-                    len: rest.len() as u8,
-                };
+                self.place = Place::Head { bytes, len: rest.len() as u8 };
                 Ok(Step::UsedUp)
             }
         }
@@ -399,9 +361,7 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Result<Step, Violation> {
         let expect = self.expect(limits);
-        let Place::Head { bytes, len } = &mut self.place else {
-            unreachable!("the caller matched")
-        };
+        let Place::Head { bytes, len } = &mut self.place else { unreachable!("the caller matched") };
         loop {
             match frame::parse(&bytes[..usize::from(*len)], &expect)? {
                 Parsed::Head(head) => {
@@ -424,24 +384,14 @@ impl Decoder {
     }
 
     /// `*at` is behind the header.
-    fn enter(
-        &mut self,
-        head: &Head,
-        input: &mut [u8],
-        at: &mut usize,
-        pool: &mut Pool,
-    ) -> Result<Step, Violation> {
+    fn enter(&mut self, head: &Head, input: &mut [u8], at: &mut usize, pool: &mut Pool) -> Result<Step, Violation> {
         let (opcode, key) = (head.opcode, head.key);
         if !opcode.is_control() {
             if opcode != Opcode::Continuation {
                 self.text = opcode == Opcode::Text;
             }
             self.fragments = self.fragments.saturating_add(1);
-            self.place = Place::Payload {
-                left: head.payload_len,
-                key,
-                fin: head.fin,
-            };
+            self.place = Place::Payload { left: head.payload_len, key, fin: head.fin };
             return Ok(Step::On);
         }
         let rest = &mut input[*at..];
@@ -452,11 +402,7 @@ impl Decoder {
             let from = *at;
             *at += len;
             return Ok(match surfaced {
-                true => Step::Found(Found::Control {
-                    opcode,
-                    from,
-                    to: *at,
-                }),
+                true => Step::Found(Found::Control { opcode, from, to: *at }),
                 false => Step::On,
             });
         }
@@ -470,15 +416,8 @@ impl Decoder {
         Ok(Step::UsedUp)
     }
 
-    fn walk_control(
-        &mut self,
-        input: &mut [u8],
-        at: &mut usize,
-        pool: &mut Pool,
-    ) -> Result<Step, Violation> {
-        let Place::Control(mut bytes) = core::mem::take(&mut self.place) else {
-            unreachable!("the caller matched")
-        };
+    fn walk_control(&mut self, input: &mut [u8], at: &mut usize, pool: &mut Pool) -> Result<Step, Violation> {
+        let Place::Control(mut bytes) = core::mem::take(&mut self.place) else { unreachable!("the caller matched") };
         let left = control_left(&bytes);
         let here = left.min(input.len() - *at);
         bytes.extend_from_slice(&input[*at..*at + here]);
@@ -501,12 +440,7 @@ impl Decoder {
     }
 
     /// A control frame is complete: checks it, and says whether it is surfaced.
-    fn on_control(
-        &mut self,
-        opcode: Opcode,
-        payload: &[u8],
-        pool: &mut Pool,
-    ) -> Result<bool, Violation> {
+    fn on_control(&mut self, opcode: Opcode, payload: &[u8], pool: &mut Pool) -> Result<bool, Violation> {
         if opcode != Opcode::Close {
             return Ok(self.state == State::Open);
         }
@@ -540,12 +474,7 @@ impl Decoder {
                 // All of the message is here, or was empty so far: no need to keep it.
                 self.end_message();
                 let text = self.text;
-                return Ok(Step::Found(Found::Borrowed {
-                    text,
-                    from,
-                    to: *at,
-                    key,
-                }));
+                return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
             }
             if !piece.is_empty() {
                 let assembly = self.assembly.get_or_insert_with(|| {
@@ -562,17 +491,11 @@ impl Decoder {
                     pool.put(assembly.move_to(larger));
                 }
                 // RFC 6455 §8.1: text fails at its first impossible byte.
-                assembly
-                    .append(piece, key, self.text, left)
-                    .map_err(|_| Violation::InvalidUtf8)?;
+                assembly.append(piece, key, self.text, left).map_err(|_| Violation::InvalidUtf8)?;
             }
         }
         if left > 0 {
-            self.place = Place::Payload {
-                left,
-                key: key.advance(here),
-                fin,
-            };
+            self.place = Place::Payload { left, key: key.advance(here), fin };
             return Ok(Step::UsedUp);
         }
         if !fin {
@@ -615,8 +538,5 @@ fn control_left(bytes: &[u8]) -> usize {
 
 fn control_head(bytes: &[u8]) -> (Opcode, MaskKey) {
     let opcode = Opcode::from_bits(bytes[0]).expect("written from an Opcode");
-    (
-        opcode,
-        MaskKey::from_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]),
-    )
+    (opcode, MaskKey::from_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]))
 }

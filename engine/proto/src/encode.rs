@@ -51,13 +51,7 @@ pub fn write_head(
 /// Writes one frame to the start of `out`: header, then the payload, masked with the key if there is one. Returns its
 /// length, or `None` if `out` is shorter; then nothing is written. Does not allocate.
 #[inline]
-pub fn frame(
-    out: &mut [u8],
-    fin: bool,
-    opcode: Opcode,
-    payload: &[u8],
-    mask: Option<MaskKey>,
-) -> Option<usize> {
+pub fn frame(out: &mut [u8], fin: bool, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) -> Option<usize> {
     if payload.len() <= CONTROL_PAYLOAD_MAX && mask.is_none() {
         // The frame a server sends most: two bytes of header, stored as one.
         let out = out.get_mut(..2 + payload.len())?;
@@ -104,13 +98,7 @@ fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
 }
 
 /// Appends one frame to `out`, growing it as needed. Otherwise like [`frame()`].
-pub fn append_frame(
-    out: &mut Vec<u8>,
-    fin: bool,
-    opcode: Opcode,
-    payload: &[u8],
-    mask: Option<MaskKey>,
-) {
+pub fn append_frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) {
     let mut head = [0; HEAD_MAX];
     let head_len = frame::write(&mut head, fin, opcode, payload.len(), mask);
     out.reserve(head_len + payload.len());
@@ -125,12 +113,7 @@ pub fn append_frame(
 /// Writes a close frame to the start of `out` (RFC 6455 §5.5.1); the payload is that of
 /// [`close::write_payload`]: without a code it is empty, and a long reason is cut at a character. Returns the frame's
 /// length, at most 131, or `None` if `out` is shorter.
-pub fn close_frame(
-    out: &mut [u8],
-    code: Option<CloseCode>,
-    reason: &str,
-    mask: Option<MaskKey>,
-) -> Option<usize> {
+pub fn close_frame(out: &mut [u8], code: Option<CloseCode>, reason: &str, mask: Option<MaskKey>) -> Option<usize> {
     let mut payload = [0; CONTROL_PAYLOAD_MAX];
     let payload = close::write_payload(&mut payload, code, reason);
     frame(out, true, Opcode::Close, payload, mask)

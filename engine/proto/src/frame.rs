@@ -166,13 +166,7 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         Some(key) => MaskKey::from_bytes(*key),
         None => MaskKey::NONE,
     };
-    Ok(Parsed::Head(Head {
-        fin,
-        opcode,
-        payload_len,
-        key,
-        head_len,
-    }))
+    Ok(Parsed::Head(Head { fin, opcode, payload_len, key, head_len }))
 }
 
 /// The least value that a length of `width` bytes can still have, of which `bytes` holds the first ones.
@@ -238,12 +232,7 @@ pub(crate) fn whole(bytes: &[u8], role: Role, payload_max: u64) -> Option<Whole>
         Role::Server => MaskKey::from_bytes(*bytes[len_end..].first_chunk()?),
         Role::Client => MaskKey::NONE,
     };
-    Some(Whole {
-        text: kind == 0,
-        key,
-        head_len,
-        payload_len,
-    })
+    Some(Whole { text: kind == 0, key, head_len, payload_len })
 }
 
 /// Bytes of the header in front of `payload_len` bytes, 2-14 (RFC 6455 §5.2).
@@ -269,13 +258,7 @@ pub(crate) const fn short_head(fin: bool, opcode: Opcode, payload_len: u8) -> [u
 /// Writes a header to the start of `out` and returns its length. Control frames above 125 bytes or without FIN are
 /// the caller's bug.
 #[inline]
-pub(crate) fn write(
-    out: &mut [u8],
-    fin: bool,
-    opcode: Opcode,
-    payload_len: usize,
-    mask: Option<MaskKey>,
-) -> usize {
+pub(crate) fn write(out: &mut [u8], fin: bool, opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> usize {
     debug_assert!(
         !opcode.is_control() || (fin && payload_len <= CONTROL_PAYLOAD_MAX),
         "RFC 6455 §5.5: a control frame of {payload_len} bytes, fin {fin}"

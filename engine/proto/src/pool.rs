@@ -43,12 +43,7 @@ pub struct Pool {
 impl Pool {
     /// An empty pool that keeps buffers of at most `kept_bytes_max` bytes of capacity together. Allocates nothing.
     pub fn new(kept_bytes_max: usize) -> Self {
-        Pool {
-            classes: Default::default(),
-            kept_bytes: 0,
-            kept_bytes_max,
-            calls: 0,
-        }
+        Pool { classes: Default::default(), kept_bytes: 0, kept_bytes_max, calls: 0 }
     }
 
     /// An empty `Vec` with a capacity of at least `least` bytes; `wish` (if larger) is what its content may grow to.
@@ -68,9 +63,7 @@ impl Pool {
     pub fn take_kept(&mut self, least: usize, wish: usize) -> Option<Vec<u8>> {
         let wish = wish.max(least);
         let highest = (class_of(wish) + CLASSES_ABOVE_WISH).min(CLASSES - 1);
-        let kept = self
-            .find(wish, highest)
-            .or_else(|| self.find(least, highest));
+        let kept = self.find(wish, highest).or_else(|| self.find(least, highest));
         let (class, at) = kept?;
         let bytes = self.classes[class].free.swap_remove(at);
         self.account_out(class, bytes.capacity());
@@ -111,11 +104,7 @@ impl Pool {
             let free = &self.classes[class].free;
             // Only in the class of `size` itself (and the last, which is open) may a buffer be too small.
             let fits = |at: &usize| free[*at].capacity() >= size;
-            (0..free.len())
-                .rev()
-                .take(LOOK_MAX)
-                .find(fits)
-                .map(|at| (class, at))
+            (0..free.len()).rev().take(LOOK_MAX).find(fits).map(|at| (class, at))
         })
     }
 

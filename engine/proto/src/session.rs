@@ -66,9 +66,7 @@ pub struct Session {
 impl Session {
     /// A connection whose opening handshake is done, seen from `role`. Does not allocate.
     pub const fn new(role: Role) -> Self {
-        Session {
-            decoder: Decoder::new(role),
-        }
+        Session { decoder: Decoder::new(role) }
     }
 
     /// Walks `input` from `*at` to the next event, unmasking in place; `*at` is then behind it. `None`: the input is
@@ -113,16 +111,10 @@ impl Session {
             let payload = &mut input[from..to];
             if !whole.text {
                 simd::mask(payload, whole.key);
-                return Ok(Some(Event::Message {
-                    message: Message::Binary(payload),
-                    last,
-                }));
+                return Ok(Some(Event::Message { message: Message::Binary(payload), last }));
             }
             return match simd::unmask_text(payload, whole.key) {
-                Ok(text) => Ok(Some(Event::Message {
-                    message: Message::Text(text),
-                    last,
-                })),
+                Ok(text) => Ok(Some(Event::Message { message: Message::Text(text), last })),
                 Err(_) => {
                     *at = end;
                     self.decoder.fail(pool);
@@ -147,12 +139,7 @@ impl Session {
         };
         let end = input.len();
         Ok(Some(match found {
-            Found::Borrowed {
-                text,
-                from,
-                to,
-                key,
-            } => {
+            Found::Borrowed { text, from, to, key } => {
                 let last = !self.decoder.more_behind(&input[to..], limits);
                 let payload = &mut input[from..to];
                 let message = if !text {

@@ -32,7 +32,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn feed(&mut self, index: u32, bytes: &mut [u8]) {
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = &mut conn.stash {
-            planted!(StashOvertaken, { self.decode(index, bytes); return });
+            planted!(StashOvertaken, {
+                self.decode(index, bytes);
+                return;
+            });
             // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
             return stash.bytes.extend_from_slice(bytes);
         }

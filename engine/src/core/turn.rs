@@ -180,7 +180,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             link.clear(flag::PINGED);
             self.out.stats.bytes_in += lease.len() as u64;
             self.feed(index, &mut lease);
-            planted!(LeaseKept, { std::mem::forget(lease); return });
+            planted!(LeaseKept, {
+                std::mem::forget(lease);
+                return;
+            });
             self.ring.release(lease);
         }
         match end {

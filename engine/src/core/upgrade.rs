@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use wsring_proto::handshake::{self, Accept, HeadEnd, Refusal, Request};
+use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
 use super::conns::{Phase, Stage, flag};
 use super::turn::Core;
@@ -58,7 +58,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn on_head(&mut self, index: u32, head: &[u8]) {
         let config = std::sync::Arc::clone(&self.config);
-        let request = match Request::parse(head, &config.head) {
+        let mut table = HeaderTable::new();
+        let request = match Request::parse(head, &config.head, &mut table) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(index, &refusal),
         };

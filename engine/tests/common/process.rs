@@ -32,7 +32,9 @@ impl Process {
             .expect("the command starts");
         let stdout = child.stdout.take().expect("piped");
         let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|l| sender.send(l)));
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
+        });
         let Ok(start_line) = lines.recv_timeout(WAIT) else {
             let _ = child.kill();
             panic!("no start line; {:?}", child.wait());
@@ -117,8 +119,7 @@ pub fn rings(pid: &str) -> Vec<RingInfo> {
         let path = format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy());
         // The kernel says nothing of the tables while the ring is busy.
         let deadline = Instant::now() + WAIT;
-        loop {
-            let Ok(text) = std::fs::read_to_string(&path) else { break };
+        while let Ok(text) = std::fs::read_to_string(&path) {
             if text.contains("UserBufs:") {
                 rings.push(parse(&text));
                 break;

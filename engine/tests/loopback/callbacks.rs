@@ -91,7 +91,8 @@ impl Handler for Puppet {
                 }
             }
             "greet the gone" => {
-                let gone = self.open.iter().map(|&id| cx.send_to(id, "are you there?")).filter(|p| *p == Pressure::Gone);
+                let gone =
+                    self.open.iter().map(|&id| cx.send_to(id, "are you there?")).filter(|p| *p == Pressure::Gone);
                 let gone = gone.count();
                 self.tell(format!("{gone} gone"));
             }

@@ -168,8 +168,7 @@ fn a_buffer_serves_several_receives_or_one() {
     let mut incremental = vec![false];
     incremental.extend((kernel() >= (6, 12)).then_some(true));
     for incremental in incremental {
-        let features =
-            if incremental { Features::all() } else { Features::all().without(Feature::IncrementalBuffers) };
+        let features = if incremental { Features::all() } else { Features::all().without(Feature::IncrementalBuffers) };
         let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 4096), features)).expect("plain memory");
         assert_eq!(bench.ring.features().has(Feature::IncrementalBuffers), incremental);
         let (socket, mut peer) = bench.pair();
@@ -350,7 +349,7 @@ fn completions_are_deferred_or_not() {
         let before = ring_with(cq_entries).cq_tail;
         let _peer = tcp(bench.addr);
         // Reading /proc is a syscall of this thread, after the connection was there.
-        let after = (0..2).map(|_| ring_with(cq_entries).cq_tail).last().expect("two looks");
+        let after = (0..2).map(|_| ring_with(cq_entries).cq_tail).next_back().expect("two looks");
         assert_eq!(after - before, u32::from(!deferred));
         assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), .. }));
     }

@@ -124,11 +124,11 @@ fn half_close_in_mid_frame() {
 fn a_violation_is_told_although_the_peer_goes_on_sending() {
     let (running, addr) = serve(Config::default(), 1, |_| Echo);
     let cases: [(&[u8], u16); 5] = [
-        (b"\x81\x01a", 1002),                             // not masked, §5.1
-        (b"\xc1\x80\0\0\0\0", 1002),                      // a reserved bit, §5.2
-        (b"\x83\x80\0\0\0\0", 1002),                      // a reserved opcode, §5.2
-        (b"\x80\x80\0\0\0\0", 1002),                      // nothing to continue, §5.4
-        (b"\x81\x82\0\0\0\0\xc0\x80", 1007),              // overlong UTF-8, §8.1
+        (b"\x81\x01a", 1002),                // not masked, §5.1
+        (b"\xc1\x80\0\0\0\0", 1002),         // a reserved bit, §5.2
+        (b"\x83\x80\0\0\0\0", 1002),         // a reserved opcode, §5.2
+        (b"\x80\x80\0\0\0\0", 1002),         // nothing to continue, §5.4
+        (b"\x81\x82\0\0\0\0\xc0\x80", 1007), // overlong UTF-8, §8.1
     ];
     for (bytes, code) in cases {
         let mut client = Client::connect(addr);

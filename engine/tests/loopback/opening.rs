@@ -175,7 +175,10 @@ fn a_plain_request_is_answered_and_the_connection_ends() {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("the request goes out");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("a response and an end");
-    assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("this is a WebSocket endpoint\n"), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 404 ") && response.ends_with("this is a WebSocket endpoint\n"),
+        "{response}"
+    );
     let stats = finish(running);
     assert_eq!((stats.opened, stats.declined, stats.closed), (0, 1, 1));
 }

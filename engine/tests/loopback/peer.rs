@@ -33,11 +33,9 @@ fn converse(addr: SocketAddr) -> u64 {
     assert_eq!(client.read().expect("a pong"), Message::Pong("are you there?".into()));
     let bye = CloseFrame { code: CloseCode::Normal, reason: "bye".into() };
     client.close(Some(bye)).expect("it goes out");
-    let answer = loop {
-        match client.read() {
-            Ok(Message::Close(frame)) => break frame.expect("a code"),
-            other => panic!("{other:?}"),
-        }
+    let answer = match client.read() {
+        Ok(Message::Close(frame)) => frame.expect("a code"),
+        other => panic!("{other:?}"),
     };
     assert_eq!(answer.code, CloseCode::Normal);
     assert!(matches!(client.read(), Err(tungstenite::Error::ConnectionClosed)));

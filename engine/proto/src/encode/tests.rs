@@ -41,22 +41,10 @@ fn a_frame_is_written_whole_or_not_at_all() {
             let payload = vec![9; payload_len];
             let len = frame_len(payload_len, mask.is_some());
             let mut out = vec![0xAA; len + 1];
-            assert_eq!(
-                frame(&mut out[..len - 1], true, Opcode::Binary, &payload, mask),
-                None
-            );
-            assert!(
-                out.iter().all(|&byte| byte == 0xAA),
-                "something was written"
-            );
-            assert_eq!(
-                frame(&mut out[..len], true, Opcode::Binary, &payload, mask),
-                Some(len)
-            );
-            assert_eq!(
-                frame(&mut out, true, Opcode::Binary, &payload, mask),
-                Some(len)
-            );
+            assert_eq!(frame(&mut out[..len - 1], true, Opcode::Binary, &payload, mask), None);
+            assert!(out.iter().all(|&byte| byte == 0xAA), "something was written");
+            assert_eq!(frame(&mut out[..len], true, Opcode::Binary, &payload, mask), Some(len));
+            assert_eq!(frame(&mut out, true, Opcode::Binary, &payload, mask), Some(len));
             assert_eq!(out[len], 0xAA, "a byte beyond the frame");
         }
     }
@@ -74,26 +62,14 @@ fn close_frames() {
     let mut out = [0xAA; 131];
     assert_eq!(close_frame(&mut out, None, "left out", None), Some(2));
     assert_eq!(out[..2], [0x88, 0]);
-    assert_eq!(
-        close_frame(&mut out, Some(CloseCode::NORMAL), "bye", None),
-        Some(7)
-    );
+    assert_eq!(close_frame(&mut out, Some(CloseCode::NORMAL), "bye", None), Some(7));
     assert_eq!(&out[..7], b"\x88\x05\x03\xE8bye");
     let reason = "é".repeat(100);
-    assert_eq!(
-        close_frame(&mut out, Some(CloseCode::POLICY), &reason, Some(KEY)),
-        Some(130)
-    );
+    assert_eq!(close_frame(&mut out, Some(CloseCode::POLICY), &reason, Some(KEY)), Some(130));
     simd::mask(&mut out[6..130], KEY);
     assert_eq!(out[..2], [0x88, 0x80 | 124]);
-    assert_eq!(
-        read_payload(&out[6..130]),
-        Ok((Some(CloseCode::POLICY), &reason[..122]))
-    );
-    assert_eq!(
-        close_frame(&mut out[..6], Some(CloseCode::NORMAL), "bye", None),
-        None
-    );
+    assert_eq!(read_payload(&out[6..130]), Ok((Some(CloseCode::POLICY), &reason[..122])));
+    assert_eq!(close_frame(&mut out[..6], Some(CloseCode::NORMAL), "bye", None), None);
 }
 
 proptest! {

@@ -4,26 +4,13 @@ use super::*;
 use proptest::prelude::*;
 
 fn expect(role: Role) -> Expect {
-    Expect {
-        role,
-        in_message: false,
-        fragment_allowed: true,
-        payload_max: u64::MAX,
-        too_big: Violation::FrameTooBig,
-    }
+    Expect { role, in_message: false, fragment_allowed: true, payload_max: u64::MAX, too_big: Violation::FrameTooBig }
 }
 
 /// The fault of `bytes` and how many of them it took, fed one by one; all of them at once must say the same.
 fn fault(bytes: &[u8], expect: &Expect) -> Option<(Violation, usize)> {
-    let first = (0..=bytes.len()).find_map(|len| {
-        parse(&bytes[..len], expect)
-            .err()
-            .map(|violation| (violation, len))
-    });
-    assert_eq!(
-        parse(bytes, expect).err(),
-        first.map(|(violation, _)| violation)
-    );
+    let first = (0..=bytes.len()).find_map(|len| parse(&bytes[..len], expect).err().map(|violation| (violation, len)));
+    assert_eq!(parse(bytes, expect).err(), first.map(|(violation, _)| violation));
     first
 }
 
@@ -39,41 +26,22 @@ fn faults_show_at_their_first_byte() {
         assert_eq!(fault(&[opcode, 0x00], &server), Some((ReservedOpcode, 1)));
     }
     for opcode in [8, 9, 10] {
-        assert_eq!(
-            fault(&[opcode, 0xFF], &server),
-            Some((ControlFragmented, 1))
-        );
-        assert_eq!(
-            fault(&[0x80 | opcode, 0xFE, 0, 0], &server),
-            Some((ControlTooLong, 2))
-        );
-        assert_eq!(
-            fault(&[0x80 | opcode, 0xFF, 0xFF], &server),
-            Some((ControlTooLong, 2))
-        );
+        assert_eq!(fault(&[opcode, 0xFF], &server), Some((ControlFragmented, 1)));
+        assert_eq!(fault(&[0x80 | opcode, 0xFE, 0, 0], &server), Some((ControlTooLong, 2)));
+        assert_eq!(fault(&[0x80 | opcode, 0xFF, 0xFF], &server), Some((ControlTooLong, 2)));
         assert_eq!(fault(&[0x80 | opcode, 0xFD], &server), None);
         assert_eq!(fault(&[0x80 | opcode, 0x7F], &server), Some((Unmasked, 2)));
     }
     assert_eq!(fault(&[0x88, 0x81], &server), Some((CloseTruncated, 2)));
     assert_eq!(fault(&[0x89, 0x81], &server), None);
-    assert_eq!(
-        fault(&[0x80, 0x00], &server),
-        Some((ContinuationWithoutStart, 1))
-    );
-    let inside = Expect {
-        in_message: true,
-        ..server
-    };
+    assert_eq!(fault(&[0x80, 0x00], &server), Some((ContinuationWithoutStart, 1)));
+    let inside = Expect { in_message: true, ..server };
     assert_eq!(fault(&[0x81, 0x00], &inside), Some((MessageInterrupted, 1)));
     assert_eq!(fault(&[0x02, 0x00], &inside), Some((MessageInterrupted, 1)));
     assert_eq!(fault(&[0x89, 0x80], &inside), None);
     assert_eq!(fault(&[0x82, 0x7F], &server), Some((Unmasked, 2)));
     assert_eq!(fault(&[0x82, 0xFF], &client), Some((Masked, 2)));
-    let full = Expect {
-        fragment_allowed: false,
-        in_message: true,
-        ..client
-    };
+    let full = Expect { fragment_allowed: false, in_message: true, ..client };
     assert_eq!(fault(&[0x80, 0x00], &full), Some((TooManyFragments, 1)));
     assert_eq!(fault(&[0x8A, 0x00], &full), None);
 }
@@ -83,10 +51,7 @@ fn faults_show_at_their_first_byte() {
 fn lengths_are_minimal_and_of_63_bits() {
     use Violation::*;
     let client = expect(Role::Client);
-    assert_eq!(
-        fault(&[0x82, 126, 0, 125], &client),
-        Some((LengthNotMinimal, 4))
-    );
+    assert_eq!(fault(&[0x82, 126, 0, 125], &client), Some((LengthNotMinimal, 4)));
     assert_eq!(fault(&[0x82, 126, 0, 126], &client), None);
     let long = |len: u64| [&[0x82, 127], &len.to_be_bytes()[..]].concat();
     assert_eq!(fault(&long(0xFFFF), &client), Some((LengthNotMinimal, 8)));
@@ -99,32 +64,17 @@ fn lengths_are_minimal_and_of_63_bits() {
 // RFC 6455 §10.4: a limit hit exactly passes, one more fails, at the first byte of length that proves it.
 #[test]
 fn limits_show_at_the_first_byte_that_proves_them() {
-    let limited = |payload_max| Expect {
-        payload_max,
-        ..expect(Role::Client)
-    };
+    let limited = |payload_max| Expect { payload_max, ..expect(Role::Client) };
     let too_big = Violation::FrameTooBig;
     assert_eq!(fault(&[0x82, 5], &limited(5)), None);
     assert_eq!(fault(&[0x82, 6], &limited(5)), Some((too_big, 2)));
     assert_eq!(fault(&[0x82, 126, 0x12, 0x34], &limited(0x1234)), None);
-    assert_eq!(
-        fault(&[0x82, 126, 0x12, 0x35], &limited(0x1234)),
-        Some((too_big, 4))
-    );
-    assert_eq!(
-        fault(&[0x82, 126, 0x13, 0x00], &limited(0x1234)),
-        Some((too_big, 3))
-    );
+    assert_eq!(fault(&[0x82, 126, 0x12, 0x35], &limited(0x1234)), Some((too_big, 4)));
+    assert_eq!(fault(&[0x82, 126, 0x13, 0x00], &limited(0x1234)), Some((too_big, 3)));
     let long = |len: u64| [&[0x82, 127], &len.to_be_bytes()[..]].concat();
     assert_eq!(fault(&long(0x100_0000), &limited(0x100_0000)), None);
-    assert_eq!(
-        fault(&long(0x100_0001), &limited(0x100_0000)),
-        Some((too_big, 10))
-    );
-    assert_eq!(
-        fault(&long(0x4000_0000_0000_0000), &limited(0x100_0000)),
-        Some((too_big, 3))
-    );
+    assert_eq!(fault(&long(0x100_0001), &limited(0x100_0000)), Some((too_big, 10)));
+    assert_eq!(fault(&long(0x4000_0000_0000_0000), &limited(0x100_0000)), Some((too_big, 3)));
     // Control frames have a limit of their own (§5.5).
     assert_eq!(fault(&[0x89, 125], &limited(0)), None);
 }
@@ -132,17 +82,7 @@ fn limits_show_at_the_first_byte_that_proves_them() {
 #[test]
 fn headers_written_are_read_back() {
     let key = MaskKey::from_bytes([1, 2, 3, 4]);
-    let borders = [
-        0,
-        1,
-        125,
-        126,
-        127,
-        65_535,
-        65_536,
-        1 << 24,
-        isize::MAX as usize,
-    ];
+    let borders = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 24, isize::MAX as usize];
     for payload_len in borders {
         for opcode in [Opcode::Text, Opcode::Binary, Opcode::Continuation] {
             for fin in [false, true] {
@@ -152,10 +92,7 @@ fn headers_written_are_read_back() {
                     assert_eq!(len, head_len(payload_len, mask.is_some()));
                     assert!(out[len..].iter().all(|&byte| byte == 0xAA));
                     let in_message = opcode == Opcode::Continuation;
-                    let expect = Expect {
-                        in_message,
-                        ..expect(role)
-                    };
+                    let expect = Expect { in_message, ..expect(role) };
                     let head = Head {
                         fin,
                         opcode,
@@ -183,10 +120,7 @@ fn role() -> impl Strategy<Value = Role> {
 /// Header bytes that are often nearly right.
 fn headish() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![4 => prop::sample::select(vec![0x81u8, 0x82, 0x01, 0x80, 0x89, 0x88]), 1 => any::<u8>()];
-    let second = prop_oneof![
-        prop::sample::select(vec![0u8, 1, 125, 126, 127, 128, 253, 254, 255]),
-        any::<u8>()
-    ];
+    let second = prop_oneof![prop::sample::select(vec![0u8, 1, 125, 126, 127, 128, 253, 254, 255]), any::<u8>()];
     let byte = prop_oneof![2 => Just(0u8), 1 => any::<u8>()];
     (first, second, prop::collection::vec(byte, 0..300)).prop_map(|(first, second, rest)| {
         let mut bytes = vec![first, second];

@@ -4,12 +4,15 @@
 //! Promises: every byte is examined a constant number of times over all calls, and never one beyond the limit.
 //! Refuses to know: what the head says (`request`), and when a slow one is cut off (the engine's deadline).
 
+/// The most header fields that a head can be allowed.
+pub const HEADERS_MAX: usize = 128;
+
 /// Limits on a request head; what exceeds one is refused with 431 (RFC 6585 §5). A limit hit exactly passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Bytes of a head, its request line and final empty line included. Default 8192.
     pub bytes_max: usize,
-    /// Header fields of a head. Default 64.
+    /// Header fields of a head. Default 64, at most [`HEADERS_MAX`]; more is taken for that.
     pub headers_max: usize,
 }
 

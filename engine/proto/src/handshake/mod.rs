@@ -13,13 +13,13 @@
 //! 4. [`write_switching`], or [`write_refusal`]; plain HTTP is answered with [`write_response`].
 //!
 //! ```
-//! use wsring_proto::handshake::{self, HeadEnd, HeadLimits, HeadScan, Policy, Request};
+//! use wsring_proto::handshake::{self, HeadEnd, HeadLimits, HeadScan, HeaderTable, Policy, Request};
 //!
 //! let bytes = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
 //!     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 //! let (limits, policy, mut out) = (HeadLimits::default(), Policy::default(), Vec::new());
 //! let HeadEnd::Complete(len) = HeadScan::default().feed(bytes, &limits) else { panic!("incomplete") };
-//! match Request::parse(&bytes[..len], &limits).and_then(|request| handshake::accept(&request, &policy)) {
+//! match Request::parse(&bytes[..len], &limits, &mut HeaderTable::new()).and_then(|request| handshake::accept(&request, &policy)) {
 //!     Ok(accept) => handshake::write_switching(&mut out, &accept.key, accept.subprotocol, []).unwrap(),
 //!     Err(refusal) => handshake::write_refusal(&mut out, &refusal),
 //! }
@@ -38,7 +38,8 @@ mod response;
 pub use accept::{Accept, Policy, SUBPROTOCOLS_MAX, accept};
 pub use accept_key::accept_key;
 pub use extensions::{Malformed, OFFERS_MAX, Offer, Offers, PARAMS_MAX, Param, ParamValue, Params};
-pub use head::{HeadEnd, HeadLimits, HeadScan};
+pub use fields::HeaderTable;
+pub use head::{HEADERS_MAX, HeadEnd, HeadLimits, HeadScan};
 pub use origin::{OriginError, OriginList, Origins};
 pub use request::Request;
 pub use response::{Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching};

@@ -2,10 +2,10 @@
 //!
 //! Owns: what every HTTP/1.1 server must refuse whatever the request asks for (RFC 7230), and one pass over the headers that
 //! notes the few a handshake is judged by.
-//! Promises: no allocation, no panic on peer bytes, no table of headers: they are walked again when asked for.
+//! Promises: no allocation, no panic on peer bytes.
 //! Refuses to know: whether a handshake is acceptable (`accept`), and what a path means.
 
-use super::fields::{Fields, RequestLine, split_request_line};
+use super::fields::{Fields, HeaderTable, Lines, split_lines};
 use super::head::HeadLimits;
 use super::{Offers, Refusal, ascii, list_elements, origin, token_str};
 
@@ -122,14 +122,14 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.only
-            .take()
-            .or_else(|| self.fields.find(|(name, _)| name.eq_ignore_ascii_case(self.name)).map(|(_, value)| value))
+        self.only.take().or_else(|| {
+            self.fields.find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(self.name)).map(|(_, value)| value)
+        })
     }
 }
 
 impl<'a> Request<'a> {
-    /// Parses `head`, the bytes that [`HeadScan`](super::HeadScan) called complete. Allocates nothing.
+    /// Parses `head`, the bytes that [`HeadScan`](super::HeadScan) called complete, into `table`. Allocates nothing.
     ///
     /// # Errors
     /// The refusal to send, for a handshake and for plain HTTP alike:
@@ -137,19 +137,14 @@ impl<'a> Request<'a> {
     /// * 400: what is not HTTP/1.1 or HTTP/1.0 by RFC 7230 §3, folded header lines (§3.2.4) and space before a colon included;
     ///   any other version of HTTP; a target that is none of §5.3's forms, is not ASCII, or has a fragment; a Host that is
     ///   repeated, malformed, or missing from an HTTP/1.1 request (§5.4).
-    pub fn parse(head: &'a [u8], limits: &HeadLimits) -> Result<Request<'a>, Refusal> {
+    pub fn parse(head: &'a [u8], limits: &HeadLimits, table: &'a mut HeaderTable<'a>) -> Result<Request<'a>, Refusal> {
         if head.len() > limits.bytes_max {
             return Err(Refusal::HEAD_TOO_LARGE);
         }
-        let RequestLine { method, target, version_minor, fields } = split_request_line(head)?;
+        let Lines { method, target, version_minor, fields } = split_lines(head, limits.headers_max, table)?;
         let mut known = Known::default();
-        let (mut rest, mut count) = (fields, 0);
-        while let Some((name, value)) = rest.split_next()? {
-            count += 1;
-            if count > limits.headers_max {
-                return Err(Refusal::new(431, "too many request headers"));
-            }
-            known.note(name, value);
+        for (name, value) in fields {
+            known.note(name.as_bytes(), value);
         }
 
         const BAD_TARGET: Refusal = Refusal::new(400, "malformed request target");
@@ -222,7 +217,7 @@ impl<'a> Request<'a> {
     /// The value of the first header called `name` in any case, without the whitespace around it.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        { self.fields }.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        { self.fields }.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// As [`header`](Self::header), if the value is UTF-8.
@@ -233,8 +228,7 @@ impl<'a> Request<'a> {
 
     /// All headers in the order sent, names as sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
-        // A name passed as a token, so it is text.
-        self.fields.filter_map(|(name, value)| token_str(name).map(|name| (name, value)))
+        self.fields
     }
 
     /// Whether the client means a WebSocket: an Upgrade list names `websocket`, or any Sec-WebSocket-* header is there. Then

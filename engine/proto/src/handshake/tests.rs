@@ -9,11 +9,12 @@ mod origin;
 mod request;
 mod response;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::accept::accept;
-use super::{HeadLimits, Policy, Refusal, Request};
+use super::{HeadLimits, HeaderTable, Policy, Refusal, Request};
 
 /// The request of RFC 6455 §1.3 without its Origin and Protocol, changed: a change that has no colon is another request line;
 /// `Name:!` takes a header out; any other header takes the place of those of its name.
@@ -44,9 +45,14 @@ fn handshake_with(changes: &[&str]) -> Vec<u8> {
     head
 }
 
+/// Parses with a table that lives on, as a test's request may.
+fn parse_with<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<Request<'a>, Refusal> {
+    Request::parse(head, limits, Box::leak(Box::new(HeaderTable::new())))
+}
+
 /// Parses `head` with default limits and judges it.
 fn judge(head: &[u8], policy: &Policy) -> Result<(String, Option<String>), Refusal> {
-    let request = Request::parse(head, &HeadLimits::default())?;
+    let request = parse_with(head, &HeadLimits::default())?;
     let accept = accept(&request, policy)?;
     let key = core::str::from_utf8(&accept.key).expect("base64 is text").into();
     Ok((key, accept.subprotocol.map(String::from)))

@@ -23,11 +23,7 @@ fn prefers_the_wish_then_the_smallest_that_fits() {
         pool.put(Vec::with_capacity(kib * KIB));
     }
     assert_eq!(pool.take(4 * KIB, 50 * KIB).capacity(), 64 * KIB);
-    assert_eq!(
-        pool.take(4 * KIB, 1024 * KIB).capacity(),
-        8 * KIB,
-        "no buffer fits the wish"
-    );
+    assert_eq!(pool.take(4 * KIB, 1024 * KIB).capacity(), 8 * KIB, "no buffer fits the wish");
     assert_eq!(pool.take(4 * KIB, 1024 * KIB).capacity(), 128 * KIB);
     assert_eq!(pool.kept_bytes(), 0);
 }
@@ -60,16 +56,8 @@ fn a_small_need_leaves_the_big_buffer_alone() {
     let mut pool = Pool::new(64 * MIB);
     pool.put(Vec::with_capacity(16 * KIB));
     pool.put(Vec::with_capacity(32 * KIB));
-    assert_eq!(
-        pool.take(4 * KIB, 0).capacity(),
-        16 * KIB,
-        "four times the wish's class: allowed"
-    );
-    assert_eq!(
-        pool.take(4 * KIB, 0).capacity(),
-        4 * KIB,
-        "eight times: refused"
-    );
+    assert_eq!(pool.take(4 * KIB, 0).capacity(), 16 * KIB, "four times the wish's class: allowed");
+    assert_eq!(pool.take(4 * KIB, 0).capacity(), 4 * KIB, "eight times: refused");
     assert_eq!(pool.kept_bytes(), 32 * KIB);
 }
 
@@ -119,32 +107,20 @@ fn the_class_idle_longest_makes_room() {
     pool.put(Vec::with_capacity(4 * KIB));
     assert_eq!(pool.kept_bytes(), 516 * KIB, "the 512 KiB went");
     pool.put(Vec::with_capacity(768 * KIB));
-    assert_eq!(
-        pool.kept_bytes(),
-        1024 * KIB - 256 * KIB + 4 * KIB,
-        "both 256 KiB went"
-    );
+    assert_eq!(pool.kept_bytes(), 1024 * KIB - 256 * KIB + 4 * KIB, "both 256 KiB went");
     pool.put(Vec::with_capacity(768 * KIB));
-    assert_eq!(
-        pool.kept_bytes(),
-        772 * KIB,
-        "would not fit beside its own class: nothing else goes"
-    );
+    assert_eq!(pool.kept_bytes(), 772 * KIB, "would not fit beside its own class: nothing else goes");
 }
 
 #[test]
 fn a_steady_state_allocates_nothing() {
     let mut pool = Pool::new(16 * MIB);
-    let first: Vec<_> = [4 * KIB, 60 * KIB, MIB + 16]
-        .map(|n| pool.take(n, n))
-        .into();
+    let first: Vec<_> = [4 * KIB, 60 * KIB, MIB + 16].map(|n| pool.take(n, n)).into();
     let mut homes: Vec<_> = first.iter().map(|bytes| bytes.as_ptr()).collect();
     homes.sort();
     first.into_iter().for_each(|bytes| pool.put(bytes));
     for _ in 0..100 {
-        let again: Vec<_> = [4 * KIB, 60 * KIB, MIB + 16]
-            .map(|n| pool.take(n, n))
-            .into();
+        let again: Vec<_> = [4 * KIB, 60 * KIB, MIB + 16].map(|n| pool.take(n, n)).into();
         let mut here: Vec<_> = again.iter().map(|bytes| bytes.as_ptr()).collect();
         here.sort();
         assert_eq!(here, homes);

@@ -22,19 +22,11 @@ enum Owned {
 
 fn owned(event: Event<'_>) -> (Owned, Option<bool>) {
     match event {
-        Event::Message {
-            message: Message::Text(text),
-            last,
-        } => (Owned::Text(text.to_string()), Some(last)),
-        Event::Message {
-            message: Message::Binary(bytes),
-            last,
-        } => (Owned::Binary(bytes.to_vec()), Some(last)),
+        Event::Message { message: Message::Text(text), last } => (Owned::Text(text.to_string()), Some(last)),
+        Event::Message { message: Message::Binary(bytes), last } => (Owned::Binary(bytes.to_vec()), Some(last)),
         Event::Ping(payload) => (Owned::Ping(payload.to_vec()), None),
         Event::Pong(payload) => (Owned::Pong(payload.to_vec()), None),
-        Event::Close { code, reason } => {
-            (Owned::Close(code.map(u16::from), reason.to_string()), None)
-        }
+        Event::Close { code, reason } => (Owned::Close(code.map(u16::from), reason.to_string()), None),
     }
 }
 
@@ -51,11 +43,7 @@ impl Peer {
     }
 
     fn limited(role: Role, limits: Limits) -> Peer {
-        Peer {
-            session: Session::new(role),
-            limits,
-            pool: Pool::new(64 << 20),
-        }
+        Peer { session: Session::new(role), limits, pool: Pool::new(64 << 20) }
     }
 
     /// Everything one input gives, with the `last` of each message.
@@ -63,10 +51,7 @@ impl Peer {
         let mut input = bytes.to_vec();
         let (mut at, mut events) = (0, Vec::new());
         loop {
-            match self
-                .session
-                .next(&mut input, &mut at, &self.limits, &mut self.pool)
-            {
+            match self.session.next(&mut input, &mut at, &self.limits, &mut self.pool) {
                 Ok(Some(event)) => events.push(owned(event)),
                 Ok(None) => {
                     assert_eq!(at, input.len());
@@ -77,9 +62,7 @@ impl Peer {
                     assert!(!self.session.holds_buffer());
                     assert_eq!(self.session.state(), State::Failed);
                     at = 0; // not even what was seen is looked at again
-                    let again =
-                        self.session
-                            .next(&mut input, &mut at, &self.limits, &mut self.pool);
+                    let again = self.session.next(&mut input, &mut at, &self.limits, &mut self.pool);
                     assert_eq!((again, at), (Ok(None), bytes.len()));
                     return (events, Some(violation));
                 }
@@ -96,24 +79,14 @@ impl Peer {
 
     /// Feeds one byte at a time: the fault and the number of bytes it took.
     fn fault(&mut self, bytes: &[u8]) -> Option<(Violation, usize)> {
-        (1..=bytes.len()).find_map(|len| {
-            self.feed(&bytes[len - 1..len])
-                .err()
-                .map(|fault| (fault, len))
-        })
+        (1..=bytes.len()).find_map(|len| self.feed(&bytes[len - 1..len]).err().map(|fault| (fault, len)))
     }
 }
 
 /// A frame as a client sends it to a server.
 fn masked(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    encode::append_frame(
-        &mut out,
-        fin,
-        opcode,
-        payload,
-        Some(MaskKey::from_bytes(KEY)),
-    );
+    encode::append_frame(&mut out, fin, opcode, payload, Some(MaskKey::from_bytes(KEY)));
     out
 }
 
@@ -133,25 +106,12 @@ fn text(text: &str) -> Owned {
 fn the_examples_of_the_rfc() {
     let mut client = Peer::new(Role::Client);
     assert_eq!(client.feed(b"\x81\x05Hello"), Ok(vec![text("Hello")]));
-    assert_eq!(
-        client.feed(b"\x01\x03Hel\x80\x02lo"),
-        Ok(vec![text("Hello")])
-    );
-    assert_eq!(
-        client.feed(b"\x89\x05Hello"),
-        Ok(vec![Owned::Ping(b"Hello".to_vec())])
-    );
+    assert_eq!(client.feed(b"\x01\x03Hel\x80\x02lo"), Ok(vec![text("Hello")]));
+    assert_eq!(client.feed(b"\x89\x05Hello"), Ok(vec![Owned::Ping(b"Hello".to_vec())]));
     for len in [256usize, 65_536] {
-        let head: &[u8] = if len == 256 {
-            b"\x82\x7E\x01\x00"
-        } else {
-            b"\x82\x7F\0\0\0\0\0\x01\0\0"
-        };
+        let head: &[u8] = if len == 256 { b"\x82\x7E\x01\x00" } else { b"\x82\x7F\0\0\0\0\0\x01\0\0" };
         let bytes = [head, &vec![0x5A; len]].concat();
-        assert_eq!(
-            client.feed(&bytes),
-            Ok(vec![Owned::Binary(vec![0x5A; len])])
-        );
+        assert_eq!(client.feed(&bytes), Ok(vec![Owned::Binary(vec![0x5A; len])]));
     }
     let mut server = Peer::new(Role::Server);
     let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
@@ -186,11 +146,7 @@ fn each_violation_ends_the_connection_once() {
         let mut peer = Peer::new(Role::Server);
         assert_eq!(peer.feed(before), Ok(vec![]));
         assert_eq!(peer.fault(bytes), Some((violation, shown_at)), "{bytes:x?}");
-        assert_eq!(
-            peer.feed(&masked(true, Opcode::Ping, b"")),
-            Ok(vec![]),
-            "after a fault"
-        );
+        assert_eq!(peer.feed(&masked(true, Opcode::Ping, b"")), Ok(vec![]), "after a fault");
         let mut whole = Peer::new(Role::Server);
         assert_eq!(whole.feed(before), Ok(vec![]));
         assert_eq!(whole.feed(bytes), Err(violation));
@@ -202,11 +158,7 @@ fn each_violation_ends_the_connection_once() {
 // RFC 6455 §10.4: a limit hit exactly passes; one more fails before any of its payload is here.
 #[test]
 fn limits_exact_and_one_past() {
-    let limits = Limits {
-        frame_max: 200,
-        message_max: 300,
-        fragments_max: 3,
-    };
+    let limits = Limits { frame_max: 200, message_max: 300, fragments_max: 3 };
     let peer = || Peer::limited(Role::Server, limits);
     let piece = |fin, opcode, len| masked(fin, opcode, &vec![b'x'; len]);
     let head = |fin, opcode, len: usize| {
@@ -218,52 +170,27 @@ fn limits_exact_and_one_past() {
     let whole = |len| Ok(vec![Owned::Binary(vec![b'x'; len])]);
 
     assert_eq!(peer().feed(&piece(true, Opcode::Binary, 200)), whole(200));
-    assert_eq!(
-        peer().feed(&piece(true, Opcode::Binary, 201)),
-        Err(Violation::FrameTooBig)
-    );
-    assert_eq!(
-        peer().feed(&head(true, Opcode::Binary, 201)),
-        Err(Violation::FrameTooBig)
-    );
+    assert_eq!(peer().feed(&piece(true, Opcode::Binary, 201)), Err(Violation::FrameTooBig));
+    assert_eq!(peer().feed(&head(true, Opcode::Binary, 201)), Err(Violation::FrameTooBig));
 
     assert_eq!(peer().feed(&[start(150), end(150)].concat()), whole(300));
     let over = [start(150), head(true, Opcode::Continuation, 151)].concat();
     assert_eq!(peer().feed(&over), Err(Violation::MessageTooBig));
-    let narrow = Limits {
-        message_max: 100,
-        ..limits
-    };
+    let narrow = Limits { message_max: 100, ..limits };
     let mut peer_narrow = Peer::limited(Role::Server, narrow);
-    assert_eq!(
-        peer_narrow.feed(&piece(true, Opcode::Binary, 100)),
-        whole(100)
-    );
-    assert_eq!(
-        peer_narrow.feed(&piece(true, Opcode::Binary, 101)),
-        Err(Violation::MessageTooBig)
-    );
+    assert_eq!(peer_narrow.feed(&piece(true, Opcode::Binary, 100)), whole(100));
+    assert_eq!(peer_narrow.feed(&piece(true, Opcode::Binary, 101)), Err(Violation::MessageTooBig));
 
     // Empty fragments count, control frames do not.
     let empty = piece(false, Opcode::Continuation, 0);
     let ping = piece(true, Opcode::Ping, 0);
     let three = [start(0), ping.clone(), empty.clone(), ping.clone(), end(0)].concat();
-    let pings = [
-        Owned::Ping(vec![]),
-        Owned::Ping(vec![]),
-        Owned::Binary(vec![]),
-    ];
+    let pings = [Owned::Ping(vec![]), Owned::Ping(vec![]), Owned::Binary(vec![])];
     assert_eq!(peer().feed(&three), Ok(pings.to_vec()));
     let four = [&start(0)[..], &empty, &empty, &[0x80]].concat();
     assert_eq!(peer().feed(&four), Err(Violation::TooManyFragments));
     for fragments_max in [0, 1] {
-        let mut one = Peer::limited(
-            Role::Server,
-            Limits {
-                fragments_max,
-                ..limits
-            },
-        );
+        let mut one = Peer::limited(Role::Server, Limits { fragments_max, ..limits });
         assert_eq!(one.feed(&piece(true, Opcode::Binary, 1)), whole(1));
         assert_eq!(one.feed(&start(1)), Ok(vec![]));
         assert_eq!(one.feed(&[0x80]), Err(Violation::TooManyFragments));
@@ -276,18 +203,11 @@ fn memory_follows_the_bytes_received() {
     let frame = masked(true, Opcode::Binary, &vec![7; 16 << 20]);
     let mut peer = Peer::new(Role::Server);
     assert_eq!(peer.feed(&frame[..14]), Ok(vec![]));
-    assert!(
-        !peer.session.holds_buffer(),
-        "a header alone needs no memory"
-    );
+    assert!(!peer.session.holds_buffer(), "a header alone needs no memory");
     assert_eq!(peer.feed(&frame[14..15]), Ok(vec![]));
     assert!(peer.session.holds_buffer());
     peer.session.recycle(&mut peer.pool);
-    assert!(
-        peer.pool.kept_bytes() <= 4096,
-        "{} kept",
-        peer.pool.kept_bytes()
-    );
+    assert!(peer.pool.kept_bytes() <= 4096, "{} kept", peer.pool.kept_bytes());
 
     for received in [5_000, 100_000, 1_000_000] {
         let mut peer = Peer::new(Role::Server);
@@ -296,15 +216,8 @@ fn memory_follows_the_bytes_received() {
         }
         peer.session.recycle(&mut peer.pool);
         let kept = peer.pool.kept_bytes();
-        assert!(
-            kept <= 2 * received + 4096,
-            "{kept} kept for {received} received"
-        );
-        assert_eq!(
-            peer.session.state(),
-            State::Failed,
-            "the place in the stream is lost"
-        );
+        assert!(kept <= 2 * received + 4096, "{kept} kept for {received} received");
+        assert_eq!(peer.session.state(), State::Failed, "the place in the stream is lost");
     }
 }
 
@@ -325,16 +238,9 @@ fn text_fails_at_its_first_impossible_byte() {
         let padded = [payload, b"........................"].concat();
         let mut peer = Peer::new(Role::Server);
         let fault = peer.fault(&masked(true, Opcode::Text, &padded));
-        assert_eq!(
-            fault,
-            Some((Violation::InvalidUtf8, 6 + impossible)),
-            "{payload:x?}"
-        );
+        assert_eq!(fault, Some((Violation::InvalidUtf8, 6 + impossible)), "{payload:x?}");
         let mut whole = Peer::new(Role::Server);
-        assert_eq!(
-            whole.feed(&masked(true, Opcode::Text, &padded)),
-            Err(Violation::InvalidUtf8)
-        );
+        assert_eq!(whole.feed(&masked(true, Opcode::Text, &padded)), Err(Violation::InvalidUtf8));
 
         // Cut into fragments at every byte, a ping between: the ping behind the fault is never seen.
         for cut in 0..impossible {
@@ -347,33 +253,18 @@ fn text_fails_at_its_first_impossible_byte() {
             assert_eq!(events, [(Owned::Ping(b"p".to_vec()), None)]);
             let mut peer = Peer::new(Role::Server);
             let fault = peer.fault(&[&first[..], &second].concat());
-            assert_eq!(
-                fault,
-                Some((Violation::InvalidUtf8, first.len() + second.len()))
-            );
+            assert_eq!(fault, Some((Violation::InvalidUtf8, first.len() + second.len())));
         }
     }
     // RFC 6455 §5.6: a fragment may end inside a character, a message may not.
     let open = masked(false, Opcode::Text, b"\xE2\x82");
     let done = masked(true, Opcode::Continuation, b"\xAC");
     let cut = masked(true, Opcode::Continuation, b"");
-    assert_eq!(
-        Peer::new(Role::Server).feed(&[&open[..], &done].concat()),
-        Ok(vec![text("€")])
-    );
-    assert_eq!(
-        Peer::new(Role::Server).feed(&[&open[..], &cut].concat()),
-        Err(Violation::InvalidUtf8)
-    );
+    assert_eq!(Peer::new(Role::Server).feed(&[&open[..], &done].concat()), Ok(vec![text("€")]));
+    assert_eq!(Peer::new(Role::Server).feed(&[&open[..], &cut].concat()), Err(Violation::InvalidUtf8));
     let whole = masked(true, Opcode::Text, b"\xE2\x82");
-    assert_eq!(
-        Peer::new(Role::Server).feed(&whole),
-        Err(Violation::InvalidUtf8)
-    );
-    assert_eq!(
-        Peer::new(Role::Server).fault(&whole),
-        Some((Violation::InvalidUtf8, whole.len()))
-    );
+    assert_eq!(Peer::new(Role::Server).feed(&whole), Err(Violation::InvalidUtf8));
+    assert_eq!(Peer::new(Role::Server).fault(&whole), Some((Violation::InvalidUtf8, whole.len())));
 }
 
 // RFC 6455 §5.5.1, §7.4: what a close frame may say, whole and cut.
@@ -383,10 +274,7 @@ fn close_frames() {
     let cases: [(&[u8], Result<Owned, Violation>); 7] = [
         (b"", Ok(Owned::Close(None, String::new()))),
         (b"\x03\xE8", Ok(Owned::Close(Some(1000), String::new()))),
-        (
-            b"\x13\x87bye",
-            Ok(Owned::Close(Some(4999), "bye".to_string())),
-        ),
+        (b"\x13\x87bye", Ok(Owned::Close(Some(4999), "bye".to_string()))),
         (b"\x03", Err(Violation::CloseTruncated)),
         (b"\x03\xEE", Err(Violation::CloseCode)),
         (b"\x13\x88", Err(Violation::CloseCode)),
@@ -396,14 +284,8 @@ fn close_frames() {
         let bytes = close(payload);
         for cut in 0..bytes.len() {
             let mut peer = Peer::new(Role::Server);
-            let got = peer
-                .feed(&bytes[..cut])
-                .and_then(|_| peer.feed(&bytes[cut..]));
-            assert_eq!(
-                got,
-                expected.clone().map(|event| vec![event]),
-                "cut at {cut}"
-            );
+            let got = peer.feed(&bytes[..cut]).and_then(|_| peer.feed(&bytes[cut..]));
+            assert_eq!(got, expected.clone().map(|event| vec![event]), "cut at {cut}");
             assert!(!peer.session.holds_buffer());
         }
     }
@@ -419,10 +301,7 @@ fn data_after_close_is_ignored() {
     bytes.extend_from_slice(&close);
     bytes.extend_from_slice(&[0xFF; 40]);
     let mut peer = Peer::new(Role::Server);
-    assert_eq!(
-        peer.feed(&bytes),
-        Ok(vec![Owned::Close(Some(1001), String::new())])
-    );
+    assert_eq!(peer.feed(&bytes), Ok(vec![Owned::Close(Some(1001), String::new())]));
     assert!(peer.session.is_closed_by_peer() && !peer.session.holds_buffer());
     assert_eq!(peer.session.state(), State::CloseReceived);
     assert_eq!(peer.feed(&bytes), Ok(vec![]));
@@ -446,11 +325,7 @@ fn after_our_close_only_theirs_is_surfaced() {
     bytes.extend_from_slice(&masked(true, Opcode::Close, b"\x03\xE8bye"));
     let closed = vec![Owned::Close(Some(1000), "bye".to_string())];
     for cut in 0..=bytes.len() {
-        let limits = Limits {
-            frame_max: 10,
-            message_max: 10,
-            fragments_max: 1,
-        };
+        let limits = Limits { frame_max: 10, message_max: 10, fragments_max: 1 };
         let mut peer = Peer::limited(Role::Server, limits);
         peer.session.on_close_sent();
         let mut events = peer.feed(&bytes[..cut]).expect("valid");
@@ -477,15 +352,9 @@ fn our_close_in_the_middle_of_a_message_drops_it() {
         peer.session.on_close_sent();
         assert_eq!(peer.feed(&frame[cut..]), Ok(vec![]));
         assert!(!peer.session.holds_buffer());
-        assert_eq!(
-            peer.feed(&masked(true, Opcode::Continuation, b"rest")),
-            Ok(vec![])
-        );
+        assert_eq!(peer.feed(&masked(true, Opcode::Continuation, b"rest")), Ok(vec![]));
         let close = masked(true, Opcode::Close, b"");
-        assert_eq!(
-            peer.feed(&close),
-            Ok(vec![Owned::Close(None, String::new())])
-        );
+        assert_eq!(peer.feed(&close), Ok(vec![Owned::Close(None, String::new())]));
     }
 }
 
@@ -497,68 +366,33 @@ fn an_assembled_message_is_moved_out() {
     let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
     let mut session = Session::new(Role::Server);
     let (mut first, mut second) = (frame[..500].to_vec(), frame[500..].to_vec());
-    assert_eq!(
-        session.next(&mut first, &mut 0, &limits, &mut pool),
-        Ok(None)
-    );
+    assert_eq!(session.next(&mut first, &mut 0, &limits, &mut pool), Ok(None));
     assert!(session.holds_buffer() && !session.message_is_assembled());
     let mut at = 0;
-    let event = session
-        .next(&mut second, &mut at, &limits, &mut pool)
-        .expect("valid");
-    assert!(matches!(
-        event,
-        Some(Event::Message {
-            message: Message::Text(_),
-            last: true
-        })
-    ));
+    let event = session.next(&mut second, &mut at, &limits, &mut pool).expect("valid");
+    assert!(matches!(event, Some(Event::Message { message: Message::Text(_), last: true })));
     assert!(session.message_is_assembled());
     let mut bytes = session.take_message().expect("assembled");
     assert_eq!(&bytes[HEADROOM..], &payload[..]);
-    let start = encode::write_head(
-        &mut bytes,
-        HEADROOM,
-        true,
-        Opcode::Text,
-        payload.len(),
-        None,
-    );
+    let start = encode::write_head(&mut bytes, HEADROOM, true, Opcode::Text, payload.len(), None);
     assert_eq!(&bytes[start..], &plain(true, Opcode::Text, &payload)[..]);
     assert!(session.take_message().is_none() && !session.message_is_assembled());
     assert!(!session.holds_buffer());
-    assert_eq!(
-        session.next(&mut second, &mut at, &limits, &mut pool),
-        Ok(None)
-    );
+    assert_eq!(session.next(&mut second, &mut at, &limits, &mut pool), Ok(None));
 
     // Not taken: the next call gives it back.
     let mut at = 0;
-    assert_eq!(
-        session.next(&mut frame[..500].to_vec(), &mut at, &limits, &mut pool),
-        Ok(None)
-    );
+    assert_eq!(session.next(&mut frame[..500].to_vec(), &mut at, &limits, &mut pool), Ok(None));
     let mut at = 0;
     let mut second = frame[500..].to_vec();
-    assert!(
-        session
-            .next(&mut second, &mut at, &limits, &mut pool)
-            .is_ok_and(|event| event.is_some())
-    );
+    assert!(session.next(&mut second, &mut at, &limits, &mut pool).is_ok_and(|event| event.is_some()));
     assert!(session.holds_buffer() && pool.kept_bytes() == 0);
-    assert_eq!(
-        session.next(&mut second, &mut at, &limits, &mut pool),
-        Ok(None)
-    );
+    assert_eq!(session.next(&mut second, &mut at, &limits, &mut pool), Ok(None));
     assert!(!session.holds_buffer() && pool.kept_bytes() > 0);
 
     // In one piece it is borrowed, and there is nothing to take.
     let mut whole = frame.clone();
-    assert!(
-        session
-            .next(&mut whole, &mut 0, &limits, &mut pool)
-            .is_ok_and(|event| event.is_some())
-    );
+    assert!(session.next(&mut whole, &mut 0, &limits, &mut pool).is_ok_and(|event| event.is_some()));
     assert!(!session.message_is_assembled() && session.take_message().is_none());
 }
 
@@ -569,15 +403,10 @@ fn a_payload_behind_a_cut_header_is_borrowed() {
     for cut in 1..=6 {
         let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
         let mut session = Session::new(Role::Server);
-        assert_eq!(
-            session.next(&mut frame[..cut].to_vec(), &mut 0, &limits, &mut pool),
-            Ok(None)
-        );
+        assert_eq!(session.next(&mut frame[..cut].to_vec(), &mut 0, &limits, &mut pool), Ok(None));
         assert!(!session.holds_buffer());
         let mut rest = frame[cut..].to_vec();
-        let event = session
-            .next(&mut rest, &mut 0, &limits, &mut pool)
-            .map(|event| event.map(owned));
+        let event = session.next(&mut rest, &mut 0, &limits, &mut pool).map(|event| event.map(owned));
         assert_eq!(event, Ok(Some((text("all of it"), Some(true)))));
         assert!(!session.message_is_assembled() && !session.holds_buffer());
     }
@@ -588,17 +417,11 @@ fn recycling_in_a_frame_fails_the_session_and_at_rest_does_not() {
     let frame = masked(true, Opcode::Ping, b"ping");
     for cut in 0..=frame.len() {
         let mut peer = Peer::new(Role::Server);
-        assert_eq!(
-            peer.feed(&frame[..cut]).map(|events| events.len()),
-            Ok(cut / frame.len())
-        );
+        assert_eq!(peer.feed(&frame[..cut]).map(|events| events.len()), Ok(cut / frame.len()));
         peer.session.recycle(&mut peer.pool);
         assert!(!peer.session.holds_buffer());
         let lost = cut != 0 && cut != frame.len();
-        assert_eq!(
-            peer.session.state(),
-            if lost { State::Failed } else { State::Open }
-        );
+        assert_eq!(peer.session.state(), if lost { State::Failed } else { State::Open });
     }
     let mut peer = Peer::new(Role::Server);
     assert_eq!(peer.feed(&masked(false, Opcode::Text, b"")), Ok(vec![]));
@@ -632,25 +455,14 @@ fn last_looks_behind_control_frames_and_fragments() {
     for (behind, last) in cases {
         let bytes = [&message[..], &behind.concat()].concat();
         let (events, _) = Peer::new(Role::Server).feed_marked(&bytes);
-        assert_eq!(
-            events[0],
-            (Owned::Binary(b"m".to_vec()), Some(last)),
-            "{bytes:x?}"
-        );
+        assert_eq!(events[0], (Owned::Binary(b"m".to_vec()), Some(last)), "{bytes:x?}");
         // The same behind a fragmented message.
         let bytes = [&start[..], &end, &behind.concat()].concat();
         let (events, _) = Peer::new(Role::Server).feed_marked(&bytes);
-        assert_eq!(
-            events[0],
-            (Owned::Binary(b"se".to_vec()), Some(last)),
-            "{bytes:x?}"
-        );
+        assert_eq!(events[0], (Owned::Binary(b"se".to_vec()), Some(last)), "{bytes:x?}");
     }
     // A message that is over a limit is not delivered.
-    let limits = Limits {
-        message_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { message_max: 1, ..Limits::default() };
     let bytes = [&message[..], &start, &end].concat();
     let (events, fault) = Peer::limited(Role::Server, limits).feed_marked(&bytes);
     assert_eq!(events, [(Owned::Binary(b"m".to_vec()), Some(true))]);

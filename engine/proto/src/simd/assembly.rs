@@ -33,10 +33,7 @@ impl Assembly {
             bytes.reserve_exact(CAPACITY_MIN);
         }
         bytes.resize(HEADROOM, 0); // a few zeros, so that no old byte can leave through a header never written
-        Assembly {
-            bytes,
-            text_to: HEADROOM,
-        }
+        Assembly { bytes, text_to: HEADROOM }
     }
 
     /// Payload bytes received so far.
@@ -64,13 +61,7 @@ impl Assembly {
     /// [`InvalidUtf8`] if a byte can no longer be part of valid text: at once for lone continuations, C0, C1, F5..FF, and
     /// for overlong forms, surrogates and values above U+10FFFF at their second byte. The message is then beyond repair:
     /// every further `append` with `text` says so again.
-    pub fn append(
-        &mut self,
-        piece: &[u8],
-        key: MaskKey,
-        text: bool,
-        expect: u64,
-    ) -> Result<(), InvalidUtf8> {
+    pub fn append(&mut self, piece: &[u8], key: MaskKey, text: bool, expect: u64) -> Result<(), InvalidUtf8> {
         let start = self.bytes.len();
         if self.bytes.capacity() - start < piece.len() {
             self.grow(piece.len(), expect);

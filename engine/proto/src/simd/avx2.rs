@@ -8,8 +8,8 @@ use super::{
     lane::{self, Lane},
 };
 use core::arch::x86_64::{
-    __m256i, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi32,
-    _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi32, _mm256_storeu_si256,
+    _mm256_xor_si256,
 };
 
 /// Whether the CPU and the operating system have AVX2: a relaxed load and a bit test, the finding itself happens once
@@ -68,12 +68,7 @@ unsafe impl Lane for __m256i {
 /// # Safety
 /// As [`super::xor`]; `len > SHORT_MAX`; [`is_present`].
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn xor<const TEXT: bool>(
-    from: *const u8,
-    to: *mut u8,
-    len: usize,
-    key: MaskKey,
-) -> bool {
+pub(super) unsafe fn xor<const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
     // SAFETY: passed on.
     unsafe { lane::long::<__m256i, TEXT>(from, to, len, key) }
 }

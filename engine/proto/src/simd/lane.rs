@@ -90,12 +90,7 @@ integer_lane!(u128);
 /// # Safety
 /// As [`super::xor`]; the CPU has `L`; `len <= SHORT_MAX`.
 #[inline(always)]
-pub(super) unsafe fn short<L: Lane, const TEXT: bool>(
-    from: *const u8,
-    to: *mut u8,
-    len: usize,
-    key: MaskKey,
-) -> bool {
+pub(super) unsafe fn short<L: Lane, const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
     const { assert!(L::LEN == 16) };
     debug_assert!(len <= SHORT_MAX);
     // SAFETY: the caller's promise is passed on; each function gets a length in its range.
@@ -178,12 +173,7 @@ unsafe fn few<L: Lane, const N: usize, const TEXT: bool>(
 /// # Safety
 /// As [`super::xor`]; the CPU has `L`; `len > SHORT_MAX`; `LEN <= 32`.
 #[inline(always)]
-pub(super) unsafe fn long<L: Lane, const TEXT: bool>(
-    from: *const u8,
-    to: *mut u8,
-    len: usize,
-    key: MaskKey,
-) -> bool {
+pub(super) unsafe fn long<L: Lane, const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
     const { assert!(L::LEN * 2 <= SHORT_MAX) };
     debug_assert!(len > SHORT_MAX);
     let stride = 4 * L::LEN;

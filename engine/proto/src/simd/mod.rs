@@ -106,12 +106,7 @@ pub fn mask(bytes: &mut [u8], key: MaskKey) {
 /// If the lengths differ.
 #[inline]
 pub fn mask_copy(from: &[u8], to: &mut [u8], key: MaskKey) {
-    assert!(
-        from.len() == to.len(),
-        "mask_copy from {} bytes to {}",
-        from.len(),
-        to.len()
-    );
+    assert!(from.len() == to.len(), "mask_copy from {} bytes to {}", from.len(), to.len());
     if key.is_none() {
         return to.copy_from_slice(from);
     }

@@ -9,12 +9,7 @@ use super::{MaskKey, lane};
 ///
 /// # Safety
 /// As [`super::xor`], and `len > SHORT_MAX`.
-pub(super) unsafe fn xor<const TEXT: bool>(
-    from: *const u8,
-    to: *mut u8,
-    len: usize,
-    key: MaskKey,
-) -> bool {
+pub(super) unsafe fn xor<const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
     // SAFETY: passed on; 64-bit integers are everywhere.
     unsafe { lane::long::<u64, TEXT>(from, to, len, key) }
 }

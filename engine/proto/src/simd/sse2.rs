@@ -7,8 +7,7 @@ use super::{
     lane::{self, Lane},
 };
 use core::arch::x86_64::{
-    __m128i, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi32, _mm_storeu_si128,
-    _mm_xor_si128,
+    __m128i, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi32, _mm_storeu_si128, _mm_xor_si128,
 };
 
 // SAFETY: loads and stores are of 16 bytes, and SSE2 is in the target's baseline (the module's cfg).
@@ -51,12 +50,7 @@ unsafe impl Lane for __m128i {
 /// # Safety
 /// As [`super::xor`], and `len > SHORT_MAX`.
 #[inline(never)]
-pub(super) unsafe fn xor<const TEXT: bool>(
-    from: *const u8,
-    to: *mut u8,
-    len: usize,
-    key: MaskKey,
-) -> bool {
+pub(super) unsafe fn xor<const TEXT: bool>(from: *const u8, to: *mut u8, len: usize, key: MaskKey) -> bool {
     // SAFETY: passed on; SSE2 is in the baseline.
     unsafe { lane::long::<__m128i, TEXT>(from, to, len, key) }
 }

@@ -64,10 +64,7 @@ fn in_place(kernel: &Kernel) {
                     // SAFETY: len bytes from start lie in the arena; the caller has seen that the CPU has the kernel.
                     let said = unsafe { xor(at, at, len, key) };
                     untouched[start..start + len].copy_from_slice(&expected);
-                    assert!(
-                        arena == untouched,
-                        "len {len} offset {offset} rotation {rotation}"
-                    );
+                    assert!(arena == untouched, "len {len} offset {offset} rotation {rotation}");
                     assert_eq!(said, says, "len {len} offset {offset} rotation {rotation}");
                 }
             }
@@ -91,20 +88,12 @@ fn copying(kernel: &Kernel) {
                     let text = to & 1 != 0;
                     let xor = if text { kernel.text } else { kernel.mask };
                     // SAFETY: both places hold len bytes and lie in two allocations; the CPU has the kernel.
-                    let said = unsafe {
-                        xor(source[from..].as_ptr(), target[to..].as_mut_ptr(), len, key)
-                    };
+                    let said = unsafe { xor(source[from..].as_ptr(), target[to..].as_mut_ptr(), len, key) };
                     assert_eq!(said, high && text);
-                    assert!(
-                        target[to..to + len] == expected,
-                        "len {len} from {from} to {to}"
-                    );
+                    assert!(target[to..to + len] == expected, "len {len} from {from} to {to}");
                     target[to..to + len].fill(guard);
                     let near = &target[to.saturating_sub(64)..(to + len + 64)];
-                    assert!(
-                        near.iter().all(|b| *b == guard),
-                        "len {len} from {from} to {to}: outside"
-                    );
+                    assert!(near.iter().all(|b| *b == guard), "len {len} from {from} to {to}: outside");
                 }
             }
         }
@@ -144,10 +133,7 @@ fn long_and_exact(kernel: &Kernel) {
         let mut place = source.clone();
         // SAFETY: all three slices have this length and are separate allocations; the CPU has the kernel.
         unsafe {
-            assert_eq!(
-                (kernel.text)(source.as_ptr(), target.as_mut_ptr(), len, key),
-                high
-            );
+            assert_eq!((kernel.text)(source.as_ptr(), target.as_mut_ptr(), len, key), high);
             let at = place.as_mut_ptr();
             assert!(!(kernel.mask)(at, at, len, key));
         }
@@ -299,14 +285,8 @@ pub(super) const BORDERS: [&[u8]; 27] = [
 fn check_unmask_text(text: &[u8], key: MaskKey) {
     let mut bytes = text.to_vec();
     scalar::mask(&mut bytes, key);
-    let verdict = unmask_text(&mut bytes, key)
-        .map(str::as_bytes)
-        .map(<[u8]>::to_vec);
-    assert_eq!(
-        verdict.is_ok(),
-        core::str::from_utf8(text).is_ok(),
-        "{text:X?}"
-    );
+    let verdict = unmask_text(&mut bytes, key).map(str::as_bytes).map(<[u8]>::to_vec);
+    assert_eq!(verdict.is_ok(), core::str::from_utf8(text).is_ok(), "{text:X?}");
     assert_eq!(bytes, text, "unmasked once, valid or not");
     if let Ok(seen) = verdict {
         assert_eq!(seen, text);
@@ -330,15 +310,9 @@ fn unmask_text_agrees_with_std_at_the_borders() {
 
 /// Text that is mostly valid: characters of every length, then perhaps one byte changed, then perhaps cut.
 pub(super) fn mutated_text() -> impl Strategy<Value = Vec<u8>> {
-    let valid = prop::collection::vec(
-        prop_oneof![3 => prop::char::range('a', 'z'), 1 => any::<char>()],
-        0..200,
-    );
+    let valid = prop::collection::vec(prop_oneof![3 => prop::char::range('a', 'z'), 1 => any::<char>()], 0..200);
     (valid, any::<u8>(), any::<prop::sample::Index>(), 0..4u8).prop_map(|(chars, byte, at, how)| {
-        let mut bytes = chars
-            .into_iter()
-            .collect::<alloc::string::String>()
-            .into_bytes();
+        let mut bytes = chars.into_iter().collect::<alloc::string::String>().into_bytes();
         if how & 1 != 0 && !bytes.is_empty() {
             let at = at.index(bytes.len());
             bytes[at] = byte;

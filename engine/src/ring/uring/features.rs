@@ -50,7 +50,9 @@ impl fmt::Display for Feature {
 
 /// A name that is no [`Feature`]'s.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such feature: {0} (there are: multishot-accept, multishot-recv, incremental-buffers, defer-taskrun, fixed-buffers)")]
+#[error(
+    "no such feature: {0} (there are: multishot-accept, multishot-recv, incremental-buffers, defer-taskrun, fixed-buffers)"
+)]
 pub struct UnknownFeature(String);
 
 impl FromStr for Feature {

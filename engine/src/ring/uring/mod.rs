@@ -97,7 +97,8 @@ impl Uring {
         let incremental = config.features.has(Feature::IncrementalBuffers);
         let (count, size) = config.recv_buffers;
         let register = |count, size, incremental| {
-            RecvBuffers::register(&uring, count, size, incremental).map_err(|e| SetupError::new("receive buffers", 0, e))
+            RecvBuffers::register(&uring, count, size, incremental)
+                .map_err(|e| SetupError::new("receive buffers", 0, e))
         };
         // The ring cycles through all its memory, so it is about the size of a second-level cache; without incremental
         // consumption each segment takes a whole buffer, so there must be more of them (design §5).
@@ -106,7 +107,10 @@ impl Uring {
                 buffers if buffers.is_incremental() => buffers,
                 whole => {
                     drop(whole);
-                    uring.submitter().unregister_buf_ring(GROUP).map_err(|e| SetupError::new("receive buffers", 0, e))?;
+                    uring
+                        .submitter()
+                        .unregister_buf_ring(GROUP)
+                        .map_err(|e| SetupError::new("receive buffers", 0, e))?;
                     register(1024, 4 << 10, false)?
                 }
             },
@@ -210,7 +214,9 @@ impl Uring {
         let (at, len) = (bytes.as_ptr(), payload.to - payload.from);
         let entry = if bytes.len() >= self.zero_copy_from {
             let fixed = match &payload.memory {
-                Memory::Block(block) if self.features.has(Feature::FixedBuffers) && block.is_of(&self.blocks) => Some(0),
+                Memory::Block(block) if self.features.has(Feature::FixedBuffers) && block.is_of(&self.blocks) => {
+                    Some(0)
+                }
                 _ => None,
             };
             opcode::SendZc::new(Fixed(socket.0), at, len).buf_index(fixed).flags(FLAGS).build()
@@ -230,7 +236,8 @@ impl Uring {
             }
             // The queue is full: hand it over without waiting. Gathering makes room for completions, without which the
             // kernel may refuse; what it gathers is delivered by `next` as usual.
-            self.enter(0, ENTER_GETEVENTS, None).unwrap_or_else(|error| panic!("io_uring_enter(2) cannot submit: {error}"));
+            self.enter(0, ENTER_GETEVENTS, None)
+                .unwrap_or_else(|error| panic!("io_uring_enter(2) cannot submit: {error}"));
             self.gather();
         }
     }

@@ -145,7 +145,11 @@ fn check_kernel(release: &str) -> Result<(), SetupError> {
 pub(super) fn ring(config: &RingConfig) -> Result<IoUring, SetupError> {
     check_kernel(std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim())?;
     let mut builder = IoUring::builder();
-    builder.setup_single_issuer().setup_submit_all().setup_clamp().setup_cqsize(config.cq_entries.max(config.sq_entries));
+    builder
+        .setup_single_issuer()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(config.cq_entries.max(config.sq_entries));
     if config.features.has(Feature::DeferTaskrun) {
         // Completions wait until we enter for them; the flag in the SQ ring tells a spinner that some do.
         builder.setup_defer_taskrun().setup_taskrun_flag();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::handshake_with;
+use super::{handshake_with, parse_with};
 
 type Parsed = Vec<(String, Vec<(String, Option<String>)>)>;
 
@@ -17,7 +17,7 @@ fn parse(headers: &[&str]) -> Result<Parsed, Malformed> {
     let headers: Vec<_> = headers.iter().map(|value| format!("Sec-WebSocket-Extensions: {value}")).collect();
     let head = handshake_with(&headers.iter().map(|header| &**header).collect::<Vec<_>>());
     let limits = HeadLimits { bytes_max: 1 << 20, headers_max: 1 << 10 };
-    let request = Request::parse(&head, &limits).expect("a valid head");
+    let request = parse_with(&head, &limits).expect("a valid head");
     request
         .extensions()
         .map(|offer| {
@@ -101,7 +101,7 @@ fn malformed() {
 #[test]
 fn an_error_ends_the_iteration() {
     let head = handshake_with(&["Sec-WebSocket-Extensions: a, b c, d"]);
-    let request = Request::parse(&head, &HeadLimits::default()).expect("a valid head");
+    let request = parse_with(&head, &HeadLimits::default()).expect("a valid head");
     let offers: Vec<_> = request.extensions().take(9).map(|offer| offer.map(|offer| offer.name())).collect();
     assert_eq!(offers, [Ok("a"), Err(Malformed)]);
 }
@@ -122,7 +122,7 @@ fn as_many_as_the_limits() {
 #[test]
 fn a_value_is_equal_however_it_is_written() {
     let head = handshake_with(&["Sec-WebSocket-Extensions: a; b=10; b=\"10\"; b=\"\\1\\0\"; b=11"]);
-    let request = Request::parse(&head, &HeadLimits::default()).expect("a valid head");
+    let request = parse_with(&head, &HeadLimits::default()).expect("a valid head");
     let offer = request.extensions().next().expect("one").expect("well-formed");
     let values: Vec<_> = offer.params().map(|param| param.value.expect("a value")).collect();
     assert!(values[0] == values[1] && values[1] == values[2] && values[2] == "10");

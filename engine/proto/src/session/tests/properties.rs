@@ -24,19 +24,8 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 fn control() -> impl Strategy<Value = (Frame, Owned)> {
     (any::<bool>(), vec_of(any::<u8>(), 0..=125)).prop_map(|(ping, payload)| {
         let opcode = if ping { Opcode::Ping } else { Opcode::Pong };
-        let event = if ping {
-            Owned::Ping(payload.clone())
-        } else {
-            Owned::Pong(payload.clone())
-        };
-        (
-            Frame {
-                fin: true,
-                opcode,
-                payload,
-            },
-            event,
-        )
+        let event = if ping { Owned::Ping(payload.clone()) } else { Owned::Pong(payload.clone()) };
+        (Frame { fin: true, opcode, payload }, event)
     })
 }
 
@@ -54,31 +43,12 @@ fn message() -> impl Strategy<Value = Vec<(Frame, Option<Owned>)>> {
         let (mut from, mut opcode) = (0, opcode);
         for (cut, controls) in &cuts {
             let to = place(cut);
-            frames.push((
-                Frame {
-                    fin: false,
-                    opcode,
-                    payload: bytes[from..to].to_vec(),
-                },
-                None,
-            ));
-            frames.extend(
-                controls
-                    .iter()
-                    .cloned()
-                    .map(|(frame, event)| (frame, Some(event))),
-            );
+            frames.push((Frame { fin: false, opcode, payload: bytes[from..to].to_vec() }, None));
+            frames.extend(controls.iter().cloned().map(|(frame, event)| (frame, Some(event))));
             (from, opcode) = (to, Opcode::Continuation);
         }
         let payload = bytes[from..].to_vec();
-        frames.push((
-            Frame {
-                fin: true,
-                opcode,
-                payload,
-            },
-            Some(event),
-        ));
+        frames.push((Frame { fin: true, opcode, payload }, Some(event)));
         frames
     })
 }
@@ -121,20 +91,13 @@ fn run(peer: &mut Peer, bytes: &[u8], cuts: &[usize]) -> (Vec<Owned>, Option<Vio
     let (mut all, mut fault) = (Vec::new(), None);
     for piece in cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]) {
         let (events, violation) = peer.feed_marked(piece);
-        assert!(
-            fault.is_none() || (events.is_empty() && violation.is_none()),
-            "after a fault"
-        );
+        assert!(fault.is_none() || (events.is_empty() && violation.is_none()), "after a fault");
         let marks: Vec<bool> = events.iter().filter_map(|(_, last)| *last).collect();
         for (number, &last) in marks.iter().enumerate() {
             let is_last = number + 1 == marks.len();
             // Text is not read ahead.
             let unread = violation == Some(Violation::InvalidUtf8) && is_last;
-            assert!(
-                last == is_last || unread,
-                "message {number} of {} said {last}",
-                marks.len()
-            );
+            assert!(last == is_last || unread, "message {number} of {} said {last}", marks.len());
         }
         all.extend(events.into_iter().map(|(event, _)| event));
         fault = fault.or(violation);

@@ -12,9 +12,7 @@ const KEY: MaskKey = MaskKey::from_bytes([0x9A, 0x01, 0xC3, 0x7F]);
 
 /// How many bytes it takes until no continuation can be valid: the definition, by the standard library.
 fn impossible_from(bytes: &[u8]) -> Option<usize> {
-    (0..=bytes.len()).find(|n| {
-        core::str::from_utf8(&bytes[..*n]).is_err_and(|error| error.error_len().is_some())
-    })
+    (0..=bytes.len()).find(|n| core::str::from_utf8(&bytes[..*n]).is_err_and(|error| error.error_len().is_some()))
 }
 
 fn masked(clear: &[u8], key: MaskKey) -> Vec<u8> {
@@ -30,24 +28,11 @@ fn feed_text(clear: &[u8], cuts: &[usize]) {
     let mut assembly = Assembly::new(Vec::new());
     let mut start = 0;
     for &end in cuts.iter().chain([&clear.len()]) {
-        let verdict = assembly.append(
-            &wire[start..end],
-            KEY.advance(start),
-            true,
-            (clear.len() - end) as u64,
-        );
+        let verdict = assembly.append(&wire[start..end], KEY.advance(start), true, (clear.len() - end) as u64);
         let expected = impossible.is_none_or(|n| n > end);
-        assert_eq!(
-            verdict.is_ok(),
-            expected,
-            "{clear:X?} fed to {end}, cuts {cuts:?}"
-        );
+        assert_eq!(verdict.is_ok(), expected, "{clear:X?} fed to {end}, cuts {cuts:?}");
         assert_eq!(assembly.payload(), &clear[..end]);
-        assert_eq!(
-            assembly.text(),
-            core::str::from_utf8(&clear[..end]).ok(),
-            "{clear:X?} at {end}"
-        );
+        assert_eq!(assembly.text(), core::str::from_utf8(&clear[..end]).ok(), "{clear:X?} at {end}");
         start = end;
     }
     let len = clear.len();
@@ -96,15 +81,8 @@ fn the_forms_that_fail_early() {
         let mut assembly = Assembly::new(Vec::new());
         let (last, before) = bytes.split_last().expect("not empty");
         assert_eq!(assembly.append(before, MaskKey::NONE, true, 0), Ok(()));
-        assert_eq!(
-            assembly.append(&[*last], MaskKey::NONE, true, 0),
-            Err(InvalidUtf8)
-        );
-        assert_eq!(
-            assembly.append(b"ascii", MaskKey::NONE, true, 0),
-            Err(InvalidUtf8),
-            "for good"
-        );
+        assert_eq!(assembly.append(&[*last], MaskKey::NONE, true, 0), Err(InvalidUtf8));
+        assert_eq!(assembly.append(b"ascii", MaskKey::NONE, true, 0), Err(InvalidUtf8), "for good");
         assert_eq!(assembly.text(), None);
     }
 }
@@ -112,10 +90,7 @@ fn the_forms_that_fail_early() {
 #[test]
 fn an_open_sequence_is_closed_by_later_pieces_only() {
     let mut assembly = Assembly::new(Vec::new());
-    assert_eq!(
-        assembly.append(b"a\xF0\x9F", MaskKey::NONE, true, 0),
-        Ok(())
-    );
+    assert_eq!(assembly.append(b"a\xF0\x9F", MaskKey::NONE, true, 0), Ok(()));
     assert_eq!(assembly.text(), None);
     assert_eq!(assembly.append(b"", MaskKey::NONE, true, 0), Ok(()));
     assert_eq!(assembly.append(b"\x98", MaskKey::NONE, true, 0), Ok(()));
@@ -126,10 +101,7 @@ fn an_open_sequence_is_closed_by_later_pieces_only() {
     // ASCII behind an open sequence is not the fast path's to judge.
     let mut assembly = Assembly::new(Vec::new());
     assert_eq!(assembly.append(b"\xC3", MaskKey::NONE, true, 0), Ok(()));
-    assert_eq!(
-        assembly.append(b"plain", MaskKey::NONE, true, 0),
-        Err(InvalidUtf8)
-    );
+    assert_eq!(assembly.append(b"plain", MaskKey::NONE, true, 0), Err(InvalidUtf8));
 }
 
 #[test]
@@ -139,10 +111,7 @@ fn only_an_open_sequence_is_looked_at_again() {
     let mut assembly = Assembly::new(Vec::new());
     for end in (2..text.len()).step_by(3) {
         let start = assembly.len();
-        assert_eq!(
-            assembly.append(&text[start..end], MaskKey::NONE, true, 0),
-            Ok(())
-        );
+        assert_eq!(assembly.append(&text[start..end], MaskKey::NONE, true, 0), Ok(()));
         assert_eq!(assembly.text_to, HEADROOM + end - 2);
     }
 }
@@ -154,11 +123,7 @@ fn binary_is_never_text() {
     assert_eq!(assembly.append(b"\xFF\xFE", KEY, false, 0), Ok(()));
     assert_eq!(assembly.text(), None);
     assert_eq!(assembly.payload(), masked(b"\xFF\xFE", KEY));
-    assert_eq!(
-        assembly.append(b"text", MaskKey::NONE, true, 0),
-        Err(InvalidUtf8),
-        "all so far"
-    );
+    assert_eq!(assembly.append(b"text", MaskKey::NONE, true, 0), Err(InvalidUtf8), "all so far");
 
     let mut ascii = Assembly::new(Vec::new());
     assert_eq!(ascii.append(b"not ", MaskKey::NONE, false, 0), Ok(()));
@@ -177,10 +142,7 @@ fn memory_follows_the_bytes_received() {
             assert_eq!(assembly.append(&vec![7; size], KEY, false, expect), Ok(()));
             let received = assembly.len();
             let capacity = assembly.bytes.capacity();
-            assert!(
-                capacity <= CAPACITY_MIN.max(2 * received + HEADROOM),
-                "{capacity} for {received}"
-            );
+            assert!(capacity <= CAPACITY_MIN.max(2 * received + HEADROOM), "{capacity} for {received}");
         }
     }
 }
@@ -188,10 +150,7 @@ fn memory_follows_the_bytes_received() {
 #[test]
 fn the_first_buffer_holds_4_kib_exactly() {
     let mut assembly = Assembly::new(Vec::new());
-    assert_eq!(
-        assembly.append(&[1; CAPACITY_MIN - HEADROOM], KEY, false, 0),
-        Ok(())
-    );
+    assert_eq!(assembly.append(&[1; CAPACITY_MIN - HEADROOM], KEY, false, 0), Ok(()));
     assert_eq!(assembly.bytes.capacity(), CAPACITY_MIN);
     assert_eq!(assembly.append(&[1], KEY, false, 0), Ok(()));
     assert!(assembly.bytes.capacity() > CAPACITY_MIN);
@@ -204,10 +163,7 @@ fn the_announced_length_is_taken_exactly_once_it_is_near() {
     let mut moves = 0;
     for n in (0..16).rev() {
         let before = assembly.bytes.capacity();
-        assert_eq!(
-            assembly.append(&[0; 65_536], KEY, true, n * 65_536),
-            Err(InvalidUtf8)
-        );
+        assert_eq!(assembly.append(&[0; 65_536], KEY, true, n * 65_536), Err(InvalidUtf8));
         moves += usize::from(assembly.bytes.capacity() != before);
     }
     assert_eq!(assembly.bytes.capacity(), HEADROOM + (1 << 20));
@@ -238,10 +194,7 @@ fn a_pooled_buffer_is_used_as_it_is_and_tells_nothing() {
     let at = old.as_ptr();
     let mut assembly = Assembly::new(old);
     assert!(assembly.is_empty() && assembly.payload().is_empty());
-    assert_eq!(
-        assembly.append(&[3; 100_000 - HEADROOM], MaskKey::NONE, false, 0),
-        Ok(())
-    );
+    assert_eq!(assembly.append(&[3; 100_000 - HEADROOM], MaskKey::NONE, false, 0), Ok(()));
     let bytes = assembly.into_bytes();
     assert_eq!((bytes.as_ptr(), bytes.capacity()), (at, 100_000));
     assert_eq!(bytes[..HEADROOM], [0; HEADROOM], "no old byte in front");
@@ -287,18 +240,14 @@ proptest! {
 fn a_move_keeps_what_is_here_and_its_text() {
     let text = "héllo €".as_bytes();
     let mut assembly = Assembly::new(Vec::with_capacity(32));
-    assembly
-        .append(&masked(&text[..8], KEY), KEY, true, 0)
-        .unwrap();
+    assembly.append(&masked(&text[..8], KEY), KEY, true, 0).unwrap();
     assert_eq!(assembly.growth(8, 1000), None, "it has the room");
     let (least, wish) = assembly.growth(9, 100_000).expect("one byte too many");
     assert!(HEADROOM + 17 <= least && least <= wish);
     let old = assembly.move_to(vec![0xff; 100]);
     assert_eq!(old.capacity(), 32);
     assert_eq!(assembly.payload(), &text[..8]);
-    assembly
-        .append(&masked(&text[8..], KEY), KEY, true, 0)
-        .unwrap();
+    assembly.append(&masked(&text[8..], KEY), KEY, true, 0).unwrap();
     assert_eq!(assembly.text(), Some("héllo €"));
     assert_eq!(assembly.into_bytes().capacity(), 100);
 }
