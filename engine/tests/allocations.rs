@@ -15,7 +15,7 @@ use wsring::{Config, Feature};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Rounds by which the state must be steady.
-const ROUNDS_MAX: usize = 5;
+const ROUNDS_MAX: usize = 12;
 
 /// A client that sends the same bytes again and again and knows what must come back.
 struct Loop {
@@ -62,7 +62,7 @@ impl Loop {
         }
         let mut stream = tcp(addr);
         stream.write_all(upgrade_head("/").as_bytes()).expect("the head goes out");
-        let (head, rest) = common::read_head(&mut stream).expect("a response");
+        let (head, rest) = common::read_head(&stream).expect("a response");
         assert!(head.starts_with("HTTP/1.1 101 ") && rest.is_empty(), "{head}");
         let read = vec![0; reply.len()];
         Self { stream, request, reply, read }
@@ -89,7 +89,7 @@ fn run(change: fn(&mut Config), traffic: &Traffic) {
             loops.iter_mut().for_each(Loop::receive);
         }
     };
-    let warm = traffic.batches / 4 + 1;
+    let warm = traffic.batches / 2 + 1;
     batches(warm);
     let per_round = traffic.connections * traffic.depth * traffic.batches;
     // The state is steady when no more is in use at once than ever before; that depends on how the threads are

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ fn visit(kind: usize, stream: TcpStream) -> bool {
         4 => {
             (&stream).write_all(&head.as_bytes()[..head.len() / 2]).expect("half of it goes out");
             stream.shutdown(Shutdown::Write).expect("shutdown");
-            match (&stream).read(&mut [0; 64]) {
+            match read_some(&stream, &mut [0; 64]) {
                 Ok(0) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
                 other => panic!("{other:?}"),

@@ -23,7 +23,9 @@ fn write_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
     while at < bytes.len() && moved.elapsed() < Duration::from_secs(1) {
         match client.stream.write(&bytes[at..bytes.len().min(at + (1 << 20))]) {
             Ok(n) => (at, moved) = (at + n, Instant::now()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(5)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                thread::sleep(Duration::from_millis(5))
+            }
             Err(error) => panic!("{error}"),
         }
     }

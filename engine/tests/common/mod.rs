@@ -142,8 +142,18 @@ pub fn bounded(stream: &TcpStream) {
     stream.set_nodelay(true).expect("TCP_NODELAY");
 }
 
+/// One read. A socket with a timeout is not restarted after a signal or a frozen machine (signal(7)), so we do it.
+pub fn read_some(mut stream: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Reads until the end of a head; what follows it stays in the second part.
-pub fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+pub fn read_head(stream: &TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut piece = [0_u8; 4096];
     loop {
@@ -151,7 +161,7 @@ pub fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
             let rest = bytes.split_off(end + 4);
             return Ok((String::from_utf8(bytes).expect("a head is ASCII"), rest));
         }
-        match stream.read(&mut piece)? {
+        match read_some(stream, &mut piece)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => bytes.extend_from_slice(&piece[..n]),
         }
@@ -193,8 +203,14 @@ impl Client {
 
     /// The client of a stream on which the request has been sent.
     #[track_caller]
-    pub fn upgraded(mut stream: TcpStream) -> Self {
-        let (head, buffer) = read_head(&mut stream).expect("a response");
+    pub fn upgraded(stream: TcpStream) -> Self {
+        let (head, buffer) = read_head(&stream).expect("a response");
+        Self::after(stream, &head, buffer)
+    }
+
+    /// The client of a stream whose response has been read, and some bytes behind it.
+    #[track_caller]
+    pub fn after(stream: TcpStream, head: &str, buffer: Vec<u8>) -> Self {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="; // RFC 6455 §1.3
         assert!(head.to_ascii_lowercase().contains(accept), "{head}");
@@ -228,7 +244,7 @@ impl Client {
             self.at = 0;
         }
         let mut piece = [0_u8; 65536];
-        let n = self.stream.read(&mut piece)?;
+        let n = read_some(&self.stream, &mut piece)?;
         self.buffer.extend_from_slice(&piece[..n]);
         Ok(n > 0)
     }

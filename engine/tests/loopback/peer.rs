@@ -1,18 +1,43 @@
 //! A client that nobody here wrote: tungstenite.
 
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tungstenite::{Message, WebSocket};
 use wsring::{Config, Feature};
 
-use crate::common::{Echo, Random, finish, serve, tcp};
+use crate::common::{Echo, Random, finish, read_some, serve, tcp};
 
-fn connect(addr: SocketAddr) -> WebSocket<std::net::TcpStream> {
+/// A stream that reads on after a signal: see [`read_some`].
+struct Patient(TcpStream);
+
+impl Read for Patient {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        read_some(&self.0, bytes)
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn connect(addr: SocketAddr) -> WebSocket<Patient> {
     let config = WebSocketConfig::default().max_frame_size(Some(16 << 20)).max_message_size(Some(16 << 20));
     let url = format!("ws://{addr}/");
-    let (client, response) =
-        tungstenite::client::client_with_config(url, tcp(addr), Some(config)).expect("it accepts our handshake");
+    let (client, response) = tungstenite::client::client_with_config(url, Patient(tcp(addr)), Some(config))
+        .expect("it accepts our handshake");
     assert_eq!(response.status(), 101);
     client
 }
