@@ -22,7 +22,8 @@ pub struct Config {
     pub policy: Policy,
     /// Limits on frames and messages; beyond them close code 1009.
     pub limits: Limits,
-    /// Bytes queued for one connection above which the engine takes nothing more from it. Default 1 MiB.
+    /// Bytes queued for one connection above which the engine takes nothing more from it. Default 1 MiB. A peer held back
+    /// so costs more than this: what was in flight is stashed, and buffers are powers of two; about 3 MB were measured.
     pub output_high: u32,
     /// Bytes queued below which it takes messages again. Default 256 KiB.
     pub output_low: u32,

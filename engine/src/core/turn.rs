@@ -22,7 +22,7 @@ use super::planted::planted;
 use super::tx::{Marks, Outbox};
 use crate::config::Config;
 use crate::handler::{CloseReason, CoreCx, Cx, Handler};
-use crate::ring::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
+use crate::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
 use crate::stats::Stats;
 
 /// Starved receives re-armed a turn: all at once would only starve again (design §5).
@@ -397,8 +397,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let payload = self.out.pop(index);
             let link = &mut self.out.links[index as usize];
             if let Some(mut payload) = payload {
-                if self.config.zero_copy_from.is_none() {
-                    // In parts, so that a slow reader's progress shows within the idle timeout.
+                if self.config.zero_copy_from.is_none() && matches!(payload.memory, Memory::Heap(_)) {
+                    // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it
+                    // does not know how full it is (`Payload::whole`).
                     payload.to = payload.to.min(payload.from + SEND_MAX);
                 }
                 if !link.takes_messages() {

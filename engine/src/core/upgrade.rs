@@ -25,7 +25,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 HeadEnd::Complete(len) => {
                     let (head, frames) = bytes.split_at_mut(len);
                     self.on_head(index, head);
-                    self.feed_behind_head(index, frames);
+                    self.feed_frames(index, frames);
                 }
                 HeadEnd::Partial => {
                     let mut gathered = self.out.pool.take(bytes.len(), bytes.len());
@@ -42,17 +42,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
             HeadEnd::Complete(len) => {
                 let mut gathered = buffer.take().expect("matched above");
                 self.on_head(index, &gathered[..len]);
-                self.feed_behind_head(index, &mut gathered[len..]);
+                self.feed_frames(index, &mut gathered[len..]);
                 self.out.pool.put(*gathered);
             }
             HeadEnd::Partial => {}
             HeadEnd::TooLarge => self.refuse(index, &Refusal::HEAD_TOO_LARGE),
-        }
-    }
-
-    fn feed_behind_head(&mut self, index: u32, frames: &mut [u8]) {
-        if !frames.is_empty() {
-            self.feed_frames(index, frames);
         }
     }
 

@@ -149,3 +149,36 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     let stats = ping_pong(edge, 3, 300);
     assert_eq!((stats.messages, stats.refused), (3, 0));
 }
+
+/// Sends one message of its own, longer than a part of a send.
+struct Long(Vec<u8>);
+
+impl Handler for Long {
+    type Conn = ();
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        assert!(cx.send(&self.0).is_queued());
+    }
+
+    fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+}
+
+/// Sends are parted at 2 MiB, but what lies in a send block goes whole: a block once lost all behind its first part,
+/// because only a heap buffer knows where its bytes end.
+#[test]
+fn a_long_message_arrives_whole_from_a_block_and_from_the_heap() {
+    for send_blocks in [(2, 4 << 20), (2, 512)] {
+        let (running, addr) = serve(Config { send_blocks, ..Config::default() }, 1, |_| Long(vec![7; 3 << 20]));
+        let mut client = Client::connect(addr);
+        let frame = client.frame();
+        assert!(frame.payload.len() == 3 << 20 && frame.payload.iter().all(|&b| b == 7), "{send_blocks:?}");
+        client.close();
+        let stats = finish(running);
+        assert_eq!((stats.sent, stats.resets), (1, 0));
+        assert!(stats.bytes_out > 3 << 20);
+    }
+}

@@ -158,12 +158,6 @@ impl Uring {
         self.features
     }
 
-    /// Receive buffers: how many, and bytes of each.
-    pub fn recv_buffers(&self) -> (usize, usize) {
-        debug_assert!(self.buffers.memory() >= self.buffers.count() * self.buffers.size());
-        (self.buffers.count(), self.buffers.size())
-    }
-
     /// Wakes this ring from another thread.
     pub fn waker(&self) -> Waker {
         self.waker.clone()

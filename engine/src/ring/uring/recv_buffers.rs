@@ -174,17 +174,4 @@ impl RecvBuffers {
         let tail = unsafe { &*BufRingEntry::tail(self.ring.base().cast().as_ptr()).cast::<AtomicU16>() };
         tail.store(self.tail, Ordering::Release);
     }
-
-    /// Total memory of the buffers in bytes.
-    pub(super) fn memory(&self) -> usize {
-        self.region.len()
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.states.len()
-    }
-
-    pub(super) fn size(&self) -> usize {
-        self.size as usize
-    }
 }
