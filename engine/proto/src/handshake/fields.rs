@@ -58,7 +58,7 @@ pub(super) fn split_lines<'a>(
     if status != httparse::Status::Complete(head.len()) {
         return Err(Refusal::new(400, "incomplete request"));
     }
-    if !target.bytes().all(|b| b.is_ascii_graphic()) {
+    if !target.bytes().fold(true, |ok, b| ok & b.is_ascii_graphic()) {
         return Err(Refusal::new(400, "malformed request target"));
     }
     Ok(Lines { method: method.as_bytes(), target: target.as_bytes(), version_minor, fields: Fields(request.headers) })

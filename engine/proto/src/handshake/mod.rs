@@ -64,7 +64,8 @@ const TOKEN: [bool; 256] = {
 const ONES: u64 = u64::MAX / 255;
 const TOPS: u64 = ONES * 0x80;
 
-/// How many bytes from the start are `tchar`: eight letters or hyphens at a time, others by the table.
+/// How many bytes from the start are `tchar`: eight letters, digits, hyphens, dots or underscores at a time, others by the
+/// table.
 ///
 /// In a byte without its top bit, `b + 0x80 - n` has the top bit exactly if `b >= n`, and never carries into the next byte.
 #[inline]
@@ -75,8 +76,11 @@ fn token_len(bytes: &[u8]) -> usize {
         let seven = w & !TOPS;
         let lower = seven | (ONES * 0x20);
         let letter = (lower + ONES * (0x80 - 0x61)) & !(lower + ONES * (0x80 - 0x7b));
-        let hyphen = !((seven ^ (ONES * 0x2d)) + ONES * 0x7f);
-        let stops = !((letter | hyphen) & !w) & TOPS;
+        let other_than = |byte: u64| (seven ^ (ONES * byte)) + ONES * 0x7f;
+        // From `-` over `.` to `9`, without `/`.
+        let digit = (seven + ONES * (0x80 - 0x2d)) & !(seven + ONES * (0x80 - 0x3a)) & other_than(0x2f);
+        let underscore = !other_than(0x5f);
+        let stops = !((letter | digit | underscore) & !w) & TOPS;
         if stops == 0 {
             at += 8;
             continue;

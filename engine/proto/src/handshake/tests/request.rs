@@ -200,3 +200,18 @@ proptest! {
         }
     }
 }
+
+/// RFC 7230 §3.2.6: the words of `token_len` stop at the same byte as its table, whatever stands where.
+#[test]
+fn a_token_ends_at_its_first_other_byte() {
+    for byte in 0..=255_u8 {
+        for around in [b'a', b'7', b'_', b'!'] {
+            for at in 0..20 {
+                let mut bytes = [around; 20];
+                bytes[at] = byte;
+                let expected = if TOKEN[usize::from(byte)] { 20 } else { at };
+                assert_eq!(token_len(&bytes), expected, "{byte:#x} at {at} among {around:#x}");
+            }
+        }
+    }
+}
