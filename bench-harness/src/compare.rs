@@ -81,7 +81,8 @@ impl FromStr for Contender {
         if name.is_empty() || !command.iter().any(|word| word.contains("{port}")) {
             return Err(format!("{text:?}: a name, and a command that names {{port}}"));
         }
-        let own_echo = command[0] == "SELF" && command.get(1).is_some_and(|word| word == "epoll-echo");
+        let own_echo =
+            command[0] == "SELF" && command.get(1).is_some_and(|word| word == "epoll-echo" || word == "ring-echo");
         let bare = name.strip_suffix(":raw");
         Ok(Contender { name: bare.unwrap_or(name).to_owned(), command, raw: bare.is_some() || own_echo })
     }

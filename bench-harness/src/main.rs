@@ -14,6 +14,8 @@ compile_error!("wsring-bench runs on Linux only: it measures io_uring and epoll 
 
 mod compare;
 mod dial;
+#[cfg(test)]
+mod echo_tests;
 mod epoll_echo;
 mod frames;
 mod idle;
@@ -21,6 +23,7 @@ mod load;
 mod poller;
 mod proc;
 mod report;
+mod ring_echo;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -47,6 +50,8 @@ struct Cli {
 enum Task {
     /// Echo raw bytes on epoll, one thread: the baseline.
     EpollEcho(EchoArgs),
+    /// Echo raw bytes on io_uring, one thread: the limit.
+    RingEcho(RingArgs),
     /// Load one server in a closed loop and print one JSON line.
     Load(LoadArgs),
     /// Read a server's memory around connections that rest, and print one JSON line.
@@ -63,6 +68,22 @@ struct EchoArgs {
     /// Bytes of the read buffer.
     #[arg(long, default_value_t = 64 << 10)]
     buffer: usize,
+    /// Listen on addresses other than loopback.
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+#[derive(Args)]
+struct RingArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    listen: String,
+    /// Receive buffers: a power of two up to 32768.
+    #[arg(long, default_value_t = 16)]
+    buffers: u16,
+    /// Bytes of each.
+    #[arg(long, default_value_t = 64 << 10)]
+    size: u32,
     /// Listen on addresses other than loopback.
     #[arg(long)]
     allow_remote: bool,
@@ -186,6 +207,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::EpollEcho(args) => echo(&args),
+        Task::RingEcho(args) => ring_echo(&args),
         Task::Load(args) => load_one(&args),
         Task::Idle(args) => idle_one(&args),
         Task::Compare(args) => compare_two(args),
@@ -206,12 +228,27 @@ extern "C" fn on_signal(_signal: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
 }
 
-fn echo(args: &EchoArgs) -> io::Result<()> {
+fn stop_on_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let handler = on_signal as extern "C" fn(libc::c_int);
         // SAFETY: the handler has the type that signal(2) wants, and only stores to an atomic (signal-safety(7)).
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
+}
+
+fn ring_echo(args: &RingArgs) -> io::Result<()> {
+    stop_on_signals();
+    proc::raise_descriptor_limit()?;
+    let address = dial::resolve(&args.listen, args.allow_remote)?;
+    let mut echo = ring_echo::RingEcho::bind(address, args.buffers, args.size)?;
+    eprintln!("ring-echo: listening on {}", echo.local_addr()?);
+    let ended = echo.run(&STOP);
+    eprintln!("ring-echo: enters={}", echo.enters());
+    ended
+}
+
+fn echo(args: &EchoArgs) -> io::Result<()> {
+    stop_on_signals();
     proc::raise_descriptor_limit()?;
     let mut echo = epoll_echo::EpollEcho::bind(dial::resolve(&args.listen, args.allow_remote)?, args.buffer)?;
     eprintln!("epoll-echo: listening on {}", echo.local_addr()?);

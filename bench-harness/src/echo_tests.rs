@@ -1,0 +1,136 @@
+//! What both raw echoes promise, asked of both.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::epoll_echo::EpollEcho;
+use crate::ring_echo::RingEcho;
+
+struct Running {
+    addr: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().expect("joined once").join();
+        assert!(thread::panicking() || matches!(ended, Ok(Ok(()))), "{ended:?}");
+    }
+}
+
+fn listen(run: impl FnOnce(&AtomicBool, &dyn Fn(SocketAddr)) -> io::Result<()> + Send + 'static) -> Running {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || run(&seen, &|addr| tell.send(addr).expect("the test waits")));
+    let addr = told.recv_timeout(Duration::from_secs(10)).expect("it listens");
+    Running { addr, stop, thread: Some(thread) }
+}
+
+/// Both baselines, with buffers of `buffer_len` bytes.
+fn start(buffer_len: usize) -> [Running; 2] {
+    let epoll = listen(move |stop, tell| {
+        let mut echo = EpollEcho::bind("127.0.0.1:0".parse().expect("address"), buffer_len)?;
+        tell(echo.local_addr()?);
+        echo.run(stop)
+    });
+    // A ring belongs to the thread that made it.
+    let ring = listen(move |stop, tell| {
+        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), 16, buffer_len as u32)?;
+        tell(echo.local_addr()?);
+        echo.run(stop)
+    });
+    [epoll, ring]
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+}
+
+/// Sends everything from a second thread, reads it back after `pause`, and expects the end of stream after it.
+fn round_trip(addr: SocketAddr, len: usize, pause: Duration) {
+    let bytes = pattern(len);
+    let mut stream = TcpStream::connect(addr).expect("connect");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+    let mut writer = stream.try_clone().expect("clone");
+    let sent = bytes.clone();
+    let sender = thread::spawn(move || {
+        writer.write_all(&sent).expect("send");
+        writer.shutdown(Shutdown::Write).expect("half-close");
+    });
+    thread::sleep(pause);
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).expect("read back");
+    assert!(back == bytes, "{len} bytes sent, {} came back", back.len());
+    sender.join().expect("sender");
+}
+
+#[test]
+fn bytes_come_back_exactly_around_the_buffer_size() {
+    for echo in start(4096) {
+        // 16 x 4096 is one whole turn, or all buffers: the next byte belongs to another.
+        for len in [0, 1, 4095, 4096, 4097, 16 * 4096 - 1, 16 * 4096, 16 * 4096 + 1, 1 << 20] {
+            round_trip(echo.addr, len, Duration::ZERO);
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_everything_and_holds_up_nobody() {
+    for echo in start(64 << 10) {
+        let addr = echo.addr;
+        // More than the socket buffers of both sides can hold, so that the echo must stop and come back to it.
+        let slow = thread::spawn(move || round_trip(addr, 48 << 20, Duration::from_millis(300)));
+        for _ in 0..20 {
+            round_trip(addr, 1 << 20, Duration::ZERO);
+        }
+        slow.join().expect("slow reader");
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_is_not_read_from_without_end() {
+    for echo in start(64 << 10) {
+        let mut stream = TcpStream::connect(echo.addr).expect("connect");
+        stream.set_nonblocking(true).expect("non-blocking");
+        let chunk = pattern(1 << 20);
+        let (mut sent, mut refused) = (0, 0);
+        // It ends only when the echo stops reading: 20 refusals in a row, 10 ms apart.
+        while refused < 20 {
+            match stream.write(&chunk) {
+                Ok(count) => (sent, refused) = (sent + count, 0),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    refused += 1;
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(error) => panic!("{error}"),
+            }
+            assert!(sent < 256 << 20, "the echo swallows everything");
+        }
+        round_trip(echo.addr, 1000, Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_thousand_connections_that_come_and_go_leave_their_slots() {
+    for echo in start(4096) {
+        for _ in 0..20 {
+            let mut streams: Vec<_> = (0..50).map(|_| TcpStream::connect(echo.addr).expect("connect")).collect();
+            for stream in &mut streams {
+                stream.write_all(b"a few bytes").expect("send");
+            }
+            for stream in &mut streams {
+                let mut back = [0; 11];
+                stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+                stream.read_exact(&mut back).expect("read back");
+                assert_eq!(&back, b"a few bytes");
+            }
+        }
+    }
+}

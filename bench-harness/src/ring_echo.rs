@@ -1,0 +1,385 @@
+//! The limit: a raw TCP byte echo on io_uring, one thread, parsing and copying nothing.
+//!
+//! Owns: its listener, its ring and the buffers. Promises: one io_uring_enter(2) a pass, one multishot receive and at most
+//! one send in flight per connection, bytes sent from the buffer they arrived in. Refuses to know: frames, and the engine:
+//! it uses the kernel's interface alone, so that what the engine costs shows against it.
+//!
+//! A connection that reads slowly holds the buffers its bytes lie in; from half of them on it is not received from.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Slots of the fixed-file table.
+const CONNS_MAX: u32 = 16_384;
+/// Receives without a buffer that are armed again in one pass.
+const REARM_MAX: usize = 16;
+/// How long a stop may go unnoticed.
+const WAIT: Timespec = Timespec::new().nsec(250_000_000);
+/// IOU_PBUF_RING_INC of linux/io_uring.h (Linux 6.12).
+const INCREMENTAL: u16 = 2;
+const GROUP: u16 = 0;
+
+/// Operations, in the upper half of `user_data`; the lower is the connection's slot.
+const ACCEPT: u64 = 1;
+const RECV: u64 = 2;
+const SEND: u64 = 3;
+const CANCEL: u64 = 4;
+const CLOSE: u64 = 5;
+
+/// A part of a buffer.
+#[derive(Clone, Copy)]
+struct Piece {
+    buffer: u16,
+    from: u32,
+    len: u32,
+}
+
+#[derive(Default)]
+struct Conn {
+    open: bool,
+    receiving: bool,
+    /// With the kernel; the rest of it goes next if the send was short.
+    sending: Option<Piece>,
+    /// Received while another piece was with the kernel.
+    waiting: VecDeque<Piece>,
+    /// Bytes received and not yet sent back.
+    behind: usize,
+    /// Too far behind: its receive is ended until it has caught up.
+    paused: bool,
+    /// Nothing more is received; the slot closes when everything is out.
+    ending: bool,
+    /// A send went wrong: what waits is given up.
+    failed: bool,
+    cancelled: bool,
+}
+
+/// One buffer's bytes: how many the kernel has used up, how many pieces of it are held.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    at: u32,
+    held: u16,
+    done: bool,
+}
+
+/// Memory that the kernel and this thread share, page-aligned.
+struct Shared {
+    pages: Vec<Page>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(4096))]
+struct Page([u8; 4096]);
+
+impl Shared {
+    fn new(len: usize) -> Shared {
+        Shared { pages: vec![Page([0; 4096]); len.div_ceil(4096)] }
+    }
+
+    fn base(&mut self) -> *mut u8 {
+        self.pages.as_mut_ptr().cast()
+    }
+}
+
+/// The buffers that all receives draw from.
+struct Buffers {
+    ring: Shared,
+    memory: Shared,
+    uses: Vec<Use>,
+    size: u32,
+    tail: u16,
+    incremental: bool,
+}
+
+impl Buffers {
+    fn register(uring: &IoUring, count: u16, size: u32) -> io::Result<Buffers> {
+        if !count.is_power_of_two() || count > 1 << 15 || size == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a power of two of buffers, at most 32768"));
+        }
+        let mut ring = Shared::new(usize::from(count) * size_of::<BufRingEntry>());
+        let base = ring.base() as u64;
+        let register = |flags| {
+            // SAFETY: `ring` has room for `count` entries, is page-aligned, and lives as long as the io_uring: the echo
+            // drops that first.
+            unsafe { uring.submitter().register_buf_ring_with_flags(base, count, GROUP, flags) }
+        };
+        let incremental = register(INCREMENTAL).is_ok();
+        if !incremental {
+            register(0)?;
+        }
+        let memory = Shared::new(usize::from(count) * size as usize);
+        let uses = vec![Use::default(); usize::from(count)];
+        let mut buffers = Buffers { ring, memory, uses, size, tail: 0, incremental };
+        for buffer in 0..count {
+            buffers.provide(buffer);
+        }
+        buffers.publish();
+        Ok(buffers)
+    }
+
+    /// Bytes of all buffers.
+    fn len(&self) -> usize {
+        self.uses.len() * self.size as usize
+    }
+
+    fn at(&mut self, piece: Piece) -> *const u8 {
+        let offset = usize::from(piece.buffer) * self.size as usize + piece.from as usize;
+        assert!(offset + piece.len as usize <= self.len(), "a piece lies inside the memory");
+        self.memory.base().wrapping_add(offset)
+    }
+
+    /// What a completion of `len` bytes brought.
+    fn take(&mut self, flags: u32, len: u32) -> Piece {
+        let buffer = cqueue::buffer_select(flags).expect("bytes come in a buffer");
+        let using = &mut self.uses[usize::from(buffer)];
+        let piece = Piece { buffer, from: using.at, len };
+        using.at += len;
+        using.held += 1;
+        using.done = !(self.incremental && cqueue::buffer_more(flags));
+        piece
+    }
+
+    fn put(&mut self, buffer: u16) {
+        let using = &mut self.uses[usize::from(buffer)];
+        using.held -= 1;
+        if using.done && using.held == 0 {
+            *using = Use::default();
+            self.provide(buffer);
+        }
+    }
+
+    fn provide(&mut self, buffer: u16) {
+        let slot = usize::from(self.tail) & (self.uses.len() - 1);
+        let at = self.memory.base().wrapping_add(usize::from(buffer) * self.size as usize);
+        // SAFETY: `slot` is below the number of entries; the kernel reads an entry only behind a published tail, and no
+        // more than all buffers are ever provided, so not this one now.
+        let entry = unsafe { &mut *self.ring.base().cast::<BufRingEntry>().add(slot) };
+        entry.set_addr(at as u64);
+        entry.set_len(self.size);
+        entry.set_bid(buffer);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    fn publish(&mut self) {
+        // SAFETY: the first entry of a registered ring holds the tail, a u16 that the kernel only loads.
+        let tail = unsafe { &*BufRingEntry::tail(self.ring.base().cast()).cast::<AtomicU16>() };
+        tail.store(self.tail, Ordering::Release);
+    }
+}
+
+/// The echo server.
+pub struct RingEcho {
+    // Dropped first: then nothing is in flight.
+    uring: IoUring,
+    buffers: Buffers,
+    listener: TcpListener,
+    conns: Vec<Conn>,
+    starved: VecDeque<u32>,
+    ready: Vec<cqueue::Entry>,
+    enters: u64,
+}
+
+impl RingEcho {
+    /// Listens on `addr`, with `count` receive buffers of `size` bytes. Fails as socket(2), bind(2), listen(2) and
+    /// io_uring_setup(2) do.
+    pub fn bind(addr: SocketAddr, count: u16, size: u32) -> io::Result<RingEcho> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(4096)?;
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(8192)
+            .build(1024)?;
+        uring.submitter().register_files_sparse(CONNS_MAX)?;
+        let buffers = Buffers::register(&uring, count, size)?;
+        let mut echo = RingEcho {
+            uring,
+            buffers,
+            listener: TcpListener::from(socket),
+            conns: (0..CONNS_MAX).map(|_| Conn::default()).collect(),
+            starved: VecDeque::new(),
+            ready: Vec::with_capacity(8192),
+            enters: 0,
+        };
+        echo.accept();
+        Ok(echo)
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// io_uring_enter(2) calls made so far.
+    pub fn enters(&self) -> u64 {
+        self.enters
+    }
+
+    /// Echoes until `stop` is set. A failing connection ends alone.
+    pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            self.buffers.publish();
+            let want = if self.starved.is_empty() { 1 } else { 0 };
+            self.enter(want)?;
+            let mut ready = std::mem::take(&mut self.ready);
+            ready.extend(self.uring.completion());
+            for entry in ready.drain(..) {
+                self.complete(&entry);
+            }
+            self.ready = ready;
+            for _ in 0..self.starved.len().min(REARM_MAX) {
+                let slot = self.starved.pop_front().expect("counted");
+                self.receive(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, want: usize) -> io::Result<()> {
+        self.enters += 1;
+        let args = SubmitArgs::new().timespec(&WAIT);
+        match self.uring.submitter().submit_with_args(want, &args) {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn push(&mut self, entry: squeue::Entry, kind: u64, slot: u32) {
+        let entry = entry.user_data(kind << 32 | u64::from(slot));
+        // SAFETY: an entry names a listener, a fixed file or a buffer of `self.buffers`, all of which outlive the ring.
+        while unsafe { self.uring.submission().push(&entry) }.is_err() {
+            self.enter(0).expect("a full queue can be handed over");
+        }
+    }
+
+    fn accept(&mut self) {
+        let fd = Fd(self.listener.as_raw_fd());
+        self.push(opcode::AcceptMulti::new(fd).allocate_file_index(true).build(), ACCEPT, 0);
+    }
+
+    fn receive(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        if conn.open && !conn.ending && !conn.paused && !conn.receiving {
+            conn.receiving = true;
+            self.push(opcode::RecvMulti::new(Fixed(slot), GROUP).build(), RECV, slot);
+        }
+    }
+
+    fn complete(&mut self, entry: &cqueue::Entry) {
+        let (kind, slot) = (entry.user_data() >> 32, entry.user_data() as u32);
+        match kind {
+            ACCEPT => {
+                if !cqueue::more(entry.flags()) {
+                    self.accept();
+                }
+                if let Ok(slot) = u32::try_from(entry.result()) {
+                    self.conns[slot as usize] = Conn { open: true, ..Conn::default() };
+                    self.receive(slot);
+                }
+            }
+            RECV => self.received(slot, entry.result(), entry.flags()),
+            SEND => self.sent(slot, entry.result()),
+            CANCEL => self.settle(slot),
+            CLOSE => {}
+            other => unreachable!("operation {other} was never submitted"),
+        }
+    }
+
+    fn received(&mut self, slot: u32, result: i32, flags: u32) {
+        let conn = &mut self.conns[slot as usize];
+        conn.receiving &= cqueue::more(flags);
+        if result > 0 {
+            let piece = self.buffers.take(flags, result as u32);
+            if conn.ending {
+                self.buffers.put(piece.buffer);
+            } else {
+                conn.behind += piece.len as usize;
+                conn.waiting.push_back(piece);
+                if conn.behind > self.buffers.len() / 2 && !conn.paused {
+                    conn.paused = true;
+                    if conn.receiving {
+                        let receive = CancelBuilder::user_data(RECV << 32 | u64::from(slot));
+                        self.push(opcode::AsyncCancel2::new(receive).build(), CANCEL, slot);
+                    }
+                }
+                self.send(slot);
+            }
+            self.receive(slot);
+        } else if result == -libc::ENOBUFS {
+            self.starved.push_back(slot);
+        } else if result != -libc::ECANCELED || conn.cancelled {
+            conn.ending = true;
+        }
+        self.settle(slot);
+    }
+
+    /// Sends what waits, if nothing is with the kernel.
+    fn send(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        if conn.sending.is_some() {
+            return;
+        }
+        let Some(piece) = conn.waiting.pop_front() else { return };
+        conn.sending = Some(piece);
+        let at = self.buffers.at(piece);
+        let entry = opcode::Send::new(Fixed(slot), at, piece.len).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
+        self.push(entry.build(), SEND, slot);
+    }
+
+    fn sent(&mut self, slot: u32, result: i32) {
+        let conn = &mut self.conns[slot as usize];
+        let piece = conn.sending.take().expect("it was sending");
+        let sent = u32::try_from(result).unwrap_or(0);
+        conn.behind -= piece.len as usize;
+        self.buffers.put(piece.buffer);
+        // MSG_WAITALL: a short count is a socket that has failed.
+        conn.ending |= sent < piece.len;
+        conn.failed |= sent < piece.len;
+        self.send(slot);
+        let conn = &mut self.conns[slot as usize];
+        if conn.paused && !conn.receiving && conn.sending.is_none() {
+            conn.paused = false;
+            self.receive(slot);
+        }
+        self.settle(slot);
+    }
+
+    /// Ends a connection that is to end: what waits still goes out unless a send failed, then the slot closes.
+    fn settle(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        if !conn.open || !conn.ending {
+            return;
+        }
+        // A peer that has only ended its side still gets everything.
+        if conn.failed {
+            for piece in conn.waiting.drain(..) {
+                conn.behind -= piece.len as usize;
+                self.buffers.put(piece.buffer);
+            }
+        }
+        let conn = &mut self.conns[slot as usize];
+        if conn.receiving {
+            if conn.failed && !conn.cancelled {
+                conn.cancelled = true;
+                let all = CancelBuilder::fd(Fixed(slot)).all();
+                self.push(opcode::AsyncCancel2::new(all).build(), CANCEL, slot);
+            }
+        } else if conn.sending.is_none() && conn.waiting.is_empty() {
+            conn.open = false;
+            self.push(opcode::Close::new(Fixed(slot)).build(), CLOSE, slot);
+        }
+    }
+}
