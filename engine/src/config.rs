@@ -109,7 +109,7 @@ impl Config {
             (self.connections_max > 0, "connections_max must be at least 1"),
             // The kernel's bound on a table of fixed files, whatever the descriptor limit says.
             (self.sockets_max() <= 1 << 20, "connections_max must be at most 1048512"),
-            (self.spin_us <= 1_000_000, "spin_us must be at most a second: deadlines wait for it"),
+            (self.spin_us <= 1_000_000, "spin_us must be at most 1000000, which is a second"),
             (self.output_low <= self.output_high, "output_low must not be above output_high"),
             (self.output_high <= self.output_max, "output_high must not be above output_max"),
             (self.output_max <= 1 << 30, "output_max must be at most 1 GiB"),

@@ -319,6 +319,38 @@ fn a_send_to_a_reset_socket_fails_and_returns_its_memory() {
     }
 }
 
+/// Longer than any test may take: who polls so long where there is something to do fails.
+const FOR_EVER_US: u32 = 1_000_000 * (WAIT.as_secs() as u32) * 4;
+
+/// Polling once went on for the whole spin time although a deadline came before.
+#[test]
+fn a_wait_that_polls_comes_back_at_its_deadline() {
+    for features in [Features::all(), Features::all().without(Feature::DeferTaskrun)] {
+        let mut bench = Bench::new(|c| (c.spin_us, c.features) = (FOR_EVER_US, features)).expect("plain memory");
+        for _ in 0..3 {
+            let began = bench.ring.now();
+            let until = began.plus(Duration::from_millis(5));
+            bench.ring.wait(Some(until)).expect("the ring works");
+            assert!(bench.ring.now() >= until && bench.ring.now().since(began) < WAIT);
+            assert!(bench.ring.next().is_none());
+        }
+    }
+}
+
+/// What polling has used up of a deadline is not waited for again.
+#[test]
+fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
+    let mut bench = Bench::new(|c| c.spin_us = 300_000).expect("plain memory");
+    let waits = (0..5).map(|_| {
+        let began = bench.ring.now();
+        bench.ring.wait(Some(began.plus(Duration::from_millis(400)))).expect("the ring works");
+        bench.ring.now().since(began)
+    });
+    // The shortest: the machine may be busy now and then.
+    let shortest = waits.min().expect("five");
+    assert!((400..700).contains(&shortest.as_millis()), "{shortest:?}");
+}
+
 /// Wakes are not lost, also those that come before the wake is armed again.
 #[test]
 fn a_wake_from_another_thread_completes() {

@@ -1,6 +1,6 @@
 //! Settings whose effect shows on a real ring alone: each by a fact that differs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
 
@@ -56,6 +56,23 @@ fn spin_us_polls_before_it_sleeps() {
     // Also where many others want the core.
     let (sleeping, polling) = (busy(0), busy(1_000_000));
     assert!(sleeping <= 1 && polling >= 3, "{sleeping} and {polling} ticks of 50");
+}
+
+/// A core that polls looks at its deadlines while it does: one once waited for the spin time to be over.
+#[test]
+fn spin_us_does_not_hold_up_deadlines() {
+    let handshake_timeout = Duration::from_millis(5);
+    let (running, addr) = serve(Config { spin_us: 1_000_000, handshake_timeout, ..Config::default() }, 1, |_| Echo);
+    let cuts = (0..5).map(|_| {
+        let began = Instant::now();
+        let silent = tcp(addr);
+        assert_eq!(read_some(&silent, &mut [0]).expect("an end"), 0);
+        began.elapsed()
+    });
+    // The shortest: the machine may be busy now and then.
+    let shortest = cuts.min().expect("five");
+    assert!(shortest < Duration::from_millis(500), "{shortest:?} for a deadline of 5 ms");
+    assert_eq!(finish(running).timeouts, 5);
 }
 
 /// 20 kB wait in the socket: with 1 kB of buffers the receive runs dry, with the default it does not.

@@ -268,23 +268,30 @@ impl Uring {
         self.ready.extend(self.uring.completion());
     }
 
-    /// Polls until a completion shows or the spin time is over. Deferred completions show only when entered for.
-    fn spin(&mut self) -> io::Result<()> {
+    /// Polls until a completion shows or `most` has passed, and says how long that was if none did. Deferred completions
+    /// show only when entered for.
+    fn spin(&mut self, most: Duration) -> io::Result<Option<Duration>> {
         let start = Instant::now();
         let mut looks = 0_u32;
         loop {
             if !self.uring.completion().is_empty() {
-                return Ok(());
-            }
-            if self.uring.submission().taskrun() {
-                self.enter(0, ENTER_GETEVENTS, None)?;
-                continue;
+                return Ok(None);
             }
             looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(SPIN_LOOKS) && start.elapsed() >= self.spin {
-                return Ok(());
+            if self.uring.submission().taskrun() {
+                // It may bring nothing, as a step of a long send does: then the time is looked at as well.
+                self.enter(0, ENTER_GETEVENTS, None)?;
+                if !self.uring.completion().is_empty() {
+                    return Ok(None);
+                }
+            } else if !looks.is_multiple_of(SPIN_LOOKS) {
+                std::hint::spin_loop();
+                continue;
             }
-            std::hint::spin_loop();
+            let spun = start.elapsed();
+            if spun >= most {
+                return Ok(Some(spun));
+            }
         }
     }
 
@@ -335,7 +342,7 @@ impl Ring for Uring {
     fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
         self.buffers.publish();
         // Measured from the pass's one clock read: late by the length of a pass, which no deadline notices.
-        let timeout = until.map(|until| until.since(self.now));
+        let mut timeout = until.map(|until| until.since(self.now));
         if timeout == Some(Duration::ZERO) || self.cursor < self.ready.len() {
             self.enter(0, ENTER_GETEVENTS, None)?;
         } else {
@@ -344,8 +351,10 @@ impl Ring for Uring {
                 if !self.uring.submission().is_empty() {
                     self.enter(0, ENTER_GETEVENTS, None)?;
                 }
-                self.spin()?;
-                wait = self.uring.completion().is_empty();
+                let most = timeout.map_or(self.spin, |timeout| timeout.min(self.spin));
+                let spun = self.spin(most)?;
+                timeout = timeout.map(|timeout| timeout.saturating_sub(spun.unwrap_or_default()));
+                wait = spun.is_some() && timeout != Some(Duration::ZERO);
             }
             if wait {
                 let timespec = timeout.map(Timespec::from);
