@@ -351,6 +351,35 @@ fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
     assert!((400..700).contains(&shortest.as_millis()), "{shortest:?}");
 }
 
+/// Completions that did not fit into the queue come only when the kernel is entered for them; polling once waited for
+/// them until the spin time was over.
+#[test]
+fn a_wait_that_polls_takes_what_overflowed() {
+    let change = |c: &mut RingConfig| (c.spin_us, c.sq_entries, c.cq_entries) = (FOR_EVER_US, 4, 4);
+    let mut bench = Bench::new(change).expect("plain memory");
+    let pairs: Vec<_> = (0..7).map(|_| bench.pair()).collect();
+    let token = |i: usize| Token::new(Kind::Recv, 9, i as u32);
+    for (i, (socket, _)) in pairs.iter().enumerate() {
+        bench.ring.submit(token(i), Op::Recv { socket: *socket });
+        bench.quiet();
+    }
+    for (_, peer) in &pairs {
+        (&*peer).write_all(b"all at once").expect("it goes out");
+    }
+    // Nothing is submitted meanwhile: that would enter the kernel.
+    let mut seen = vec![0; pairs.len()];
+    while seen.contains(&0) {
+        let until = bench.ring.now().plus(WAIT);
+        bench.ring.wait(Some(until)).expect("the ring works");
+        assert!(bench.ring.now() < until, "polled past what had overflowed: {seen:?}");
+        while let Some((token, Done::Received { lease: Some(lease), .. })) = bench.ring.next() {
+            seen[token.index() as usize] += lease.len();
+            bench.ring.release(lease);
+        }
+    }
+    assert_eq!(seen, vec![11; pairs.len()]);
+}
+
 /// Wakes are not lost, also those that come before the wake is armed again.
 #[test]
 fn a_wake_from_another_thread_completes() {

@@ -269,7 +269,7 @@ impl Uring {
     }
 
     /// Polls until a completion shows or `most` has passed, and says how long that was if none did. Deferred completions
-    /// show only when entered for.
+    /// and those that did not fit into the queue show only when entered for.
     fn spin(&mut self, most: Duration) -> io::Result<Option<Duration>> {
         let start = Instant::now();
         let mut looks = 0_u32;
@@ -277,8 +277,11 @@ impl Uring {
             if !self.uring.completion().is_empty() {
                 return Ok(None);
             }
+            let flags = self.uring.submission();
+            let kernel_has_some = flags.taskrun() || flags.cq_overflow();
+            drop(flags);
             looks = looks.wrapping_add(1);
-            if self.uring.submission().taskrun() {
+            if kernel_has_some {
                 // It may bring nothing, as a step of a long send does: then the time is looked at as well.
                 self.enter(0, ENTER_GETEVENTS, None)?;
                 if !self.uring.completion().is_empty() {
