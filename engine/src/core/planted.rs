@@ -73,11 +73,13 @@ mod switch {
         PongLost,
         /// `on_writable` is not called.
         WritableLost,
+        /// A long send goes in parts also when it lies in a send block, and all behind the first part is dropped.
+        BlockParted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 22] = [
+        pub const ALL: [Bug; 23] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -100,6 +102,7 @@ mod switch {
             Bug::PressureIgnored,
             Bug::PongLost,
             Bug::WritableLost,
+            Bug::BlockParted,
         ];
     }
 

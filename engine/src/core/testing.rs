@@ -45,6 +45,13 @@ impl<H: Handler> Engine<H> {
         Self { core: Core::new(0, ring, blocks, handler, Arc::new(config), listeners, control) }
     }
 
+    /// Parts sends at so many bytes, at least one, instead of at 2 MiB: what a simulation sends is smaller than that.
+    #[must_use]
+    pub fn send_max(mut self, bytes: u32) -> Self {
+        self.core.send_max = bytes.max(1);
+        self
+    }
+
     /// Runs until stopped.
     ///
     /// # Errors

@@ -29,7 +29,8 @@ use crate::stats::Stats;
 const REARM_MAX: usize = 16;
 /// How long after the stop timeout the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// Bytes of one send. Zero-copy sends are not parted: their memory comes back too late to go on with.
+/// Bytes of one send, unless a test sets others. Zero-copy sends are not parted: their memory comes back too late to go
+/// on with.
 const SEND_MAX: u32 = 2 << 20;
 /// Deadlines looked at in a turn.
 const EXPIRE_MAX: usize = 512;
@@ -62,6 +63,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) called: bool,
     /// Set when stopping: the time by which all is over.
     pub(super) stopping: Option<Tick>,
+    /// Bytes of one send.
+    pub(super) send_max: u32,
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
@@ -90,6 +93,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             admitted: 0,
             called: false,
             stopping: None,
+            send_max: SEND_MAX,
         }
     }
 
@@ -397,10 +401,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let payload = self.out.pop(index);
             let link = &mut self.out.links[index as usize];
             if let Some(mut payload) = payload {
-                if self.config.zero_copy_from.is_none() && matches!(payload.memory, Memory::Heap(_)) {
-                    // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it
-                    // does not know how full it is (`Payload::whole`).
-                    payload.to = payload.to.min(payload.from + SEND_MAX);
+                // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does
+                // not know how full it is (`Payload::whole`).
+                let partible = planted!(BlockParted, true; matches!(payload.memory, Memory::Heap(_)));
+                if partible && self.config.zero_copy_from.is_none() {
+                    payload.to = payload.to.min(payload.from + self.send_max);
                 }
                 if !link.takes_messages() {
                     link.active = self.out.now; // from here on it has the idle timeout to take it

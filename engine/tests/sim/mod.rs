@@ -123,8 +123,15 @@ fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
         config.limits = Limits { frame_max: limit, message_max: limit * 2, fragments_max: random.range(1, 12) as u32 };
     }
     config.head.bytes_max = random.range(600, 2000) as usize;
+    config.zero_copy_from = sim.zero_copy_from; // as a ring is made from its configuration
     assert!(sim.listeners >= 1);
     config
+}
+
+/// Where sends are parted, drawn apart from everything else. A send block may be larger than a part.
+fn send_max(seed: u64, manners: Manners) -> Option<u32> {
+    let mut random = Random::new(seed ^ 0x7069_6563_6573);
+    (manners == Manners::Rude && random.chance(500)).then(|| random.range(64, 20_000) as u32)
 }
 
 /// Runs one seed and judges it. Panics with what went wrong.
@@ -169,6 +176,9 @@ pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone());
     let mut engine = Engine::new(config, ring, app, listeners, &remote);
+    if let Some(bytes) = send_max(seed, manners) {
+        engine = engine.send_max(bytes);
+    }
 
     let stats = engine.run().expect("the simulated ring does not break");
 
