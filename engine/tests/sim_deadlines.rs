@@ -147,6 +147,58 @@ fn a_paused_peer_has_the_idle_timeout_to_take_what_is_queued() {
     assert_eq!(play.reason(0), Some("Timeout"));
 }
 
+// ... or from when it was held back in the middle of a send. Until then it was timed by what it says, and has said nothing
+// since 0: that alone must not cut it at 1000, a moment after it was held back.
+#[test]
+fn a_peer_held_back_in_the_middle_of_a_send_has_the_idle_timeout_to_take_it() {
+    let config = || Config { output_high: 5_000, output_low: 2_000, ..idle_config() };
+    let sim = || SimConfig { tx_capacity: (2_000, 2_000), ..quiet() };
+    for pauses in [true, false] {
+        let act = || {
+            let mut act = Act::echo();
+            act.on_wake = Box::new(move |cx, now, ids| match now {
+                0..940 => assert_eq!(cx.send_to(ids[0], &[1_u8; 3_000]), Pressure::Low),
+                _ if pauses => cx.pause_conn(ids[0]),
+                _ => assert_eq!(cx.send_to(ids[0], &[2_u8; 9_000]), Pressure::High),
+            });
+            act
+        };
+        let start = [(0, 0, Do::Open), (100, 0, Do::Deaf), (900, 0, Do::Wake), (950, 0, Do::Wake)];
+        let takes = start.iter().cloned().chain([(1_800, 0, Do::Listen)]).collect();
+        let play = stage::play(config(), sim(), act(), takes, 2_700);
+        assert_eq!((play.messages(0).len(), play.stats.timeouts), (if pauses { 1 } else { 2 }, 0), "{play:?}");
+        let play = stage::play(config(), sim(), act(), start.to_vec(), 9_000);
+        assert_at("the cut", play.closed_at(0), 1_950);
+        assert_eq!(play.reason(0), Some("Timeout"));
+    }
+}
+
+// A peer that is not read cannot answer a ping: when it is read again, its answer may lie in the socket.
+#[test]
+fn a_ping_before_a_peer_was_held_back_is_no_charge_against_it_later() {
+    // The deadline that was set when the ping's had passed falls into this time.
+    for resumed in 2_090..2_130 {
+        let mut act = Act::echo();
+        act.on_wake = Box::new(|cx, now, ids| match now {
+            0..1_098 => assert!(cx.send_to(ids[0], &[1_u8; 3_000]).is_queued()),
+            1_098..2_000 => cx.pause_conn(ids[0]),
+            _ => cx.resume_conn(ids[0]),
+        });
+        let sim = SimConfig { tx_capacity: (2_000, 2_000), delay_ns_max: 3_000_000, seed: resumed, ..quiet() };
+        let steps = vec![
+            (0, 0, Do::Open), // pinged at 1000, and its answer is due at 1300
+            (1_090, 0, Do::Deaf),
+            (1_092, 0, Do::Wake),
+            (1_100, 0, Do::Wake),
+            (1_150, 0, Do::Write(frame(Opcode::Pong, b""))),
+            (1_500, 0, Do::Listen),
+            (resumed, 0, Do::Wake),
+        ];
+        let play = play(idle_config(), sim, act, steps, resumed + 300);
+        assert_eq!((play.messages(0).len(), play.stats.timeouts), (1, 0), "{resumed}: {play:?}");
+    }
+}
+
 // RFC 6455 §7.1.2, §7.1.4: after our Close the peer's is awaited, for so long.
 #[test]
 fn a_close_is_awaited_until_its_deadline() {

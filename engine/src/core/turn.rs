@@ -524,7 +524,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.out.now;
         let link = self.out.link(index);
         let silent_at = link.active.after(idle);
-        if link.has(flag::PINGED) && link.takes_messages() {
+        if !link.takes_messages() {
+            link.clear(flag::PINGED); // its answer may lie unread: ask again when it is read
+        }
+        if link.has(flag::PINGED) {
             let deadline = link.deadline;
             if deadline.is_due(now) {
                 self.out.stats.timeouts += 1;
@@ -542,7 +545,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.end(index, &CloseReason::Timeout, false);
                 self.die(index);
             } else {
-                link.clear(flag::PINGED); // its answer may lie unread: ask again when it is read
                 self.out.deadlines.set(index, now.after(idle));
             }
         } else {

@@ -174,12 +174,22 @@ impl Outbox {
     /// Notes that the connection's output went over the high-water mark.
     #[inline]
     fn press(&mut self, index: u32) -> Pressure {
-        let link = &mut self.links[index as usize];
-        if link.queued <= self.marks.high {
+        if self.links[index as usize].queued <= self.marks.high {
             return Pressure::Low;
         }
-        link.raise(flag::PRESSED);
+        self.hold(index, flag::PRESSED);
         Pressure::High
+    }
+
+    /// Takes nothing more from the peer while `why` holds. With a send in flight it has the idle timeout to take that, from
+    /// here on: until now it was timed by what it said. (A later send starts the time again: see `settle`.)
+    fn hold(&mut self, index: u32, why: u16) {
+        let now = self.now;
+        let link = self.link(index);
+        if link.has(flag::SEND) && link.takes_messages() {
+            link.active = now;
+        }
+        link.raise(why);
     }
 
     /// Below the low-water mark after it was pressed: the press is over.
@@ -318,7 +328,7 @@ impl Outbox {
     }
 
     pub(crate) fn pause(&mut self, index: u32) {
-        self.link(index).raise(flag::PAUSED);
+        self.hold(index, flag::PAUSED);
         self.mark(index);
     }
 
