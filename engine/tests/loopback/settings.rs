@@ -17,10 +17,10 @@ fn ping_pong(config: Config, count: usize, len: usize) -> Stats {
     finish(running)
 }
 
-/// Answers with the CPU time of its thread in clock ticks of 10 ms (utime and stime, proc_pid_stat(5)).
-struct Clock;
+/// Answers with how often its thread has slept so far (voluntary_ctxt_switches, proc_pid_status(5)).
+struct Sleeper;
 
-impl Handler for Clock {
+impl Handler for Sleeper {
     type Conn = ();
 
     fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
@@ -28,34 +28,36 @@ impl Handler for Clock {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a line");
-        let behind_name = stat.rsplit_once(')').expect("a name in parentheses").1;
-        let times = behind_name.split_whitespace().skip(11).take(2);
-        let ticks: u64 = times.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
-        let _ = cx.send(ticks.to_string().as_str());
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("it runs");
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let _ = cx.send(count.expect("a count").trim());
     }
 }
 
-/// Half a second without a message: a core that polls longer than that is busy with it, one that sleeps is not.
+/// A core that sleeps does so in a pause between two messages, and one that polls for a second does not. On a busy machine
+/// a pause may be longer than that, or over before the core came to sleep: so not in each of ten, but in one.
 #[test]
 fn spin_us_polls_before_it_sleeps() {
-    let busy = |spin_us| {
-        let (running, addr) = serve(Config { spin_us, ..Config::default() }, 1, |_| Clock);
+    const PAUSES: usize = 10;
+    let awake = |spin_us| {
+        let (running, addr) = serve(Config { spin_us, ..Config::default() }, 1, |_| Sleeper);
         let mut client = Client::connect(addr);
         let mut ask = || {
-            client.send(TEXT, b"how long?");
+            client.send(TEXT, b"how often?");
             String::from_utf8(client.frame().payload).expect("digits").parse::<u64>().expect("a number")
         };
-        let before = ask();
-        std::thread::sleep(Duration::from_millis(500));
-        let ticks = ask() - before;
+        let mut before = ask();
+        let pauses = (0..PAUSES).filter(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            std::mem::replace(&mut before, ask()) == before
+        });
+        let awake = pauses.count();
         client.close();
         finish(running);
-        ticks
+        awake
     };
-    // Also where many others want the core.
-    let (sleeping, polling) = (busy(0), busy(1_000_000));
-    assert!(sleeping <= 1 && polling >= 3, "{sleeping} and {polling} ticks of 50");
+    let (sleeping, polling) = (awake(0), awake(1_000_000));
+    assert!(sleeping < PAUSES && polling > 0, "awake in {sleeping} and {polling} of {PAUSES} pauses");
 }
 
 /// A core that polls looks at its deadlines while it does: one once waited for the spin time to be over.
