@@ -1,4 +1,5 @@
 //! The way in for the simulation: an engine on a simulated ring, and the planted bugs. Under the feature `sim` alone.
+//! Another ring may stand in its place: `benches/instructions` counts what the engine does on one of memory.
 
 use std::io;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ pub use super::planted::{Bug, plant};
 use super::turn::{Control, Core};
 use crate::config::Config;
 use crate::handler::Handler;
-use crate::ring::SendBlocks;
 use crate::ring::sim::SimRing;
+use crate::ring::{Ring, SendBlocks};
 use crate::stats::Stats;
 
 /// What another thread would hold of the core: see [`Handle`](crate::Handle). The ring's waker must be rung as well.
@@ -28,17 +29,17 @@ impl Remote {
     }
 }
 
-/// One core's engine on a simulated ring.
-pub struct Engine<H: Handler> {
-    core: Core<SimRing, H>,
+/// One core's engine on a ring that is not the kernel's.
+pub struct Engine<H: Handler, R: Ring = SimRing> {
+    core: Core<R, H>,
 }
 
-impl<H: Handler> Engine<H> {
+impl<H: Handler, R: Ring> Engine<H, R> {
     /// An engine with send blocks as configured.
     ///
     /// # Panics
     /// If the configuration makes no sense.
-    pub fn new(config: Config, ring: SimRing, handler: H, listeners: u32, remote: &Remote) -> Self {
+    pub fn new(config: Config, ring: R, handler: H, listeners: u32, remote: &Remote) -> Self {
         config.check().expect("a valid configuration");
         let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
         let control = Arc::clone(&remote.0);
@@ -55,13 +56,26 @@ impl<H: Handler> Engine<H> {
     /// Runs until stopped.
     ///
     /// # Errors
-    /// None: the simulated ring does not break.
+    /// If the ring breaks; the simulated one does not.
     pub fn run(&mut self) -> io::Result<Stats> {
         self.core.run()
     }
 
+    /// The beginning of [`Self::run`], for who takes the turns one by one.
+    pub fn start(&mut self) {
+        self.core.start();
+    }
+
+    /// One pass of the loop.
+    ///
+    /// # Errors
+    /// If the ring breaks.
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.core.turn()
+    }
+
     /// The ring.
-    pub fn ring(&mut self) -> &mut SimRing {
+    pub fn ring(&mut self) -> &mut R {
         &mut self.core.ring
     }
 

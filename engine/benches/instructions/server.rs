@@ -1,0 +1,120 @@
+//! The whole engine of a core: its loop, its tables and its output, on a ring of memory.
+
+use wsring::core::testing::{Engine, Remote};
+use wsring::{Config, Cx, Handler, Message, Policy, Request, Verdict};
+
+use crate::count;
+use crate::handshake::{ACCEPT, BROWSER};
+use crate::ring::{Arrival, MemoryRing};
+use crate::traffic::{Traffic, Words};
+
+/// Connections that are served at once.
+const CONNECTIONS: u32 = 8;
+/// Passes that count, each with bytes from every connection, after some that do not.
+const PASSES: usize = 32;
+const WARM: usize = 8;
+/// Connections that come and go, one after the other, and as many before they count.
+const LIVES: usize = 32;
+/// Passes from an accept to the end of its close, and one to spare.
+const LIFE: usize = 8;
+
+/// Name, traffic of a connection in a pass, bytes of a receive.
+const CELLS: [(&str, Traffic, usize); 8] = [
+    ("engine: 1 x text 6+125", Traffic::new(1, Words::Ascii, 125), 65_536),
+    ("engine: 16 x text 6+20", Traffic::new(16, Words::Ascii, 20), 65_536),
+    ("engine: 16 x text 6+125", Traffic::new(16, Words::Ascii, 125), 65_536),
+    ("engine: 16 x binary 6+125", Traffic::new(16, Words::Binary, 125), 65_536),
+    ("engine: 16 x text 8+1024", Traffic::new(16, Words::Ascii, 1024), 65_536),
+    ("engine: 1 x binary 8+16384", Traffic::new(1, Words::Binary, 16_384), 65_536),
+    ("engine: 1 x binary 8+16384 in 5 receives", Traffic::new(1, Words::Binary, 16_384), 4096),
+    ("engine: 4 x text 1024 in 4 fragments", Traffic { fragments: 4, ..Traffic::new(4, Words::Ascii, 1024) }, 65_536),
+];
+
+struct Echo;
+
+impl Handler for Echo {
+    type Conn = ();
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        assert!(cx.send(message).is_queued());
+    }
+}
+
+fn engine(script: Vec<Vec<Arrival>>) -> Engine<Echo, MemoryRing> {
+    let config = Config {
+        connections_max: 64,
+        policy: Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() },
+        ..Config::default()
+    };
+    let mut engine = Engine::new(config, MemoryRing::new(CONNECTIONS, script), Echo, 1, &Remote::default());
+    engine.start();
+    engine
+}
+
+fn turns(engine: &mut Engine<Echo, MemoryRing>, count: usize) {
+    for _ in 0..count {
+        engine.turn().expect("a ring of memory does not break");
+    }
+}
+
+/// What a peer got behind its 101.
+fn frames_of(got: &[u8]) -> &[u8] {
+    let end = got.windows(4).position(|window| window == b"\r\n\r\n").expect("a response head");
+    assert!(got[..end].ends_with(ACCEPT) || got[..end].windows(ACCEPT.len()).any(|window| window == ACCEPT));
+    &got[end + 4..]
+}
+
+fn echo(name: &str, traffic: &Traffic, receive: usize) {
+    let (input, reply) = (traffic.input(), traffic.reply());
+    let mut script = vec![
+        (0..CONNECTIONS).map(Arrival::Peer).collect(),
+        (0..CONNECTIONS).map(|socket| Arrival::Bytes(socket, BROWSER.to_vec())).collect(),
+    ];
+    for _ in 0..WARM + PASSES {
+        let pass = (0..CONNECTIONS)
+            .flat_map(|socket| input.chunks(receive).map(move |piece| Arrival::Bytes(socket, piece.to_vec())))
+            .collect();
+        script.push(pass);
+    }
+    let mut engine = engine(script);
+    turns(&mut engine, 2 + WARM);
+    count(name, PASSES * CONNECTIONS as usize * traffic.messages, || turns(&mut engine, PASSES));
+    turns(&mut engine, 1);
+    let expected = reply.repeat(WARM + PASSES);
+    for peer in &engine.ring().peers {
+        assert!(frames_of(&peer.got) == expected, "{name}: the echo is another");
+    }
+}
+
+/// A connection from its accept over a browser's handshake and one message to its closing handshake.
+fn life() {
+    // RFC 6455 §5.7, and a Close with code 1000 under the key 0.
+    const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+    let mut script = Vec::new();
+    for _ in 0..2 * LIVES {
+        script.push(vec![Arrival::Peer(0)]);
+        script.extend([BROWSER, HELLO, CLOSE].map(|bytes| vec![Arrival::Bytes(0, bytes.to_vec())]));
+        script.resize_with(script.len() + LIFE - 4, Vec::new);
+    }
+    let mut engine = engine(script);
+    turns(&mut engine, LIVES * LIFE);
+    assert!(engine.leftovers().is_empty(), "a life takes more passes: {:?}", engine.leftovers());
+    count("engine: a connection's life", LIVES, || turns(&mut engine, LIVES * LIFE));
+    assert!(engine.leftovers().is_empty(), "{:?}", engine.leftovers());
+    let got = &engine.ring().peers[0].got;
+    let lives = got.windows(4).filter(|window| window == b"HTTP").count();
+    assert_eq!((got.len() % lives, lives), (0, 2 * LIVES), "not every life is the same");
+    assert_eq!(frames_of(&got[..got.len() / lives]), b"\x81\x05Hello\x88\x02\x03\xe8");
+}
+
+pub fn cells() {
+    for (name, traffic, receive) in CELLS {
+        echo(name, &traffic, receive);
+    }
+    life();
+}
