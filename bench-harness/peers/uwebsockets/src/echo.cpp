@@ -1,0 +1,78 @@
+// An echo server on uWebSockets, to be measured.
+//
+// Owns its settings. Promises that no message is dropped and that `/bcast` reaches everybody there, the sender included.
+// Replies to the messages of one read leave together without help: the library corks a socket while it reads from it.
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "App.h"
+
+namespace {
+
+struct Nothing {};
+
+constexpr const char *TOPIC = "everybody";
+
+template <typename Message>
+uWS::App::WebSocketBehavior<Nothing> behavior(Message on_message) {
+    return {
+        .compression = uWS::DISABLED,
+        .maxPayloadLength = 64 * 1024 * 1024,
+        // Off: no other peer has an idle clock.
+        .idleTimeout = 0,
+        // 0 is no limit: at any other value messages to a reader that far behind are dropped.
+        .maxBackpressure = 0,
+        .closeOnBackpressureLimit = false,
+        .resetIdleTimeoutOnSend = false,
+        .sendPingsAutomatically = false,
+        .message = on_message,
+    };
+}
+
+int usage() {
+    std::fprintf(stderr, "usage: peer-uwebsockets --listen ADDRESS:PORT\n");
+    return 2;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    if (argc != 3 || std::strcmp(argv[1], "--listen") != 0) {
+        return usage();
+    }
+    const std::string address = argv[2];
+    const auto colon = address.rfind(':');
+    if (colon == std::string::npos) {
+        return usage();
+    }
+    const std::string host = address.substr(0, colon);
+    const int port = std::atoi(address.c_str() + colon + 1);
+
+    uWS::App app;
+    auto fan_out = behavior([&app](auto *, std::string_view message, uWS::OpCode opcode) {
+        app.publish(TOPIC, message, opcode, false);
+    });
+    fan_out.open = [](auto *ws) { ws->subscribe(TOPIC); };
+    app.ws<Nothing>("/bcast", std::move(fan_out));
+    app.ws<Nothing>("/*", behavior([](auto *ws, std::string_view message, uWS::OpCode opcode) {
+        ws->send(message, opcode, false);
+    }));
+    bool listening = false;
+    app.listen(host, port, [&](auto *socket) {
+        listening = socket != nullptr;
+        if (listening) {
+            std::printf("uWebSockets %s, ws://%s/: epoll, corked, no compression, no TLS, no limit on backpressure, "
+                        "no idle clock, %s\n", PEER_VERSION, address.c_str(), PEER_BUILD);
+            std::fflush(stdout);
+        }
+    });
+    if (!listening) {
+        std::fprintf(stderr, "peer-uwebsockets: cannot listen on %s\n", address.c_str());
+        return 1;
+    }
+    app.run();
+    return 0;
+}
