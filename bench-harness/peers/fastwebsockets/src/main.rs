@@ -98,7 +98,8 @@ async fn stay(upgraded: upgrade::UpgradeFut) -> Result<(), WebSocketError> {
             let frame = reader.read_frame::<_, WebSocketError>(&mut answer).await?;
             match frame.opcode {
                 OpCode::Text | OpCode::Binary => ROOM.publish(&(frame.opcode, shared(frame.payload))),
-                OpCode::Close => return Ok::<(), WebSocketError>(std::future::pending().await),
+                // The writing half sends the answer and ends the stay.
+                OpCode::Close => std::future::pending().await,
                 _ => {}
             }
         }

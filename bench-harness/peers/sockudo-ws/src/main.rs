@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
         .idle_timeout(0)
         .build();
     let settings = format!(
-        "write coalescing {}, replies to one read flushed together, no pings, no idle clock, one thread",
+        "write coalescing {}, replies to one read flushed together, no pings, no idle clock, mimalloc, one thread",
         if config.write_coalescing { "on" } else { "off" },
     );
     let ready = || peer_shared::announce("sockudo-ws", env!("CARGO_PKG_VERSION"), address, &settings);
