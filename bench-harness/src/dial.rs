@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -17,6 +17,9 @@ const CONNECTIONS_PER_SOURCE: usize = 8192;
 pub const CONNECTIONS_MAX: usize = 1 << 20;
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const HEAD_BYTES_MAX: usize = 8 << 10;
+/// A masked Close frame, code 1000 (RFC 6455 §5.5.1); the mask is `01 02 03 04`.
+const CLOSE: [u8; 8] = [0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xE8 ^ 2];
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 // The sample nonce of RFC 6455 §1.3 and its answer. §4.1 wants a random nonce for each connection; this client talks to
 // servers under test, and a known pair lets it hold them to the exact answer without hashing.
@@ -72,10 +75,17 @@ impl Target {
         if self.web.is_some() { Echo::WebSocket } else { Echo::Raw }
     }
 
-    /// Opens the `nth` connection, handshake included; it is blocking, with TCP_NODELAY and a read timeout of 5 s. To a
-    /// loopback address it comes from 127.0.0.2 upwards, so that ports do not run out. Fails as connect(2) does, and with
-    /// `InvalidData` on a wrong handshake.
+    /// Opens the `nth` connection, handshake included; see [`Target::connect`]. Fails with `InvalidData` on a wrong handshake.
     pub fn dial(&self, nth: usize) -> io::Result<TcpStream> {
+        let mut stream = self.connect(nth)?;
+        self.ask(&mut stream)?;
+        self.hear(&mut stream)?;
+        Ok(stream)
+    }
+
+    /// Connects for the `nth` time; the socket is blocking, with TCP_NODELAY and timeouts of 5 s. To a loopback address it
+    /// comes from 127.0.0.2 upwards, so that ports do not run out. Fails as connect(2) does.
+    pub fn connect(&self, nth: usize) -> io::Result<TcpStream> {
         assert!(nth < CONNECTIONS_MAX, "connection {nth} has no source address");
         let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, Some(Protocol::TCP))?;
         if let IpAddr::V4(ip) = self.addr.ip()
@@ -86,24 +96,54 @@ impl Target {
         }
         socket.connect_timeout(&self.addr.into(), ANSWER_WAIT)?;
         socket.set_tcp_nodelay(true)?;
-        let mut stream = TcpStream::from(socket);
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
-        if let Some((host, path)) = &self.web {
-            upgrade(&mut stream, host, path)?;
-        }
         Ok(stream)
+    }
+
+    /// Sends the opening handshake (RFC 6455 §4.1); nothing to a raw echo.
+    pub fn ask(&self, stream: &mut TcpStream) -> io::Result<()> {
+        let Some((host, path)) = &self.web else { return Ok(()) };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())
+    }
+
+    /// Reads the answer to [`Target::ask`] and checks it.
+    pub fn hear(&self, stream: &mut TcpStream) -> io::Result<()> {
+        if self.web.is_some() { read_answer(stream) } else { Ok(()) }
     }
 }
 
-/// The opening handshake from the client's side (RFC 6455 §4.1).
-fn upgrade(stream: &mut TcpStream, host: &str, path: &str) -> io::Result<()> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    let mut head = vec![0; HEAD_BYTES_MAX];
+/// Says goodbye as RFC 6455 §7.1.1 wishes: Close, then the server ends the connection. Tells how many it did not end within a
+/// second; all are dropped.
+pub fn say_goodbye(mut streams: Vec<TcpStream>, echo: Echo) -> usize {
+    if echo == Echo::Raw {
+        return 0;
+    }
+    for stream in &mut streams {
+        let _ = stream.set_nonblocking(false).and_then(|()| stream.write_all(&CLOSE));
+    }
+    let deadline = Instant::now() + CLOSE_WAIT;
+    let mut left = 0;
+    for stream in &mut streams {
+        let wait = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let _ = stream.set_read_timeout(Some(wait));
+        // The server's Close, then the end of stream or a reset: a few reads at most.
+        let ended = (0..8).any(|_| match stream.read(&mut [0; 512]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        });
+        left += usize::from(!ended);
+    }
+    left
+}
+
+fn read_answer(stream: &mut TcpStream) -> io::Result<()> {
+    let mut head = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
     while !head[..filled].ends_with(b"\r\n\r\n") {
         // Nothing was asked yet, so a server that sends on after its head is wrong here, and ends in this error too.

@@ -10,8 +10,48 @@ use std::io::{self, Read};
 /// The most bytes a run of frames may hold, in flight frames included.
 pub const RUN_BYTES_MAX: usize = 256 << 20;
 
-/// First byte of a whole binary message: FIN set, no reserved bit, opcode 2 (RFC 6455 §5.2).
+/// First byte of a whole text or binary message: FIN set, no reserved bit, opcode 1 or 2 (RFC 6455 §5.2).
+const FIN_TEXT: u8 = 0x81;
 const FIN_BINARY: u8 = 0x82;
+
+/// What payloads are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// Random bytes, as a binary message.
+    #[default]
+    Binary,
+    /// Printable ASCII, as a text message.
+    Ascii,
+    /// Letters of two and three bytes, as a text message: a server has to look at each.
+    MultiByte,
+}
+
+impl Payload {
+    /// Makes `bytes`, which are random, what they should be.
+    fn shape(self, bytes: &mut [u8]) {
+        match self {
+            Payload::Binary => {}
+            Payload::Ascii => bytes.iter_mut().for_each(|byte| *byte = b' ' + *byte % 95),
+            Payload::MultiByte => {
+                let mut rest = bytes;
+                while rest.len() >= 2 {
+                    // Cyrillic а..п and kana, by the bytes that stood there; what is left over at the end is ASCII.
+                    let (letter, len) = match (rest[0] % 4, rest.len()) {
+                        (0, 3..) => ([0xE3, 0x81, 0x82 + rest[1] % 32], 3),
+                        _ => ([0xD0, 0xB0 + rest[1] % 16, 0], 2),
+                    };
+                    rest[..len].copy_from_slice(&letter[..len]);
+                    rest = &mut rest[len..];
+                }
+                rest.fill(b'.');
+            }
+        }
+    }
+
+    fn first_byte(self) -> u8 {
+        if self == Payload::Binary { FIN_BINARY } else { FIN_TEXT }
+    }
+}
 
 /// What comes back for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +62,7 @@ pub enum Echo {
     Raw,
 }
 
-/// A run of masked binary frames of one payload size, and the replies they ask for.
+/// A run of masked frames of one payload size, and the replies they ask for.
 pub struct Frames {
     /// `distinct + depth` frames: the first `depth` stand again at the end, so that no batch ever wraps.
     sent: Vec<u8>,
@@ -38,8 +78,8 @@ pub struct Frames {
 impl Frames {
     /// Prepares frames of `size` payload bytes for up to `depth` in flight, masks and payloads drawn from `random`.
     /// Allocates `O(size * depth)`, at most [`RUN_BYTES_MAX`]; more is an `InvalidInput` error. Fails when `random` does.
-    pub fn new(size: usize, depth: usize, echo: Echo, random: &mut dyn Read) -> io::Result<Frames> {
-        let mut masked_head = vec![FIN_BINARY];
+    pub fn new(payload: Payload, size: usize, depth: usize, echo: Echo, random: &mut dyn Read) -> io::Result<Frames> {
+        let mut masked_head = vec![payload.first_byte()];
         push_len(&mut masked_head, size, true);
         let frame_len = masked_head.len() + 4 + size;
         // Several masks, yet a run that stays in L2 while frames are small.
@@ -51,6 +91,9 @@ impl Frames {
         }
         let mut payloads = vec![0; distinct * size];
         random.read_exact(&mut payloads)?;
+        if size > 0 {
+            payloads.chunks_exact_mut(size).for_each(|bytes| payload.shape(bytes));
+        }
         let mut sent = Vec::with_capacity((distinct + depth) * frame_len);
         for index in 0..distinct {
             // RFC 6455 §5.3: a fresh, unpredictable mask for every frame. It repeats only after `distinct` frames.
@@ -68,7 +111,7 @@ impl Frames {
         let head = match echo {
             Echo::Raw => masked_head,
             Echo::WebSocket => {
-                let mut head = vec![FIN_BINARY];
+                let mut head = vec![payload.first_byte()];
                 push_len(&mut head, size, false);
                 head
             }
@@ -89,6 +132,11 @@ impl Frames {
     /// Bytes of one reply.
     pub fn reply_len(&self) -> usize {
         self.head.len() + if self.echo == Echo::Raw { 4 } else { 0 } + self.size
+    }
+
+    /// All that is ever sent: `bytes` without bounds.
+    pub fn run(&self) -> &[u8] {
+        &self.sent
     }
 
     /// `len` bytes to send, `at` bytes into the endless cycle of frames. `len` is at most `depth` frames.
@@ -256,7 +304,7 @@ mod tests {
     fn frames_round_trip_at_every_length_form() {
         for size in [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20] {
             let depth = 3;
-            let frames = Frames::new(size, depth, Echo::WebSocket, &mut random()).expect("frames");
+            let frames = Frames::new(Payload::Binary, size, depth, Echo::WebSocket, &mut random()).expect("frames");
             let mut masks = Vec::new();
             for index in 0..frames.distinct() {
                 let (payload, mask, used) = read_frame(frames.bytes(index * frames.frame_len(), frames.frame_len()));
@@ -276,7 +324,7 @@ mod tests {
     #[test]
     fn replies_are_counted_whatever_the_cuts() {
         for size in [0, 5, 125, 126, 70_000] {
-            let frames = Frames::new(size, 4, Echo::WebSocket, &mut random()).expect("frames");
+            let frames = Frames::new(Payload::Binary, size, 4, Echo::WebSocket, &mut random()).expect("frames");
             let stream: Vec<u8> = (0..4).flat_map(|k| server_frame(frames.body(k))).collect();
             assert_eq!(stream.len(), 4 * frames.reply_len());
             for step in [1, 2, 3, 7, 1000, stream.len()] {
@@ -292,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_raw_echo_returns_the_bytes_sent() {
-        let frames = Frames::new(300, 4, Echo::Raw, &mut random()).expect("frames");
+        let frames = Frames::new(Payload::Binary, 300, 4, Echo::Raw, &mut random()).expect("frames");
         let sent = frames.bytes(0, 4 * frames.frame_len()).to_vec();
         assert_eq!(Replies::default().feed(&frames, &sent, 4, true), Ok(4));
         assert_eq!(Replies::default().feed(&frames, &sent, 3, true), Err(Fault::Unasked));
@@ -300,7 +348,7 @@ mod tests {
 
     #[test]
     fn wrong_headers_are_named_and_bodies_compared_on_request() {
-        let frames = Frames::new(126, 1, Echo::WebSocket, &mut random()).expect("frames");
+        let frames = Frames::new(Payload::Binary, 126, 1, Echo::WebSocket, &mut random()).expect("frames");
         let good = server_frame(frames.body(0));
         for bad in 0..4 {
             let mut bytes = good.clone();
@@ -318,8 +366,22 @@ mod tests {
     fn the_run_has_a_limit() {
         // frame = 10 + 4 + size; two distinct ones and `depth` more fill the limit to the byte.
         let size = (RUN_BYTES_MAX / 4) - 14;
-        assert!(Frames::new(size, 2, Echo::Raw, &mut io::repeat(7)).is_ok());
-        assert!(Frames::new(size, 3, Echo::Raw, &mut io::repeat(7)).is_err());
-        assert!(Frames::new(125, usize::MAX / 2, Echo::Raw, &mut io::repeat(7)).is_err());
+        assert!(Frames::new(Payload::Binary, size, 2, Echo::Raw, &mut io::repeat(7)).is_ok());
+        assert!(Frames::new(Payload::Binary, size, 3, Echo::Raw, &mut io::repeat(7)).is_err());
+        assert!(Frames::new(Payload::Binary, 125, usize::MAX / 2, Echo::Raw, &mut io::repeat(7)).is_err());
+    }
+
+    #[test]
+    fn text_is_text_and_a_server_must_look_at_it() {
+        for size in [0, 1, 2, 3, 5, 125, 16_384] {
+            for (payload, ascii) in [(Payload::Ascii, true), (Payload::MultiByte, size < 2)] {
+                let frames = Frames::new(payload, size, 2, Echo::WebSocket, &mut random()).expect("frames");
+                assert_eq!(frames.run()[0], 0x81);
+                for index in 0..frames.distinct() {
+                    let text = std::str::from_utf8(frames.body(index)).expect("valid UTF-8");
+                    assert_eq!((text.len(), text.is_ascii()), (size, ascii), "{payload:?} {text}");
+                }
+            }
+        }
     }
 }

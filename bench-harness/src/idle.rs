@@ -1,7 +1,8 @@
 //! What a connection at rest costs the server in memory.
 //!
 //! Owns: the connections while they rest. Promises: each has carried a message before it rests, and memory that the server
-//! takes once, whatever comes, is not counted. Refuses to know: what kernel sockets cost; they are in no process's figures.
+//! takes once, whatever comes, is not counted. Refuses to know: whose
+//! the kernel's memory is; sockets are in no process's figures, so the whole machine's is read.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dial::{CONNECTIONS_MAX, Target};
-use crate::frames::{Frames, Replies};
+use crate::frames::{Frames, Payload, Replies};
 use crate::proc::{self, Memory};
 
 /// The server is quiet when it used less CPU time than this in [`QUIET_LOOK`].
@@ -39,6 +40,10 @@ pub struct Outcome {
     pub before: Memory,
     /// With all connections at rest.
     pub after: Memory,
+    /// Kernel memory of the whole machine at both times: sockets, both ends of them, and whatever else moved meanwhile.
+    pub kernel_before: u64,
+    /// As above.
+    pub kernel_after: u64,
     /// False if the server still used CPU time when memory was read, 15 s after the last message.
     pub quiet: bool,
 }
@@ -50,13 +55,13 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
         let why = format!("1 to {CONNECTIONS_MAX} connections, not {}", plan.connections);
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
-    let frames = Frames::new(plan.size, 1, plan.target.echo(), random)?;
+    let frames = Frames::new(Payload::Binary, plan.size, 1, plan.target.echo(), random)?;
     drop(open(plan, plan.warm, &frames)?);
     wait_quiet(plan.pid)?;
-    let before = proc::memory(plan.pid)?;
+    let (before, kernel_before) = (proc::memory(plan.pid)?, proc::slab()?);
     let resting = open(plan, plan.connections, &frames)?;
     let quiet = wait_quiet(plan.pid)?;
-    let after = proc::memory(plan.pid)?;
+    let (after, kernel_after) = (proc::memory(plan.pid)?, proc::slab()?);
     // Memory was read while all of them stood: a server that had dropped some must not look thrifty.
     for (nth, stream) in resting.iter().enumerate() {
         stream.set_nonblocking(true)?;
@@ -66,7 +71,7 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
             return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
         }
     }
-    Ok(Outcome { before, after, quiet })
+    Ok(Outcome { before, after, kernel_before, kernel_after, quiet })
 }
 
 fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<TcpStream>> {
@@ -117,7 +122,9 @@ mod tests {
         let server = thread::spawn(move || echo.run(&seen));
         let plan = Plan { target, pid: std::process::id(), connections: 200, warm: 20, size: 125 };
         let outcome = run(&plan, &mut io::repeat(9)).expect("run");
-        assert!(outcome.before.rss > 0 && outcome.after.rss > 0);
+        assert!(
+            outcome.before.rss > 0 && outcome.after.rss > 0 && outcome.kernel_before > 0 && outcome.kernel_after > 0
+        );
         let none = Plan { connections: 0, ..plan };
         assert!(run(&none, &mut io::repeat(9)).is_err());
         stop.store(true, Ordering::Relaxed);

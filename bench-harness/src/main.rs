@@ -1,10 +1,11 @@
-//! `wsring-bench`: a load client, an epoll baseline, and comparisons of servers that alternate.
+//! `wsring-bench`: a load client, two raw baselines, and comparisons of servers that alternate.
 //!
 //! ```text
-//! wsring-bench epoll-echo --listen 127.0.0.1:9000        the baseline
+//! wsring-bench epoll-echo --listen 127.0.0.1:9000        a baseline
+//! wsring-bench ring-echo --listen 127.0.0.1:9000         the other
 //! wsring-bench load --url ws://127.0.0.1:9001/ ...       one server under load
 //! wsring-bench idle --url ws://127.0.0.1:9001/ --pid N   memory of connections at rest
-//! wsring-bench compare                                   the baseline against wsring, turn by turn
+//! wsring-bench compare --quick                           wsring, its peers and the baselines, turn by turn
 //! ```
 //!
 //! Owns: the command line. Promises: nothing leaves loopback unless asked, and every run ends. Refuses to know: the rest.
@@ -12,7 +13,9 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("wsring-bench runs on Linux only: it measures io_uring and epoll servers through /proc");
 
+mod cells;
 mod compare;
+mod contenders;
 mod dial;
 #[cfg(test)]
 mod echo_tests;
@@ -20,10 +23,15 @@ mod epoll_echo;
 mod frames;
 mod idle;
 mod load;
+mod machine;
+mod net;
 mod poller;
 mod proc;
 mod report;
+mod results;
+mod ring_buffers;
 mod ring_echo;
+mod show;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -32,13 +40,17 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use compare::{Cell, Contender};
+use cells::Cell;
+use contenders::Contender;
 use dial::Target;
+use frames::Payload;
+use load::Shape;
+use net::Patience;
 use report::Line;
 
-/// Measures WebSocket servers against an epoll baseline that parses nothing.
+/// Measures WebSocket servers side by side, and against baselines that parse nothing.
 #[derive(Parser)]
 #[command(name = "wsring-bench", version)]
 struct Cli {
@@ -52,12 +64,12 @@ enum Task {
     EpollEcho(EchoArgs),
     /// Echo raw bytes on io_uring, one thread: the limit.
     RingEcho(RingArgs),
-    /// Load one server in a closed loop and print one JSON line.
+    /// Load one server and print one JSON line.
     Load(LoadArgs),
     /// Read a server's memory around connections that rest, and print one JSON line.
     Idle(IdleArgs),
-    /// Load two servers in turns and compare them.
-    Compare(CompareArgs),
+    /// Load servers in turns and compare them.
+    Compare(Box<CompareArgs>),
 }
 
 #[derive(Args)]
@@ -114,15 +126,27 @@ impl TargetArgs {
 struct LoadArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Connections.
+    /// Connections; with --fanout subscribers, with --connect so many at a time.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Messages in flight on each.
+    /// Messages in flight on each; with --fanout published and not yet with everybody.
     #[arg(long, default_value_t = 1)]
     depth: u32,
+    /// Messages a second over all connections instead: latency counts from the intended time of sending.
+    #[arg(long, conflicts_with_all = ["depth", "fanout", "connect"])]
+    rate: Option<u32>,
+    /// One more connection publishes and all receive: the path should be /bcast.
+    #[arg(long, conflicts_with = "connect")]
+    fanout: bool,
+    /// Connect, upgrade and close instead of sending messages.
+    #[arg(long)]
+    connect: bool,
     /// Payload bytes of a message.
     #[arg(long, default_value_t = 125)]
     size: usize,
+    /// What payloads are made of.
+    #[arg(long, value_enum, default_value_t = Content::Binary)]
+    payload: Content,
     /// Seconds that count.
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: Duration,
@@ -132,12 +156,38 @@ struct LoadArgs {
     /// Core to run on; any if not given.
     #[arg(long)]
     core: Option<usize>,
+    /// Sleep when there is nothing to do, as most clients do, rather than poll. At a fixed rate it always polls.
+    #[arg(long)]
+    sleep: bool,
     /// Compare every byte that comes back.
     #[arg(long)]
     check: bool,
+    /// Write all latencies to this file, as HdrHistogram's tools read them.
+    #[arg(long)]
+    hgrm: Option<PathBuf>,
     /// Load addresses other than loopback.
     #[arg(long)]
     allow_remote: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Content {
+    /// Random bytes.
+    Binary,
+    /// ASCII text.
+    Ascii,
+    /// Text of letters of two and three bytes.
+    Utf8,
+}
+
+impl From<Content> for Payload {
+    fn from(content: Content) -> Payload {
+        match content {
+            Content::Binary => Payload::Binary,
+            Content::Ascii => Payload::Ascii,
+            Content::Utf8 => Payload::MultiByte,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -163,37 +213,62 @@ struct IdleArgs {
 
 #[derive(Args)]
 struct CompareArgs {
-    /// Shapes of load: SIZExCONNECTIONSxDEPTH.
-    #[arg(long, value_delimiter = ',', default_value = "125x64x1,125x64x16,1048576x1x1")]
+    /// Four shapes of load in under three minutes. This is the default.
+    #[arg(long, conflicts_with_all = ["full", "cells"])]
+    quick: bool,
+    /// All shapes of load in under 40 minutes.
+    #[arg(long, conflicts_with = "cells")]
+    full: bool,
+    /// Shapes of load: SIZExCONNECTIONSxDEPTH, ascii:... or utf8:... for text, rate:SIZExCONNECTIONS@RATE,
+    /// fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS.
+    #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
-    /// Alternated rounds for each.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// Rounds for each; in every round each server has its turn.
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Seconds that count in each turn.
-    #[arg(long, default_value = "2", value_parser = seconds)]
-    seconds: Duration,
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<Duration>,
     /// Seconds under load before that.
-    #[arg(long, default_value = "0.5", value_parser = seconds)]
-    warmup: Duration,
-    /// The first server, NAME=COMMAND or NAME:raw=COMMAND; SELF is this program, {dir} its folder, {port} and {core} are
-    /// filled in.
-    #[arg(long, default_value = "epoll=SELF epoll-echo --listen 127.0.0.1:{port}")]
-    a: Contender,
-    /// The second server, compared with the first.
-    #[arg(long, default_value = "wsring={dir}/wsring serve --cores {core} --listen 127.0.0.1:{port}")]
-    b: Contender,
+    #[arg(long, value_parser = seconds)]
+    warmup: Option<Duration>,
+    /// Only these, by name; a part of the name will do.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Another server: NAME=COMMAND, or NAME:raw=COMMAND for one that returns bytes as they come; {port} and {core} are filled
+    /// in.
+    #[arg(long)]
+    extra: Vec<Contender>,
+    /// What `bench-harness/peers/build` wrote; without it there are no peers.
+    #[arg(long, default_value = "bench-harness/peers/target/peers.json")]
+    peers: PathBuf,
+    /// Whom the others are compared with.
+    #[arg(long, default_value = "wsring")]
+    base: String,
     /// Core of the servers.
     #[arg(long, default_value_t = 0)]
     server_core: usize,
     /// Core of the load.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// The load sleeps when it has nothing to do, rather than poll.
+    #[arg(long)]
+    sleep: bool,
     /// Compare every byte that comes back.
     #[arg(long)]
     check: bool,
-    /// Write a JSON line per turn and per cell to this file.
+    /// Write JSON lines to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Write the report with its plots to this file.
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// Write the summary as a Markdown table to this file.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Write the latencies of each server in each cell to this folder, as HdrHistogram's tools read them.
+    #[arg(long)]
+    hgrm: Option<PathBuf>,
 }
 
 /// A time between nothing and an hour.
@@ -210,7 +285,7 @@ fn main() -> ExitCode {
         Task::RingEcho(args) => ring_echo(&args),
         Task::Load(args) => load_one(&args),
         Task::Idle(args) => idle_one(&args),
-        Task::Compare(args) => compare_two(args),
+        Task::Compare(args) => compare_all(*args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -263,30 +338,40 @@ fn load_one(args: &LoadArgs) -> io::Result<()> {
     if let Some(core) = args.core {
         proc::pin_thread(core)?;
     }
+    let shape = match args.rate {
+        Some(rate) => Shape::Open { rate },
+        None if args.fanout => Shape::FanOut { depth: args.depth },
+        None if args.connect => Shape::Connect,
+        None => Shape::Closed { depth: args.depth },
+    };
     let plan = load::Plan {
         target: args.target.resolve(args.allow_remote)?,
+        shape,
         connections: args.connections,
-        depth: args.depth,
+        payload: args.payload.into(),
         size: args.size,
         warmup: args.warmup,
         measured: args.seconds,
         check: args.check,
+        patience: if args.sleep && args.rate.is_none() { Patience::Sleep } else { Patience::Poll },
     };
     let outcome = load::run(&plan, &mut File::open("/dev/urandom")?, &mut |_| Ok(()))?;
-    let us = |quantile| outcome.round_trips.value_at_quantile(quantile) as f64 / 1e3;
+    if let Some(path) = &args.hgrm {
+        show::hgrm(&outcome.latencies, &mut File::create(path)?)?;
+    }
+    let us = |quantile| outcome.latencies.value_at_quantile(quantile) as f64 / 1e3;
     let line = Line::new()
         .count("size", args.size as u64)
         .count("connections", args.connections as u64)
-        .count("depth", u64::from(args.depth))
         .flag("checked", args.check)
         .count("messages", outcome.messages)
         .number("seconds", outcome.seconds)
         .number("messages_per_s", outcome.rate())
-        .number("round_trip_p50_us", us(0.5))
-        .number("round_trip_p99_us", us(0.99))
-        .number("round_trip_p999_us", us(0.999))
+        .number("latency_p50_us", us(0.5))
+        .number("latency_p99_us", us(0.99))
+        .number("latency_p999_us", us(0.999))
         .number("client_cpu_ns_per_message", outcome.client_cpu.as_nanos() as f64 / outcome.messages as f64)
-        .number("client_busy_share", outcome.client_cpu.as_secs_f64() / outcome.seconds)
+        .number("client_busy_share", outcome.busy())
         .count("messages_in_all", outcome.messages_in_all);
     writeln!(io::stdout(), "{}", line.finish())
 }
@@ -304,13 +389,15 @@ fn idle_one(args: &IdleArgs) -> io::Result<()> {
         warm: args.warm,
         size: args.size,
     };
-    let idle::Outcome { before, after, quiet } = idle::run(&plan, &mut File::open("/dev/urandom")?)?;
+    let idle::Outcome { before, after, kernel_before, kernel_after, quiet } =
+        idle::run(&plan, &mut File::open("/dev/urandom")?)?;
     let mut line = Line::new().count("connections", args.connections as u64).flag("quiet", quiet);
     for (name, before, after) in [
         ("rss", before.rss, after.rss),
         ("pss", before.pss, after.pss),
         ("anonymous", before.anonymous, after.anonymous),
         ("vm_rss", before.vm_rss, after.vm_rss),
+        ("kernel", kernel_before, kernel_after),
     ] {
         let each = (after as f64 - before as f64) / args.connections as f64;
         line = line.count(&format!("{name}_before"), before).count(&format!("{name}_after"), after);
@@ -319,21 +406,89 @@ fn idle_one(args: &IdleArgs) -> io::Result<()> {
     writeln!(io::stdout(), "{}", line.finish())
 }
 
-fn compare_two(args: CompareArgs) -> io::Result<()> {
+fn compare_all(args: CompareArgs) -> io::Result<()> {
+    stop_on_signals();
     proc::raise_descriptor_limit()?;
-    let plan = compare::Plan {
-        cells: args.cells,
-        rounds: args.rounds,
-        measured: args.seconds,
-        warmup: args.warmup,
-        a: args.a,
-        b: args.b,
+    let plan = plan(&args)?;
+    let names: Vec<&str> = plan.contenders.iter().map(|contender| contender.name.as_str()).collect();
+    let base = names.iter().position(|name| *name == args.base).unwrap_or(0);
+    let mut out = io::stdout();
+    let minutes = plan.expected().as_secs_f64() / 60.0;
+    writeln!(out, "{}\n{}; about {minutes:.0} min", machine::in_short(), names.join(", "))?;
+    for contender in &plan.contenders {
+        if let Some(why) = &contender.missing {
+            writeln!(out, "left out: {}: {why}", contender.name)?;
+        }
+    }
+    let run = compare::run(&plan, &STOP, &mut |run, cell| {
+        // A table that cannot be shown does not end a run whose result is still to be written.
+        let _ = writeln!(io::stdout(), "{}", show::table(run, cell, base));
+    })?;
+    writeln!(out, "{}", show::summary(&run, base))?;
+    for warning in &run.warnings {
+        writeln!(out, "note: {warning}")?;
+    }
+    if let Some(path) = &args.json {
+        show::write(&run, base, &mut io::BufWriter::new(File::create(path)?))?;
+    }
+    if let Some(path) = &args.markdown {
+        std::fs::write(path, show::markdown(&run, base))?;
+    }
+    if let Some(folder) = &args.hgrm {
+        std::fs::create_dir_all(folder)?;
+        for cell in &run.cells {
+            for (at, contender) in run.contenders.iter().enumerate() {
+                if let Some(latencies) = cell.latencies(at) {
+                    let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+                    let name = format!("{}.{}.hgrm", plain(&cell.id), plain(&contender.name));
+                    show::hgrm(&latencies, &mut File::create(folder.join(name))?)?;
+                }
+            }
+        }
+    }
+    if let Some(path) = &args.html {
+        std::fs::write(path, show::html(&run, base))?;
+        writeln!(out, "report: {}", path.display())?;
+    }
+    Ok(())
+}
+
+fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
+    let invalid = |why: String| io::Error::new(ErrorKind::InvalidInput, why);
+    let mut contenders = contenders::own()?;
+    if args.peers.exists() {
+        // `peers/target/peers.json`: servers are named from `peers`.
+        let folder = args.peers.parent().and_then(|target| target.parent()).unwrap_or(std::path::Path::new("."));
+        contenders.extend(contenders::peers(&args.peers, folder)?);
+    }
+    contenders.extend(args.extra.iter().cloned());
+    if !args.only.is_empty() {
+        for part in &args.only {
+            if !contenders.iter().any(|contender| contender.name.contains(part)) {
+                return Err(invalid(format!("--only {part}: nobody is called that")));
+            }
+        }
+        contenders.retain(|contender| args.only.iter().any(|part| contender.name.contains(part)));
+    }
+    let set = if args.full { cells::FULL } else { cells::QUICK };
+    let cells = match &args.cells[..] {
+        [] => set.split(',').map(|cell| cell.parse().map_err(invalid)).collect::<io::Result<_>>()?,
+        cells => cells.to_vec(),
+    };
+    let quick = !args.full && args.cells.is_empty();
+    let (rounds, measured, warmup) = if quick { (3, 700, 200) } else { (5, 1500, 300) };
+    Ok(compare::Plan {
+        cells,
+        rounds: args.rounds.unwrap_or(rounds).max(1),
+        measured: args.seconds.unwrap_or(Duration::from_millis(measured)),
+        warmup: args.warmup.unwrap_or(Duration::from_millis(warmup)),
+        contenders,
         server_core: args.server_core,
         load_core: args.load_core,
         check: args.check,
-        json: args.json,
-    };
-    compare::run(&plan, &mut io::stdout())
+        patience: if args.sleep { Patience::Sleep } else { Patience::Poll },
+        command: std::env::args().skip(1).fold("wsring-bench".to_owned(), |line, word| line + " " + &word),
+    })
 }
 
 #[cfg(test)]
@@ -348,6 +503,8 @@ mod tests {
         assert!(Cli::try_parse_from(["x", "compare", "--cells", "1x2"]).is_err());
         assert!(Cli::try_parse_from(["x", "load", "--url", "ws://127.0.0.1:1/", "--raw", "127.0.0.1:1"]).is_err());
         assert!(Cli::try_parse_from(["x", "load"]).is_err());
+        assert!(Cli::try_parse_from(["x", "load", "--raw", "127.0.0.1:1", "--rate", "5", "--depth", "2"]).is_err());
+        assert!(Cli::try_parse_from(["x", "compare", "--quick", "--full"]).is_err());
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         assert!(seconds("3600").is_ok() && seconds("3600.1").is_err() && seconds("-1").is_err());
     }

@@ -116,6 +116,13 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
     })
 }
 
+/// Kernel memory in slabs, of the whole machine, in bytes (proc(5), meminfo).
+pub fn slab() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("Slab:")?.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib << 10).ok_or_else(|| io::Error::new(ErrorKind::NotFound, "/proc/meminfo: no Slab"))
+}
+
 /// Raises the limit on open descriptors (RLIMIT_NOFILE) as far as it may be without privilege; says what it is now.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -10,11 +10,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::ring_buffers::{Buffers, GROUP, Piece};
 
 /// Slots of the fixed-file table.
 const CONNS_MAX: u32 = 16_384;
@@ -22,9 +24,6 @@ const CONNS_MAX: u32 = 16_384;
 const REARM_MAX: usize = 16;
 /// How long a stop may go unnoticed.
 const WAIT: Timespec = Timespec::new().nsec(250_000_000);
-/// IOU_PBUF_RING_INC of linux/io_uring.h (Linux 6.12).
-const INCREMENTAL: u16 = 2;
-const GROUP: u16 = 0;
 
 /// Operations, in the upper half of `user_data`; the lower is the connection's slot.
 const ACCEPT: u64 = 1;
@@ -32,14 +31,6 @@ const RECV: u64 = 2;
 const SEND: u64 = 3;
 const CANCEL: u64 = 4;
 const CLOSE: u64 = 5;
-
-/// A part of a buffer.
-#[derive(Clone, Copy)]
-struct Piece {
-    buffer: u16,
-    from: u32,
-    len: u32,
-}
 
 #[derive(Default)]
 struct Conn {
@@ -58,119 +49,6 @@ struct Conn {
     /// A send went wrong: what waits is given up.
     failed: bool,
     cancelled: bool,
-}
-
-/// One buffer's bytes: how many the kernel has used up, how many pieces of it are held.
-#[derive(Clone, Copy, Default)]
-struct Use {
-    at: u32,
-    held: u16,
-    done: bool,
-}
-
-/// Memory that the kernel and this thread share, page-aligned.
-struct Shared {
-    pages: Vec<Page>,
-}
-
-#[derive(Clone, Copy)]
-#[repr(C, align(4096))]
-struct Page([u8; 4096]);
-
-impl Shared {
-    fn new(len: usize) -> Shared {
-        Shared { pages: vec![Page([0; 4096]); len.div_ceil(4096)] }
-    }
-
-    fn base(&mut self) -> *mut u8 {
-        self.pages.as_mut_ptr().cast()
-    }
-}
-
-/// The buffers that all receives draw from.
-struct Buffers {
-    ring: Shared,
-    memory: Shared,
-    uses: Vec<Use>,
-    size: u32,
-    tail: u16,
-    incremental: bool,
-}
-
-impl Buffers {
-    fn register(uring: &IoUring, count: u16, size: u32) -> io::Result<Buffers> {
-        if !count.is_power_of_two() || count > 1 << 15 || size == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a power of two of buffers, at most 32768"));
-        }
-        let mut ring = Shared::new(usize::from(count) * size_of::<BufRingEntry>());
-        let base = ring.base() as u64;
-        let register = |flags| {
-            // SAFETY: `ring` has room for `count` entries, is page-aligned, and lives as long as the io_uring: the echo
-            // drops that first.
-            unsafe { uring.submitter().register_buf_ring_with_flags(base, count, GROUP, flags) }
-        };
-        let incremental = register(INCREMENTAL).is_ok();
-        if !incremental {
-            register(0)?;
-        }
-        let memory = Shared::new(usize::from(count) * size as usize);
-        let uses = vec![Use::default(); usize::from(count)];
-        let mut buffers = Buffers { ring, memory, uses, size, tail: 0, incremental };
-        for buffer in 0..count {
-            buffers.provide(buffer);
-        }
-        buffers.publish();
-        Ok(buffers)
-    }
-
-    /// Bytes of all buffers.
-    fn len(&self) -> usize {
-        self.uses.len() * self.size as usize
-    }
-
-    fn at(&mut self, piece: Piece) -> *const u8 {
-        let offset = usize::from(piece.buffer) * self.size as usize + piece.from as usize;
-        assert!(offset + piece.len as usize <= self.len(), "a piece lies inside the memory");
-        self.memory.base().wrapping_add(offset)
-    }
-
-    /// What a completion of `len` bytes brought.
-    fn take(&mut self, flags: u32, len: u32) -> Piece {
-        let buffer = cqueue::buffer_select(flags).expect("bytes come in a buffer");
-        let using = &mut self.uses[usize::from(buffer)];
-        let piece = Piece { buffer, from: using.at, len };
-        using.at += len;
-        using.held += 1;
-        using.done = !(self.incremental && cqueue::buffer_more(flags));
-        piece
-    }
-
-    fn put(&mut self, buffer: u16) {
-        let using = &mut self.uses[usize::from(buffer)];
-        using.held -= 1;
-        if using.done && using.held == 0 {
-            *using = Use::default();
-            self.provide(buffer);
-        }
-    }
-
-    fn provide(&mut self, buffer: u16) {
-        let slot = usize::from(self.tail) & (self.uses.len() - 1);
-        let at = self.memory.base().wrapping_add(usize::from(buffer) * self.size as usize);
-        // SAFETY: `slot` is below the number of entries; the kernel reads an entry only behind a published tail, and no
-        // more than all buffers are ever provided, so not this one now.
-        let entry = unsafe { &mut *self.ring.base().cast::<BufRingEntry>().add(slot) };
-        entry.set_addr(at as u64);
-        entry.set_len(self.size);
-        entry.set_bid(buffer);
-        self.tail = self.tail.wrapping_add(1);
-    }
-
-    fn publish(&mut self) {
-        // SAFETY: the first entry of a registered ring holds the tail, a u16 that the kernel only loads.
-        let tail = unsafe { &*BufRingEntry::tail(self.ring.base().cast()).cast::<AtomicU16>() };
-        tail.store(self.tail, Ordering::Release);
-    }
 }
 
 /// The echo server.
@@ -304,7 +182,7 @@ impl RingEcho {
         if result > 0 {
             let piece = self.buffers.take(flags, result as u32);
             if conn.ending {
-                self.buffers.put(piece.buffer);
+                self.buffers.put(piece);
             } else {
                 conn.behind += piece.len as usize;
                 conn.waiting.push_back(piece);
@@ -344,7 +222,7 @@ impl RingEcho {
         let piece = conn.sending.take().expect("it was sending");
         let sent = u32::try_from(result).unwrap_or(0);
         conn.behind -= piece.len as usize;
-        self.buffers.put(piece.buffer);
+        self.buffers.put(piece);
         // MSG_WAITALL: a short count is a socket that has failed.
         conn.ending |= sent < piece.len;
         conn.failed |= sent < piece.len;
@@ -367,7 +245,7 @@ impl RingEcho {
         if conn.failed {
             for piece in conn.waiting.drain(..) {
                 conn.behind -= piece.len as usize;
-                self.buffers.put(piece.buffer);
+                self.buffers.put(piece);
             }
         }
         let conn = &mut self.conns[slot as usize];

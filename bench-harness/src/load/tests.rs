@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::epoll_echo::EpollEcho;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// What a server does wrong, from its `n`th message (0-based) on each connection.
@@ -23,6 +24,12 @@ enum Lie {
     Twice(u64),
     /// This reply never comes, and the connection ends.
     Hangup(u64),
+    /// This reply never comes.
+    Drop(u64),
+    /// Before this reply nothing happens for 50 ms.
+    Stall(u64),
+    /// Every reply comes 5 ms late.
+    Late,
 }
 
 struct Liar {
@@ -46,7 +53,8 @@ fn serve(lie: Lie) -> Liar {
     Liar { addr, echoed }
 }
 
-fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
+/// The opening handshake, whatever is asked for.
+fn accept(stream: &mut TcpStream) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -56,46 +64,64 @@ fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
     stream.write_all(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-    )?;
-    for nth in 0.. {
-        let mut start = [0; 2];
-        stream.read_exact(&mut start)?;
-        if start[0] == 0x88 {
-            return stream.write_all(&[0x88, 2, 0x03, 0xE8]);
+    )
+}
+
+/// The next message: its first byte and its payload. None after a Close, which is answered.
+fn read_message(stream: &mut TcpStream) -> io::Result<Option<(u8, Vec<u8>)>> {
+    let mut start = [0; 2];
+    stream.read_exact(&mut start)?;
+    if start[0] == 0x88 {
+        stream.write_all(&[0x88, 2, 0x03, 0xE8])?;
+        return Ok(None);
+    }
+    assert!(matches!(start[0], 0x81 | 0x82), "one whole message");
+    assert_eq!(start[1] & 0x80, 0x80, "masked (RFC 6455 §5.1)");
+    let mut wide = [0; 8];
+    let len = match start[1] & 0x7F {
+        126 => {
+            stream.read_exact(&mut wide[6..])?;
+            u64::from_be_bytes(wide)
         }
-        assert_eq!(start[0], 0x82, "one whole binary message");
-        assert_eq!(start[1] & 0x80, 0x80, "masked (RFC 6455 §5.1)");
-        let mut wide = [0; 8];
-        let len = match start[1] & 0x7F {
-            126 => {
-                stream.read_exact(&mut wide[6..])?;
-                u64::from_be_bytes(wide)
-            }
-            127 => {
-                stream.read_exact(&mut wide)?;
-                u64::from_be_bytes(wide)
-            }
-            short => u64::from(short),
-        };
-        let mut mask = [0; 4];
-        stream.read_exact(&mut mask)?;
-        let mut payload = vec![0; len as usize];
-        stream.read_exact(&mut payload)?;
-        payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= mask[i & 3]);
+        127 => {
+            stream.read_exact(&mut wide)?;
+            u64::from_be_bytes(wide)
+        }
+        short => u64::from(short),
+    };
+    let mut mask = [0; 4];
+    stream.read_exact(&mut mask)?;
+    let mut payload = vec![0; len as usize];
+    stream.read_exact(&mut payload)?;
+    payload.iter_mut().enumerate().for_each(|(i, byte)| *byte ^= mask[i & 3]);
+    Ok(Some((start[0], payload)))
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = match payload.len() {
+        len @ 0..=125 => vec![first, len as u8],
+        len @ 126..=65_535 => vec![first, 126, (len >> 8) as u8, len as u8],
+        len => [&[first, 127][..], &(len as u64).to_be_bytes()].concat(),
+    };
+    bytes.extend(payload);
+    bytes
+}
+
+fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
+    accept(&mut stream)?;
+    for nth in 0.. {
+        let Some((first, mut payload)) = read_message(&mut stream)? else { return Ok(()) };
         match lie {
             Lie::Byte(n) if n == nth => payload[0] ^= 0x10,
             Lie::Short(n) if n == nth => drop(payload.pop()),
             Lie::Long(n) if n == nth => payload.push(0),
             Lie::Hangup(n) if n == nth => return Ok(()),
+            Lie::Drop(n) if n == nth => continue,
+            Lie::Stall(n) if n == nth => thread::sleep(Duration::from_millis(50)),
+            Lie::Late => thread::sleep(Duration::from_millis(5)),
             _ => {}
         }
-        let opcode = if lie == Lie::Opcode(nth) { 0x81 } else { 0x82 };
-        let mut reply = match payload.len() {
-            len @ 0..=125 => vec![opcode, len as u8],
-            len @ 126..=65_535 => vec![opcode, 126, (len >> 8) as u8, len as u8],
-            len => [&[opcode, 127][..], &(len as u64).to_be_bytes()].concat(),
-        };
-        reply.extend(payload);
+        let reply = frame(if lie == Lie::Opcode(nth) { first ^ 3 } else { first }, &payload);
         // Counted before it is sent: once the client has it, it is in the count.
         echoed.fetch_add(1, Ordering::SeqCst);
         stream.write_all(&reply)?;
@@ -107,8 +133,17 @@ fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
 }
 
 fn plan(target: Target, connections: usize, depth: u32, size: usize, check: bool) -> Plan {
-    let (warmup, measured) = (Duration::from_millis(20), Duration::from_millis(150));
-    Plan { target, connections, depth, size, warmup, measured, check }
+    Plan {
+        target,
+        shape: Shape::Closed { depth },
+        connections,
+        payload: Payload::Binary,
+        size,
+        warmup: Duration::from_millis(20),
+        measured: Duration::from_millis(150),
+        check,
+        patience: if size.is_multiple_of(2) { Patience::Sleep } else { Patience::Poll },
+    }
 }
 
 fn random() -> std::fs::File {
@@ -130,7 +165,7 @@ fn counts_are_exact() {
         assert_eq!(outcome.messages_in_all, echoed, "{connections} x {depth} x {size}");
         assert!(outcome.messages > 0 && outcome.messages <= echoed);
         // One round trip per message: those in flight when counting begins end in it, those at its end do not.
-        assert_eq!(outcome.round_trips.len(), outcome.messages);
+        assert_eq!(outcome.latencies.len(), outcome.messages);
         assert!(outcome.seconds >= 0.15 && outcome.client_cpu > Duration::ZERO);
     }
 }
@@ -211,8 +246,121 @@ fn the_baseline_returns_the_very_frames() {
 #[test]
 fn impossible_plans_are_refused() {
     let target = Target::raw("127.0.0.1:9", false).expect("target");
-    for (connections, depth) in [(0, 1), (CONNECTIONS_MAX + 1, 1), (1, 0)] {
+    for (connections, depth) in [(0, 1), (CONNECTIONS_MAX, 1), (1, 0)] {
         let outcome = run(&plan(target.clone(), connections, depth, 1, false), &mut random(), &mut |_| Ok(()));
         assert_eq!(outcome.map(|_| ()).expect_err("refused").kind(), ErrorKind::InvalidInput);
     }
+}
+
+#[test]
+fn text_comes_back_as_text() {
+    for payload in [Payload::Ascii, Payload::MultiByte] {
+        let server = serve(Lie::None);
+        let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+        let plan = Plan { payload, ..plan(target, 2, 3, 700, true) };
+        assert!(run(&plan, &mut random(), &mut |_| Ok(())).expect("a good server").messages > 0);
+    }
+}
+
+#[test]
+fn a_dropped_message_ends_the_run() {
+    for (depth, check) in [(1, false), (4, false)] {
+        let error = load(Lie::Drop(5), 1, depth, 125, check).0.map(|_| ()).expect_err("one too few");
+        assert!(error.to_string().contains("no reply for"), "{error}");
+    }
+    // With bytes compared it shows at once: the next reply is not the one that was due.
+    let error = load(Lie::Drop(5), 1, 4, 125, true).0.map(|_| ()).expect_err("one too few");
+    assert!(error.to_string().contains("wrong byte"), "{error}");
+}
+
+fn at_a_rate(lie: Lie, rate: u32) -> Outcome {
+    let server = serve(lie);
+    let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+    let shape = Shape::Open { rate };
+    let plan = Plan { shape, measured: Duration::from_millis(500), ..plan(target, 1, 1, 125, true) };
+    run(&plan, &mut random(), &mut |_| Ok(())).expect("a server that answers all")
+}
+
+/// Without coordinated omission: a stall of 50 ms delays every message that was due in it, not only the one that met it.
+#[test]
+fn a_stall_shows_in_all_that_it_held_up() {
+    let outcome = at_a_rate(Lie::Stall(200), 2000);
+    let counted = outcome.latencies.len();
+    assert!((990..=1010).contains(&counted), "{counted} of 1000 messages due in 0.5 s");
+    assert!(outcome.latencies.value_at_quantile(0.999) >= 40_000_000, "p99.9 shows the stall");
+    // 100 messages were due while it lasted, 60 of them in its first 30 ms.
+    let held_up = counted - outcome.latencies.count_between(0, 15_000_000);
+    assert!(held_up >= 50, "{held_up} messages were more than 15 ms late");
+}
+
+#[test]
+fn late_replies_show_in_the_median() {
+    let (outcome, _) = load(Lie::Late, 2, 1, 125, false);
+    assert!(outcome.expect("late, but all").latencies.value_at_quantile(0.5) >= 5_000_000);
+    // 100/s is half of what it can do.
+    assert!(at_a_rate(Lie::Late, 100).latencies.value_at_quantile(0.5) >= 5_000_000);
+}
+
+#[test]
+fn a_server_that_cannot_keep_the_rate_is_given_up() {
+    let server = serve(Lie::Late);
+    let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+    let shape = Shape::Open { rate: 1_000_000 };
+    let plan = Plan { shape, measured: Duration::from_secs(60), ..plan(target, 4, 1, 125, false) };
+    let error = run(&plan, &mut random(), &mut |_| Ok(())).map(|_| ()).expect_err("200 a second");
+    assert!(error.to_string().contains("s behind a rate of 1000000"), "{error}");
+}
+
+/// Everybody gets everything; with a `skip`, the connection of that number misses the 10th message.
+fn broadcast(skip: Option<usize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let addr = listener.local_addr().expect("address");
+    thread::spawn(move || {
+        let all: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        for mut stream in listener.incoming().flatten() {
+            let all = Arc::clone(&all);
+            {
+                // In the order of arrival, which is that of the load's connections.
+                let mut all = all.lock().expect("no thread panics");
+                all.push(stream.try_clone().expect("clone"));
+                accept(&mut stream).expect("handshake");
+            }
+            thread::spawn(move || -> io::Result<()> {
+                for nth in 0.. {
+                    let Some((first, payload)) = read_message(&mut stream)? else { return Ok(()) };
+                    for (at, other) in all.lock().expect("no thread panics").iter_mut().enumerate() {
+                        if nth != 10 || skip != Some(at) {
+                            other.write_all(&frame(first, &payload))?;
+                        }
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    addr
+}
+
+#[test]
+fn deliveries_are_counted_for_each_subscriber() {
+    for depth in [1, 3] {
+        let target = Target::web(&format!("ws://{}/bcast", broadcast(None)), false).expect("target");
+        let plan = Plan { shape: Shape::FanOut { depth }, ..plan(target, 5, 1, 125, true) };
+        let outcome = run(&plan, &mut random(), &mut |_| Ok(())).expect("a good server");
+        assert_eq!(outcome.messages_in_all % 6, 0, "5 subscribers and the publisher have had each message");
+        assert!(outcome.messages > 0 && outcome.latencies.len() == outcome.messages);
+    }
+    let target = Target::web(&format!("ws://{}/bcast", broadcast(Some(3))), false).expect("target");
+    let plan = Plan { shape: Shape::FanOut { depth: 1 }, ..plan(target, 5, 1, 125, false) };
+    let error = run(&plan, &mut random(), &mut |_| Ok(())).map(|_| ()).expect_err("one has missed a message");
+    assert!(error.to_string().contains("no reply for"), "{error}");
+}
+
+#[test]
+fn connections_are_opened_and_closed() {
+    let server = serve(Lie::None);
+    let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+    let plan = Plan { shape: Shape::Connect, ..plan(target, 4, 1, 125, false) };
+    let outcome = run(&plan, &mut random(), &mut |_| Ok(())).expect("a good server");
+    assert!(outcome.messages > 0 && outcome.messages.is_multiple_of(4) && outcome.messages == outcome.latencies.len());
 }

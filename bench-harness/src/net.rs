@@ -1,0 +1,214 @@
+//! The load client's sockets: one ring, multishot receives, sends from memory that was laid out before the clock starts.
+//!
+//! Owns: the connections' descriptors and the ring. Promises: one io_uring_enter(2) a pass for everything; at most one send in
+//! flight per connection, of bytes that are never copied; the time in which it found nothing to do is known, so that a load
+//! that polls can still say how busy it was. Refuses to know: frames. It is independent of the engine under test.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use io_uring::types::{Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+
+use crate::ring_buffers::{Buffers, GROUP, Piece};
+
+/// Receive buffers and bytes of each: about a second-level cache.
+const BUFFERS: (u16, u32) = (16, 64 << 10);
+/// Receives without a buffer that are armed again in one pass.
+const REARM_MAX: usize = 16;
+/// Looks at the completion queue between two looks at the clock while polling.
+const LOOKS: u32 = 16;
+
+/// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
+const GETEVENTS: u32 = 1;
+const EXT_ARG: u32 = 8;
+const RECV: u64 = 1;
+const SEND: u64 = 2;
+
+/// How to wait for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Poll: the server never pays for waking this thread, and a send leaves on time.
+    Poll,
+    /// Sleep, as most clients do.
+    Sleep,
+}
+
+/// What has happened.
+pub enum Event {
+    /// Bytes for a connection; give the piece back.
+    Received(usize, Piece),
+    /// The socket has taken so many bytes.
+    Sent(usize, usize),
+    /// The server has ended a connection, or it has failed.
+    Ended(usize, io::Error),
+}
+
+/// The sockets.
+pub struct Net<'a> {
+    // Dropped first: then nothing is in flight.
+    uring: IoUring,
+    buffers: Buffers,
+    streams: Vec<TcpStream>,
+    /// All that is ever sent.
+    run: &'a [u8],
+    starved: VecDeque<u32>,
+    ready: VecDeque<cqueue::Entry>,
+    patience: Patience,
+    idle: Duration,
+}
+
+impl<'a> Net<'a> {
+    /// Takes over `streams` and receives from all of them; sends come out of `run`. Fails as io_uring_setup(2) does.
+    pub fn new(streams: Vec<TcpStream>, run: &'a [u8], patience: Patience) -> io::Result<Net<'a>> {
+        let entries = (streams.len() * 2).next_power_of_two().clamp(256, 32_768) as u32;
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(entries * 2)
+            .build(entries)?;
+        let descriptors: Vec<_> = streams.iter().map(AsRawFd::as_raw_fd).collect();
+        uring.submitter().register_files(&descriptors)?;
+        let buffers = Buffers::register(&uring, BUFFERS.0, BUFFERS.1)?;
+        let (starved, ready) = (VecDeque::new(), VecDeque::with_capacity(entries as usize));
+        let mut net = Net { uring, buffers, streams, run, starved, ready, patience, idle: Duration::ZERO };
+        for conn in 0..net.streams.len() {
+            net.receive(conn as u32);
+        }
+        Ok(net)
+    }
+
+    /// Time spent with nothing to do while polling.
+    pub fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// Queues `run[at..at + len]` for a connection that has no send in flight; it leaves with the next pass.
+    pub fn send(&mut self, conn: usize, at: usize, len: usize) {
+        let bytes = &self.run[at..at + len];
+        let send = opcode::Send::new(Fixed(conn as u32), bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL);
+        self.push(send.build().user_data(SEND << 32 | conn as u64));
+    }
+
+    fn receive(&mut self, conn: u32) {
+        self.push(opcode::RecvMulti::new(Fixed(conn), GROUP).build().user_data(RECV << 32 | u64::from(conn)));
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: a send reads `run`, which outlives the ring by its lifetime; a receive names a registered group.
+        while unsafe { self.uring.submission().push(&entry) }.is_err() {
+            self.enter(0, Duration::ZERO).expect("a full queue can be handed over");
+        }
+    }
+
+    fn enter(&mut self, want: u32, timeout: Duration) -> io::Result<()> {
+        let queued = self.uring.submission().len() as u32;
+        let timespec = Timespec::from(timeout);
+        let args = SubmitArgs::new().timespec(&timespec);
+        // SAFETY: with IORING_ENTER_EXT_ARG the kernel reads one SubmitArgs; without, no pointer.
+        let done = unsafe {
+            match want {
+                0 => self.uring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None),
+                _ => self.uring.submitter().enter(queued, want, GETEVENTS | EXT_ARG, Some(&args)),
+            }
+        };
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Hands over all that was queued and waits for events, at most `timeout`; zero looks once.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        for _ in 0..self.starved.len().min(REARM_MAX) {
+            let conn = self.starved.pop_front().expect("counted");
+            self.receive(conn);
+        }
+        self.buffers.publish();
+        if self.patience == Patience::Sleep && !timeout.is_zero() && self.starved.is_empty() {
+            self.enter(1, timeout)?;
+        } else {
+            if !self.uring.submission().is_empty() || self.uring.submission().taskrun() {
+                self.enter(0, timeout)?;
+            }
+            self.poll(timeout)?;
+        }
+        self.ready.extend(self.uring.completion());
+        Ok(())
+    }
+
+    fn poll(&mut self, timeout: Duration) -> io::Result<()> {
+        if !self.uring.completion().is_empty() || timeout.is_zero() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut looks = 0_u32;
+        loop {
+            if self.uring.submission().taskrun() {
+                self.idle += began.elapsed();
+                return self.enter(0, timeout);
+            }
+            looks += 1;
+            if looks.is_multiple_of(LOOKS) && began.elapsed() >= timeout {
+                self.idle += began.elapsed();
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// The next event that the last wait gathered.
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            let entry = self.ready.pop_front()?;
+            let conn = entry.user_data() as u32;
+            let (result, flags) = (entry.result(), entry.flags());
+            if entry.user_data() >> 32 == SEND {
+                return Some(match usize::try_from(result) {
+                    Ok(sent) => Event::Sent(conn as usize, sent),
+                    Err(_) => Event::Ended(conn as usize, io::Error::from_raw_os_error(-result)),
+                });
+            }
+            let ended = !cqueue::more(flags);
+            if result > 0 {
+                let piece = self.buffers.take(flags, result as u32);
+                if ended {
+                    self.receive(conn);
+                }
+                return Some(Event::Received(conn as usize, piece));
+            }
+            match -result {
+                libc::ENOBUFS => self.starved.push_back(conn),
+                0 => {
+                    let why = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
+                    return Some(Event::Ended(conn as usize, why));
+                }
+                errno => return Some(Event::Ended(conn as usize, io::Error::from_raw_os_error(errno))),
+            }
+        }
+    }
+
+    /// The bytes of a piece that was received.
+    pub fn bytes(&mut self, piece: Piece) -> &[u8] {
+        self.buffers.bytes(piece)
+    }
+
+    /// Gives a piece back.
+    pub fn release(&mut self, piece: Piece) {
+        self.buffers.put(piece);
+    }
+
+    /// Ends the ring and gives the sockets back.
+    pub fn into_streams(self) -> Vec<TcpStream> {
+        self.streams
+    }
+}

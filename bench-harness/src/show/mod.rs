@@ -1,0 +1,150 @@
+//! A comparison for its readers: text in a terminal, Markdown, JSON lines, percentile files, one HTML page.
+//!
+//! Owns: how numbers, ratios and verdicts are written, the same way everywhere. Promises: what a reader sees of a figure
+//! comes with its spread, and what is disturbed, missing or failed is named with its reason. Refuses to know: how anything
+//! was measured, and where the text goes.
+//!
+//! `base` is everywhere the index of the contender that the others are compared with. A ratio is contender / base, so that
+//! 2.00x the CPU of the base is written 2.00x; Markdown alone turns it round, and says so above its table.
+
+mod grid;
+mod html;
+mod lines;
+mod plots;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use html::html;
+pub use lines::{hgrm, write};
+pub use table::{markdown, summary, table};
+
+use crate::results::{ALL, Better, Cell, Contender, Figure, Run, Spread};
+use crate::results::{CLIENT_BUSY, CLIENT_CPU, CPU, KERNEL, MAX, P50, P90, P99, P999, P9999, RATE, RSS};
+use crate::results::{SERVER_BUSY, STOLEN, SYSCALLS, WAITED};
+
+/// How a contender stands to the base in one figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// In every round.
+    Better,
+    /// In every round.
+    Worse,
+    /// Some rounds say this, some that: within the noise.
+    Even,
+}
+
+/// What a ratio to the base says about the contender; nothing for a figure that is neither good nor bad.
+fn verdict(ratio: Spread, better: Better) -> Option<Verdict> {
+    let more = match better {
+        Better::Neither => return None,
+        Better::Higher => Verdict::Better,
+        Better::Lower => Verdict::Worse,
+    };
+    let less = if more == Verdict::Better { Verdict::Worse } else { Verdict::Better };
+    Some(match ratio {
+        Spread { min, .. } if min > 1.0 => more,
+        Spread { max, .. } if max < 1.0 => less,
+        _ => Verdict::Even,
+    })
+}
+
+/// In words, for headings.
+fn direction(better: Better) -> &'static str {
+    match better {
+        Better::Lower => "lower is better",
+        Better::Higher => "higher is better",
+        Better::Neither => "neither good nor bad",
+    }
+}
+
+/// The figures that somebody has in this cell, the main one first.
+fn measured(cell: &Cell) -> Vec<Figure> {
+    let others = ALL.iter().copied().filter(|figure| *figure != cell.main);
+    let all = std::iter::once(cell.main).chain(others);
+    all.filter(|figure| (0..cell.turns.len()).any(|contender| cell.spread(contender, *figure).is_some())).collect()
+}
+
+/// A contender's name; a baseline is called one wherever it appears.
+fn label(contender: &Contender) -> String {
+    if contender.raw { format!("{} (raw)", contender.name) } else { contender.name.clone() }
+}
+
+/// Why a contender has no, or not all, turns in a cell.
+fn reason(run: &Run, cell: &Cell, contender: usize) -> Option<String> {
+    let missing = run.contenders[contender].missing.as_ref().map(|why| format!("missing: {why}"));
+    missing.or_else(|| cell.failures.get(contender)?.as_ref().map(|why| format!("failed: {why}")))
+}
+
+/// What a table shows in place of a figure that is not there.
+fn absence(run: &Run, cell: &Cell, contender: usize) -> &'static str {
+    match (&run.contenders[contender].missing, cell.failures.get(contender)) {
+        (Some(_), _) => "missing",
+        (None, Some(Some(_))) => "failed",
+        _ => "-",
+    }
+}
+
+/// How many turns there are, and how many of them are marked.
+fn turns(cell: &Cell, contender: usize) -> String {
+    match (cell.disturbed(contender), cell.turns[contender].len()) {
+        (0, all) => all.to_string(),
+        (some, all) => format!("{some} of {all} disturbed"),
+    }
+}
+
+/// The marked turns with their reasons; rounds count from one.
+fn disturbances(cell: &Cell, contender: usize) -> impl Iterator<Item = (usize, &str)> {
+    let turns = cell.turns[contender].iter().enumerate();
+    turns.filter_map(|(at, turn)| Some((at + 1, turn.disturbed.as_deref()?)))
+}
+
+/// `1234567.8` with no digits is `1,234,568`.
+fn number(value: f64, digits: usize) -> String {
+    let plain = format!("{:.digits$}", value.abs());
+    let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+    let mut out = String::from(if value < 0.0 { "-" } else { "" });
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + rest
+}
+
+/// Three digits that count: `0.045`, `1.93`, `27.5`, `140`.
+fn factor(ratio: f64) -> String {
+    let digits = match ratio {
+        0.0995.. => match ratio {
+            ..9.995 => 2,
+            ..99.95 => 1,
+            _ => 0,
+        },
+        _ => 3,
+    };
+    number(ratio, digits)
+}
+
+/// For the head of a column.
+fn short(figure: Figure) -> &'static str {
+    match figure {
+        CPU => "CPU ns/msg",
+        RATE => "msg/s",
+        P50 => "p50 us",
+        P90 => "p90 us",
+        P99 => "p99 us",
+        P999 => "p99.9 us",
+        P9999 => "p99.99 us",
+        MAX => "max us",
+        SYSCALLS => "syscalls/msg",
+        RSS => "RSS B/conn",
+        KERNEL => "kernel B/conn",
+        CLIENT_CPU => "client ns/msg",
+        CLIENT_BUSY => "client busy %",
+        SERVER_BUSY => "server busy %",
+        WAITED => "waited %",
+        STOLEN => "stolen %",
+        other => other.name,
+    }
+}
