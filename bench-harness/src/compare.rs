@@ -67,8 +67,7 @@ impl Plan {
 }
 
 fn takes_part(contender: &Contender, cell: &Cell) -> bool {
-    let at_a_rate = matches!(cell, Cell::Load { shape: Shape::Open { .. }, .. });
-    contender.missing.is_none() && (!contender.raw || cell.suits_raw()) && (!contender.only_at_a_rate || at_a_rate)
+    contender.missing.is_none() && (!contender.raw || cell.suits_raw())
 }
 
 /// What a server and its core have used so far.

@@ -24,8 +24,6 @@ pub struct Contender {
     pub command: Vec<String>,
     /// It returns bytes as they come, without WebSocket.
     pub raw: bool,
-    /// It differs from another only where latency at a fixed rate is measured.
-    pub only_at_a_rate: bool,
     /// Why it takes no part.
     pub missing: Option<String>,
 }
@@ -35,14 +33,7 @@ impl Contender {
         let mut command = vec![program.to_string_lossy().into_owned()];
         command.extend(arguments.split_whitespace().map(str::to_owned));
         let missing = (!program.exists()).then(|| "it is not built: cargo build --release --workspace".to_owned());
-        Contender {
-            name: name.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            command,
-            raw,
-            only_at_a_rate: false,
-            missing,
-        }
+        Contender { name: name.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), command, raw, missing }
     }
 
     /// The command with its port and core.
@@ -79,8 +70,7 @@ impl FromStr for Contender {
         if name.is_empty() || !command.iter().any(|word| word.contains("{port}")) {
             return Err(format!("{text:?}: a name, and a command that names {{port}}"));
         }
-        let (version, only_at_a_rate, missing) = (String::new(), false, None);
-        Ok(Contender { name: name.to_owned(), version, command, raw, only_at_a_rate, missing })
+        Ok(Contender { name: name.to_owned(), version: String::new(), command, raw, missing: None })
     }
 }
 
@@ -93,7 +83,7 @@ pub fn own() -> io::Result<Vec<Contender>> {
         Contender::own("wsring (waiting)", &server, &format!("serve --cores {{core}} --spin-us 0 {listen}"), false);
     Ok(vec![
         Contender::own("wsring", &server, &format!("serve --cores {{core}} {listen}"), false),
-        Contender { only_at_a_rate: true, ..waiting },
+        waiting,
         Contender::own("epoll (raw)", &program, &format!("epoll-echo {listen}"), true),
         Contender::own("ring (raw)", &program, &format!("ring-echo {listen}"), true),
     ])
@@ -119,7 +109,6 @@ pub fn peers(list: &Path, folder: &Path) -> io::Result<Vec<Contender>> {
             version: text("version").unwrap_or_default(),
             command: command.split_whitespace().map(str::to_owned).collect(),
             raw: false,
-            only_at_a_rate: false,
             missing,
         })
     };
