@@ -66,12 +66,19 @@ impl Cell {
         }
     }
 
+    /// How many are open at once.
+    pub fn connections(&self) -> usize {
+        match *self {
+            Cell::Idle { connections } | Cell::Load { connections, .. } => connections,
+        }
+    }
+
     /// The figure that decides it.
     pub fn main(&self) -> Figure {
         match self {
             Cell::Idle { .. } => results::RSS,
             Cell::Load { shape: Shape::Open { .. }, .. } => results::P50,
-            // The load often is the limit on two cores; what a server can do with text shows in what it gets done.
+            // Checking letters is work that differs by an order of magnitude: what a server gets done says it best.
             Cell::Load { payload: Payload::MultiByte, .. } => results::RATE,
             Cell::Load { .. } => results::CPU,
         }

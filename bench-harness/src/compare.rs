@@ -1,6 +1,6 @@
 //! Servers under the same loads, turn by turn.
 //!
-//! Owns: the order of turns and what is measured in each. Promises: contenders alternate (A B C A B C ...), each turn has a
+//! Owns: the order of turns and what is measured in each. Promises: contenders alternate (A B C, B C A, ...), each turn has a
 //! fresh server, CPU time is the server's own over the counted time only, a turn that others disturbed is marked and never
 //! dropped, and a contender that fails is named and keeps the others from nothing. Refuses to know: how servers work; it
 //! takes their word for nothing but the count of their system calls.
@@ -21,7 +21,7 @@ use crate::proc::{self, Server};
 use crate::results::{self, Run, Turn};
 use crate::{idle, machine, report};
 
-/// A turn is disturbed when the server stood ready but did not run, or the hypervisor took its core or the load's, for a
+/// A turn is disturbed when the server or the load stood ready but did not run, or the hypervisor took its core or the load's, for a
 /// larger part of the counted time.
 const DISTURBED_SHARE: f64 = 0.03;
 /// Ticks of /proc/stat a second (USER_HZ, fixed at 100 for user space).
@@ -75,6 +75,7 @@ struct Meter {
     at: Instant,
     cpu: Duration,
     wait: Duration,
+    load_wait: Duration,
     steal_ticks: u64,
 }
 
@@ -82,8 +83,9 @@ impl Meter {
     fn read(pid: u32, plan: &Plan) -> io::Result<Meter> {
         // Both ends of the counted time take this same way, so what it costs cancels.
         let wait = proc::run_queue_wait(pid)?;
+        let load_wait = proc::own_run_queue_wait()?;
         let steal_ticks = proc::steal_ticks(plan.server_core)? + proc::steal_ticks(plan.load_core)?;
-        Ok(Meter { at: Instant::now(), cpu: proc::process_cpu(pid)?, wait, steal_ticks })
+        Ok(Meter { at: Instant::now(), cpu: proc::process_cpu(pid)?, wait, load_wait, steal_ticks })
     }
 }
 
@@ -115,7 +117,10 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
             failures: vec![None; count],
         };
         'rounds: for round in 0..plan.rounds {
-            for (at, contender) in plan.contenders.iter().enumerate() {
+            for step in 0..count {
+                // Everybody is first in some round, and follows nobody always.
+                let at = (round + step) % count;
+                let contender = &plan.contenders[at];
                 if stop.load(Ordering::Relaxed) {
                     break 'rounds;
                 }
@@ -129,6 +134,8 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
                         marked += usize::from(turn.disturbed.is_some());
                         result.turns[at].push(turn);
                     }
+                    // A turn that was ended with the run is nobody's failure.
+                    Err(_) if stop.load(Ordering::Relaxed) => break 'rounds,
                     Err(error) => result.failures[at] = Some(format!("round {}: {error}", round + 1)),
                 }
                 bar.inc(1);
@@ -209,6 +216,7 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     let window = (end.at - begin.at).as_secs_f64();
     let server_cpu = (end.cpu - begin.cpu).as_secs_f64();
     let waited = end.wait.saturating_sub(begin.wait).as_secs_f64() / window;
+    let load_waited = end.load_wait.saturating_sub(begin.load_wait).as_secs_f64() / window;
     let stolen = end.steal_ticks.saturating_sub(begin.steal_ticks) as f64 / TICKS_PER_SECOND / window;
     // The server's own count covers its whole life; a server that does not count messages is given ours.
     let syscalls = report::printed_count(&output, "enters").map_or(f64::NAN, |enters| {
@@ -233,7 +241,7 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     if load.shape != Shape::Connect {
         turn.note(results::SYSCALLS, syscalls);
     }
-    turn.note(results::CLIENT_CPU, outcome.client_cpu.as_nanos() as f64 / messages);
+    turn.note(results::CLIENT_CPU, outcome.worked().as_nanos() as f64 / messages);
     turn.note(results::CLIENT_BUSY, outcome.busy() * 100.0);
     turn.note(results::SERVER_BUSY, server_cpu / window * 100.0);
     turn.note(results::WAITED, waited * 100.0);
@@ -242,6 +250,9 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     turn.disturbed = match () {
         () if waited > DISTURBED_SHARE => {
             Some(format!("the server waited for its core {:.1} % of the time", waited * 100.0))
+        }
+        () if load_waited > DISTURBED_SHARE => {
+            Some(format!("the load waited for its core {:.1} % of the time", load_waited * 100.0))
         }
         () if stolen > DISTURBED_SHARE => Some(format!("the hypervisor took {:.1} % of the time", stolen * 100.0)),
         () => None,

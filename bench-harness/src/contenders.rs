@@ -84,8 +84,8 @@ pub fn own() -> io::Result<Vec<Contender>> {
     Ok(vec![
         Contender::own("wsring", &server, &format!("serve --cores {{core}} {listen}"), false),
         waiting,
-        Contender::own("epoll (raw)", &program, &format!("epoll-echo {listen}"), true),
-        Contender::own("ring (raw)", &program, &format!("ring-echo {listen}"), true),
+        Contender::own("epoll-echo", &program, &format!("epoll-echo {listen}"), true),
+        Contender::own("ring-echo", &program, &format!("ring-echo {listen}"), true),
     ])
 }
 

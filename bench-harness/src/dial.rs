@@ -133,11 +133,12 @@ pub fn say_goodbye(mut streams: Vec<TcpStream>, echo: Echo) -> usize {
         let wait = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let _ = stream.set_read_timeout(Some(wait));
         // The server's Close, then the end of stream or a reset: a few reads at most.
-        let ended = (0..8).any(|_| match stream.read(&mut [0; 512]) {
-            Ok(count) => count == 0,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        let ended = (0..8).find_map(|_| match stream.read(&mut [0; 512]) {
+            Ok(0) => Some(true),
+            Ok(_) => None,
+            Err(error) => Some(error.kind() == ErrorKind::ConnectionReset),
         });
-        left += usize::from(!ended);
+        left += usize::from(ended != Some(true));
     }
     left
 }
@@ -145,11 +146,15 @@ pub fn say_goodbye(mut streams: Vec<TcpStream>, echo: Echo) -> usize {
 fn read_answer(stream: &mut TcpStream) -> io::Result<()> {
     let mut head = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
+    let deadline = Instant::now() + ANSWER_WAIT;
     while !head[..filled].ends_with(b"\r\n\r\n") {
         // Nothing was asked yet, so a server that sends on after its head is wrong here, and ends in this error too.
         let fault = |why: &str| io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}"));
         if filled == head.len() {
             return Err(fault("the answer's head does not end in 8 KiB"));
+        }
+        if Instant::now() > deadline {
+            return Err(fault("the answer's head does not end in 5 s"));
         }
         match stream.read(&mut head[filled..])? {
             0 => return Err(fault("the server closed the connection")),

@@ -77,8 +77,12 @@ pub struct Frames {
 
 impl Frames {
     /// Prepares frames of `size` payload bytes for up to `depth` in flight, masks and payloads drawn from `random`.
-    /// Allocates `O(size * depth)`, at most [`RUN_BYTES_MAX`]; more is an `InvalidInput` error. Fails when `random` does.
+    /// Allocates up to [`RUN_BYTES_MAX`] for the frames and as much for the payloads; more is an `InvalidInput` error. Fails when `random` does.
     pub fn new(payload: Payload, size: usize, depth: usize, echo: Echo, random: &mut dyn Read) -> io::Result<Frames> {
+        if size > RUN_BYTES_MAX {
+            let why = format!("messages of {size} bytes; at most {RUN_BYTES_MAX}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let mut masked_head = vec![payload.first_byte()];
         push_len(&mut masked_head, size, true);
         let frame_len = masked_head.len() + 4 + size;
@@ -134,7 +138,7 @@ impl Frames {
         self.head.len() + if self.echo == Echo::Raw { 4 } else { 0 } + self.size
     }
 
-    /// All that is ever sent: `bytes` without bounds.
+    /// All that is ever sent; [`Frames::bytes`] is a part of it.
     pub fn run(&self) -> &[u8] {
         &self.sent
     }
@@ -368,6 +372,7 @@ mod tests {
         let size = (RUN_BYTES_MAX / 4) - 14;
         assert!(Frames::new(Payload::Binary, size, 2, Echo::Raw, &mut io::repeat(7)).is_ok());
         assert!(Frames::new(Payload::Binary, size, 3, Echo::Raw, &mut io::repeat(7)).is_err());
+        assert!(Frames::new(Payload::Binary, usize::MAX, 1, Echo::Raw, &mut io::repeat(7)).is_err());
         assert!(Frames::new(Payload::Binary, 125, usize::MAX / 2, Echo::Raw, &mut io::repeat(7)).is_err());
     }
 

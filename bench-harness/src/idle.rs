@@ -1,13 +1,15 @@
 //! What a connection at rest costs the server in memory.
 //!
 //! Owns: the connections while they rest. Promises: each has carried a message before it rests, and memory that the server
-//! takes once, whatever comes, is not counted. Refuses to know: whose
-//! the kernel's memory is; sockets are in no process's figures, so the whole machine's is read.
+//! takes once, whatever comes, is not counted. Refuses to know: whose the kernel's memory is; sockets are in no process's
+//! figures, so the whole machine's is read.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::dial::{CONNECTIONS_MAX, Target};
 use crate::frames::{Frames, Payload, Replies};
@@ -57,7 +59,7 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
     }
     let frames = Frames::new(Payload::Binary, plan.size, 1, plan.target.echo(), random)?;
     drop(open(plan, plan.warm, &frames)?);
-    wait_quiet(plan.pid)?;
+    let rested = wait_quiet(plan.pid)?;
     let (before, kernel_before) = (proc::memory(plan.pid)?, proc::slab()?);
     let resting = open(plan, plan.connections, &frames)?;
     let quiet = wait_quiet(plan.pid)?;
@@ -65,13 +67,15 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
     // Memory was read while all of them stood: a server that had dropped some must not look thrifty.
     for (nth, stream) in resting.iter().enumerate() {
         stream.set_nonblocking(true)?;
+        // They end by a reset: ten thousand ports in TIME_WAIT would weigh on the kernel's memory in the next turn.
+        SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
         let stands = matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
         if !stands {
             let why = format!("connection {nth} was closed, or spoken to, while at rest");
             return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
         }
     }
-    Ok(Outcome { before, after, kernel_before, kernel_after, quiet })
+    Ok(Outcome { before, after, kernel_before, kernel_after, quiet: rested && quiet })
 }
 
 fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<TcpStream>> {

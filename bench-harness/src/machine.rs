@@ -64,6 +64,14 @@ fn mitigations() -> String {
     found.join("; ")
 }
 
+/// Whether a list of cores, as in `0-3,8`, holds `core`.
+fn holds(list: &str, core: usize) -> bool {
+    list.split(',').any(|range| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        matches!((from.parse(), to.parse()), (Ok(from), Ok(to)) if (from..=to).contains(&core))
+    })
+}
+
 /// What a reader should know before believing a figure.
 pub fn warnings(server_core: usize, load_core: usize) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -78,7 +86,7 @@ pub fn warnings(server_core: usize, load_core: usize) -> Vec<String> {
     let siblings = format!("/sys/devices/system/cpu/cpu{server_core}/topology/thread_siblings_list");
     if let Some(siblings) = read(&siblings)
         && server_core != load_core
-        && siblings.split([',', '-']).any(|core| core.parse() == Ok(load_core))
+        && holds(&siblings, load_core)
     {
         warnings.push(format!("cores {server_core} and {load_core} are threads of one core"));
     }
@@ -126,6 +134,12 @@ mod tests {
         assert_eq!(date_of(20_453), (2025, 12, 31));
         assert_eq!(date_of(20_454), (2026, 1, 1));
         assert_eq!(now().len(), "2026-01-31 12:00".len());
+    }
+
+    #[test]
+    fn lists_of_cores_are_read() {
+        assert!(holds("0-3,8", 2) && holds("0-3,8", 8) && holds("1", 1));
+        assert!(!holds("0-3,8", 4) && !holds("0-3,8", 9) && !holds("", 0));
     }
 
     #[test]

@@ -232,19 +232,19 @@ struct CompareArgs {
     /// Seconds under load before that.
     #[arg(long, value_parser = seconds)]
     warmup: Option<Duration>,
-    /// Only these, by name; a part of the name will do.
+    /// Only these, by name; if none is called so, all whose name begins so.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Another server: NAME=COMMAND, or NAME:raw=COMMAND for one that returns bytes as they come; {port} and {core} are filled
     /// in.
     #[arg(long)]
     extra: Vec<Contender>,
-    /// What `bench-harness/peers/build` wrote; without it there are no peers.
-    #[arg(long, default_value = "bench-harness/peers/target/peers.json")]
-    peers: PathBuf,
-    /// Whom the others are compared with.
-    #[arg(long, default_value = "wsring")]
-    base: String,
+    /// What `bench-harness/peers/build` wrote; where it usually lies unless given.
+    #[arg(long)]
+    peers: Option<PathBuf>,
+    /// Whom the others are compared with, by name; the first if not given.
+    #[arg(long)]
+    base: Option<String>,
     /// Core of the servers.
     #[arg(long, default_value_t = 0)]
     server_core: usize,
@@ -306,8 +306,15 @@ extern "C" fn on_signal(_signal: libc::c_int) {
 fn stop_on_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let handler = on_signal as extern "C" fn(libc::c_int);
-        // SAFETY: the handler has the type that signal(2) wants, and only stores to an atomic (signal-safety(7)).
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+        // SAFETY: an action of zeros is valid (sigaction(2)): an empty mask, no flags; the handler has the type it wants, and
+        // only stores to an atomic (signal-safety(7)).
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as libc::sighandler_t;
+            // The first is a request; a second ends this process at once, and the kernel ends its servers.
+            action.sa_flags = libc::SA_RESETHAND;
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
     }
 }
 
@@ -411,7 +418,14 @@ fn compare_all(args: CompareArgs) -> io::Result<()> {
     proc::raise_descriptor_limit()?;
     let plan = plan(&args)?;
     let names: Vec<&str> = plan.contenders.iter().map(|contender| contender.name.as_str()).collect();
-    let base = names.iter().position(|name| *name == args.base).unwrap_or(0);
+    let base = match &args.base {
+        None => 0,
+        Some(base) => names
+            .iter()
+            .position(|name| name == base)
+            .ok_or_else(|| invalid(format!("--base {base}: nobody is called that")))?,
+    };
+    let mut outputs = Outputs::create(&args)?;
     let mut out = io::stdout();
     let minutes = plan.expected().as_secs_f64() / 60.0;
     writeln!(out, "{}\n{}; about {minutes:.0} min", machine::in_short(), names.join(", "))?;
@@ -424,18 +438,54 @@ fn compare_all(args: CompareArgs) -> io::Result<()> {
         // A table that cannot be shown does not end a run whose result is still to be written.
         let _ = writeln!(io::stdout(), "{}", show::table(run, cell, base));
     })?;
+    // Files first: a reader of the terminal may have gone.
+    outputs.write(&run, base)?;
     writeln!(out, "{}", show::summary(&run, base))?;
     for warning in &run.warnings {
         writeln!(out, "note: {warning}")?;
     }
-    if let Some(path) = &args.json {
-        show::write(&run, base, &mut io::BufWriter::new(File::create(path)?))?;
+    if let Some(path) = &args.html {
+        writeln!(out, "report: {}", path.display())?;
     }
-    if let Some(path) = &args.markdown {
-        std::fs::write(path, show::markdown(&run, base))?;
+    Ok(())
+}
+
+/// Where results go. Made before the run, so that a place that cannot be written to is known at once.
+struct Outputs {
+    json: Option<File>,
+    markdown: Option<File>,
+    html: Option<File>,
+    hgrm: Option<PathBuf>,
+}
+
+impl Outputs {
+    fn create(args: &CompareArgs) -> io::Result<Outputs> {
+        let file = |path: &Option<PathBuf>| {
+            let create = |path: &PathBuf| {
+                File::create(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+            };
+            path.as_ref().map(create).transpose()
+        };
+        if let Some(folder) = &args.hgrm {
+            std::fs::create_dir_all(folder)?;
+        }
+        let (json, markdown, html) = (file(&args.json)?, file(&args.markdown)?, file(&args.html)?);
+        Ok(Outputs { json, markdown, html, hgrm: args.hgrm.clone() })
     }
-    if let Some(folder) = &args.hgrm {
-        std::fs::create_dir_all(folder)?;
+
+    fn write(&mut self, run: &results::Run, base: usize) -> io::Result<()> {
+        if let Some(file) = &mut self.json {
+            let mut lines = io::BufWriter::new(file);
+            show::write(run, base, &mut lines)?;
+            lines.flush()?;
+        }
+        if let Some(file) = &mut self.markdown {
+            file.write_all(show::markdown(run, base).as_bytes())?;
+        }
+        if let Some(file) = &mut self.html {
+            file.write_all(show::html(run, base).as_bytes())?;
+        }
+        let Some(folder) = &self.hgrm else { return Ok(()) };
         for cell in &run.cells {
             for (at, contender) in run.contenders.iter().enumerate() {
                 if let Some(latencies) = cell.latencies(at) {
@@ -445,36 +495,84 @@ fn compare_all(args: CompareArgs) -> io::Result<()> {
                 }
             }
         }
+        Ok(())
     }
-    if let Some(path) = &args.html {
-        std::fs::write(path, show::html(&run, base))?;
-        writeln!(out, "report: {}", path.display())?;
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, why)
+}
+
+/// The command line without the places of its results, which are this machine's business.
+fn command_line() -> String {
+    let mut line = "wsring-bench".to_owned();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let name = word.split('=').next().unwrap_or_default();
+        if ["--json", "--html", "--markdown", "--hgrm", "--peers"].contains(&name) {
+            if !word.contains('=') {
+                words.next();
+            }
+            continue;
+        }
+        let quoted = word.contains([' ', '"', '$', '\\']);
+        line += &if quoted { format!(" '{word}'") } else { format!(" {word}") };
     }
-    Ok(())
+    line
+}
+
+/// Where `bench-harness/peers/build` leaves its list, seen from the top of the checkout.
+const PEERS: &str = "bench-harness/peers/target/peers.json";
+
+/// Everybody who could take part, then those who were asked for.
+fn choose(args: &CompareArgs) -> io::Result<Vec<Contender>> {
+    let mut contenders = contenders::own()?;
+    let list = args.peers.clone().unwrap_or_else(|| PathBuf::from(PEERS));
+    if args.peers.is_some() || list.exists() {
+        // `peers/target/peers.json`: servers are named from `peers`.
+        let folder = list.parent().and_then(|target| target.parent()).unwrap_or(std::path::Path::new("."));
+        contenders.extend(contenders::peers(&list, folder)?);
+    } else {
+        eprintln!("no peers take part: {PEERS} is not there; bench-harness/peers/build makes it");
+    }
+    contenders.extend(args.extra.iter().cloned());
+    for (at, contender) in contenders.iter().enumerate() {
+        if contenders[..at].iter().any(|other| other.name == contender.name) {
+            return Err(invalid(format!("two servers are called {}", contender.name)));
+        }
+    }
+    if args.only.is_empty() {
+        return Ok(contenders);
+    }
+    let mut wanted = vec![false; contenders.len()];
+    for name in &args.only {
+        let exact = contenders.iter().any(|contender| contender.name == *name);
+        let is_meant = |contender: &Contender| match exact {
+            true => contender.name == *name,
+            false => contender.name.starts_with(name.as_str()),
+        };
+        let before = wanted.iter().filter(|wanted| **wanted).count();
+        contenders.iter().zip(&mut wanted).for_each(|(contender, wanted)| *wanted |= is_meant(contender));
+        if wanted.iter().filter(|wanted| **wanted).count() == before && !contenders.iter().any(is_meant) {
+            return Err(invalid(format!("--only {name}: nobody is called that")));
+        }
+    }
+    let mut wanted = wanted.into_iter();
+    contenders.retain(|_| wanted.next() == Some(true));
+    Ok(contenders)
 }
 
 fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
-    let invalid = |why: String| io::Error::new(ErrorKind::InvalidInput, why);
-    let mut contenders = contenders::own()?;
-    if args.peers.exists() {
-        // `peers/target/peers.json`: servers are named from `peers`.
-        let folder = args.peers.parent().and_then(|target| target.parent()).unwrap_or(std::path::Path::new("."));
-        contenders.extend(contenders::peers(&args.peers, folder)?);
-    }
-    contenders.extend(args.extra.iter().cloned());
-    if !args.only.is_empty() {
-        for part in &args.only {
-            if !contenders.iter().any(|contender| contender.name.contains(part)) {
-                return Err(invalid(format!("--only {part}: nobody is called that")));
-            }
-        }
-        contenders.retain(|contender| args.only.iter().any(|part| contender.name.contains(part)));
-    }
+    let contenders = choose(args)?;
     let set = if args.full { cells::FULL } else { cells::QUICK };
-    let cells = match &args.cells[..] {
+    let cells: Vec<Cell> = match &args.cells[..] {
         [] => set.split(',').map(|cell| cell.parse().map_err(invalid)).collect::<io::Result<_>>()?,
         cells => cells.to_vec(),
     };
+    let limit = proc::raise_descriptor_limit()?;
+    if let Some(cell) = cells.iter().find(|cell| cell.connections() as u64 + 64 > limit) {
+        return Err(invalid(format!("{cell} needs more descriptors than {limit} (`ulimit -n -H`)")));
+    }
     let quick = !args.full && args.cells.is_empty();
     let (rounds, measured, warmup) = if quick { (3, 700, 200) } else { (5, 1500, 300) };
     Ok(compare::Plan {
@@ -487,7 +585,7 @@ fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
         load_core: args.load_core,
         check: args.check,
         patience: if args.sleep { Patience::Sleep } else { Patience::Poll },
-        command: std::env::args().skip(1).fold("wsring-bench".to_owned(), |line, word| line + " " + &word),
+        command: command_line(),
     })
 }
 
@@ -495,6 +593,24 @@ fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    fn chosen(words: &[&str]) -> io::Result<Vec<String>> {
+        let words = [&["x", "compare", "--extra", "x y:raw=./a {port}"], words].concat();
+        let Task::Compare(args) = Cli::try_parse_from(words).expect("a command line").task else { panic!("compare") };
+        Ok(choose(&args)?.into_iter().map(|contender| contender.name).collect())
+    }
+
+    #[test]
+    fn contenders_are_chosen_by_name() {
+        let all = chosen(&[]).expect("everybody");
+        assert_eq!(all[..4], ["wsring", "wsring (waiting)", "epoll-echo", "ring-echo"]);
+        assert_eq!(all.last().map(String::as_str), Some("x y"));
+        assert_eq!(chosen(&["--only", "wsring"]).expect("one"), ["wsring"]);
+        assert_eq!(chosen(&["--only", "wsr,x"]).expect("by their beginning"), ["wsring", "wsring (waiting)", "x y"]);
+        assert!(chosen(&["--only", "nobody"]).is_err());
+        assert!(chosen(&["--extra", "wsring=./other {port}"]).is_err(), "two of one name");
+        assert!(chosen(&["--peers", "/nonexistent/peers.json"]).is_err(), "asked for and not there");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

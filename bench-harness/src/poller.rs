@@ -1,4 +1,4 @@
-//! Edge-triggered epoll, as much of it as a load client and a byte echo need.
+//! Edge-triggered epoll, as much of it as a byte echo needs.
 //!
 //! Owns: the epoll descriptor and the event array. Promises: safe calls, no allocation after `new`. Refuses to know: what
 //! the descriptors are.

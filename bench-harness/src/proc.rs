@@ -49,7 +49,8 @@ pub fn thread_cpu() -> io::Result<Duration> {
 }
 
 /// CPU time of process `pid` since it began: every thread, io_uring workers and ended ones too, in nanoseconds
-/// (clock_getcpuclockid(3)). Soft interrupts that run on the process's back are in it.
+/// (clock_getcpuclockid(3)). Soft interrupts that run on the process's back are in it, unless the kernel was built with
+/// CONFIG_IRQ_TIME_ACCOUNTING.
 pub fn process_cpu(pid: u32) -> io::Result<Duration> {
     // The C library packs the id into 29 bits of a clock's name, where 0 and ids too large come to mean ourselves.
     if pid == 0 || pid > PID_MAX {
@@ -62,6 +63,13 @@ pub fn process_cpu(pid: u32) -> io::Result<Duration> {
         return Err(io::Error::from_raw_os_error(error));
     }
     read_clock(clock)
+}
+
+/// How long the calling thread was ready to run but did not (proc(5), schedstat).
+pub fn own_run_queue_wait() -> io::Result<Duration> {
+    let line = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// How long the threads of `pid` were ready to run but did not: the second field of each schedstat (proc(5)).
@@ -170,6 +178,8 @@ impl Server {
             }
             pinned(core).then_some(()).ok_or(io::Error::from_raw_os_error(libc::EINVAL))
         };
+        // A group of its own: a Ctrl-C of the terminal is for us to act on, and whatever a wrapper starts ends with it.
+        start.process_group(0);
         // SAFETY: between fork and exec `prepare` makes two system calls, prctl and sched_setaffinity, from values on its
         // stack: no allocation, no lock.
         unsafe { start.pre_exec(prepare) };
@@ -189,10 +199,12 @@ impl Server {
     fn wait_listening(&mut self, addr: SocketAddr) -> io::Result<()> {
         let deadline = Instant::now() + LISTEN_WAIT;
         loop {
-            if TcpStream::connect_timeout(&addr, Duration::from_millis(100)).is_ok() {
+            let listens = TcpStream::connect_timeout(&addr, Duration::from_millis(100)).is_ok();
+            let ended = self.child.try_wait()?;
+            // Somebody else may have taken the port while our server failed to.
+            if listens && ended.is_none() {
                 return Ok(());
             }
-            let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
                 let state = ended.map_or("it runs".to_owned(), |status| status.to_string());
                 let why = format!("the server does not listen on {addr} ({state}); it said: {}", self.said());
@@ -204,8 +216,7 @@ impl Server {
 
     /// Ends it with SIGTERM, after 10 s with SIGKILL; gives back the first 64 KiB of what it printed, both streams.
     pub fn stop(mut self) -> io::Result<String> {
-        // SAFETY: takes no pointer. `child` has not been waited for, so its pid is still its own.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        self.signal_group(libc::SIGTERM);
         let deadline = Instant::now() + STOP_WAIT;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
@@ -214,6 +225,12 @@ impl Server {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(self.said())
+    }
+
+    /// To the server and whatever it has started.
+    fn signal_group(&self, signal: libc::c_int) {
+        // SAFETY: takes no pointer. `child` has not been waited for, so its pid is still its own, and its group's.
+        unsafe { libc::kill(-(self.child.id() as libc::pid_t), signal) };
     }
 
     fn said(&self) -> String {
@@ -226,9 +243,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After `stop` both are no-ops: std remembers that the child was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // After `stop` it is a no-op: std remembers that the child was waited for.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal_group(libc::SIGKILL);
+            let _ = self.child.wait();
+        }
     }
 }
 

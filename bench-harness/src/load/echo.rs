@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -46,6 +47,8 @@ struct Load<'a> {
     /// Finished messages are replaced by new ones, in a closed loop that goes on.
     refill: bool,
     pace: Option<Pace>,
+    /// Times of sending whose latencies count.
+    counted: Range<u64>,
     in_flight: u64,
     finished: u64,
 }
@@ -57,8 +60,6 @@ struct Pace {
     from: u64,
     /// Messages handed over so far.
     sent: u64,
-    /// Times of sending whose latencies count.
-    counted: std::ops::Range<u64>,
 }
 
 impl Pace {
@@ -99,15 +100,12 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
         check: plan.check,
         refill: true,
         pace: None,
+        counted: 0..0,
         in_flight: 0,
         finished: 0,
     };
     match plan.shape {
-        Shape::Open { rate } => {
-            let begin = plan.warmup.as_nanos() as u64;
-            let counted = begin..begin + plan.measured.as_nanos() as u64;
-            load.pace = Some(Pace { rate: rate.into(), from: 0, sent: 0, counted });
-        }
+        Shape::Open { rate } => load.pace = Some(Pace { rate: rate.into(), from: clock.nanos(), sent: 0 }),
         _ => (0..plan.connections).for_each(|conn| load.hand_over(conn, batch, 0)),
     }
     let outcome = count(&mut load, plan, clock, on_edge);
@@ -165,10 +163,15 @@ impl Turns for Load<'_> {
         &mut self.latencies
     }
 
+    fn begin(&mut self, counted: Range<u64>) {
+        self.latencies.reset();
+        self.counted = counted;
+    }
+
     fn end(&mut self) {
         // What should have left in the counted time still leaves, however late this thread noticed.
         while let Some(pace) = &mut self.pace
-            && pace.due() < pace.counted.end
+            && pace.due() < self.counted.end
         {
             let (conn, due) = ((pace.sent % self.conns.len() as u64) as usize, pace.due());
             pace.sent += 1;
@@ -181,7 +184,7 @@ impl Turns for Load<'_> {
 impl Load<'_> {
     /// At a fixed rate: hands over what is due, and says how long until more is.
     fn send_due(&mut self, timeout: Duration) -> io::Result<Duration> {
-        let Some(pace) = &mut self.pace else { return Ok(timeout) };
+        let Some(mut pace) = self.pace.as_mut() else { return Ok(timeout) };
         if !self.refill {
             return Ok(timeout);
         }
@@ -192,14 +195,13 @@ impl Load<'_> {
         let now = self.clock.nanos();
         let count = self.conns.len() as u64;
         let mut due = pace.due();
-        let mut handed = Vec::new();
         while due <= now {
-            handed.push(((pace.sent % count) as usize, due));
+            let conn = (pace.sent % count) as usize;
             pace.sent += 1;
-            due = pace.due();
-        }
-        for (conn, due) in handed {
             self.hand_over(conn, 1, due);
+            let Some(next) = &mut self.pace else { unreachable!("the pace is kept") };
+            pace = next;
+            due = pace.due();
         }
         Ok(timeout.min(Duration::from_nanos(due - now)))
     }
@@ -246,7 +248,7 @@ impl Load<'_> {
         while left > 0 {
             let (since, count) = state.runs.front_mut().expect("runs add up to the messages in flight");
             let step = left.min(*count);
-            if self.pace.as_ref().is_none_or(|pace| pace.counted.contains(since)) {
+            if self.counted.contains(since) {
                 self.latencies.saturating_record_n((now - *since).max(1), u64::from(step));
             }
             *count -= step;

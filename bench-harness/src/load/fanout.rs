@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -14,6 +16,8 @@ use crate::dial;
 use crate::frames::{Echo, Frames, Replies};
 use crate::net::{Event, Net};
 
+/// How long a server has to let everybody join.
+const JOIN_WAIT: Duration = Duration::from_millis(200);
 /// The connection that publishes; it receives too.
 const PUBLISHER: usize = 0;
 
@@ -36,6 +40,8 @@ struct Load<'a> {
     sending: bool,
     clock: Clock,
     latencies: Histogram<u64>,
+    /// Times of publishing whose latencies count.
+    counted: Range<u64>,
     check: bool,
     refill: bool,
     delivered: u64,
@@ -47,6 +53,8 @@ pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdg
     }
     let frames = Frames::new(plan.payload, plan.size, depth as usize, Echo::WebSocket, random)?;
     let net = dial(plan, plan.connections + 1, frames.run())?;
+    // A server may answer the handshake before it has put the newcomer among those who receive.
+    thread::sleep(JOIN_WAIT);
     let clock = Clock(Instant::now());
     let subscribers = (0..=plan.connections).map(|_| Subscriber { replies: Replies::default(), received: 0 });
     let mut load = Load {
@@ -61,6 +69,7 @@ pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdg
         sending: false,
         clock,
         latencies: histogram(),
+        counted: 0..0,
         check: plan.check,
         refill: true,
         delivered: 0,
@@ -91,7 +100,9 @@ impl Load<'_> {
         let first_open = self.published - self.open.len() as u64;
         for _ in 0..finished {
             let (since, lacking) = &mut self.open[(subscriber.received - first_open) as usize];
-            self.latencies.saturating_record((now - *since).max(1));
+            if self.counted.contains(since) {
+                self.latencies.saturating_record((now - *since).max(1));
+            }
             *lacking -= 1;
             subscriber.received += 1;
         }
@@ -143,6 +154,11 @@ impl Turns for Load<'_> {
 
     fn latencies(&mut self) -> &mut Histogram<u64> {
         &mut self.latencies
+    }
+
+    fn begin(&mut self, counted: Range<u64>) {
+        self.latencies.reset();
+        self.counted = counted;
     }
 
     fn end(&mut self) {

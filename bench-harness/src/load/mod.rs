@@ -10,6 +10,7 @@ mod echo;
 mod fanout;
 
 use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -20,7 +21,12 @@ use crate::net::{Net, Patience};
 use crate::proc;
 
 /// No reply at all for so long ends the run.
-const STALL: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
+const STALL: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(10) };
+
+/// How long the server may take for what is in flight at the end.
+const DRAIN: Duration = Duration::from_secs(30);
+/// The most messages a second that are asked for.
+const RATE_MAX: u32 = 10_000_000;
 
 /// What to do with the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,8 @@ pub struct Outcome {
     pub messages: u64,
     /// The counted time.
     pub seconds: f64,
-    /// Latencies in nanoseconds: of what ended in the counted time, at a fixed rate of what was to be sent in it.
+    /// Latencies in nanoseconds: of what was sent and answered in the counted time; at a fixed rate of all that was to be sent
+    /// in it, whenever it was answered.
     pub latencies: Histogram<u64>,
     /// CPU time of this thread in it.
     pub client_cpu: Duration,
@@ -100,9 +107,14 @@ impl Outcome {
         self.messages as f64 / self.seconds
     }
 
-    /// How much of the counted time this thread had something to do: near 1, it limits what is measured.
+    /// CPU time in which this thread had something to do.
+    pub fn worked(&self) -> Duration {
+        self.client_cpu.saturating_sub(self.client_idle)
+    }
+
+    /// How much of the counted time that was: near 1, it limits what is measured.
     pub fn busy(&self) -> f64 {
-        self.client_cpu.saturating_sub(self.client_idle).as_secs_f64() / self.seconds
+        self.worked().as_secs_f64() / self.seconds
     }
 }
 
@@ -112,11 +124,14 @@ impl Outcome {
 pub fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
     let possible = match plan.shape {
         Shape::Closed { depth } | Shape::FanOut { depth } => depth > 0,
-        Shape::Open { rate } => rate > 0,
+        Shape::Open { rate } => (1..=RATE_MAX).contains(&rate),
         Shape::Connect => true,
     };
     if plan.connections == 0 || plan.connections >= CONNECTIONS_MAX || !possible {
-        let why = format!("1 to {} connections with at least one message in flight", CONNECTIONS_MAX - 1);
+        let why = format!(
+            "1 to {} connections with at least one message in flight, or 1 to {RATE_MAX} messages/s",
+            CONNECTIONS_MAX - 1
+        );
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     match plan.shape {
@@ -152,10 +167,12 @@ trait Turns {
     fn finished(&self) -> u64;
     /// Messages sent and not answered.
     fn in_flight(&self) -> u64;
-    /// The transport.
+    /// Time spent polling for nothing.
     fn idle(&self) -> Duration;
-    /// Latencies so far; those of the warm-up are dropped by resetting them.
+    /// Latencies recorded so far.
     fn latencies(&mut self) -> &mut Histogram<u64>;
+    /// From here on what is sent, or at a fixed rate is to be sent, in these nanoseconds has its latency recorded.
+    fn begin(&mut self, counted: Range<u64>);
     /// From here on nothing new is sent.
     fn end(&mut self);
 }
@@ -180,9 +197,12 @@ fn turn_until(load: &mut dyn Turns, done: impl Fn(&dyn Turns) -> bool) -> io::Re
 fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
     let warm = plan.warmup.as_nanos() as u64;
     turn_until(load, |_| clock.nanos() >= warm)?;
-    load.latencies().reset();
-    let (finished_before, idle_before) = (load.finished(), load.idle());
     on_edge(Edge::Begin)?;
+    // The meters took a moment, and what was in flight meanwhile is late for no fault of the server's: latencies are those of
+    // what is sent from here on. CPU time has it at both edges.
+    let from = clock.nanos();
+    load.begin(from..from + plan.measured.as_nanos() as u64);
+    let (finished_before, idle_before) = (load.finished(), load.idle());
     let (begun, cpu_before) = (Instant::now(), proc::thread_cpu()?);
     turn_until(load, |_| begun.elapsed() >= plan.measured)?;
     let seconds = begun.elapsed().as_secs_f64();
@@ -193,7 +213,12 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
     let mut latencies = load.latencies().clone();
 
     load.end();
-    turn_until(load, |load| load.in_flight() == 0)?;
+    let draining = Instant::now();
+    turn_until(load, |load| load.in_flight() == 0 || draining.elapsed() > DRAIN)?;
+    if load.in_flight() > 0 {
+        let why = format!("{} messages were still unanswered {DRAIN:?} after the end", load.in_flight());
+        return Err(io::Error::new(ErrorKind::TimedOut, why));
+    }
     if let Shape::Open { .. } = plan.shape {
         latencies = load.latencies().clone(); // what was to be sent in the counted time may be answered after it
     }

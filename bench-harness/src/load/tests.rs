@@ -164,8 +164,9 @@ fn counts_are_exact() {
         let outcome = outcome.expect("a good server");
         assert_eq!(outcome.messages_in_all, echoed, "{connections} x {depth} x {size}");
         assert!(outcome.messages > 0 && outcome.messages <= echoed);
-        // One round trip per message: those in flight when counting begins end in it, those at its end do not.
-        assert_eq!(outcome.latencies.len(), outcome.messages);
+        // One round trip per message but for those in flight when counting begins, which are late by our own meters.
+        let begun_before = outcome.messages - outcome.latencies.len();
+        assert!(begun_before <= connections as u64 * u64::from(depth), "{begun_before}");
         assert!(outcome.seconds >= 0.15 && outcome.client_cpu > Duration::ZERO);
     }
 }
@@ -348,7 +349,8 @@ fn deliveries_are_counted_for_each_subscriber() {
         let plan = Plan { shape: Shape::FanOut { depth }, ..plan(target, 5, 1, 125, true) };
         let outcome = run(&plan, &mut random(), &mut |_| Ok(())).expect("a good server");
         assert_eq!(outcome.messages_in_all % 6, 0, "5 subscribers and the publisher have had each message");
-        assert!(outcome.messages > 0 && outcome.latencies.len() == outcome.messages);
+        let begun_before = outcome.messages - outcome.latencies.len();
+        assert!(outcome.messages > 0 && begun_before <= 6 * u64::from(depth), "{begun_before}");
     }
     let target = Target::web(&format!("ws://{}/bcast", broadcast(Some(3))), false).expect("target");
     let plan = Plan { shape: Shape::FanOut { depth: 1 }, ..plan(target, 5, 1, 125, false) };
