@@ -103,7 +103,7 @@ impl Uring {
         // The ring cycles through all its memory, so it is about the size of a second-level cache; without incremental
         // consumption each segment takes a whole buffer, so there must be more of them (design §5).
         let buffers = match (count, size) {
-            (0, _) | (_, 0) => match register(16, 64 << 10, incremental)? {
+            (0, _) | (_, 0) => match register(4, 64 << 10, incremental)? {
                 buffers if buffers.is_incremental() => buffers,
                 whole => {
                     drop(whole);
