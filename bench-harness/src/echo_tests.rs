@@ -40,13 +40,16 @@ fn start(buffer_len: usize) -> [Running; 2] {
         tell(echo.local_addr()?);
         echo.run(stop)
     });
+    [epoll, start_ring(16, buffer_len as u32)]
+}
+
+fn start_ring(count: u16, buffer_len: u32) -> Running {
     // A ring belongs to the thread that made it.
-    let ring = listen(move |stop, tell| {
-        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), 16, buffer_len as u32)?;
+    listen(move |stop, tell| {
+        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), count, buffer_len)?;
         tell(echo.local_addr()?);
         echo.run(stop)
-    });
-    [epoll, ring]
+    })
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -91,6 +94,38 @@ fn a_slow_reader_gets_everything_and_holds_up_nobody() {
             round_trip(addr, 1 << 20, Duration::ZERO);
         }
         slow.join().expect("slow reader");
+    }
+}
+
+/// Two that are each paused with half of the ring echo's buffers hold all of them. It then looked for buffers without letting
+/// the kernel finish the sends that held them, and never came out of it.
+#[test]
+fn two_slow_readers_hold_up_a_third_only_while_they_do_not_read() {
+    for echo in start(16 << 10) {
+        let addr = echo.addr;
+        let slow = || thread::spawn(move || round_trip(addr, 48 << 20, Duration::from_millis(300)));
+        let slow = [slow(), slow()];
+        thread::sleep(Duration::from_millis(100));
+        for _ in 0..100 {
+            round_trip(addr, 10_000, Duration::ZERO);
+        }
+        for reader in slow {
+            reader.join().expect("slow reader");
+        }
+    }
+}
+
+/// With so few, nearly every piece pauses its connection, and the last send often completes before the cancelled receive.
+#[test]
+fn one_buffer_or_two_are_enough_for_the_ring() {
+    for (count, size) in [(1, 4096), (2, 4096), (1, 64 << 10), (2, 64 << 10)] {
+        let echo = start_ring(count, size);
+        for _ in 0..20 {
+            round_trip(echo.addr, 1 << 20, Duration::ZERO);
+        }
+        let addr = echo.addr;
+        let many: Vec<_> = (0..4).map(|_| thread::spawn(move || round_trip(addr, 4 << 20, Duration::ZERO))).collect();
+        many.into_iter().for_each(|one| one.join().expect("round trip"));
     }
 }
 

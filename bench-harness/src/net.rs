@@ -10,10 +10,10 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use io_uring::types::{Fixed, SubmitArgs, Timespec};
+use io_uring::types::Fixed;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
-use crate::ring_buffers::{Buffers, GROUP, Piece};
+use crate::ring_buffers::{GROUP, Piece, Ring};
 
 /// Receive buffers and bytes of each: about a second-level cache.
 const BUFFERS: (u16, u32) = (16, 64 << 10);
@@ -22,9 +22,6 @@ const REARM_MAX: usize = 16;
 /// Looks at the completion queue between two looks at the clock while polling.
 const LOOKS: u32 = 16;
 
-/// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
-const GETEVENTS: u32 = 1;
-const EXT_ARG: u32 = 8;
 const RECV: u64 = 1;
 const SEND: u64 = 2;
 
@@ -49,14 +46,12 @@ pub enum Event {
 
 /// The sockets.
 pub struct Net<'a> {
-    // Dropped first: then nothing is in flight.
-    uring: IoUring,
-    buffers: Buffers,
+    // Nothing is in flight once it has dropped, so it goes before the sockets, and its lifetime keeps `run` longer still.
+    ring: Ring,
     streams: Vec<TcpStream>,
     /// All that is ever sent.
     run: &'a [u8],
     starved: VecDeque<u32>,
-    ready: VecDeque<cqueue::Entry>,
     patience: Patience,
     idle: Duration,
 }
@@ -75,9 +70,8 @@ impl<'a> Net<'a> {
             .build(entries)?;
         let descriptors: Vec<_> = streams.iter().map(AsRawFd::as_raw_fd).collect();
         uring.submitter().register_files(&descriptors)?;
-        let buffers = Buffers::register(&uring, BUFFERS.0, BUFFERS.1)?;
-        let (starved, ready) = (VecDeque::new(), VecDeque::with_capacity(entries as usize));
-        let mut net = Net { uring, buffers, streams, run, starved, ready, patience, idle: Duration::ZERO };
+        let ring = Ring::new(uring, BUFFERS.0, BUFFERS.1)?;
+        let mut net = Net { ring, streams, run, starved: VecDeque::new(), patience, idle: Duration::ZERO };
         for conn in 0..net.streams.len() {
             net.receive(conn as u32);
         }
@@ -93,69 +87,51 @@ impl<'a> Net<'a> {
     pub fn send(&mut self, conn: usize, at: usize, len: usize) {
         let bytes = &self.run[at..at + len];
         let send = opcode::Send::new(Fixed(conn as u32), bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL);
-        self.push(send.build().user_data(SEND << 32 | conn as u64));
+        self.push(&send.build().user_data(SEND << 32 | conn as u64));
     }
 
     fn receive(&mut self, conn: u32) {
-        self.push(opcode::RecvMulti::new(Fixed(conn), GROUP).build().user_data(RECV << 32 | u64::from(conn)));
+        self.push(&opcode::RecvMulti::new(Fixed(conn), GROUP).build().user_data(RECV << 32 | u64::from(conn)));
     }
 
-    fn push(&mut self, entry: squeue::Entry) {
-        // SAFETY: a send reads `run`, which outlives the ring by its lifetime; a receive names a registered group.
-        while unsafe { self.uring.submission().push(&entry) }.is_err() {
-            self.enter(0, Duration::ZERO).expect("a full queue can be handed over");
-        }
-    }
-
-    fn enter(&mut self, want: u32, timeout: Duration) -> io::Result<()> {
-        let queued = self.uring.submission().len() as u32;
-        let timespec = Timespec::from(timeout);
-        let args = SubmitArgs::new().timespec(&timespec);
-        // SAFETY: with IORING_ENTER_EXT_ARG the kernel reads one SubmitArgs; without, no pointer.
-        let done = unsafe {
-            match want {
-                0 => self.uring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None),
-                _ => self.uring.submitter().enter(queued, want, GETEVENTS | EXT_ARG, Some(&args)),
-            }
-        };
-        match done {
-            Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
-        }
+    fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: a send reads `run`, which is borrowed for longer than the ring lives; a receive names the ring's own buffers.
+        unsafe { self.ring.push(entry) };
     }
 
     /// Hands over all that was queued and waits for events, at most `timeout`; zero looks once.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        self.ring.buffers.publish();
         for _ in 0..self.starved.len().min(REARM_MAX) {
             let conn = self.starved.pop_front().expect("counted");
             self.receive(conn);
         }
-        self.buffers.publish();
-        if self.patience == Patience::Sleep && !timeout.is_zero() && self.starved.is_empty() {
-            self.enter(1, timeout)?;
+        // Receives that are left over are armed by the next pass: nothing would announce their bytes, so this one does not
+        // wait. Nor does it if a full queue has brought events already.
+        let at_once = !self.starved.is_empty() || self.ring.has_some();
+        let timeout = if at_once { Duration::ZERO } else { timeout };
+        if self.patience == Patience::Sleep && !timeout.is_zero() {
+            self.ring.enter(1, timeout)?;
         } else {
-            if !self.uring.submission().is_empty() || self.uring.submission().taskrun() {
-                self.enter(0, timeout)?;
+            if self.ring.has_queued() || self.ring.kernel_has_some() {
+                self.ring.enter(0, timeout)?;
             }
             self.poll(timeout)?;
         }
-        self.ready.extend(self.uring.completion());
+        self.ring.gather();
         Ok(())
     }
 
     fn poll(&mut self, timeout: Duration) -> io::Result<()> {
-        if !self.uring.completion().is_empty() || timeout.is_zero() {
+        if timeout.is_zero() || self.ring.has_some() {
             return Ok(());
         }
         let began = Instant::now();
         let mut looks = 0_u32;
         loop {
-            if self.uring.submission().taskrun() {
+            if self.ring.kernel_has_some() {
                 self.idle += began.elapsed();
-                return self.enter(0, timeout);
+                return self.ring.enter(0, timeout);
             }
             looks += 1;
             if looks.is_multiple_of(LOOKS) && began.elapsed() >= timeout {
@@ -169,7 +145,7 @@ impl<'a> Net<'a> {
     /// The next event that the last wait gathered.
     pub fn next(&mut self) -> Option<Event> {
         loop {
-            let entry = self.ready.pop_front()?;
+            let entry = self.ring.next()?;
             let conn = entry.user_data() as u32;
             let (result, flags) = (entry.result(), entry.flags());
             if entry.user_data() >> 32 == SEND {
@@ -180,7 +156,7 @@ impl<'a> Net<'a> {
             }
             let ended = !cqueue::more(flags);
             if result > 0 {
-                let piece = self.buffers.take(flags, result as u32);
+                let piece = self.ring.buffers.take(flags, result as u32);
                 if ended {
                     self.receive(conn);
                 }
@@ -199,12 +175,12 @@ impl<'a> Net<'a> {
 
     /// The bytes of a piece that was received.
     pub fn bytes(&mut self, piece: Piece) -> &[u8] {
-        self.buffers.bytes(piece)
+        self.ring.buffers.bytes(piece)
     }
 
     /// Gives a piece back.
     pub fn release(&mut self, piece: Piece) {
-        self.buffers.put(piece);
+        self.ring.buffers.put(piece);
     }
 
     /// Ends the ring and gives the sockets back.
@@ -212,3 +188,6 @@ impl<'a> Net<'a> {
         self.streams
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,26 +4,28 @@
 //! one send in flight per connection, bytes sent from the buffer they arrived in. Refuses to know: frames, and the engine:
 //! it uses the kernel's interface alone, so that what the engine costs shows against it.
 //!
-//! A connection that reads slowly holds the buffers its bytes lie in; from half of them on it is not received from.
+//! A connection that reads slowly holds the buffers its bytes lie in; from half of them on it is not received from. So two
+//! can hold all of them, and the others wait until one of the two reads.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Fixed};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::ring_buffers::{Buffers, GROUP, Piece};
+use crate::ring_buffers::{GROUP, Piece, Ring};
 
 /// Slots of the fixed-file table.
 const CONNS_MAX: u32 = 16_384;
 /// Receives without a buffer that are armed again in one pass.
 const REARM_MAX: usize = 16;
 /// How long a stop may go unnoticed.
-const WAIT: Timespec = Timespec::new().nsec(250_000_000);
+const WAIT: Duration = Duration::from_millis(250);
 
 /// Operations, in the upper half of `user_data`; the lower is the connection's slot.
 const ACCEPT: u64 = 1;
@@ -53,14 +55,11 @@ struct Conn {
 
 /// The echo server.
 pub struct RingEcho {
-    // Dropped first: then nothing is in flight.
-    uring: IoUring,
-    buffers: Buffers,
+    // Nothing is in flight once it has dropped, so it goes before the listener.
+    ring: Ring,
     listener: TcpListener,
     conns: Vec<Conn>,
     starved: VecDeque<u32>,
-    ready: Vec<cqueue::Entry>,
-    enters: u64,
 }
 
 impl RingEcho {
@@ -79,15 +78,11 @@ impl RingEcho {
             .setup_cqsize(8192)
             .build(1024)?;
         uring.submitter().register_files_sparse(CONNS_MAX)?;
-        let buffers = Buffers::register(&uring, count, size)?;
         let mut echo = RingEcho {
-            uring,
-            buffers,
+            ring: Ring::new(uring, count, size)?,
             listener: TcpListener::from(socket),
             conns: (0..CONNS_MAX).map(|_| Conn::default()).collect(),
             starved: VecDeque::new(),
-            ready: Vec::with_capacity(8192),
-            enters: 0,
         };
         echo.accept();
         Ok(echo)
@@ -100,21 +95,19 @@ impl RingEcho {
 
     /// io_uring_enter(2) calls made so far.
     pub fn enters(&self) -> u64 {
-        self.enters
+        self.ring.enters()
     }
 
     /// Echoes until `stop` is set. A failing connection ends alone.
     pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
         while !stop.load(Ordering::Relaxed) {
-            self.buffers.publish();
-            let want = if self.starved.is_empty() { 1 } else { 0 };
-            self.enter(want)?;
-            let mut ready = std::mem::take(&mut self.ready);
-            ready.extend(self.uring.completion());
-            for entry in ready.drain(..) {
+            self.ring.buffers.publish();
+            let want = u32::from(self.starved.is_empty() && !self.ring.has_some());
+            self.ring.enter(want, WAIT)?;
+            self.ring.gather();
+            while let Some(entry) = self.ring.next() {
                 self.complete(&entry);
             }
-            self.ready = ready;
             for _ in 0..self.starved.len().min(REARM_MAX) {
                 let slot = self.starved.pop_front().expect("counted");
                 self.receive(slot);
@@ -123,24 +116,11 @@ impl RingEcho {
         Ok(())
     }
 
-    fn enter(&mut self, want: usize) -> io::Result<()> {
-        self.enters += 1;
-        let args = SubmitArgs::new().timespec(&WAIT);
-        match self.uring.submitter().submit_with_args(want, &args) {
-            Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
-        }
-    }
-
     fn push(&mut self, entry: squeue::Entry, kind: u64, slot: u32) {
         let entry = entry.user_data(kind << 32 | u64::from(slot));
-        // SAFETY: an entry names a listener, a fixed file or a buffer of `self.buffers`, all of which outlive the ring.
-        while unsafe { self.uring.submission().push(&entry) }.is_err() {
-            self.enter(0).expect("a full queue can be handed over");
-        }
+        // SAFETY: an entry names the listener, a fixed file or a piece of the ring's own buffers, and all of them go behind
+        // the ring; a piece is given back only when its send has completed.
+        unsafe { self.ring.push(&entry) };
     }
 
     fn accept(&mut self) {
@@ -180,13 +160,13 @@ impl RingEcho {
         let conn = &mut self.conns[slot as usize];
         conn.receiving &= cqueue::more(flags);
         if result > 0 {
-            let piece = self.buffers.take(flags, result as u32);
+            let piece = self.ring.buffers.take(flags, result as u32);
             if conn.ending {
-                self.buffers.put(piece);
+                self.ring.buffers.put(piece);
             } else {
                 conn.behind += piece.len as usize;
                 conn.waiting.push_back(piece);
-                if conn.behind > self.buffers.len() / 2 && !conn.paused {
+                if conn.behind > self.ring.buffers.len() / 2 && !conn.paused {
                     conn.paused = true;
                     if conn.receiving {
                         let receive = CancelBuilder::user_data(RECV << 32 | u64::from(slot));
@@ -201,6 +181,8 @@ impl RingEcho {
         } else if result != -libc::ECANCELED || conn.cancelled {
             conn.ending = true;
         }
+        // The last send may have completed before the receive that was to pause ended.
+        self.resume(slot);
         self.settle(slot);
     }
 
@@ -212,7 +194,7 @@ impl RingEcho {
         }
         let Some(piece) = conn.waiting.pop_front() else { return };
         conn.sending = Some(piece);
-        let at = self.buffers.at(piece);
+        let at = self.ring.buffers.at(piece);
         let entry = opcode::Send::new(Fixed(slot), at, piece.len).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
         self.push(entry.build(), SEND, slot);
     }
@@ -222,17 +204,22 @@ impl RingEcho {
         let piece = conn.sending.take().expect("it was sending");
         let sent = u32::try_from(result).unwrap_or(0);
         conn.behind -= piece.len as usize;
-        self.buffers.put(piece);
+        self.ring.buffers.put(piece);
         // MSG_WAITALL: a short count is a socket that has failed.
         conn.ending |= sent < piece.len;
         conn.failed |= sent < piece.len;
         self.send(slot);
+        self.resume(slot);
+        self.settle(slot);
+    }
+
+    /// Receives again from a connection that has caught up and whose old receive has ended.
+    fn resume(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
         if conn.paused && !conn.receiving && conn.sending.is_none() {
             conn.paused = false;
             self.receive(slot);
         }
-        self.settle(slot);
     }
 
     /// Ends a connection that is to end: what waits still goes out unless a send failed, then the slot closes.
@@ -245,7 +232,7 @@ impl RingEcho {
         if conn.failed {
             for piece in conn.waiting.drain(..) {
                 conn.behind -= piece.len as usize;
-                self.buffers.put(piece);
+                self.ring.buffers.put(piece);
             }
         }
         let conn = &mut self.conns[slot as usize];

@@ -100,7 +100,7 @@ impl Uring {
             RecvBuffers::register(&uring, count, size, incremental)
                 .map_err(|e| SetupError::new("receive buffers", 0, e))
         };
-        // The ring cycles through all its memory, so it is about the size of a second-level cache; without incremental
+        // The ring cycles through all its memory, so that is kept small enough to stay warm (docs/decisions.md); without incremental
         // consumption each segment takes a whole buffer, so there must be more of them (design §5).
         let buffers = match (count, size) {
             (0, _) | (_, 0) => match register(4, 64 << 10, incremental)? {

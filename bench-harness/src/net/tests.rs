@@ -1,0 +1,165 @@
+//! The load's sockets where their buffers run out, and where they end.
+
+use super::*;
+use crate::dial::Target;
+use crate::epoll_echo::EpollEcho;
+use crate::frames::Payload;
+use crate::load::{self, Plan, Shape};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const CONNS: usize = 64;
+const LEN: usize = 64 << 10;
+
+/// Runs `with` against an epoll echo.
+fn with_echo(with: impl FnOnce(SocketAddr)) {
+    let mut echo = EpollEcho::bind("127.0.0.1:0".parse().expect("address"), 64 << 10).expect("bind");
+    let addr = echo.local_addr().expect("address");
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let server = thread::spawn(move || echo.run(&seen));
+    with(addr);
+    stop.store(true, Ordering::Relaxed);
+    server.join().expect("server").expect("echo");
+}
+
+fn connect(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let connect = |_| {
+        let stream = TcpStream::connect(addr).expect("connect");
+        stream.set_nonblocking(true).expect("non-blocking");
+        stream
+    };
+    (0..count).map(connect).collect()
+}
+
+/// 4 MiB come back and there are buffers for one: held pieces leave most receives without, more than one pass arms again.
+#[test]
+fn receives_without_a_buffer_get_their_bytes_later() {
+    let run: Vec<u8> = (0..CONNS * LEN).map(|at| ((at as u64 * 0x9E37_79B9) >> 16) as u8).collect();
+    for patience in [Patience::Sleep, Patience::Poll] {
+        with_echo(|addr| {
+            let mut net = Net::new(connect(addr, CONNS), &run, patience).expect("net");
+            let mut unsent = vec![LEN; CONNS];
+            let mut back = vec![0; CONNS];
+            let mut held = VecDeque::new();
+            (0..CONNS).for_each(|conn| net.send(conn, conn * LEN, LEN));
+            let began = Instant::now();
+            let mut starved_max = 0;
+            let mut work = |net: &mut Net<'_>, release: bool, back: &mut Vec<usize>| {
+                while let Some(event) = net.next() {
+                    match event {
+                        Event::Received(conn, piece) => held.push_back((conn, piece)),
+                        Event::Sent(conn, sent) => {
+                            unsent[conn] -= sent;
+                            if unsent[conn] > 0 {
+                                net.send(conn, (conn + 1) * LEN - unsent[conn], unsent[conn]);
+                            }
+                        }
+                        Event::Ended(conn, error) => panic!("connection {conn}: {error}"),
+                    }
+                }
+                while release && let Some((conn, piece)) = held.pop_front() {
+                    let at = conn * LEN + back[conn];
+                    assert!(net.bytes(piece) == &run[at..at + piece.len as usize], "connection {conn}");
+                    back[conn] += piece.len as usize;
+                    net.release(piece);
+                }
+            };
+            // Nothing is given back until all that remain are starved: surely more than one pass arms again.
+            while net.starved.len() <= REARM_MAX {
+                net.wait(Duration::from_millis(10)).expect("wait");
+                work(&mut net, false, &mut back);
+                starved_max = starved_max.max(net.starved.len());
+                assert!(began.elapsed() < Duration::from_secs(10), "{} starved", net.starved.len());
+            }
+            // Some stay starved, whose bytes nothing announces: no waiting, and none of it counted as idle.
+            let (asked, idle) = (Instant::now(), net.idle());
+            net.wait(Duration::from_secs(10)).expect("wait");
+            assert!(asked.elapsed() < Duration::from_secs(5) && net.idle() == idle, "{:?}", asked.elapsed());
+            while back.iter().any(|back| *back < LEN) {
+                work(&mut net, true, &mut back);
+                net.wait(Duration::from_millis(10)).expect("wait");
+                assert!(began.elapsed() < Duration::from_secs(20), "{back:?}");
+            }
+            assert!(back.iter().all(|back| *back == LEN) && starved_max > REARM_MAX);
+        });
+    }
+}
+
+#[test]
+fn a_load_with_more_in_flight_than_buffers_loses_nothing() {
+    for patience in [Patience::Sleep, Patience::Poll] {
+        with_echo(|addr| {
+            let plan = Plan {
+                target: Target::raw(&addr.to_string(), false).expect("target"),
+                shape: Shape::Closed { depth: 2 },
+                connections: CONNS,
+                payload: Payload::Binary,
+                size: LEN,
+                warmup: Duration::from_millis(20),
+                measured: Duration::from_millis(200),
+                check: true,
+                patience,
+            };
+            let mut random = std::fs::File::open("/dev/urandom").expect("urandom");
+            assert!(load::run(&plan, &mut random, &mut |_| Ok(())).expect("every byte comes back").messages > 0);
+        });
+    }
+}
+
+/// A full queue is handed over by the way, and what completes then is not lost.
+#[test]
+fn more_than_the_queue_holds_is_sent() {
+    let run = [7; 8];
+    with_echo(|addr| {
+        // 256 entries: a receive that ends with its connection and a send make 2 each.
+        let mut net = Net::new(connect(addr, 8), &run, Patience::Sleep).expect("net");
+        for _ in 0..1000 {
+            net.send(0, 0, 8);
+        }
+        let (mut sent, mut back) = (0, 0);
+        let began = Instant::now();
+        while sent < 8000 || back < 8000 {
+            net.wait(Duration::from_millis(10)).expect("wait");
+            while let Some(event) = net.next() {
+                match event {
+                    Event::Received(_, piece) => {
+                        back += piece.len as usize;
+                        net.release(piece);
+                    }
+                    Event::Sent(_, some) => sent += some,
+                    Event::Ended(conn, error) => panic!("connection {conn}: {error}"),
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{sent} sent, {back} back");
+        }
+    });
+}
+
+/// Receives that wait for bytes and a send that waits for room are all over before the memory goes.
+#[test]
+fn a_ring_that_ends_is_quiet() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let run = vec![0; 16 << 20];
+    let mut net = Net::new(connect(listener.local_addr().expect("address"), 8), &run, Patience::Sleep).expect("net");
+    let mut sending = false;
+    // Nobody reads: the socket takes some, and then a send stays.
+    for _ in 0..1000 {
+        if !sending {
+            net.send(0, 0, run.len());
+        }
+        sending = true;
+        net.wait(Duration::from_millis(200)).expect("wait");
+        match net.next() {
+            Some(Event::Sent(..)) => sending = false,
+            Some(_) => panic!("nobody sends, nobody ends"),
+            None => break,
+        }
+    }
+    assert!(sending, "a send is in flight");
+    let began = Instant::now();
+    assert!(net.ring.quiet(), "the kernel ends what is cancelled");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+}
