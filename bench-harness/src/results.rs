@@ -156,6 +156,8 @@ pub struct Spread {
     pub min: f64,
     /// The largest.
     pub max: f64,
+    /// How many samples there were.
+    pub count: usize,
 }
 
 impl Spread {
@@ -165,7 +167,7 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let median = (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0;
-        Some(Spread { median, min, max })
+        Some(Spread { median, min, max, count: sorted.len() })
     }
 }
 
@@ -176,13 +178,15 @@ impl Cell {
     }
 
     /// The ratios of `contender` to `base`, round by round, which cancels what drifts slowly; none for a figure that says
-    /// nothing of the server.
+    /// nothing of the server, and none from a round where either is not above zero: memory is the difference of two readings
+    /// and can come out as nothing or less, and of such a pair nobody needs "so many times" the other.
     pub fn ratio(&self, contender: usize, base: usize, figure: Figure) -> Option<Spread> {
         if figure.better == Better::Neither {
             return None;
         }
+        let above_zero = |turn: &Turn| turn.figure(figure).filter(|value| *value > 0.0);
         let pairs = self.turns[contender].iter().zip(&self.turns[base]);
-        Spread::of(pairs.filter_map(|(turn, base)| Some(turn.figure(figure)? / base.figure(figure)?)))
+        Spread::of(pairs.filter_map(|(turn, base)| Some(above_zero(turn)? / above_zero(base)?)))
     }
 
     /// How many turns of a contender are marked.
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn medians_and_ratios() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0, count: 3 }));
         assert_eq!(Spread::of([4.0, 1.0, f64::NAN, 2.0, 3.0]).map(|spread| spread.median), Some(2.5));
         assert_eq!(Spread::of([]), None);
         let cell = Cell {
@@ -225,9 +229,27 @@ mod tests {
             turns: vec![[10.0, 20.0, 40.0].map(turn).into(), [5.0, 20.0].map(turn).into(), vec![]],
             failures: vec![None; 3],
         };
-        assert_eq!(cell.ratio(1, 0, CPU), Some(Spread { median: 0.75, min: 0.5, max: 1.0 }));
+        assert_eq!(cell.ratio(1, 0, CPU), Some(Spread { median: 0.75, min: 0.5, max: 1.0, count: 2 }));
         assert_eq!(cell.spread(0, CPU).map(|spread| spread.median), Some(20.0));
         assert_eq!((cell.ratio(1, 0, CLIENT_BUSY), cell.ratio(2, 0, CPU), cell.spread(0, RATE)), (None, None, None));
+    }
+
+    #[test]
+    fn a_ratio_needs_two_figures_above_zero() {
+        let cell = Cell {
+            id: "idle".into(),
+            title: String::new(),
+            main: CPU,
+            turns: vec![
+                [10.0, 0.0, 10.0, -10.0, 10.0].map(turn).into(),
+                [20.0, 20.0, -20.0, -20.0, 40.0].map(turn).into(),
+                [-1.0, 0.0].map(turn).into(),
+            ],
+            failures: vec![None; 3],
+        };
+        assert_eq!(cell.ratio(1, 0, CPU), Some(Spread { median: 3.0, min: 2.0, max: 4.0, count: 2 }));
+        assert_eq!((cell.ratio(2, 0, CPU), cell.ratio(0, 2, CPU)), (None, None));
+        assert_eq!(cell.spread(2, CPU).map(|spread| spread.median), Some(-0.5), "the figure itself is shown as it is");
     }
 
     #[test]

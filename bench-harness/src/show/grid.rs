@@ -38,6 +38,12 @@ impl Grid {
         self.rows.push(row);
     }
 
+    /// Whether no column has to go on below.
+    pub fn fits(&self, width_max: usize) -> bool {
+        let more: usize = (1..self.head.len()).map(|column| 2 + self.width(column)).sum();
+        self.width(0) + more <= width_max
+    }
+
     /// As lines of at most `width_max`, if a column and what is beside it fit into that.
     pub fn text(&self, width_max: usize) -> String {
         let widths: Vec<usize> = (0..self.head.len()).map(|column| self.width(column)).collect();
@@ -96,6 +102,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_goes_below() {
         assert_eq!(grid().text(14), "name     a  bb\nx     1000   2\n");
+        assert!(grid().fits(14) && !grid().fits(13));
         assert_eq!(grid().text(13), "name     a\nx     1000\n\nname  bb\nx      2\n");
         assert_eq!(grid().text(1), grid().text(13));
         assert_eq!(Grid::new("name").text(1), "name\n");

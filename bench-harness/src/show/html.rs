@@ -4,7 +4,8 @@
 //! wants it; what the terminal's tables name, the page names too. Refuses to know: how a picture is drawn.
 
 use super::plots::{self, Ink};
-use super::{Verdict, absence, direction, disturbances, factor, label, measured, number, reason, turns, verdict};
+use super::{CAVEATS, VERDICT_ROUNDS_MIN, Verdict, absence, direction, disturbances, factor, label, marked, measured};
+use super::{number, partial, reason, rounds, turns, verdict};
 use crate::results::{Better, CPU, Cell, Figure, RATE, Run, Spread};
 
 impl Verdict {
@@ -33,6 +34,7 @@ pub fn html(run: &Run, base: usize) -> String {
         out += &section(run, cell, base, &inks);
     }
     out += &contenders(run, &inks);
+    out += &caveats();
     out += &machine(run);
     out += &repeat(run, base);
     out + "</body>\n</html>\n"
@@ -87,8 +89,8 @@ fn matrix(run: &Run, base: usize, inks: &[Ink]) -> String {
     let mut out = format!(
         "<p>Each box: the median of the rounds, and beneath it the ratio to {name}, round by round. \
          <b>Better</b> (blue) and <b>worse</b> (orange) mean better or worse than {name} in every round; <b>even</b>, that the \
-         rounds disagree. Dashed names are raw echoes without WebSocket: a limit, not a peer. \u{2020} marks disturbed \
-         turns.</p>\n"
+         rounds disagree; nothing is said of fewer than {VERDICT_ROUNDS_MIN} rounds. Dashed names are raw echoes without \
+         WebSocket: a limit, not a peer. \u{2020} marks disturbed turns, or fewer turns than planned.</p>\n"
     );
     out += "<div class=\"wide\"><table class=\"matrix\">\n";
     out += &head(run, inks, "load");
@@ -111,17 +113,17 @@ fn matrix_box(run: &Run, cell: &Cell, at: usize, base: usize) -> String {
         let why = reason(run, cell, at).unwrap_or_default();
         return format!("<td class=\"absent\" title=\"{}\">{}</td>", escaped(&why), absence(run, cell, at));
     };
-    let mark = if cell.disturbed(at) > 0 { "\u{2020}" } else { "" };
+    let mark = if marked(run, cell, at) { "\u{2020}" } else { "" };
     let value = number(spread.median, cell.main.digits) + mark;
-    let ratio = cell.ratio(at, base, cell.main).filter(|_| at != base);
-    let Some((ratio, verdict)) = ratio.and_then(|ratio| Some((ratio, verdict(ratio, cell.main.better)?))) else {
+    let partial = partial(run, cell, at).map_or(String::new(), |turns| format!("<small>{turns}</small>"));
+    let Some(ratio) = cell.ratio(at, base, cell.main).filter(|_| at != base) else {
         let small = if at == base { "<small>base</small>" } else { "" };
-        return format!("<td>{value}{small}</td>");
+        return format!("<td>{value}{small}{partial}</td>");
     };
-    if run.contenders[at].raw {
-        // A limit is neither better nor worse than what it limits.
-        return format!("<td>{value}<small>{}\u{d7}</small></td>", factor(ratio.median));
-    }
+    // A limit is neither better nor worse than what it limits.
+    let Some(verdict) = verdict(ratio, cell.main.better).filter(|_| !run.contenders[at].raw) else {
+        return format!("<td>{value}<small>{}\u{d7}</small>{partial}</td>", factor(ratio.median));
+    };
     // The ground darkens with the distance, whichever way: a tenth, a half, more.
     let strength = match ratio.median.ln().abs() {
         ..0.0953 => "s1",
@@ -129,7 +131,7 @@ fn matrix_box(run: &Run, cell: &Cell, at: usize, base: usize) -> String {
         _ => "s3",
     };
     let (class, times) = (verdict.class(), factor(ratio.median));
-    format!("<td class=\"{class} {strength}\">{value}<small>{times}\u{d7} {class}</small></td>")
+    format!("<td class=\"{class} {strength}\">{value}<small>{times}\u{d7} {class}</small>{partial}</td>")
 }
 
 /// A table's head with a column for each contender.
@@ -137,7 +139,7 @@ fn head(run: &Run, inks: &[Ink], first: &str) -> String {
     let mut out = format!("<thead><tr><th scope=\"col\">{first}</th>");
     for (contender, ink) in run.contenders.iter().zip(inks) {
         let (class, name) = (ink.class(), escaped(&contender.name));
-        let raw = if contender.raw { "<small>raw</small>" } else { "" };
+        let raw = if label(contender) != contender.name { "<small>raw</small>" } else { "" };
         out += &format!("<th scope=\"col\" class=\"{class}\"><span class=\"dot {class}\"></span>{name}{raw}</th>");
     }
     out + "</tr></thead>\n<tbody>\n"
@@ -170,7 +172,7 @@ fn section(run: &Run, cell: &Cell, base: usize, inks: &[Ink]) -> String {
     for at in 0..run.contenders.len() {
         out += &match cell.turns[at].len() {
             0 => format!("<td class=\"absent\">{}</td>", absence(run, cell, at)),
-            _ => format!("<td>{}</td>", turns(cell, at).replacen(" disturbed", " disturbed\u{2020}", 1)),
+            _ => format!("<td>{}</td>", turns(run, cell, at).replacen(" disturbed", " disturbed\u{2020}", 1)),
         };
     }
     out += "</tr>\n";
@@ -209,6 +211,9 @@ fn notes(run: &Run, cell: &Cell) -> String {
         if let Some(why) = reason(run, cell, at) {
             out += &format!("<li>{name} {}</li>\n", escaped(&why));
         }
+        if let Some(turns) = partial(run, cell, at) {
+            out += &format!("<li>\u{2020} {name}: {turns}</li>\n");
+        }
         for (round, why) in disturbances(cell, at) {
             out += &format!("<li>\u{2020} {name}, round {round}: {}</li>\n", escaped(why));
         }
@@ -232,6 +237,11 @@ fn contenders(run: &Run, inks: &[Ink]) -> String {
     out + "</tbody></table></div>\n"
 }
 
+fn caveats() -> String {
+    let items: String = CAVEATS.iter().map(|caveat| format!("<li>{}</li>\n", escaped(caveat))).collect();
+    format!("<h2 id=\"caveats\">How to read the figures</h2>\n<ul>\n{items}</ul>\n")
+}
+
 fn machine(run: &Run) -> String {
     let mut out =
         String::from("<h2 id=\"machine\">The machine</h2>\n<div class=\"wide\"><table class=\"text\">\n<tbody>\n");
@@ -253,8 +263,8 @@ fn repeat(run: &Run, base: usize) -> String {
             stopped.";
     out += &format!(
         " A ratio is taken between turns of the same round, so what drifts slowly falls out of it; what is written is the \
-         median of the {} rounds, with the least and the most. Figures of {name} itself are the base.</p>\n",
-        run.rounds
+         median of {}, with the least and the most. Figures of {name} itself are the base.</p>\n",
+        rounds(run, &run.cells)
     );
     out +=
         "<p>Single servers can be started by their own command, with a port of your choice in place of {port}.</p>\n";

@@ -5,7 +5,8 @@
 //! was measured, and where the text goes.
 //!
 //! `base` is everywhere the index of the contender that the others are compared with. A ratio is contender / base, so that
-//! 2.00x the CPU of the base is written 2.00x; Markdown alone turns it round, and says so above its table.
+//! 2.00x the CPU of the base is written 2.00x; Markdown alone turns it round, and says so above its table. A verdict needs
+//! three rounds.
 
 mod grid;
 mod html;
@@ -34,13 +35,28 @@ enum Verdict {
     Even,
 }
 
-/// What a ratio to the base says about the contender; nothing for a figure that is neither good nor bad.
+/// Fewer rounds than this can agree by chance.
+const VERDICT_ROUNDS_MIN: usize = 3;
+
+/// What a reader must know of two figures, at the foot of every report.
+const CAVEATS: [&str; 2] = [
+    "\"kernel, bytes/connection\" is the kernel memory of the whole machine and counts both ends of each connection, \
+     the server's and the load's.",
+    "\"client busy\" near 100 % means that the load limits the rate, not the server: then CPU per message is the figure \
+     that tells them apart.",
+];
+
+/// What a ratio to the base says about the contender; nothing for a figure that is neither good nor bad, or from too few
+/// rounds.
 fn verdict(ratio: Spread, better: Better) -> Option<Verdict> {
     let more = match better {
         Better::Neither => return None,
         Better::Higher => Verdict::Better,
         Better::Lower => Verdict::Worse,
     };
+    if ratio.count < VERDICT_ROUNDS_MIN {
+        return None;
+    }
     let less = if more == Verdict::Better { Verdict::Worse } else { Verdict::Better };
     Some(match ratio {
         Spread { min, .. } if min > 1.0 => more,
@@ -65,9 +81,11 @@ fn measured(cell: &Cell) -> Vec<Figure> {
     all.filter(|figure| (0..cell.turns.len()).any(|contender| cell.spread(contender, *figure).is_some())).collect()
 }
 
-/// A contender's name; a baseline is called one wherever it appears.
+/// A contender's name; a baseline is called one wherever it appears, and once.
 fn label(contender: &Contender) -> String {
-    if contender.raw { format!("{} (raw)", contender.name) } else { contender.name.clone() }
+    let mut words = contender.name.split(|letter: char| !letter.is_alphanumeric());
+    let said = words.any(|word| word.eq_ignore_ascii_case("raw"));
+    if contender.raw && !said { format!("{} (raw)", contender.name) } else { contender.name.clone() }
 }
 
 /// Why a contender has no, or not all, turns in a cell.
@@ -85,12 +103,38 @@ fn absence(run: &Run, cell: &Cell, contender: usize) -> &'static str {
     }
 }
 
-/// How many turns there are, and how many of them are marked.
-fn turns(cell: &Cell, contender: usize) -> String {
-    match (cell.disturbed(contender), cell.turns[contender].len()) {
-        (0, all) => all.to_string(),
-        (some, all) => format!("{some} of {all} disturbed"),
+/// How many turns there are, of how many if some are not there, and how many of them are marked.
+fn turns(run: &Run, cell: &Cell, contender: usize) -> String {
+    match (cell.disturbed(contender), cell.turns[contender].len(), run.rounds) {
+        // Missing, failed at once, or not meant to take part.
+        (_, 0, _) => "0".into(),
+        (0, all, planned) if all < planned => format!("{all} of {planned}"),
+        (some, all, planned) if all < planned => format!("{all} of {planned}, {some} disturbed"),
+        (0, all, _) => all.to_string(),
+        (some, all, _) => format!("{some} of {all} disturbed"),
     }
+}
+
+/// `3 of 5 turns`, for a contender that has some of the turns that were planned, but not all: it failed midway, or the run was
+/// ended.
+fn partial(run: &Run, cell: &Cell, contender: usize) -> Option<String> {
+    let (all, planned) = (cell.turns[contender].len(), run.rounds);
+    (0 < all && all < planned).then(|| format!("{all} of {planned} turns"))
+}
+
+/// Whether a contender's figures in a cell are to be read with care.
+fn marked(run: &Run, cell: &Cell, contender: usize) -> bool {
+    cell.disturbed(contender) > 0 || partial(run, cell, contender).is_some()
+}
+
+/// The rounds that figures of these cells come from: `5 rounds`, or after an early end `1 to 3 rounds (5 planned)`.
+fn rounds(run: &Run, cells: &[Cell]) -> String {
+    let counts = || cells.iter().flat_map(|cell| &cell.turns).map(Vec::len).filter(|count| *count > 0);
+    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let number = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    let noun = if most == 1 { "round" } else { "rounds" };
+    let planned = if least == run.rounds { String::new() } else { format!(" ({} planned)", run.rounds) };
+    format!("{number} {noun}{planned}")
 }
 
 /// The marked turns with their reasons; rounds count from one.

@@ -9,7 +9,7 @@
 //! and bars with whiskers, names and ratios would be drawn element by element there too.
 
 use super::html::{escaped, figure_name};
-use super::{Verdict, direction, factor, label, number, reason, verdict};
+use super::{Verdict, direction, factor, label, marked, number, reason, verdict};
 use crate::results::{Cell, Figure, Run};
 
 /// Width of every picture in its own units; the page scales it.
@@ -79,7 +79,8 @@ pub fn bars(run: &Run, cell: &Cell, base: usize, figure: Figure, inks: &[Ink]) -
         return None;
     }
     let height = ROW * rows.len() as f64 + 26.0;
-    let x = |value: f64| NAMES + value / most * (WIDTH - NAMES - LABELS);
+    // A difference of two readings can be below zero; the picture ends there, the number is written as it is.
+    let x = |value: f64| NAMES + value.max(0.0) / most * (WIDTH - NAMES - LABELS);
     let title = format!("{}, {}", figure_name(figure), direction(figure.better));
     let mut out = open(height, &format!("{}: {title}", cell.title));
     let foot = height - 20.0;
@@ -94,7 +95,7 @@ pub fn bars(run: &Run, cell: &Cell, base: usize, figure: Figure, inks: &[Ink]) -
         let baseline = middle + 4.5;
         out += &format!("<g class=\"{}\">", inks[at].class());
         out += &format!("<title>{}</title>", escaped(&label(contender)));
-        let mark = if cell.disturbed(at) > 0 { "\u{2020}" } else { "" };
+        let mark = if marked(run, cell, at) { "\u{2020}" } else { "" };
         out += &format!(
             "<text x=\"{:.1}\" y=\"{baseline:.1}\" text-anchor=\"end\">{}{mark}</text>",
             NAMES - 8.0,
@@ -209,7 +210,7 @@ pub fn latency(run: &Run, cell: &Cell, base: usize, inks: &[Ink]) -> Option<Stri
         let (x, y) = (left + 210.0 * (place % 2) as f64, foot + 40.0 + 20.0 * (place / 2) as f64);
         out += &format!("<g class=\"{}\"><path class=\"line\" d=\"M{x},{y}h28\"/>", inks[*at].class());
         out += &inks[*at].mark(x + 14.0, y);
-        let mark = if cell.disturbed(*at) > 0 { "\u{2020}" } else { "" };
+        let mark = if marked(run, cell, *at) { "\u{2020}" } else { "" };
         let name = escaped(&clipped(&label(contender), 22));
         out += &format!("<text x=\"{:.1}\" y=\"{:.1}\">{name}{mark}</text></g>", x + 36.0, y + 4.5);
     }

@@ -4,8 +4,11 @@
 //! every reason why a turn is disturbed or not there. Refuses to know: widths.
 
 use super::grid::{Grid, WIDTH_MAX};
-use super::{absence, direction, disturbances, factor, label, measured, number, reason, short, turns};
-use crate::results::{Better, Cell, Figure, Run, Spread};
+use super::{
+    CAVEATS, absence, direction, disturbances, factor, label, marked, measured, number, partial, reason, rounds,
+};
+use super::{short, turns};
+use crate::results::{Better, CPU, Cell, Figure, MAX, P50, P90, P99, P999, P9999, Run, Spread};
 
 /// One cell: a row for each contender, a column for each figure, and the ratios to `base`.
 pub fn table(run: &Run, cell: &Cell, base: usize) -> String {
@@ -33,7 +36,7 @@ pub fn table(run: &Run, cell: &Cell, base: usize) -> String {
             Some(ratio) => row.extend([times(ratio.median), times_range(ratio)]),
             None => row.extend([String::new(), String::new()]),
         }
-        row.push(turns(cell, at));
+        row.push(turns(run, cell, at));
         for figure in &figures {
             row.push(cell.spread(at, *figure).map_or("-".into(), |spread| number(spread.median, figure.digits)));
             if figure.better != Better::Neither {
@@ -44,13 +47,13 @@ pub fn table(run: &Run, cell: &Cell, base: usize) -> String {
         grid.push(row);
     }
     let mut out = format!(
-        "{}: {}\n{}, {}; a ratio is contender / {}, the median over {} rounds\n\n{}",
+        "{}: {}\n{}, {}; a ratio is contender / {}, the median over {}\n\n{}",
         cell.id,
         cell.title,
         main.name,
         direction(main.better),
         run.contenders[base].name,
-        run.rounds,
+        rounds(run, std::slice::from_ref(cell)),
         grid.text(WIDTH_MAX)
     );
     let notes = notes(run, cell);
@@ -63,8 +66,25 @@ pub fn table(run: &Run, cell: &Cell, base: usize) -> String {
     out
 }
 
-/// All cells: a row for each, a column for each contender, the median of the main figure and its ratio to `base`.
+/// All cells: a row for each, a column for each contender, the median of the main figure and its ratio to `base`, with its
+/// spread where a terminal has room for it.
 pub fn summary(run: &Run, base: usize) -> String {
+    let wide = overview(run, base, true);
+    let (grid, spread) = match wide.fits(WIDTH_MAX) {
+        true => (wide, ", least..most of the rounds"),
+        false => (overview(run, base, false), ""),
+    };
+    let name = &run.contenders[base].name;
+    let mut out =
+        format!("Medians of {}, and ratios to {name} (contender / {name}{spread})\n\n", rounds(run, &run.cells));
+    out += &grid.text(WIDTH_MAX);
+    if any_marked(run) {
+        out += "\n  * some turns were disturbed, or there were fewer than planned\n";
+    }
+    out
+}
+
+fn overview(run: &Run, base: usize, with_spread: bool) -> Grid {
     let mut grid = Grid::new("cell");
     grid.column("figure");
     run.contenders.iter().for_each(|contender| grid.column(&label(contender)));
@@ -72,33 +92,33 @@ pub fn summary(run: &Run, base: usize) -> String {
         let mut row = vec![cell.id.clone(), short(cell.main).into()];
         row.extend((0..run.contenders.len()).map(|at| {
             let Some(spread) = cell.spread(at, cell.main) else { return absence(run, cell, at).into() };
-            let mark = if cell.disturbed(at) > 0 { "*" } else { "" };
+            let mark = if marked(run, cell, at) { "*" } else { "" };
             let value = number(spread.median, cell.main.digits);
             match cell.ratio(at, base, cell.main).filter(|_| at != base) {
+                Some(ratio) if with_spread => format!("{value}{mark} {} {}", times(ratio.median), times_range(ratio)),
                 Some(ratio) => format!("{value}{mark} {}", times(ratio.median)),
                 None => format!("{value}{mark}"),
             }
         }));
         grid.push(row);
     }
-    let mut out = format!("Medians, and ratios to {} (contender / {0})\n\n", run.contenders[base].name);
-    out += &grid.text(WIDTH_MAX);
-    if run.cells.iter().any(|cell| (0..run.contenders.len()).any(|at| cell.disturbed(at) > 0)) {
-        out += "\n  * some turns were disturbed\n";
-    }
-    out
+    grid
 }
 
-/// For a README: cells as rows, contenders as columns. Here alone a ratio is `base` / contender: the base is what the README
-/// speaks of, and the reader asks what it needs of what another needs.
+fn any_marked(run: &Run) -> bool {
+    run.cells.iter().any(|cell| (0..run.contenders.len()).any(|at| marked(run, cell, at)))
+}
+
+/// For a README: cells as rows, contenders as columns, and beneath them what a reader must know who sees nothing else. Here
+/// alone a ratio is `base` / contender: the base is what the README speaks of, and the reader asks what it needs of what
+/// another needs.
 pub fn markdown(run: &Run, base: usize) -> String {
     let name = plain(&run.contenders[base].name);
     let others: Vec<usize> = (0..run.contenders.len()).filter(|at| *at != base).collect();
     let mut out = format!(
-        "Medians of {} rounds ({}). Under each other server: {name} / that server, median and range of the rounds; \
-         for a figure where lower is better, less than 1 means that {name} needs less.\n\n| load | {name} |",
-        run.rounds,
-        plain(&run.began)
+        "Medians of {}. Under each other server: {name} / that server, median and range of the rounds. For a figure where \
+         lower is better, below 1 is good for {name}; where higher is better, above 1 is good for {name}.\n\n| load | {name} |",
+        rounds(run, &run.cells)
     );
     for at in &others {
         out += &format!(" {} |", plain(&label(&run.contenders[*at])));
@@ -106,30 +126,72 @@ pub fn markdown(run: &Run, base: usize) -> String {
     out += &format!("\n|---|---:|{}\n", "---:|".repeat(others.len()));
     for cell in &run.cells {
         let main = cell.main;
-        let value = cell.spread(base, main).map(|spread| number(spread.median, main.digits));
-        let value = value.unwrap_or_else(|| absence(run, cell, base).into());
-        out += &format!("| {}: {}, {} | {value} |", plain(&cell.title), main.name, direction(main.better));
-        for at in &others {
-            let text = cell
-                .ratio(base, *at, main)
-                .map(|ratio| format!("**{}** ({}..{})", factor(ratio.median), factor(ratio.min), factor(ratio.max)));
-            out += &format!(" {} |", text.unwrap_or_else(|| absence(run, cell, *at).into()));
+        // Who polls before it sleeps pays for its latency with CPU: the one is not told without the other.
+        let beside = is_latency(main) && (0..run.contenders.len()).any(|at| cell.spread(at, CPU).is_some());
+        let and_cpu = if beside { format!("; {}, {}", CPU.name, direction(CPU.better)) } else { String::new() };
+        out += &format!("| {}: {}, {}{and_cpu} |", plain(&cell.title), main.name, direction(main.better));
+        for at in std::iter::once(&base).chain(&others) {
+            let figure = |figure: Figure| match *at == base {
+                true => cell.spread(base, figure).map(|spread| number(spread.median, figure.digits)),
+                false => cell.ratio(base, *at, figure).map(|ratio| {
+                    format!("**{}** ({}..{})", factor(ratio.median), factor(ratio.min), factor(ratio.max))
+                }),
+            };
+            let mut text = figure(main).unwrap_or_else(|| match cell.spread(*at, main) {
+                // Measured, but of no use for a ratio.
+                Some(_) => "-".into(),
+                None => absence(run, cell, *at).into(),
+            });
+            if let Some(cpu) = figure(CPU).filter(|_| beside) {
+                text += &format!("; CPU {cpu}");
+            }
+            if marked(run, cell, *at) {
+                text += " \u{2020}";
+            }
+            if let Some(turns) = partial(run, cell, *at) {
+                text += &format!(" {turns}");
+            }
+            out += &format!(" {text} |");
         }
         out.push('\n');
     }
+    out.push('\n');
+    for note in foot(run) {
+        out += &format!("- {note}\n");
+    }
+    out
+}
+
+/// Beneath the table of a README, in Markdown: where, when and how it was measured, and what spoils it.
+fn foot(run: &Run) -> Vec<String> {
+    let fact = |name: &str| run.machine.iter().find(|(known, _)| known == name).map(|(_, value)| plain(value));
+    let cores = fact("cores").map(|cores| if cores == "1" { "1 core".into() } else { format!("{cores} cores") });
+    let facts: Vec<String> = [fact("processor"), cores, fact("kernel")].into_iter().flatten().collect();
+    let machine = if facts.is_empty() { "machine not recorded".into() } else { facts.join(", ") };
+    let mut notes = vec![format!("{machine}; {} UTC; {}.", plain(&run.began), rounds(run, &run.cells))];
+    notes.push(format!("Measured with <code>{}</code>", plain(&run.command)));
+    notes.extend(run.warnings.iter().map(|warning| format!("Warning: {}", plain(warning))));
+    if any_marked(run) {
+        notes.push("\u{2020} Some turns were disturbed, or there were fewer than planned.".into());
+    }
     for contender in &run.contenders {
-        if let Some(why) = &contender.missing {
-            out += &format!("\n- {} is missing: {}", plain(&contender.name), plain(why));
-        }
+        notes.extend(
+            contender.missing.as_ref().map(|why| format!("{} is missing: {}", plain(&contender.name), plain(why))),
+        );
     }
     for cell in &run.cells {
         for (at, contender) in run.contenders.iter().enumerate() {
             if let Some(Some(why)) = cell.failures.get(at) {
-                out += &format!("\n- {} failed in {}: {}", plain(&contender.name), plain(&cell.id), plain(why));
+                notes.push(format!("{} failed in {}: {}", plain(&contender.name), plain(&cell.id), plain(why)));
             }
         }
     }
-    out.trim_end().to_string() + "\n"
+    notes.extend(CAVEATS.map(plain));
+    notes
+}
+
+fn is_latency(figure: Figure) -> bool {
+    [P50, P90, P99, P999, P9999, MAX].contains(&figure)
 }
 
 /// Beneath a table: who failed, who is missing, which turns are disturbed, and why.
@@ -137,6 +199,7 @@ fn notes(run: &Run, cell: &Cell) -> Vec<String> {
     let mut notes = Vec::new();
     for (at, contender) in run.contenders.iter().enumerate() {
         notes.extend(reason(run, cell, at).map(|why| format!("{} {why}", contender.name)));
+        notes.extend(partial(run, cell, at).map(|turns| format!("{}: {turns}", contender.name)));
         for (round, why) in disturbances(cell, at) {
             notes.push(format!("{} round {round} disturbed: {why}", contender.name));
         }

@@ -271,20 +271,125 @@ fn numbers() {
 
 #[test]
 fn a_verdict_needs_every_round() {
-    let ratio = |min, max| Spread { median: 1.5, min, max };
+    let ratio = |min, max| Spread { median: 1.5, min, max, count: VERDICT_ROUNDS_MIN };
     assert_eq!(verdict(ratio(1.1, 2.0), Better::Lower), Some(Verdict::Worse));
     assert_eq!(verdict(ratio(1.1, 2.0), Better::Higher), Some(Verdict::Better));
     assert_eq!(verdict(ratio(0.5, 0.9), Better::Lower), Some(Verdict::Better));
     assert_eq!(verdict(ratio(1.0, 2.0), Better::Lower), Some(Verdict::Even));
     assert_eq!(verdict(ratio(1.1, 2.0), Better::Neither), None);
+    let few = Spread { count: VERDICT_ROUNDS_MIN - 1, ..ratio(1.1, 2.0) };
+    assert_eq!([Better::Lower, Better::Higher].map(|better| verdict(few, better)), [None, None]);
 }
 
-/// `WSRING_SAMPLE=DIR cargo test -p wsring-bench sample` writes the sample there in every form, to be looked at.
+#[test]
+fn fewer_turns_than_planned_are_no_full_result() {
+    let mut run = sample();
+    run.cells.truncate(1);
+    run.cells[0].turns[2].truncate(2);
+    run.cells[0].failures[2] = Some("round 3: no answer".into());
+    let page = body(&run);
+    tags(&page);
+    // uWebSockets: better in both rounds, which are too few; boost-beast has five.
+    let boxes: Vec<_> = page.split("<td").filter(|text| text.contains("<small>2 of 5 turns</small>")).collect();
+    assert_eq!(boxes.len(), 1);
+    assert!(!boxes[0].contains("worse") && !boxes[0].contains("better") && boxes[0].contains('\u{2020}'), "{boxes:?}");
+    assert!(
+        page.contains("<li>\u{2020} uWebSockets: 2 of 5 turns</li>")
+            && page.contains("median of 2 to 5 rounds (5 planned)")
+    );
+    let text = table(&run, &run.cells[0], BASE);
+    assert!(text.contains("2 of 5 ") && text.contains("uWebSockets: 2 of 5 turns"), "{text}");
+    assert!(text.contains("2 to 5 rounds (5 planned)"), "{text}");
+    assert!(summary(&run, BASE).contains("fewer than planned"));
+    let markdown = markdown(&run, BASE);
+    assert!(markdown.contains("\u{2020} 2 of 5 turns |") && markdown.contains("round 3: no answer"), "{markdown}");
+
+    for turns in &mut run.cells[0].turns {
+        turns.truncate(1);
+    }
+    assert_eq!(rounds(&run, &run.cells), "1 round (5 planned)");
+    assert!(!body(&run).contains(" worse</small>"), "one round is no verdict");
+    assert_eq!(rounds(&run, &[]), "0 rounds (5 planned)");
+    assert_eq!(rounds(&sample(), &sample().cells), "5 rounds");
+}
+
+#[test]
+fn a_memory_below_zero_stays_inside_its_picture() {
+    let mut run = sample();
+    run.cells.drain(..2);
+    for turn in &mut run.cells[0].turns[3] {
+        *turn = rest(-4_000_000.0);
+    }
+    let page = body(&run);
+    assert!(page.contains("-4,000,000") && !page.contains("NaN"));
+    let picture = page.split("<svg").nth(1).and_then(|rest| rest.split("</svg>").next()).unwrap();
+    let lefts = picture.split("d=\"M").skip(1).map(|path| path.split(',').next().unwrap().parse::<f64>().unwrap());
+    assert!(lefts.into_iter().all(|left| left >= 132.0), "{picture}");
+    assert!(run.cells[0].ratio(3, BASE, RSS).is_none());
+    assert!(markdown(&run, BASE).contains("| - |"));
+}
+
+#[test]
+fn raw_is_said_once() {
+    let mut contender = sample().contenders.remove(1);
+    assert_eq!(label(&contender), "ring-echo (raw)");
+    contender.name = "epoll (raw)".into();
+    assert_eq!(label(&contender), "epoll (raw)");
+    contender.name = "drawn".into();
+    assert_eq!(label(&contender), "drawn (raw)");
+    contender.raw = false;
+    assert_eq!(label(&contender), "drawn");
+}
+
+#[test]
+fn markdown_keeps_its_caveats() {
+    let mut run = sample();
+    run.cells[0].main = P50;
+    let text = markdown(&run, BASE);
+    for word in [
+        "AMD EPYC 7B13",
+        "Linux 6.12.3",
+        "2026-01-31 12:00 UTC; 5 rounds",
+        "wsring-bench compare --peers all --rounds 5",
+        "Warning: the governor is schedutil",
+        "below 1 is good for wsring",
+        "above 1 is good for wsring",
+        "\u{2020} Some turns",
+    ] {
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert_eq!(rows[0].matches("; CPU ").count(), 5, "beside each latency: {}", rows[0]);
+    assert!(rows[0].contains('\u{2020}') && !rows[1].contains("; CPU "));
+    for caveat in CAVEATS {
+        assert!(text.contains(caveat) && body(&run).contains(&html::escaped(caveat)), "{caveat}");
+    }
+}
+
+#[test]
+fn the_summary_has_spreads_where_they_fit() {
+    let mut run = sample();
+    let text = summary(&run, BASE);
+    let ratio = run.cells[0].ratio(2, BASE, CPU).unwrap();
+    let range = format!("{}..{}", factor(ratio.min), factor(ratio.max));
+    assert!(text.contains("least..most") && text.contains(&range), "{text}");
+    run.contenders[1].name = "x".repeat(60);
+    let narrow = summary(&run, BASE);
+    assert!(!narrow.contains("least..most") && !narrow.contains(&range), "{narrow}");
+    for text in [text, narrow] {
+        assert!(text.lines().all(|line| line.chars().count() <= grid::WIDTH_MAX), "{text}");
+    }
+}
+
+/// Every form comes out, and can be written; `WSRING_SAMPLE=DIR cargo test -p wsring-bench sample` leaves them in DIR, to be
+/// looked at.
 #[test]
 fn sample_to_look_at() {
-    let Some(folder) = std::env::var_os("WSRING_SAMPLE").map(std::path::PathBuf::from) else { return };
+    let asked = std::env::var_os("WSRING_SAMPLE").map(std::path::PathBuf::from);
+    let spare = std::env::temp_dir().join(format!("wsring-sample-{}", std::process::id()));
+    let folder = asked.as_ref().unwrap_or(&spare);
     let run = sample();
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(folder).unwrap();
     let mut text = summary(&run, BASE);
     for cell in &run.cells {
         text = text + "\n" + &table(&run, cell, BASE);
@@ -299,7 +404,14 @@ fn sample_to_look_at() {
         ("report.jsonl", lines),
         ("wsring.hgrm", percentiles),
     ];
-    for (name, bytes) in files {
+    for (name, bytes) in &files {
+        assert!(!bytes.is_empty(), "{name} is empty");
         std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    for (name, bytes) in &files {
+        assert_eq!(&std::fs::read(folder.join(name)).unwrap(), bytes, "{name}");
+    }
+    if asked.is_none() {
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }
