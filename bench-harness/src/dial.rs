@@ -136,6 +136,7 @@ pub fn say_goodbye(mut streams: Vec<TcpStream>, echo: Echo) -> usize {
         let ended = (0..8).find_map(|_| match stream.read(&mut [0; 512]) {
             Ok(0) => Some(true),
             Ok(_) => None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
             Err(error) => Some(error.kind() == ErrorKind::ConnectionReset),
         });
         left += usize::from(ended != Some(true));
@@ -156,9 +157,12 @@ fn read_answer(stream: &mut TcpStream) -> io::Result<()> {
         if Instant::now() > deadline {
             return Err(fault("the answer's head does not end in 5 s"));
         }
-        match stream.read(&mut head[filled..])? {
-            0 => return Err(fault("the server closed the connection")),
-            count => filled += count,
+        match stream.read(&mut head[filled..]) {
+            Ok(0) => return Err(fault("the server closed the connection")),
+            Ok(count) => filled += count,
+            // A ring that has just ended in this process may interrupt its thread.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     check_answer(&String::from_utf8_lossy(&head[..filled]))

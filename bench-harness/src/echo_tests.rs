@@ -148,6 +148,8 @@ fn a_peer_that_never_reads_is_not_read_from_without_end() {
             }
             assert!(sent < 256 << 20, "the echo swallows everything");
         }
+        // The ring echo's buffers may all be with this peer (see there): it lives on when the peer is gone.
+        drop(stream);
         round_trip(echo.addr, 1000, Duration::ZERO);
     }
 }

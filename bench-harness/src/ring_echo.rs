@@ -4,8 +4,8 @@
 //! one send in flight per connection, bytes sent from the buffer they arrived in. Refuses to know: frames, and the engine:
 //! it uses the kernel's interface alone, so that what the engine costs shows against it.
 //!
-//! A connection that reads slowly holds the buffers its bytes lie in; from half of them on it is not received from. So two
-//! can hold all of them, and the others wait until one of the two reads.
+//! A connection that reads slowly holds the buffers its bytes lie in; from half of them on it is not received from. So a
+//! burst from one, or two together, can hold all of them, and the others wait until one of those reads or goes.
 
 use std::collections::VecDeque;
 use std::io;
