@@ -177,6 +177,7 @@ impl Server {
         let (ready, readies) = mpsc::channel();
         let (ended, ends) = mpsc::channel();
         let mut threads = Vec::with_capacity(cores.len());
+        let mut failed = None;
         for (place, (core, sockets)) in cores.iter().copied().zip(sockets).enumerate() {
             let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
             let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
@@ -201,11 +202,18 @@ impl Server {
                 drop(ready); // the starter reads until all senders are gone, also one lost in a panic
                 engine.run().map_err(|source| Error::Ring { core: place, source })
             });
-            threads.push(thread.map_err(Error::Start)?);
+            match thread {
+                Ok(thread) => threads.push(thread),
+                // Those that have started are stopped below, like after any other failure.
+                Err(error) => {
+                    failed = Some(Error::Start(error));
+                    break;
+                }
+            }
         }
-        drop(ready);
+        drop((ready, ended));
         let mut members: Vec<Option<Member>> = cores.iter().map(|_| None).collect();
-        let (mut features, mut failed) = (Features::all(), None);
+        let mut features = Features::all();
         for (place, made) in readies {
             match made {
                 Ok((member, has)) => {
@@ -213,7 +221,7 @@ impl Server {
                     features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
                     members[place] = Some(member);
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
         let missing = members.iter().position(Option::is_none);
@@ -376,14 +384,18 @@ impl Running {
         let mut threads: Vec<_> = self.threads.into_iter().map(Some).collect();
         let mut stats = vec![Stats::default(); threads.len()];
         let mut failed = None;
-        for place in self.ends.iter().take(threads.len()) {
-            let Some(thread) = threads[place].take() else { continue };
+        // A place whose thread could not be started has ended too, and is nobody's.
+        for place in &self.ends {
+            let Some(thread) = threads.get_mut(place).and_then(Option::take) else { continue };
             match thread.join().unwrap_or(Err(Error::Panicked { core: place })) {
                 Ok(counted) => stats[place] = counted,
                 Err(error) => {
                     self.handle.stop();
                     failed.get_or_insert(error);
                 }
+            }
+            if threads.iter().all(Option::is_none) {
+                break;
             }
         }
         failed.map_or(Ok(stats), Err)
@@ -399,6 +411,23 @@ mod tests {
         listen(&socket, config).unwrap();
         let addr = addr_of(&socket).unwrap();
         (socket, addr)
+    }
+
+    #[test]
+    fn a_place_without_a_thread_is_not_waited_for() {
+        let (sender, ends) = mpsc::channel();
+        let ended = [1, 0].map(|place| Ended { place, sender: sender.clone() });
+        drop(sender);
+        let [unstarted, started] = ended;
+        drop(unstarted);
+        let threads = vec![std::thread::spawn(move || {
+            let _ended = started;
+            Ok(Stats { messages: 7, ..Stats::default() })
+        })];
+        let handle = Handle { members: Arc::new([]) };
+        let running = Running { handle, threads, ends, addrs: vec![], cores: vec![0, 1], features: Features::all() };
+        let stats = running.join().expect("the one that started ends well");
+        assert_eq!((stats.len(), stats[0].messages), (1, 7));
     }
 
     #[test]
