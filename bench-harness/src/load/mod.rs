@@ -201,7 +201,9 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
     // The meters took a moment, and what was in flight meanwhile is late for no fault of the server's: latencies are those of
     // what is sent from here on. CPU time has it at both edges.
     let from = clock.nanos();
-    load.begin(from..from + plan.measured.as_nanos() as u64);
+    // Without a rate, what is answered before the end counts, however late in the last pass it was sent.
+    let at_a_rate = matches!(plan.shape, Shape::Open { .. });
+    load.begin(from..if at_a_rate { from + plan.measured.as_nanos() as u64 } else { u64::MAX });
     let (finished_before, idle_before) = (load.finished(), load.idle());
     let (begun, cpu_before) = (Instant::now(), proc::thread_cpu()?);
     turn_until(load, |_| begun.elapsed() >= plan.measured)?;
@@ -219,7 +221,7 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
         let why = format!("{} messages were still unanswered {DRAIN:?} after the end", load.in_flight());
         return Err(io::Error::new(ErrorKind::TimedOut, why));
     }
-    if let Shape::Open { .. } = plan.shape {
+    if at_a_rate {
         latencies = load.latencies().clone(); // what was to be sent in the counted time may be answered after it
     }
     Ok(Outcome { messages, seconds, latencies, client_cpu, client_idle, messages_in_all: load.finished() })
