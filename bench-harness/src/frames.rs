@@ -211,6 +211,12 @@ impl fmt::Display for Fault {
     }
 }
 
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, fault.to_string())
+    }
+}
+
 /// Where one connection stands in its stream of replies.
 #[derive(Debug, Default)]
 pub struct Replies {

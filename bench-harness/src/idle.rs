@@ -87,7 +87,7 @@ fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<TcpStream>
             stream.write_all(frames.bytes(0, frames.frame_len()))?;
             stream.read_exact(&mut reply)?;
             let fed = Replies::default().feed(frames, &reply, 1, true);
-            fed.map_err(|fault| io::Error::new(ErrorKind::InvalidData, fault.to_string()))?;
+            fed.map_err(io::Error::from)?;
             Ok::<_, io::Error>(stream)
         };
         let opened = echo_once().map_err(|error| io::Error::new(error.kind(), format!("connection {nth}: {error}")))?;

@@ -127,8 +127,7 @@ impl Turns for Load<'_> {
                     let Conn { replies, in_flight, .. } = &mut self.conns[conn];
                     let fed = replies.feed(self.frames, self.net.bytes(piece), *in_flight, self.check);
                     self.net.release(piece);
-                    let fault = |fault: crate::frames::Fault| io::Error::new(ErrorKind::InvalidData, fault.to_string());
-                    let finished = fed.map_err(|error| on_conn(conn, fault(error)))?;
+                    let finished = fed.map_err(|fault| on_conn(conn, fault.into()))?;
                     self.take_back(conn, finished, now);
                 }
                 Event::Sent(conn, sent) => {

@@ -125,8 +125,7 @@ impl Turns for Load<'_> {
                     let lacking = (self.published - *received) as u32;
                     let fed = replies.feed(self.frames, self.net.bytes(piece), lacking, self.check);
                     self.net.release(piece);
-                    let fault = |fault: crate::frames::Fault| io::Error::new(ErrorKind::InvalidData, fault.to_string());
-                    let finished = fed.map_err(|error| on_conn(conn, fault(error)))?;
+                    let finished = fed.map_err(|fault| on_conn(conn, fault.into()))?;
                     self.deliver(conn, finished, now);
                 }
                 Event::Sent(_, sent) => {
