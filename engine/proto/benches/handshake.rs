@@ -10,22 +10,7 @@ use wsring_proto::handshake::{
 };
 
 /// What a desktop browser sends to a page's own server: 15 headers, 624 bytes.
-const BROWSER: &[u8] = b"GET /feed?symbols=ES,NQ HTTP/1.1\r\n\
-    Host: desk.example.com:8443\r\n\
-    Connection: Upgrade\r\n\
-    Pragma: no-cache\r\n\
-    Cache-Control: no-cache\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36\r\n\
-    Upgrade: websocket\r\n\
-    Origin: https://desk.example.com:8443\r\n\
-    Sec-WebSocket-Version: 13\r\n\
-    Accept-Encoding: gzip, deflate, br, zstd\r\n\
-    Accept-Language: en-US,en;q=0.9\r\n\
-    Cookie: session=8f14e45fceea167a5a36dedd4bea2543\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\
-    Sec-WebSocket-Protocol: quotes.v2, quotes.v1\r\n\
-    DNT: 1\r\n\r\n";
+const BROWSER: &[u8] = include_bytes!("browser.http");
 
 /// What a program sends: the least a handshake can be, with a short path.
 const PROGRAM: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
