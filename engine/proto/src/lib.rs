@@ -5,7 +5,7 @@
 //!
 //! | room | what it owns |
 //! |---|---|
-//! | [`handshake`] | the opening handshake: a request head in, a response out |
+//! | [`handshake`] | the opening handshake of a server and of a client: heads in, heads out |
 //! | [`session`] | one connection: [`Session::next`] turns bytes into [`Event`]s; the closing state |
 //! | [`decode`] | where frames and messages lie, and what of them must be kept: [`Limits`] |
 //! | [`frame`] | the header, read and written; [`Role`] |

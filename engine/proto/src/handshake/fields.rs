@@ -1,4 +1,4 @@
-//! The lines of a head (RFC 7230 §3), as httparse reads them: the request line, and a table of header fields.
+//! The lines of a head (RFC 7230 §3), as httparse reads them: the request or status line, and a table of header fields.
 //!
 //! Owns: the table's place, on the caller's stack and uninitialised until parsed into, and what a parser's error is called.
 //! Promises: no allocation; one parse a head.
@@ -6,10 +6,11 @@
 
 use core::mem::MaybeUninit;
 
-use super::Refusal;
 use super::head::HEADERS_MAX;
+use super::{AnswerError, Refusal};
 
-/// Room for the headers of one request: make one on the stack and lend it to [`Request::parse`](super::Request::parse).
+/// Room for the headers of one head: make one on the stack and lend it to [`Request::parse`](super::Request::parse) or
+/// [`Answer::parse`](super::Answer::parse).
 pub struct HeaderTable<'a>([MaybeUninit<httparse::Header<'a>>; HEADERS_MAX]);
 
 impl HeaderTable<'_> {
@@ -73,6 +74,47 @@ fn refusal(error: httparse::Error) -> Refusal {
         httparse::Error::NewLine => Refusal::new(400, "malformed line end"),
         httparse::Error::Version => Refusal::new(400, "unsupported HTTP version"),
         httparse::Error::Status | httparse::Error::Token => Refusal::new(400, "malformed request line"),
+    }
+}
+
+/// The status line's parts, and the fields behind it.
+pub(super) struct StatusLines<'a> {
+    pub(super) version_minor: u8,
+    /// 0 to 999.
+    pub(super) status: u16,
+    /// ASCII; empty if the line has none, or one with obs-text (RFC 7230 §3.1.2).
+    pub(super) reason: &'a str,
+    pub(super) fields: Fields<'a>,
+}
+
+/// As `split_lines`, of the head of a response.
+pub(super) fn split_status_lines<'a>(
+    head: &'a [u8],
+    headers_max: usize,
+    table: &'a mut HeaderTable<'a>,
+) -> Result<StatusLines<'a>, AnswerError> {
+    let mut response = httparse::Response::new(&mut []);
+    let room = &mut table.0[..headers_max.min(HEADERS_MAX)];
+    let end = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut response, head, room)
+        .map_err(answer_error)?;
+    let (Some(version_minor), Some(status), Some(reason)) = (response.version, response.code, response.reason) else {
+        return Err(AnswerError::Incomplete);
+    };
+    // As above: the scan and the parser must mean the same bytes.
+    if end != httparse::Status::Complete(head.len()) {
+        return Err(AnswerError::Incomplete);
+    }
+    Ok(StatusLines { version_minor, status, reason, fields: Fields(response.headers) })
+}
+
+fn answer_error(error: httparse::Error) -> AnswerError {
+    match error {
+        httparse::Error::TooManyHeaders => AnswerError::TooManyHeaders,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => AnswerError::Header,
+        // A line end is also what stands behind a header.
+        httparse::Error::NewLine => AnswerError::Header,
+        httparse::Error::Version | httparse::Error::Status | httparse::Error::Token => AnswerError::StatusLine,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a request head ends, found with linear work however slowly it arrives.
+//! Where the head of a request or response ends, found with linear work however slowly it arrives.
 //!
 //! Owns: the limits on a head and the place where the search for its end stopped.
 //! Promises: every byte is examined a constant number of times over all calls, and never one beyond the limit.
@@ -7,10 +7,10 @@
 /// The most header fields that a head can be allowed.
 pub const HEADERS_MAX: usize = 128;
 
-/// Limits on a request head; what exceeds one is refused with 431 (RFC 6585 §5). A limit hit exactly passes.
+/// Limits on a head; a request that exceeds one is refused with 431 (RFC 6585 §5). A limit hit exactly passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes of a head, its request line and final empty line included. Default 8192.
+    /// Bytes of a head, its first line and final empty line included. Default 8192.
     pub bytes_max: usize,
     /// Header fields of a head. Default 64, at most [`HEADERS_MAX`]; more is taken for that.
     pub headers_max: usize,
@@ -28,17 +28,20 @@ impl Default for HeadLimits {
 pub enum HeadEnd {
     /// No end yet, and room below the limit: come back with more.
     Partial,
-    /// The head is this many bytes long, its empty line included. What follows is no part of it: frames of an eager client.
+    /// The head is this many bytes long, its empty line included. What follows is no part of it: frames of an eager peer, or
+    /// the next head after an interim response.
     Complete(usize),
-    /// No end within the limit: refuse with [`Refusal::HEAD_TOO_LARGE`](super::Refusal::HEAD_TOO_LARGE).
+    /// No end within the limit: a server refuses with [`Refusal::HEAD_TOO_LARGE`](super::Refusal::HEAD_TOO_LARGE), a client
+    /// fails with [`AnswerError::HeadTooLarge`](super::AnswerError::HeadTooLarge).
     TooLarge,
 }
 
-/// The search for the end of a head: the first empty line after the request line.
+/// The search for the end of a head: the first empty line after the request or status line.
 ///
 /// A line ends in CRLF or a bare LF (RFC 7230 §3.5 allows both; so does the parser behind [`Request`](super::Request), and the
-/// two must agree), and empty lines in front of the request line are skipped and counted into the head (same section). Each
-/// call goes on where the last one stopped, so a head that arrives byte by byte costs linear, not quadratic, work.
+/// two must agree), and empty lines in front of the request line are skipped and counted into the head (same section), for
+/// [`Answer::parse`](super::Answer::parse) to refuse in front of a status line. Each call goes on where the last one stopped,
+/// so a head that arrives byte by byte costs linear, not quadratic, work.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScan {
     /// No end of the head starts before this offset.

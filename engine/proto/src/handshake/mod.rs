@@ -1,12 +1,13 @@
-//! The opening handshake (RFC 6455 §4) over HTTP/1.1 (RFC 7230): bytes of a request head in, a 101 or a refusal out.
+//! The opening handshake (RFC 6455 §4) over HTTP/1.1 (RFC 7230), both ends of it.
 //!
-//! Owns: where a head ends ([`HeadScan`]), what it says ([`Request`]), whether it is a handshake we take ([`accept`]), and the
-//! bytes of every answer ([`write_switching`], [`write_response`], [`write_refusal`]).
+//! Owns: where a head ends ([`HeadScan`]). For a server: what a request says ([`Request`]), whether it is a handshake we take
+//! ([`accept`]), and the bytes of every answer ([`write_switching`], [`write_response`], [`write_refusal`]). For a client: the
+//! bytes of the request ([`write_request`]), what the answer says ([`Answer`]) and whether it opens the connection ([`verify`]).
 //! Promises: linear work over a head however it drips in, no allocation on the way to a 101 except the output's own growth,
-//! no panic on peer bytes, and no header that a peer or a handler could use to inject another.
+//! no panic on peer bytes, and no header that a peer or a caller could use to inject another.
 //! Refuses to know: sockets, time, what a path means, and any extension (their offers are parsed, none is accepted yet).
 //!
-//! In the order of one connection:
+//! In the order of one connection of a server:
 //! 1. [`HeadScan::feed`] with all bytes so far, until it says `Complete(n)`; bytes behind `n` are frames already.
 //! 2. [`Request::parse`] over those `n` bytes.
 //! 3. [`Request::is_upgrade`] tells a handshake from plain HTTP; [`accept`] judges a handshake against a [`Policy`].
@@ -25,9 +26,35 @@
 //! }
 //! assert!(out.starts_with(b"HTTP/1.1 101 ") && out.ends_with(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
 //! ```
+//!
+//! And of a client:
+//! 1. [`write_request`] with a [`client_key`] of 16 random bytes.
+//! 2. [`HeadScan::feed`], as above; [`Answer::parse`] over the head it found.
+//! 3. [`verify`]: the connection is open, or [`AnswerError::Interim`] says to go on with the next head, or it has failed.
+//!
+//! ```
+//! use wsring_proto::handshake::{self, Answer, Expected, HeadLimits, HeaderTable, UpgradeRequest};
+//!
+//! let key = handshake::client_key(*b"the sample nonce");
+//! let request =
+//!     UpgradeRequest { authority: "example.com", target: "/chat", key: &key, origin: None, subprotocols: &[], extensions: None };
+//! let mut out = Vec::new();
+//! handshake::write_request(&mut out, &request, [("Authorization", &b"Bearer 1234"[..])])?;
+//! assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
+//!
+//! let bytes = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//!     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+//! let (limits, mut table) = (HeadLimits::default(), HeaderTable::new());
+//! let answer = Answer::parse(bytes, &limits, &mut table)?;
+//! let agreed = handshake::verify(&answer, &Expected { key: &key, subprotocols: &[], extensions_offered: false })?;
+//! assert_eq!(agreed.subprotocol, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod accept;
 mod accept_key;
+mod answer;
+mod client;
 mod extensions;
 mod fields;
 mod head;
@@ -37,6 +64,8 @@ mod response;
 
 pub use accept::{Accept, Policy, SUBPROTOCOLS_MAX, accept};
 pub use accept_key::accept_key;
+pub use answer::{Agreement, Answer, AnswerError, BodyLen, Expected, verify};
+pub use client::{RequestError, UpgradeRequest, client_key, write_request};
 pub use extensions::{Malformed, OFFERS_MAX, Offer, Offers, PARAMS_MAX, Param, ParamValue, Params};
 pub use fields::HeaderTable;
 pub use head::{HEADERS_MAX, HeadEnd, HeadLimits, HeadScan};

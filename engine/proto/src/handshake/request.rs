@@ -52,7 +52,7 @@ pub(super) enum Single<'a> {
 }
 
 impl<'a> Single<'a> {
-    fn note(&mut self, value: &'a [u8]) {
+    pub(super) fn note(&mut self, value: &'a [u8]) {
         *self = if matches!(self, Single::Absent) { Single::Once(value) } else { Single::Repeated };
     }
 }
@@ -83,18 +83,18 @@ impl<'a> Known<'a> {
     }
 }
 
-const SUBPROTOCOLS: &[u8; 22] = b"Sec-WebSocket-Protocol";
-const EXTENSIONS: &[u8; 24] = b"Sec-WebSocket-Extensions";
+pub(super) const SUBPROTOCOLS: &[u8; 22] = b"Sec-WebSocket-Protocol";
+pub(super) const EXTENSIONS: &[u8; 24] = b"Sec-WebSocket-Extensions";
 
 /// Whether `name` is `known` in any case; in the usual case of clients, this is a comparison of words. Another header of the
 /// same length usually differs in its first letter.
 #[inline(always)]
-fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+pub(super) fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     name == known || (name[0] | 0x20 == known[0] | 0x20 && name.eq_ignore_ascii_case(known))
 }
 
 /// Whether a comma-separated list holds `token`, in any case (RFC 7230 §6.1, §6.7).
-fn lists(value: &[u8], token: &[u8]) -> bool {
+pub(super) fn lists(value: &[u8], token: &[u8]) -> bool {
     value == token || list_elements(value).any(|element| element.eq_ignore_ascii_case(token))
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Values<'a> {
 impl<'a> Values<'a> {
     pub(super) const NONE: Values<'static> = Values { only: None, fields: Fields::NONE, name: &[] };
 
-    fn new(noted: Single<'a>, fields: Fields<'a>, name: &'static [u8]) -> Self {
+    pub(super) fn new(noted: Single<'a>, fields: Fields<'a>, name: &'static [u8]) -> Self {
         match noted {
             Single::Absent => Values::NONE,
             Single::Once(value) => Values { only: Some(value), ..Values::NONE },

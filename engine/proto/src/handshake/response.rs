@@ -236,10 +236,7 @@ pub const fn reason_phrase(status: u16) -> &'static str {
 }
 
 /// Runs `write`, and takes back what it appended if it fails.
-fn whole(
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), ResponseError>,
-) -> Result<(), ResponseError> {
+pub(super) fn whole<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let before = out.len();
     let result = write(out);
     if result.is_err() {
@@ -267,13 +264,14 @@ fn push_headers<'h>(
     Ok(())
 }
 
-fn is_reserved(name: &str) -> bool {
+/// Headers that frame a message or belong to the handshake.
+pub(super) fn is_reserved(name: &str) -> bool {
     ["connection", "content-length", "transfer-encoding", "upgrade"].iter().any(|own| name.eq_ignore_ascii_case(own))
         || name.as_bytes().get(..14).is_some_and(|start| start.eq_ignore_ascii_case(b"sec-websocket-"))
 }
 
 /// HTAB, space, visible ASCII or obs-text (RFC 7230 §3.2.6): nothing that ends a line or a string.
-fn is_text(bytes: &[u8]) -> bool {
+pub(super) fn is_text(bytes: &[u8]) -> bool {
     bytes.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
 }
 
@@ -303,7 +301,7 @@ fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-fn push_all<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
+pub(super) fn push_all<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
     for part in parts {
         out.extend_from_slice(part);
     }

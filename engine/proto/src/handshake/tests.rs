@@ -3,6 +3,8 @@
 //! Each rule has a request that passes beside the one that is refused.
 
 mod accept;
+mod answer;
+mod client;
 mod extensions;
 mod head;
 mod origin;

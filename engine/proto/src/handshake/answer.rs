@@ -1,0 +1,312 @@
+//! The server's answer to a handshake, as a client reads and judges it (RFC 6455 §4.1).
+//!
+//! Owns: the parsed head of a response, and the order of the checks.
+//! Promises: an answer that passes opens the connection by the letter of RFC 6455 §4.1; no allocation, no panic on peer bytes.
+//! Refuses to know: whether an extension that was answered was offered (its negotiator judges), redirects, bodies.
+
+use alloc::string::String;
+use core::fmt;
+
+use super::fields::{Fields, HeaderTable, StatusLines, split_status_lines};
+use super::head::HeadLimits;
+use super::request::{EXTENSIONS, SUBPROTOCOLS, Single, Values, is, lists};
+use super::{Malformed, Offers, accept_key, ascii, is_token};
+
+/// How an answer is wrong, or no answer yet. The server's fault: fail the connection (RFC 6455 §7.1.7), except after
+/// [`Interim`](AnswerError::Interim), and with more to tell after [`Status`](AnswerError::Status).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The head is longer than the limit.
+    HeadTooLarge,
+    /// More header fields than the limit.
+    TooManyHeaders,
+    /// What begins the answer is no status line of HTTP/1.1 or HTTP/1.0 with a status of 100 or more (RFC 7230 §3.1.2). Nor is
+    /// an empty line in front of one.
+    StatusLine,
+    /// A malformed header field, folded ones included (RFC 7230 §3.2.4).
+    Header,
+    /// The bytes given are not one whole head.
+    Incomplete,
+    /// An interim response with this status, 100 to 199 but not 101: the answer is still to come, in the next head (RFC 7231
+    /// §6.2). How many of them to sit through is the caller's to bound.
+    Interim(u16),
+    /// The server answered with this status, 200 or more, and did not switch (item 1 of the RFC's list): a redirect, a refusal,
+    /// a page.
+    Status(u16),
+    /// A 101 of HTTP/1.0, which has no upgrade (RFC 7230 §6.7).
+    Http10,
+    /// A 101 without Upgrade (item 2).
+    UpgradeMissing,
+    /// An Upgrade that is not just `websocket` (item 2), or a second one.
+    UpgradeWrong,
+    /// A 101 without Connection (item 3).
+    ConnectionMissing,
+    /// A Connection that does not list `upgrade` (item 3).
+    ConnectionWrong,
+    /// A 101 without Sec-WebSocket-Accept (item 4).
+    AcceptMissing,
+    /// A Sec-WebSocket-Accept that does not answer our key (item 4): a cache, or no WebSocket server.
+    AcceptWrong,
+    /// More than one Sec-WebSocket-Accept (RFC 6455 §11.3.3).
+    AcceptRepeated,
+    /// Extensions, though none were offered (item 5).
+    ExtensionUnoffered,
+    /// Extensions that break the grammar of RFC 6455 §9.1 (item 5).
+    ExtensionsMalformed,
+    /// A subprotocol that was not offered, or is none at all (item 6).
+    SubprotocolUnoffered,
+    /// More than one Sec-WebSocket-Protocol (RFC 6455 §11.3.4).
+    SubprotocolRepeated,
+    /// A 101 with Transfer-Encoding or a Content-Length that is not 0 (RFC 7230 §3.3.1, §3.3.2): a body could be taken for
+    /// frames, or frames for a body.
+    Body,
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AnswerError::HeadTooLarge => "response head too large",
+            AnswerError::TooManyHeaders => "too many response headers",
+            AnswerError::StatusLine => "the answer does not begin with a status line of HTTP/1.1",
+            AnswerError::Header => "malformed response header",
+            AnswerError::Incomplete => "incomplete response head",
+            AnswerError::Interim(status) => return write!(f, "interim response {status}"),
+            AnswerError::Status(status) => return write!(f, "the server answered {status}, not 101"),
+            AnswerError::Http10 => "the server switched protocols in HTTP/1.0",
+            AnswerError::UpgradeMissing => "missing Upgrade header",
+            AnswerError::UpgradeWrong => "the Upgrade header is not websocket",
+            AnswerError::ConnectionMissing => "missing Connection header",
+            AnswerError::ConnectionWrong => "the Connection header does not list upgrade",
+            AnswerError::AcceptMissing => "missing Sec-WebSocket-Accept",
+            AnswerError::AcceptWrong => "Sec-WebSocket-Accept does not answer our key",
+            AnswerError::AcceptRepeated => "repeated Sec-WebSocket-Accept",
+            AnswerError::ExtensionUnoffered => "the server chose an extension though none was offered",
+            AnswerError::ExtensionsMalformed => "malformed Sec-WebSocket-Extensions",
+            AnswerError::SubprotocolUnoffered => "the server chose a subprotocol that was not offered",
+            AnswerError::SubprotocolRepeated => "repeated Sec-WebSocket-Protocol",
+            AnswerError::Body => "a 101 response with a body",
+        })
+    }
+}
+
+impl core::error::Error for AnswerError {}
+
+/// How much stands behind the head of an answer that is no 101 (RFC 7230 §3.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum BodyLen {
+    /// This many bytes: 0 for a status that has no body.
+    Exactly(u64),
+    /// Chunks (RFC 7230 §4.1), whose sizes stand between them.
+    Chunked,
+    /// Whatever comes until the server closes; also where Content-Length is malformed or says two things.
+    UntilClose,
+}
+
+/// The parsed head of a response, borrowing its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    version_minor: u8,
+    status: u16,
+    reason: &'a str,
+    fields: Fields<'a>,
+    known: Known<'a>,
+}
+
+/// What one pass over the headers notes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known<'a> {
+    upgrade: Single<'a>,
+    connection: Single<'a>,
+    /// A Connection list names upgrade.
+    connection_lists: bool,
+    accept: Single<'a>,
+    subprotocol: Single<'a>,
+    extensions: Single<'a>,
+    content_length: ContentLength,
+    transfer_encoding: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ContentLength {
+    #[default]
+    Absent,
+    Is(u64),
+    /// No number, or two different ones.
+    Malformed,
+}
+
+impl<'a> Known<'a> {
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        match name.len() {
+            7 if is(name, b"Upgrade") => self.upgrade.note(value),
+            10 if is(name, b"Connection") => {
+                self.connection.note(value);
+                self.connection_lists |= lists(value, b"Upgrade");
+            }
+            14 if is(name, b"Content-Length") => self.content_length = self.content_length.and(value),
+            17 if is(name, b"Transfer-Encoding") => self.transfer_encoding = true,
+            20 if is(name, b"Sec-WebSocket-Accept") => self.accept.note(value),
+            22 if is(name, SUBPROTOCOLS) => self.subprotocol.note(value),
+            24 if is(name, EXTENSIONS) => self.extensions.note(value),
+            _ => {}
+        }
+    }
+}
+
+impl ContentLength {
+    /// RFC 7230 §3.3.2: digits; the same number again is one number.
+    fn and(self, value: &[u8]) -> ContentLength {
+        let number = value.iter().try_fold(0_u64, |number, digit| {
+            let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+            number.checked_mul(10)?.checked_add(digit)
+        });
+        match (self, number) {
+            (ContentLength::Absent, Some(number)) if !value.is_empty() => ContentLength::Is(number),
+            (ContentLength::Is(known), Some(number)) if !value.is_empty() && known == number => self,
+            _ => ContentLength::Malformed,
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// Parses `head`, the bytes that [`HeadScan`](super::HeadScan) called complete, into `table`. Allocates nothing.
+    ///
+    /// # Errors
+    /// `HeadTooLarge`, `TooManyHeaders` (the exact number passes), `StatusLine`, `Header`, `Incomplete`. Whether the answer
+    /// opens a connection is for [`verify`] to say.
+    pub fn parse(
+        head: &'a [u8],
+        limits: &HeadLimits,
+        table: &'a mut HeaderTable<'a>,
+    ) -> Result<Answer<'a>, AnswerError> {
+        if head.len() > limits.bytes_max {
+            return Err(AnswerError::HeadTooLarge);
+        }
+        // The scan skips empty lines, as a server should (RFC 7230 §3.5); a client has no reason to.
+        if matches!(head, [b'\r' | b'\n', ..]) {
+            return Err(AnswerError::StatusLine);
+        }
+        let StatusLines { version_minor, status, reason, fields } =
+            split_status_lines(head, limits.headers_max, table)?;
+        if status < 100 {
+            return Err(AnswerError::StatusLine);
+        }
+        let mut known = Known::default();
+        for (name, value) in fields {
+            known.note(name.as_bytes(), value);
+        }
+        Ok(Answer { version_minor, status, reason, fields, known })
+    }
+
+    /// The status code, 100 to 999.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase as sent: ASCII without control characters, maybe empty.
+    #[must_use]
+    pub fn reason(&self) -> &'a str {
+        self.reason
+    }
+
+    /// The value of the first header called `name` in any case, without the whitespace around it: `Location` of a redirect,
+    /// say.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        { self.fields }.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers in the order sent, names as sent.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
+        self.fields
+    }
+
+    /// The extensions that the server chose, in its order, over repeated headers.
+    #[must_use]
+    pub fn extensions(&self) -> Offers<'a> {
+        Offers::new(Values::new(self.known.extensions, self.fields, EXTENSIONS))
+    }
+
+    /// How long the body is, for one who wants to show the first bytes of a refusal. The answer to a GET (RFC 7230 §3.3.3).
+    pub fn body_len(&self) -> BodyLen {
+        match (self.status, self.known.content_length) {
+            (100..200 | 204 | 304, _) => BodyLen::Exactly(0),
+            _ if self.known.transfer_encoding => BodyLen::Chunked,
+            (_, ContentLength::Is(len)) => BodyLen::Exactly(len),
+            (_, ContentLength::Absent | ContentLength::Malformed) => BodyLen::UntilClose,
+        }
+    }
+}
+
+/// What the client asked for, as [`verify`] needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The key sent.
+    pub key: &'a [u8; 24],
+    /// The subprotocols offered.
+    pub subprotocols: &'a [String],
+    /// Whether any extension was offered. If so, who offered it must judge [`Answer::extensions`], names and all.
+    pub extensions_offered: bool,
+}
+
+/// An answer that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement<'a> {
+    /// The one chosen among those offered. None if the server chose none, which is its right (RFC 6455 §4.2.2, item 5); whether
+    /// that will do is the caller's to say.
+    pub subprotocol: Option<&'a str>,
+}
+
+/// Judges an answer by RFC 6455 §4.1, the six items on the server's answer, strictly. Allocates nothing.
+///
+/// # Errors
+/// The first of these that fails: the status (`Interim`, `Status`), the version, Upgrade, Connection, Sec-WebSocket-Accept,
+/// extensions, the subprotocol, a body. `verify` does not check extensions that were offered beyond their grammar.
+pub fn verify<'a>(answer: &Answer<'a>, expected: &Expected<'_>) -> Result<Agreement<'a>, AnswerError> {
+    let known = &answer.known;
+    match answer.status {
+        101 => {}
+        100..200 => return Err(AnswerError::Interim(answer.status)),
+        _ => return Err(AnswerError::Status(answer.status)),
+    }
+    if answer.version_minor < 1 {
+        return Err(AnswerError::Http10);
+    }
+    match known.upgrade {
+        Single::Once(value) if value.eq_ignore_ascii_case(b"websocket") => {}
+        Single::Once(_) | Single::Repeated => return Err(AnswerError::UpgradeWrong),
+        Single::Absent => return Err(AnswerError::UpgradeMissing),
+    }
+    if !known.connection_lists {
+        let is_there = !matches!(known.connection, Single::Absent);
+        return Err(if is_there { AnswerError::ConnectionWrong } else { AnswerError::ConnectionMissing });
+    }
+    match known.accept {
+        Single::Once(value) if value == accept_key(expected.key) => {}
+        Single::Once(_) => return Err(AnswerError::AcceptWrong),
+        Single::Absent => return Err(AnswerError::AcceptMissing),
+        Single::Repeated => return Err(AnswerError::AcceptRepeated),
+    }
+    if !expected.extensions_offered && !matches!(known.extensions, Single::Absent) {
+        return Err(AnswerError::ExtensionUnoffered);
+    }
+    if answer.extensions().any(|offer| matches!(offer, Err(Malformed))) {
+        return Err(AnswerError::ExtensionsMalformed);
+    }
+    let subprotocol = match known.subprotocol {
+        Single::Absent => None,
+        Single::Repeated => return Err(AnswerError::SubprotocolRepeated),
+        // One name, compared exactly, and never a list of them (RFC 6455 §4.2.2, item 5).
+        Single::Once(value) if expected.subprotocols.iter().any(|name| name.as_bytes() == value) && is_token(value) => {
+            Some(ascii(value))
+        }
+        Single::Once(_) => return Err(AnswerError::SubprotocolUnoffered),
+    };
+    match (known.transfer_encoding, known.content_length) {
+        (false, ContentLength::Absent | ContentLength::Is(0)) => Ok(Agreement { subprotocol }),
+        _ => Err(AnswerError::Body),
+    }
+}
