@@ -6,15 +6,17 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use wsring_proto::close::CloseCode;
 pub use wsring_proto::close::Violation;
-pub use wsring_proto::handshake::Request;
+pub use wsring_proto::handshake::{Answer, Request};
 pub use wsring_proto::opcode::Message;
 
-use crate::core::{ConnId, Outbox, Pressure};
+use crate::core::{ConnId, DialError, DialId, Dialled, Outbox, Pressure};
 use crate::ring::Errno;
+use crate::target::Target;
 
 /// An HTTP response: of a plain request, or instead of an upgrade. `Content-Length` and `Connection: close` are added.
 pub type Response = http::Response<Vec<u8>>;
@@ -24,8 +26,12 @@ pub trait Handler: Sized {
     /// The application's state of a connection, stored inline in its slot.
     type Conn;
 
-    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed: accept or reject it.
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Self::Conn>;
+    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed: accept or reject it. By default 404: a handler
+    /// that serves implements this.
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Self::Conn> {
+        let _ = request;
+        Verdict::reject_status(StatusCode::NOT_FOUND)
+    }
 
     /// A plain HTTP request on the same port. The connection closes after the response; a request body is not read.
     /// By default 404.
@@ -36,7 +42,33 @@ pub trait Handler: Sized {
         response
     }
 
-    /// The connection is open; the 101 response is queued, and what is sent here follows it.
+    /// The core runs; called once, before anything else. Where a client dials from.
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A server opened a connection that we dialled (RFC 6455 §4.1): the application's state for it, or `None` to leave
+    /// it at once. `subprotocol` is the one of ours that the server chose. By default `None`: a handler that dials
+    /// implements this.
+    fn on_answer(&mut self, dial: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<Self::Conn> {
+        let _ = (dial, answer, subprotocol);
+        None
+    }
+
+    /// An attempt to connect failed. `retry`: how long from now the next one comes, by the target's
+    /// [`Reconnect`](crate::Reconnect); `None`: the dial is over and its id stale.
+    ///
+    /// Of each attempt that was begun exactly one of this and `on_open` is called.
+    fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
+        let _ = (cx, dial, why, retry);
+    }
+
+    /// A new attempt begins, after one that failed or a connection that was lost; `dial.attempt` counts them.
+    fn on_reconnect(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled) {
+        let _ = (cx, dial);
+    }
+
+    /// The connection is open, and what is sent here goes first. (On the server's side behind the 101, which is queued.)
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
     }
@@ -60,7 +92,9 @@ pub trait Handler: Sized {
         let _ = cx;
     }
 
-    /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on.
+    /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
+    /// [`CoreCx::queued_of`] still knows it, and says how many bytes of its output no socket has taken: they will still be
+    /// tried after a Close of the peer, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
         let _ = (cx, id, conn, why);
     }
@@ -214,6 +248,24 @@ impl<'a, H: Handler> CoreCx<'a, H> {
         self.out.find(id).map_or(0, |index| self.out.link(index).queued as usize)
     }
 
+    /// Connects to a server from this core. Never blocks: names are looked up elsewhere. What comes of it is told by
+    /// [`Handler::on_answer`] and [`Handler::on_open`], or [`Handler::on_dial_failed`], in a later pass. Connections that
+    /// were dialled count against `Config::connections_max`.
+    pub fn connect(&mut self, target: Target) -> DialId {
+        self.out.dials.add(target)
+    }
+
+    /// Makes no further attempt for this dial. One that is under way is given up, with `on_dial_failed`; an open connection
+    /// is not touched. No effect on a dial that is over.
+    pub fn abandon(&mut self, dial: DialId) {
+        self.out.dials.abandon(dial);
+    }
+
+    /// Begins a clean stop of this core, as [`Handle::stop`](crate::Handle::stop) does of all.
+    pub fn stop(&mut self) {
+        self.out.stop = true;
+    }
+
     /// The counters of this core, as of the last pass.
     pub fn stats(&self) -> crate::Stats {
         self.out.stats
@@ -241,6 +293,11 @@ impl<'a, H: Handler> Cx<'a, H> {
     /// Names this connection, now and in later callbacks of this core.
     pub fn id(&self) -> ConnId {
         self.core.out.id_of(self.index)
+    }
+
+    /// The dial that made this connection; `None` if the peer connected to us.
+    pub fn dial(&self) -> Option<DialId> {
+        self.core.out.dials.of_conn(self.index)
     }
 
     /// Queues a message for this connection. It leaves with all others of the pass, in one send. Never blocks;

@@ -47,6 +47,7 @@ compile_error!(
 struct Readme;
 
 mod affinity;
+mod client;
 mod config;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
@@ -54,17 +55,23 @@ pub mod core;
 #[cfg(not(any(test, feature = "sim")))]
 mod core;
 mod handler;
+mod reconnect;
+mod resolver;
 pub mod ring;
 mod server;
 mod stats;
+mod target;
 
+pub use client::Client;
 pub use config::{Config, InvalidConfig};
-pub use core::{ConnId, Pressure};
-pub use handler::{CloseReason, CoreCx, Cx, Handler, Message, Request, Response, Verdict, Violation};
+pub use core::{ConnId, Declined, DialError, DialId, Dialled, Pressure};
+pub use handler::{Answer, CloseReason, CoreCx, Cx, Handler, Message, Request, Response, Verdict, Violation};
 pub use http;
+pub use reconnect::Reconnect;
 pub use ring::uring::{Feature, Features, SetupError};
 pub use server::{Error, Handle, Running, Server};
 pub use stats::Stats;
+pub use target::{Target, TargetError};
 pub use wsring_proto::close::CloseCode;
 pub use wsring_proto::decode::Limits;
-pub use wsring_proto::handshake::{HeadLimits, OriginList, Origins, Policy};
+pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginList, Origins, Policy};

@@ -1,4 +1,5 @@
-//! Owns the threads of a server: one per core, each pinned, with its own listener, ring and handler.
+//! Owns the threads of a server: one per core, each pinned, with its own listener, ring and handler. Those of a
+//! [`Client`](crate::Client) are the same without a listener.
 //!
 //! Cores share nothing but the [`Handle`], through which other threads stop them or wake them.
 
@@ -9,12 +10,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::affinity;
 use crate::config::{Config, InvalidConfig};
-use crate::core::{Control, Core};
+use crate::core::{Control, Core, Resolve, Seat};
 use crate::handler::Handler;
+use crate::resolver;
 use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker};
 use crate::stats::Stats;
 
@@ -161,11 +165,8 @@ impl Server {
     /// # Errors
     /// Everything but [`Error::Ring`] and [`Error::Panicked`]; no thread is left behind.
     pub fn start<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Running, Error> {
-        self.config.check()?;
         let cores = self.cores.clone().unwrap_or_else(affinity::allowed);
-        if cores.is_empty() || cores.len() > 256 {
-            return Err(Error::Cores(cores.len()));
-        }
+        check(&self.config, &cores)?;
         let addrs = self.local_addrs().map_err(Error::Start)?;
         let mut sockets = vec![self.bound];
         for _ in 1..cores.len() {
@@ -173,68 +174,90 @@ impl Server {
                 |addr: &SocketAddr| bind_one(*addr).map_err(|source| Error::Bind { addr: addr.to_string(), source });
             sockets.push(addrs.iter().map(bind).collect::<Result<_, _>>()?);
         }
-        let (config, factory) = (Arc::new(self.config), Arc::new(factory));
-        let (ready, readies) = mpsc::channel();
-        let (ended, ends) = mpsc::channel();
-        let mut threads = Vec::with_capacity(cores.len());
-        let mut failed = None;
-        for (place, (core, sockets)) in cores.iter().copied().zip(sockets).enumerate() {
-            let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
-            let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
-            let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
-                let _ended = ended;
-                let control = Arc::new(Control::default());
-                let made = set_up(place, core, sockets, &config);
-                let (ring, blocks) = match made {
-                    Ok(made) => made,
-                    Err(error) => {
-                        // The starter waits for this; if it is gone, so is the reason to tell.
-                        let _ = ready.send((place, Err(error)));
-                        return Ok(Stats::default());
-                    }
-                };
-                let listeners = ring.listeners();
-                let member = Member { control: Arc::clone(&control), waker: ring.waker() };
-                let features = ring.features();
-                let handler = factory(place);
-                let mut engine = Core::new(place as u8, ring, blocks, handler, config, listeners, control);
-                let _ = ready.send((place, Ok((member, features))));
-                drop(ready); // the starter reads until all senders are gone, also one lost in a panic
-                engine.run().map_err(|source| Error::Ring { core: place, source })
-            });
-            match thread {
-                Ok(thread) => threads.push(thread),
-                // Those that have started are stopped below, like after any other failure.
+        start_cores(self.config, cores, addrs, sockets, factory)
+    }
+}
+
+/// What must hold before anything is made.
+pub(crate) fn check(config: &Config, cores: &[usize]) -> Result<(), Error> {
+    config.check()?;
+    if cores.is_empty() || cores.len() > 256 {
+        return Err(Error::Cores(cores.len()));
+    }
+    Ok(())
+}
+
+/// Starts a thread for each of the cores, with the sockets at its place in the list, and returns when all of them run.
+pub(crate) fn start_cores<H: Handler>(
+    config: Config,
+    cores: Vec<usize>,
+    addrs: Vec<SocketAddr>,
+    sockets: Vec<Vec<Socket>>,
+    factory: impl Fn(usize) -> H + Send + Sync + 'static,
+) -> Result<Running, Error> {
+    let (config, factory) = (Arc::new(config), Arc::new(factory));
+    let (ready, readies) = mpsc::channel();
+    let (ended, ends) = mpsc::channel();
+    let mut threads = Vec::with_capacity(cores.len());
+    let mut failed = None;
+    for (place, (core, sockets)) in cores.iter().copied().zip(sockets).enumerate() {
+        let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
+        let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
+        let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
+            let _ended = ended;
+            let control = Arc::new(Control::default());
+            let made = set_up(place, core, sockets, &config);
+            let (ring, blocks, random) = match made {
+                Ok(made) => made,
                 Err(error) => {
-                    failed = Some(Error::Start(error));
-                    break;
+                    // The starter waits for this; if it is gone, so is the reason to tell.
+                    let _ = ready.send((place, Err(error)));
+                    return Ok(Stats::default());
                 }
+            };
+            let listeners = ring.listeners();
+            let member = Member { control: Arc::clone(&control), waker: ring.waker() };
+            let features = ring.features();
+            let handler = factory(place);
+            let resolve = Some(resolve_for(Arc::clone(&control), ring.waker()));
+            let seat = Seat { number: place as u8, control, random, resolve };
+            let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
+            let _ = ready.send((place, Ok((member, features))));
+            drop(ready); // the starter reads until all senders are gone, also one lost in a panic
+            engine.run().map_err(|source| Error::Ring { core: place, source })
+        });
+        match thread {
+            Ok(thread) => threads.push(thread),
+            // Those that have started are stopped below, like after any other failure.
+            Err(error) => {
+                failed = Some(Error::Start(error));
+                break;
             }
         }
-        drop((ready, ended));
-        let mut members: Vec<Option<Member>> = cores.iter().map(|_| None).collect();
-        let mut features = Features::all();
-        for (place, made) in readies {
-            match made {
-                Ok((member, has)) => {
-                    // Those that every core has: locked memory may last for some only.
-                    features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
-                    members[place] = Some(member);
-                }
-                Err(error) => failed = failed.or(Some(error)),
+    }
+    drop((ready, ended));
+    let mut members: Vec<Option<Member>> = cores.iter().map(|_| None).collect();
+    let mut features = Features::all();
+    for (place, made) in readies {
+        match made {
+            Ok((member, has)) => {
+                // Those that every core has: locked memory may last for some only.
+                features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
+                members[place] = Some(member);
             }
+            Err(error) => failed = failed.or(Some(error)),
         }
-        let missing = members.iter().position(Option::is_none);
-        let handle = Handle { members: members.into_iter().flatten().collect() };
-        let running = Running { handle, threads, ends, addrs, cores, features };
-        match (failed, missing) {
-            (None, None) => Ok(running),
-            (failed, missing) => {
-                running.handle.stop();
-                // A core that reported nothing died in its factory: joining it says so.
-                let joined = running.join();
-                Err(failed.or(joined.err()).unwrap_or(Error::Panicked { core: missing.unwrap_or(0) }))
-            }
+    }
+    let missing = members.iter().position(Option::is_none);
+    let handle = Handle { members: members.into_iter().flatten().collect() };
+    let running = Running { handle, threads, ends, addrs, cores, features };
+    match (failed, missing) {
+        (None, None) => Ok(running),
+        (failed, missing) => {
+            running.handle.stop();
+            // A core that reported nothing died in its factory: joining it says so.
+            let joined = running.join();
+            Err(failed.or(joined.err()).unwrap_or(Error::Panicked { core: missing.unwrap_or(0) }))
         }
     }
 }
@@ -245,7 +268,7 @@ fn set_up(
     core: usize,
     sockets: Vec<Socket>,
     config: &Config,
-) -> Result<(Uring, crate::ring::SendBlocks), Error> {
+) -> Result<(Uring, crate::ring::SendBlocks, StdRng), Error> {
     if !affinity::pin(core) {
         return Err(Error::Pin { core });
     }
@@ -257,7 +280,21 @@ fn set_up(
         })?;
         listeners.push(socket.into());
     }
-    Ok(Uring::new(&config.ring(), listeners)?)
+    let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
+    let (ring, blocks) = Uring::new(&config.ring(), listeners)?;
+    Ok((ring, blocks, random))
+}
+
+/// Names are looked up on other threads; their answers wake the core.
+fn resolve_for(control: Arc<Control>, waker: Waker) -> Resolve {
+    Box::new(move |host, port, dial| {
+        let (control, waker) = (Arc::clone(&control), waker.clone());
+        resolver::look_up(host, port, move |found| {
+            control.resolved.lock().expect("nobody panics with it").push((dial, found));
+            control.has_resolved.store(true, Ordering::Release);
+            waker.wake();
+        });
+    })
 }
 
 /// Makes a bound socket listen as configured.
@@ -320,16 +357,16 @@ impl Handle {
 }
 
 /// SIGINT and SIGTERM, caught from here on.
-struct Signals(signal_hook::iterator::Signals);
+pub(crate) struct Signals(signal_hook::iterator::Signals);
 
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> Result<Self, Error> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Self).map_err(Error::Start)
     }
 
     /// Each stops the server from now on; those already caught, at once.
-    fn stop(mut self, handle: Handle) -> Result<(), Error> {
+    pub(crate) fn stop(mut self, handle: Handle) -> Result<(), Error> {
         let watch = move || self.0.forever().for_each(|_| handle.stop());
         std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
         Ok(())

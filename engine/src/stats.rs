@@ -47,6 +47,10 @@ counters! {
     gone,
     /// Connections accepted by the kernel.
     accepted,
+    /// Connections made by dials, whatever the server then answered.
+    connected,
+    /// Attempts of dials that failed.
+    dials_failed,
     /// Connections that became WebSockets.
     opened,
     /// Connections that ended, of any kind.

@@ -119,6 +119,7 @@ impl MemoryRing {
                 Done::Cancelled
             }
             Op::Close { .. } => Done::Closed,
+            Op::Connect { remote, .. } => panic!("no cell dials, yet {remote} is connected to"),
             Op::Cancel { target } => panic!("no cell pauses a peer, yet {target:?} is cancelled"),
         };
         self.ready.push_back((token, done));

@@ -13,6 +13,7 @@ use std::fmt;
 use wsring_proto::{Session, handshake::HeadScan};
 
 use super::deadlines::Tick;
+use super::dial::Answering;
 use super::planted::planted;
 use crate::ring::{Memory, Payload, Socket, Token};
 
@@ -58,7 +59,7 @@ impl fmt::Display for ConnId {
 pub(crate) enum Stage {
     /// The slot has no connection.
     Free,
-    /// Its request head is awaited.
+    /// Its request head is awaited; of one that we dialled, the server's answer.
     Head,
     /// Messages flow.
     Open,
@@ -102,6 +103,8 @@ pub(crate) mod flag {
     pub(crate) const ADMITTED: u16 = 1 << 13;
     /// In the list of connections whose stash is to be worked on.
     pub(crate) const REPLAY_LISTED: u16 = 1 << 12;
+    /// We dialled it: what we send is masked (RFC 6455 §5.3), and the peer closes the TCP connection (§7.1.1).
+    pub(crate) const CLIENT: u16 = 1 << 14;
 }
 
 /// One piece of a connection's output, in order.
@@ -251,6 +254,8 @@ pub(crate) enum Phase<C> {
     /// Part of a request head; the buffer exists once a head has come in pieces.
     #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
     Head(HeadScan, Option<Box<Vec<u8>>>),
+    /// Part of the server's answer to a request of ours.
+    Answer(Box<Answering>),
     /// Frames.
     Open { session: Session, data: C },
     /// Nobody's: they are discarded.

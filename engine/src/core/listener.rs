@@ -111,16 +111,29 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// A new connection takes a slot.
+    /// A new connection of a peer.
     fn insert(&mut self, socket: Socket) {
         self.out.stats.accepted += 1;
         let full = self.admitted >= self.config.connections_max;
-        let conn = Conn { phase: Phase::Head(Default::default(), None), stash: None };
-        let index = self.conns.insert(conn) as u32;
+        let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
+        if self.stopping.is_some() {
+            self.die(index);
+        } else if full {
+            self.out.stats.full += 1;
+            self.respond_full(index);
+        } else {
+            self.out.link(index).raise(flag::ADMITTED);
+            self.admitted += 1;
+        }
+    }
+
+    /// A slot for a connection that is to open within `timeout`.
+    pub(super) fn take_slot(&mut self, socket: Socket, phase: Phase<H::Conn>, timeout: Duration) -> u32 {
+        let index = self.conns.insert(Conn { phase, stash: None }) as u32;
         if self.out.links.len() <= index as usize {
             self.out.links.resize_with(index as usize + 1, Link::free);
         }
-        let deadline = self.out.now.after(self.config.handshake_timeout);
+        let deadline = self.out.now.after(timeout);
         let now = self.out.now;
         let link = self.out.link(index);
         assert!(link.stage == Stage::Free && !link.is_busy(), "slot {index} was reused before its last completion");
@@ -131,14 +144,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
         link.deadline = deadline;
         self.out.deadlines.set(index, deadline);
         self.out.mark(index);
-        if self.stopping.is_some() {
-            self.die(index);
-        } else if full {
-            self.out.stats.full += 1;
-            self.respond_full(index);
-        } else {
-            self.out.link(index).raise(flag::ADMITTED);
-            self.admitted += 1;
-        }
+        index
     }
 }

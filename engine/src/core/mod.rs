@@ -3,14 +3,17 @@
 //! - `turn`: the loop, and the only place that submits a connection's operations.
 //! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
 //! - `tx`: messages become bytes.
-//! - `conns`: the two tables of connections. `deadlines`: their place in time. `listener`: where they come from.
+//! - `conns`: the two tables of connections. `deadlines`: their place in time.
+//! - `listener` and `dial`: where they come from. `dials`: the table of those that we make.
 //!
-//! Topics (`topics.rs`), timers of the application (`timers.rs`), outgoing connections (`dial.rs`) and mail between cores
-//! will stand here, beside `tx`, `deadlines`, `listener` and `Control`.
+//! Topics (`topics.rs`), timers of the application (`timers.rs`) and mail between cores will stand here, beside `tx`,
+//! `deadlines` and `Control`.
 #![forbid(unsafe_code)]
 
 mod conns;
 mod deadlines;
+mod dial;
+mod dials;
 mod listener;
 pub(crate) mod planted;
 mod rx;
@@ -21,7 +24,8 @@ mod tx;
 mod upgrade;
 
 pub use conns::ConnId;
+pub use dials::{Declined, DialError, DialId, Dialled};
 pub use tx::Pressure;
 
-pub(crate) use turn::{Control, Core};
+pub(crate) use turn::{Control, Core, Resolve, Seat};
 pub(crate) use tx::Outbox;

@@ -7,7 +7,7 @@
 use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
 use wsring_proto::opcode::Opcode;
-use wsring_proto::session::{Event, Session};
+use wsring_proto::session::Event;
 
 use super::conns::{Phase, Stage, Stash, flag};
 use super::planted::planted;
@@ -42,6 +42,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match &mut conn.phase {
             Phase::Open { .. } => self.feed_frames(index, bytes),
             Phase::Head(..) => self.feed_head(index, bytes),
+            Phase::Answer(_) => self.feed_answer(index, bytes),
             Phase::Ended => {}
         }
     }
@@ -110,12 +111,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1).
+    /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1), for which
+    /// a client waits a while.
     fn on_peer_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        let linger = self.out.link(index).has(flag::CLIENT);
         if self.out.link(index).stage == Stage::Open {
             planted!(CloseFrameLost, return self.end(index, &CloseReason::Peer { code, reason }, false));
             self.out.close_frame(index, code, "");
-            self.end(index, &CloseReason::Peer { code, reason }, false);
+            self.end(index, &CloseReason::Peer { code, reason }, linger);
         } else {
             self.end_closing(index, true);
         }
@@ -166,10 +169,5 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 }
             }
         }
-    }
-
-    /// A session that holds no buffer: what a connection at rest is.
-    pub(super) fn new_session() -> Session {
-        Session::new(wsring_proto::frame::Role::Server)
     }
 }

@@ -5,8 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
 pub use super::planted::{Bug, plant};
-use super::turn::{Control, Core};
+use super::turn::{Control, Core, Seat};
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::ring::sim::SimRing;
@@ -43,7 +46,15 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         config.check().expect("a valid configuration");
         let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
         let control = Arc::clone(&remote.0);
-        Self { core: Core::new(0, ring, blocks, handler, Arc::new(config), listeners, control) }
+        let seat = Seat { number: 0, control, random: StdRng::seed_from_u64(0), resolve: None };
+        Self { core: Core::new(seat, ring, blocks, handler, Arc::new(config), listeners) }
+    }
+
+    /// Draws masking keys, nonces and jitter from this seed instead of 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.core.out.random = StdRng::seed_from_u64(seed);
+        self
     }
 
     /// Parts sends at so many bytes, at least one, instead of at 2 MiB: what a simulation sends is smaller than that.
@@ -86,6 +97,9 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         let mut left = Vec::new();
         if conns > 0 {
             left.push(format!("{conns} connections outlived the engine"));
+        }
+        if !self.core.out.dials.is_empty() {
+            left.push("a dial outlived the engine".to_owned());
         }
         if blocks > 0 {
             left.push(format!("{blocks} send blocks were lost"));

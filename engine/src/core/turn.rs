@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
 use slab::Slab;
 use wsring_proto::close::CloseCode;
 use wsring_proto::opcode::Opcode;
@@ -17,6 +19,7 @@ use wsring_proto::pool::Pool;
 
 use super::conns::{Conn, Link, Phase, Stage, flag};
 use super::deadlines::Tick;
+use super::dial::CANCEL_CONNECT;
 use super::listener::Listeners;
 use super::planted::planted;
 use super::tx::{Marks, Outbox};
@@ -43,6 +46,25 @@ pub(super) const CANCEL_ACCEPT: Token = Token::new(Kind::Cancel, 0, u32::MAX);
 pub(crate) struct Control {
     pub(crate) stop: AtomicBool,
     pub(crate) woken: AtomicBool,
+    /// There is something in `resolved`.
+    pub(crate) has_resolved: AtomicBool,
+    pub(crate) resolved: Mutex<Vec<Resolved>>,
+}
+
+/// A name that was looked up for a dial, by its index and generation.
+pub(crate) type Resolved = ((u32, u32), io::Result<Vec<SocketAddr>>);
+
+/// Looks up a host and port for a dial, elsewhere; the answer comes by way of [`Control::resolved`] and a wake.
+pub(crate) type Resolve = Box<dyn Fn(String, u16, (u32, u32))>;
+
+/// A core's place in the process, and what it has of the world beside its ring.
+pub(crate) struct Seat {
+    pub(crate) number: u8,
+    pub(crate) control: Arc<Control>,
+    /// A CSPRNG (RFC 6455 §10.3).
+    pub(crate) random: StdRng,
+    /// `None`: names are not looked up, and dials of them fail.
+    pub(crate) resolve: Option<Resolve>,
 }
 
 /// One thread's engine.
@@ -65,18 +87,21 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) stopping: Option<Tick>,
     /// Bytes of one send.
     pub(super) send_max: u32,
+    /// Connects that are with the kernel.
+    pub(super) connects: u32,
+    pub(super) resolve: Option<Resolve>,
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(crate) fn new(
-        number: u8,
+        seat: Seat,
         ring: R,
         blocks: SendBlocks,
         handler: H,
         config: Arc<Config>,
         listeners: u32,
-        control: Arc<Control>,
     ) -> Self {
+        let Seat { number, control, random, resolve } = seat;
         let slots = config.sockets_max();
         let marks = Marks { high: config.output_high, low: config.output_low, max: config.output_max };
         let pool = Pool::new(config.pool_bytes_max);
@@ -84,7 +109,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             ring,
             handler,
             conns: Slab::with_capacity(slots),
-            out: Outbox::new(number, blocks, pool, slots, marks, config.closing_timeout),
+            out: Outbox::new(number, blocks, pool, slots, marks, config.closing_timeout, random),
             config,
             listeners: Listeners::new(listeners),
             control,
@@ -94,6 +119,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             called: false,
             stopping: None,
             send_max: SEND_MAX,
+            connects: 0,
+            resolve,
         }
     }
 
@@ -110,6 +137,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(crate) fn start(&mut self) {
         self.ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
         self.arm_accepts();
+        self.handler.on_start(&mut CoreCx::new(&mut self.out));
+        // What it wants is done by the first turn.
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -128,8 +157,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.replay_stashes();
         self.expire_deadlines();
+        self.drive_dials();
         if self.called {
             self.handler.on_batch_end(&mut CoreCx::new(&mut self.out));
+        }
+        if self.out.stop && self.stopping.is_none() {
+            self.begin_stop();
         }
         self.settle_all();
         self.rearm_starved();
@@ -143,7 +176,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return Some(Time::default());
         }
         let deadline = self.out.deadlines.next_due(self.ring.now());
-        [deadline, self.listeners.retry_at(), self.stop_due()].into_iter().flatten().min()
+        [deadline, self.listeners.retry_at(), self.stop_due(), self.dial_due()].into_iter().flatten().min()
     }
 
     fn complete(&mut self, token: Token, done: Done<R::Lease>) {
@@ -151,7 +184,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match done {
             Done::Accepted { result, more } => return self.on_accepted(index, result, more),
             Done::Woken => return self.on_woken(),
-            Done::Cancelled if token == CANCEL_ACCEPT => return,
+            Done::Connected { result } => return self.on_connected(token, result),
+            Done::Cancelled if token == CANCEL_ACCEPT || token == CANCEL_CONNECT => return,
             _ => {}
         }
         let link = self.out.link(index);
@@ -169,7 +203,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.mark(index);
             }
             Done::Closed => self.on_closed(index),
-            Done::Accepted { .. } | Done::Woken => unreachable!("handled above"),
+            Done::Accepted { .. } | Done::Connected { .. } | Done::Woken => unreachable!("handled above"),
         }
     }
 
@@ -223,7 +257,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return;
         }
         match self.out.link(index).stage {
-            Stage::Head => self.die(index),
+            Stage::Head => self.end_head(index, &CloseReason::Eof),
             // Half-closed: what was queued for it still goes out.
             Stage::Open => self.end(index, &CloseReason::Eof, false),
             Stage::Closing => self.end_closing(index, false),
@@ -244,21 +278,17 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.stats.bytes_out += u64::from(sent);
         self.out.mark(index);
         let short = sent < asked;
-        let failed = match (result, payload) {
-            (Err(errno), payload) => {
-                let link = self.out.link(index);
-                match payload {
-                    Some(payload) => {
-                        link.queued -= payload.whole();
-                        self.out.recycle(payload.memory);
-                    }
-                    // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
-                    None => {
-                        link.queued -= asked;
-                        link.owed += planted!(ZeroCopyForgotten, 0; 1);
-                    }
-                }
-                Some(errno)
+        // What is lost still counts as queued when `on_close` is told.
+        let (failed, lost) = match (result, payload) {
+            (Err(errno), Some(payload)) => {
+                let lost = payload.whole();
+                self.out.recycle(payload.memory);
+                (Some(errno), lost)
+            }
+            // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
+            (Err(errno), None) => {
+                self.out.link(index).owed += planted!(ZeroCopyForgotten, 0; 1);
+                (Some(errno), asked)
             }
             (Ok(_), Some(mut payload)) => {
                 let left = payload.whole() - sent;
@@ -279,21 +309,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     });
                     self.out.link(index).unpop(payload);
                 }
-                None
+                (None, 0)
             }
             // Zero-copy: the memory comes back on its own. A short count is how the kernel reports a failed socket
             // when some bytes had gone (MSG_WAITALL), and the rest cannot be named any more.
             (Ok(_), None) => {
-                let link = self.out.link(index);
-                link.owed += 1;
-                if short {
-                    link.queued -= asked - sent;
-                }
-                short.then_some(Errno(libc::EPIPE))
+                self.out.link(index).owed += 1;
+                (short.then_some(Errno(libc::EPIPE)), asked - sent)
             }
         };
         if let Some(errno) = failed {
-            return self.fail(index, errno);
+            self.fail(index, errno);
+            self.out.link(index).queued -= lost;
+            return;
         }
         if self.out.relax(index) && self.out.link(index).stage == Stage::Open {
             planted!(WritableLost, return);
@@ -342,14 +370,28 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.handler.on_close(&mut CoreCx::new(&mut self.out), id, data, why);
             }
             Phase::Head(_, Some(buffer)) => self.out.pool.put(*buffer),
+            Phase::Answer(answering) => self.on_answer_lost(*answering, why),
             Phase::Head(_, None) | Phase::Ended => {}
         }
+        if self.out.link(index).has(flag::CLIENT) {
+            self.on_dialled_end(index, why);
+        }
+    }
+
+    /// A connection ends before it is open.
+    fn end_head(&mut self, index: u32, why: &CloseReason<'_>) {
+        if matches!(self.conns[index as usize].phase, Phase::Answer(_)) {
+            self.end(index, why, false);
+        }
+        self.die(index);
     }
 
     /// The end of a closing handshake that we began.
     pub(super) fn end_closing(&mut self, index: u32, clean: bool) {
         let why = if self.stopping.is_some() { CloseReason::Stopped } else { CloseReason::Local { clean } };
-        self.end(index, &why, false);
+        // RFC 6455 §7.1.1: the server closes the TCP connection; a client gives it a moment.
+        let linger = clean && self.out.link(index).has(flag::CLIENT);
+        self.end(index, &why, linger);
     }
 
     /// Nothing more goes out: cancel what is in flight, then close.
@@ -506,7 +548,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match link.stage {
             Stage::Head => {
                 self.out.stats.timeouts += 1;
-                self.die(index);
+                self.end_head(index, &CloseReason::Timeout);
             }
             Stage::Closing => {
                 self.out.stats.timeouts += 1;
@@ -562,6 +604,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.called = true;
             self.handler.on_wake(&mut CoreCx::new(&mut self.out));
         }
+        if self.control.has_resolved.swap(false, Ordering::AcqRel) {
+            let resolved = std::mem::take(&mut *self.control.resolved.lock().expect("nobody panics with it"));
+            resolved.into_iter().for_each(|(dial, found)| self.on_resolved(dial, found));
+        }
         if self.control.stop.load(Ordering::Acquire) && self.stopping.is_none() {
             self.begin_stop();
         }
@@ -572,6 +618,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let deadline = self.out.now.after(self.config.stop_timeout);
         self.stopping = Some(deadline);
         self.cancel_accepts();
+        self.stop_dials();
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
             match self.out.link(index).stage {
@@ -604,7 +651,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn is_finished(&self) -> bool {
         let Some(deadline) = self.stopping else { return false };
-        let all_gone = self.conns.is_empty() && !self.listeners.is_accepting();
+        let all_gone = self.conns.is_empty() && !self.listeners.is_accepting() && self.connects == 0;
         // The kernel owes the last completions within this; if not, the ring's end settles it.
         all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
     }

@@ -10,14 +10,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use rand::Rng;
+use rand::rngs::StdRng;
 use wsring_proto::close::CloseCode;
 use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::pool::Pool;
-use wsring_proto::simd::HEADROOM;
+use wsring_proto::simd::{self, HEADROOM, MaskKey};
 
 use super::conns::{ConnId, Link, Segment, Stage, flag};
 use super::deadlines::{Deadlines, Tick};
+use super::dials::Dials;
 use super::planted::planted;
 use crate::ring::{Memory, Payload, SendBlocks};
 use crate::stats::Stats;
@@ -85,6 +88,11 @@ pub(crate) struct Outbox {
     closing: Duration,
     assembled: Option<Assembled>,
     promised: Option<(ConnId, Opcode)>,
+    pub(crate) dials: Dials,
+    /// A CSPRNG (RFC 6455 §10.3): masking keys, nonces, jitter. It makes its numbers in blocks.
+    pub(crate) random: StdRng,
+    /// The application wants the core to stop.
+    pub(crate) stop: bool,
 }
 
 impl Outbox {
@@ -95,6 +103,7 @@ impl Outbox {
         connections_max: usize,
         marks: Marks,
         closing: Duration,
+        random: StdRng,
     ) -> Self {
         Self {
             core,
@@ -111,6 +120,9 @@ impl Outbox {
             closing,
             assembled: None,
             promised: None,
+            dials: Dials::new(core),
+            random,
+            stop: false,
         }
     }
 
@@ -157,7 +169,7 @@ impl Outbox {
             return Pressure::Gone;
         }
         let bytes = message.as_bytes();
-        let need = encode::frame_len(bytes.len(), false);
+        let need = encode::frame_len(bytes.len(), link.has(flag::CLIENT));
         if link.queued as usize + need > self.marks.max as usize {
             self.stats.refused += 1;
             return Pressure::Refused;
@@ -203,26 +215,47 @@ impl Outbox {
         over
     }
 
+    /// A new masking key, if what this connection sends is masked (RFC 6455 §5.3).
+    #[inline]
+    fn mask_of(&mut self, index: u32) -> Option<MaskKey> {
+        let masked = self.links[index as usize].has(flag::CLIENT);
+        masked.then(|| MaskKey::from_bytes(self.random.next_u32().to_ne_bytes()))
+    }
+
     /// Encodes a frame at the end of the connection's output, whatever its stage and size.
     #[inline]
     fn frame(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) {
+        // A server's frame has no mask, which leaves half of the encoder out.
+        match self.mask_of(index) {
+            None => self.frame_masked(index, opcode, bytes, None),
+            Some(key) => self.frame_of_client(index, opcode, bytes, key),
+        }
+    }
+
+    #[inline(never)]
+    fn frame_of_client(&mut self, index: u32, opcode: Opcode, bytes: &[u8], key: MaskKey) {
+        self.frame_masked(index, opcode, bytes, Some(key));
+    }
+
+    #[inline(always)]
+    fn frame_masked(&mut self, index: u32, opcode: Opcode, bytes: &[u8], mask: Option<MaskKey>) {
         self.mark(index);
         let link = &mut self.links[index as usize];
         if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = link.tail()
-            && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None)
+            && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask)
         {
             *to += written as u32;
             link.queued += written as u32;
             return;
         }
-        let need = encode::frame_len(bytes.len(), false);
+        let need = encode::frame_len(bytes.len(), mask.is_some());
         match self.room(index, need) {
             Payload { memory: Memory::Block(block), to, .. } => {
-                let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None);
+                let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask);
                 *to += written.expect("room was made") as u32;
             }
             Payload { memory: Memory::Heap(heap), to, .. } => {
-                encode::append_frame(heap, true, opcode, bytes, None);
+                encode::append_frame(heap, true, opcode, bytes, mask);
                 *to = heap.len() as u32;
             }
         }
@@ -374,7 +407,11 @@ impl Outbox {
         let Some((id, opcode)) = self.promised.take() else { return };
         let mut bytes = take().expect("an offered message lies in a buffer of its own");
         let payload = bytes.len() - HEADROOM;
-        let from = encode::write_head(&mut bytes, HEADROOM, true, opcode, payload, None) as u32;
+        let mask = self.mask_of(id.index());
+        if let Some(key) = mask {
+            simd::mask(&mut bytes[HEADROOM..], key);
+        }
+        let from = encode::write_head(&mut bytes, HEADROOM, true, opcode, payload, mask) as u32;
         let ready = Segment::Ready(Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) });
         let link = self.link(id.index());
         let rest = link.rest.iter_mut().flat_map(|rest| rest.iter_mut());

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use wsring_proto::Session;
+use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
 use super::conns::{Phase, Stage, flag};
@@ -90,12 +92,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return self.refuse(index, &BROKEN);
         }
         self.out.raw(index, bytes);
-        self.open(index, conn);
+        self.open(index, Role::Server, conn);
     }
 
-    fn open(&mut self, index: u32, data: H::Conn) {
+    /// The handshake is done, from either end.
+    pub(super) fn open(&mut self, index: u32, role: Role, data: H::Conn) {
         self.out.stats.opened += 1;
-        self.conns[index as usize].phase = Phase::Open { session: Self::new_session(), data };
+        self.conns[index as usize].phase = Phase::Open { session: Session::new(role), data };
         self.out.link(index).stage = Stage::Open;
         match self.config.idle_timeout {
             Some(idle) => self.out.deadlines.set(index, self.out.now.after(idle)),

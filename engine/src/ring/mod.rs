@@ -10,10 +10,10 @@
 //! - Every operation completes. [`Op::Accept`] and [`Op::Recv`] complete many times; exactly one completion of each
 //!   says that it has ended.
 //!
-//! The seam knows nothing of WebSocket. Outgoing connections (`Op::Connect`) will stand beside `Accept`, cross-core
-//! mail beside `Wake`.
+//! The seam knows nothing of WebSocket. Cross-core mail will stand beside `Wake`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub enum Kind {
     Close = 5,
     /// [`Op::Wake`].
     Wake = 6,
+    /// [`Op::Connect`]; the index is the dial's.
+    Connect = 7,
 }
 
 impl Kind {
@@ -77,6 +79,7 @@ impl Kind {
             4 => Kind::Cancel,
             5 => Kind::Close,
             6 => Kind::Wake,
+            7 => Kind::Connect,
             _ => panic!("a completion carries operation {bits}, which was never submitted"),
         }
     }
@@ -124,7 +127,7 @@ impl Token {
     }
 }
 
-/// A slot of the fixed-file table: one accepted socket.
+/// A slot of the fixed-file table: one connected socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Socket(pub u32);
 
@@ -202,6 +205,14 @@ pub enum Op {
         /// The listener's number, in the order given at setup.
         listener: u32,
     },
+    /// Makes a socket, connects it, and gives it a fixed-file slot. Cancelling it ends it with ECANCELED, unless it has
+    /// connected already.
+    Connect {
+        /// To this address.
+        remote: SocketAddr,
+        /// Sends small messages at once (TCP_NODELAY, tcp(7)).
+        nodelay: bool,
+    },
     /// Receives into buffers of the ring until it ends. At most one on a socket.
     Recv {
         /// From this socket.
@@ -258,6 +269,11 @@ pub enum Done<L> {
         result: Result<Socket, Errno>,
         /// The accept goes on by itself.
         more: bool,
+    },
+    /// Of [`Op::Connect`].
+    Connected {
+        /// The connected socket, or why there is none: connect(2)'s and socket(2)'s errors, ENFILE for a full table.
+        result: Result<Socket, Errno>,
     },
     /// Of [`Op::Recv`]: bytes, an end, or both.
     Received {

@@ -3,6 +3,7 @@
 //! - `echoes`: byte-exact echoes around every border, with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
 #[path = "../common/mod.rs"]
@@ -11,9 +12,11 @@ mod common;
 mod callbacks;
 mod control;
 mod crowd;
+mod dialling;
 mod driver;
 mod echoes;
 mod ends;
 mod opening;
 mod peer;
+mod redialling;
 mod settings;

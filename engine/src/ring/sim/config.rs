@@ -27,6 +27,8 @@ pub struct SimConfig {
     pub rx_capacity: (usize, usize),
     /// Bytes a socket holds towards the peer, least and most.
     pub tx_capacity: (usize, usize),
+    /// Who is called when the engine has connected to somebody; `None`: nobody listens anywhere.
+    pub dialled_key: Option<u64>,
     /// Longest ordinary delay of a completion, in nanoseconds.
     pub delay_ns_max: u64,
     /// How rude.
@@ -53,6 +55,10 @@ pub struct Faults {
     pub accept_aborted: u32,
     /// An accept fails for want of descriptors or memory.
     pub accept_failed: u32,
+    /// A connect is refused, or finds no way.
+    pub connect_refused: u32,
+    /// A connect does not complete until it is cancelled.
+    pub connect_hangs: u32,
     /// A wake that nobody asked for.
     pub spurious_wake: u32,
     /// A wait comes back with nothing, early (EINTR).
@@ -81,6 +87,7 @@ impl SimConfig {
             zero_copy_from: None,
             rx_capacity: (64 << 10, 64 << 10),
             tx_capacity: (64 << 10, 64 << 10),
+            dialled_key: None,
             delay_ns_max: 20_000,
             faults: Faults::default(),
         }
@@ -102,6 +109,8 @@ impl SimConfig {
             reset: rude(40),
             accept_aborted: rude(150),
             accept_failed: rude(150),
+            connect_refused: 0,
+            connect_hangs: 0,
             spurious_wake: rude(50),
             empty_wait: rude(100),
             slow: rude(100),
@@ -125,6 +134,7 @@ impl SimConfig {
             zero_copy_from: random.chance(350).then(|| random.range(1, 3000) as usize),
             rx_capacity: (random.range(50, 2000) as usize, random.range(2001, 200_000) as usize),
             tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
+            dialled_key: None,
             delay_ns_max: random.range(0, 200_000),
             faults,
         }

@@ -6,6 +6,7 @@
 //! operations further.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::buffers::{Buffers, SimLease};
@@ -50,6 +51,8 @@ type Entry = (Token, Done<SimLease>);
 pub(super) struct Kernel {
     pub(super) files: Vec<Option<File>>,
     pub(super) accepts: Vec<Option<Shot>>,
+    /// Connects in flight, by the bits of their tokens.
+    pub(super) connects: BTreeMap<u64, SocketAddr>,
     pub(super) wake: Option<Token>,
     /// The waker was rung and nobody has been told.
     pub(super) wakes: bool,
@@ -72,6 +75,8 @@ pub(super) struct Kernel {
 pub struct Counts {
     /// Sockets given to the engine.
     pub accepted: u64,
+    /// Sockets connected for the engine.
+    pub connected: u64,
     /// Sockets it closed.
     pub closed: u64,
     /// Bytes received.
@@ -95,6 +100,7 @@ impl Kernel {
         Self {
             files: (0..config.sockets_max).map(|_| None).collect(),
             accepts: (0..config.listeners).map(|_| None).collect(),
+            connects: BTreeMap::new(),
             wake: None,
             wakes: false,
             buffers: Buffers::new(config.buffers.0, config.buffers.1, config.incremental),
@@ -176,6 +182,9 @@ impl Kernel {
                 left.push(format!("listener {listener} still accepts: {accept:?}"));
             }
         }
+        if !self.connects.is_empty() {
+            left.push(format!("still connecting: {:?}", self.connects));
+        }
         if self.buffers.lent() > 0 {
             left.push(format!("{} leases were never released", self.buffers.lent()));
         }
@@ -191,6 +200,7 @@ impl Net {
     pub(super) fn start(&mut self, token: Token, op: Op) {
         let expected = match &op {
             Op::Accept { .. } => Kind::Accept,
+            Op::Connect { .. } => Kind::Connect,
             Op::Recv { .. } => Kind::Recv,
             Op::Send { .. } => Kind::Send,
             Op::Cancel { .. } | Op::CancelSocket { .. } => Kind::Cancel,
@@ -206,6 +216,13 @@ impl Net {
                 assert!(accept.is_none(), "two accepts on listener {listener}: {accept:?}");
                 *accept = Some(Shot { token, serial, looks: false });
                 self.poll_accept(listener);
+            }
+            Op::Connect { remote, .. } => {
+                let twice = self.kernel.connects.insert(token.to_bits(), remote);
+                assert!(twice.is_none(), "two connects of {token:?}");
+                if !self.random.chance(self.config.faults.connect_hangs) {
+                    self.soon(Event::Connect(token.to_bits()));
+                }
             }
             Op::Recv { socket } => {
                 let file = self.kernel.file(socket, "a receive", token);
@@ -249,6 +266,9 @@ impl Net {
         if let Some(listener) = accept {
             let serial = self.kernel.accepts[listener].expect("found above").serial;
             return self.cancel_later(Event::AcceptCancel(listener as u32, serial));
+        }
+        if self.kernel.connects.contains_key(&target.to_bits()) {
+            return self.cancel_later(Event::ConnectCancel(target.to_bits()));
         }
         let files = self.kernel.files.iter().enumerate();
         let found = files.filter_map(|(slot, file)| {

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::kernel::Kernel;
@@ -20,6 +21,9 @@ pub(super) enum Event {
     SendCancel(u32, u64),
     /// The memory of a zero-copy send is no longer read.
     Return(u64),
+    /// A connect, by the bits of its token.
+    Connect(u64),
+    ConnectCancel(u64),
     Accept(u32, u64),
     AcceptCancel(u32, u64),
     /// A completion of a cancel or a close, by the bits of its token.
@@ -128,6 +132,8 @@ pub struct Net {
     pub(super) pipes: Vec<Pipe>,
     /// Connections that wait to be accepted; `None` once it is closed.
     pub(super) backlogs: Vec<Option<VecDeque<usize>>>,
+    /// Connections that the engine made and nobody has looked at: where to, and the connection.
+    pub(super) dialled: VecDeque<(SocketAddr, PipeId)>,
     pub(super) kernel: Kernel,
 }
 
@@ -141,6 +147,7 @@ impl Net {
             scheduled: 0,
             pipes: Vec::new(),
             backlogs: (0..config.listeners).map(|_| Some(VecDeque::new())).collect(),
+            dialled: VecDeque::new(),
             kernel: Kernel::new(&config),
             config,
         }
@@ -167,8 +174,22 @@ impl Net {
     pub fn connect(&mut self, listener: u32, key: u64) -> Option<PipeId> {
         let backlog_max = self.config.backlog;
         let backlog = self.backlogs[listener as usize].as_mut().filter(|backlog| backlog.len() < backlog_max)?;
+        backlog.push_back(self.pipes.len());
+        let id = self.new_pipe(key);
+        self.poll_accept(listener);
+        Some(PipeId(id))
+    }
+
+    /// The next connection that the engine made, and where to. `key` is called whenever it may have changed.
+    pub fn take_dialled(&mut self, key: u64) -> Option<(SocketAddr, PipeId)> {
+        let (remote, pipe) = self.dialled.pop_front()?;
+        self.pipes[pipe.0].key = key;
+        Some((remote, pipe))
+    }
+
+    /// A connection, whichever end began it.
+    pub(super) fn new_pipe(&mut self, key: u64) -> usize {
         let id = self.pipes.len();
-        backlog.push_back(id);
         let (rx, tx) = (self.config.rx_capacity, self.config.tx_capacity);
         let mut stream = |(least, most)| Stream {
             capacity: self.random.range(least as u64, most as u64) as usize,
@@ -189,8 +210,7 @@ impl Net {
             active_at: self.now,
             called: false,
         });
-        self.poll_accept(listener);
-        Some(PipeId(id))
+        id
     }
 
     /// Sends what there is room for.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::kernel::{File, Sending, Shot};
-use super::net::{Event, Net};
+use super::net::{Event, Net, PipeId};
 use super::{Done, Errno, RecvEnd, Socket, Token};
 
 impl Net {
@@ -18,6 +18,13 @@ impl Net {
             Event::Send(slot, serial) => self.on_send(slot, serial),
             Event::SendCancel(slot, serial) => self.on_send_cancel(slot, serial),
             Event::Return(key) => self.on_return(key),
+            Event::Connect(bits) => self.on_connect(bits),
+            Event::ConnectCancel(bits) => {
+                if self.kernel.connects.remove(&bits).is_some() {
+                    let result = Err(Errno(libc::ECANCELED));
+                    self.kernel.post(Token::from_bits(bits), Done::Connected { result });
+                }
+            }
             Event::Accept(listener, serial) => self.on_accept(listener, serial),
             Event::AcceptCancel(listener, serial) => self.on_accept_cancel(listener, serial),
             Event::Cancelled(bits) => {
@@ -224,6 +231,28 @@ impl Net {
         }
         self.kernel.post(token, Done::Accepted { result: Ok(Socket(slot as u32)), more });
         self.poll_accept(listener);
+    }
+
+    /// A connect succeeds, or fails for the network's reasons or the table's. Nobody listens without a key to call.
+    fn on_connect(&mut self, bits: u64) {
+        let Some(remote) = self.kernel.connects.remove(&bits) else { return };
+        let token = Token::from_bits(bits);
+        let free = self.kernel.files.iter().position(Option::is_none);
+        let refused = self.random.chance(self.config.faults.connect_refused);
+        let result = match (self.config.dialled_key.filter(|_| !refused), free) {
+            (None, _) => Err(Errno(self.random.pick(&[libc::ECONNREFUSED, libc::ENETUNREACH, libc::ETIMEDOUT]))),
+            (_, None) => Err(Errno(libc::ENFILE)),
+            (Some(key), Some(slot)) => {
+                let id = self.new_pipe(key);
+                self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, lent: 0 });
+                self.pipes[id].slot = Some(slot as u32);
+                self.kernel.counts.connected += 1;
+                self.dialled.push_back((remote, PipeId(id)));
+                self.soon(Event::Outside(key));
+                Ok(Socket(slot as u32))
+            }
+        };
+        self.kernel.post(token, Done::Connected { result });
     }
 
     fn on_accept_cancel(&mut self, listener: u32, serial: u64) {

@@ -15,6 +15,7 @@ pub(super) fn numbers_of(op: &Op) -> [u64; 3] {
         Op::CancelSocket { socket } => [5, u64::from(socket.0), 0],
         Op::Close { socket } => [6, u64::from(socket.0), 0],
         Op::Wake => [7, 0, 0],
+        Op::Connect { remote, .. } => [8, u64::from(remote.port()), 0],
     }
 }
 
@@ -43,6 +44,8 @@ pub(super) fn numbers_of_done(done: &Done<SimLease>) -> [u64; 3] {
         Done::Cancelled => [6, 0, 0],
         Done::Closed => [7, 0, 0],
         Done::Woken => [8, 0, 0],
+        Done::Connected { result: Ok(socket) } => [9, u64::from(socket.0), 0],
+        Done::Connected { result: Err(errno) } => [10, errno.0 as u64, 0],
     }
 }
 
@@ -51,6 +54,7 @@ pub(super) fn story(op: &Op) -> String {
     match op {
         Op::Send { socket, payload } => format!("{socket:?} {} bytes", payload.len()),
         Op::Accept { .. }
+        | Op::Connect { .. }
         | Op::Recv { .. }
         | Op::Cancel { .. }
         | Op::CancelSocket { .. }
@@ -68,7 +72,12 @@ pub(super) fn story_of_done(done: &Done<SimLease>) -> String {
             format!("{result:?}, {} bytes come back", payload.as_ref().map_or(0, Payload::len))
         }
         Done::Returned { payload } => format!("{} bytes come back", payload.len()),
-        Done::Accepted { .. } | Done::Received { .. } | Done::Cancelled | Done::Closed | Done::Woken => {
+        Done::Accepted { .. }
+        | Done::Connected { .. }
+        | Done::Received { .. }
+        | Done::Cancelled
+        | Done::Closed
+        | Done::Woken => {
             format!("{done:?}")
         }
     }

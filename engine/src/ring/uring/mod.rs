@@ -3,9 +3,10 @@
 //! One ring of one thread. `setup` makes it, `recv_buffers` owns what the kernel receives into, `send_blocks` what it
 //! sends from; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
-//! Sends carry the key of their payload in `user_data`; everything else carries its [`Token`]. So a payload is found
-//! by one index, also when zero-copy completes it twice (io_uring_prep_send_zc(3)).
+//! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
+//! [`Token`]. So a payload is found by one index, also when zero-copy completes it twice (io_uring_prep_send_zc(3)).
 
+mod connects;
 mod features;
 mod recv_buffers;
 pub mod send_blocks;
@@ -27,6 +28,7 @@ pub use recv_buffers::Lease;
 pub use setup::{KERNEL_MIN, RingConfig, SetupError, raise_nofile};
 
 use super::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
+use connects::{Connects, Step};
 use recv_buffers::{GROUP, RecvBuffers};
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
@@ -71,6 +73,7 @@ pub struct Uring {
     uring: IoUring,
     buffers: RecvBuffers,
     sends: Slab<Sending>,
+    connects: Connects,
     /// Keeps the registered blocks alive, and tells ours from foreign ones.
     blocks: Rc<send_blocks::Region>,
     listeners: Vec<Option<TcpListener>>,
@@ -137,6 +140,7 @@ impl Uring {
             uring,
             buffers,
             sends: Slab::with_capacity(256),
+            connects: Connects::default(),
             blocks: Rc::clone(blocks.region()),
             listeners: listeners.into_iter().map(Some).collect(),
             waker,
@@ -191,7 +195,14 @@ impl Uring {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
             Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
-            Op::Cancel { target } => opcode::AsyncCancel2::new(CancelBuilder::user_data(target.to_bits())).build(),
+            Op::Connect { remote, nodelay } => return self.connects.begin(token, remote, nodelay),
+            Op::Cancel { target } => {
+                let bits = match target.kind() {
+                    Kind::Connect => self.connects.cancel_name(target),
+                    _ => target.to_bits(),
+                };
+                opcode::AsyncCancel2::new(CancelBuilder::user_data(bits)).build()
+            }
             Op::CancelSocket { socket } => opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(socket.0)).all()).build(),
             Op::Close { socket } => opcode::Close::new(Fixed(socket.0)).build(),
             Op::Wake => {
@@ -223,8 +234,9 @@ impl Uring {
 
     fn push(&mut self, entry: &squeue::Entry) {
         loop {
-            // SAFETY: what the entry points to is kept until its completion: sends by `self.sends`, the wake by
-            // `self.wake_count`; receives name a registered buffer group. All are dropped after the ring.
+            // SAFETY: what the entry points to is kept until its completion: sends by `self.sends`, addresses and slots
+            // by `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. All are
+            // dropped after the ring.
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return;
             }
@@ -317,6 +329,19 @@ impl Uring {
         Done::Received { lease: None, end: Some(end) }
     }
 
+    /// A completion of a connect. `None`: it goes on, and nobody is told.
+    #[cold]
+    fn connected(&mut self, entry: &cqueue::Entry) -> Option<(Token, Done<Lease>)> {
+        let key = Token::from_bits(entry.user_data()).index() as usize;
+        match self.connects.on_done(key, entry.result()) {
+            Step::Over(token, slot) => Some((token, Done::Connected { result: slot.map(Socket) })),
+            Step::On(next) => {
+                self.push(&next);
+                None
+            }
+        }
+    }
+
     /// A completion of a send: of its bytes, of its zero-copy memory, or of both.
     fn sent(&mut self, entry: &cqueue::Entry) -> (Token, Done<Lease>) {
         let key = Token::from_bits(entry.user_data()).index() as usize;
@@ -372,21 +397,27 @@ impl Ring for Uring {
 
     #[inline]
     fn next(&mut self) -> Option<(Token, Done<Lease>)> {
-        let entry = self.ready.get(self.cursor)?.clone();
-        self.cursor += 1;
-        let token = Token::from_bits(entry.user_data());
-        let done = match token.kind() {
-            Kind::Recv => self.received(&entry),
-            Kind::Send => return Some(self.sent(&entry)),
-            Kind::Accept => Done::Accepted {
-                result: u32::try_from(entry.result()).map(Socket).map_err(|_| Errno(-entry.result())),
-                more: cqueue::more(entry.flags()),
-            },
-            Kind::Cancel => Done::Cancelled,
-            Kind::Close => Done::Closed,
-            Kind::Wake => Done::Woken,
-        };
-        Some((token, done))
+        loop {
+            let entry = self.ready.get(self.cursor)?.clone();
+            self.cursor += 1;
+            let token = Token::from_bits(entry.user_data());
+            let done = match token.kind() {
+                Kind::Recv => self.received(&entry),
+                Kind::Send => return Some(self.sent(&entry)),
+                Kind::Accept => Done::Accepted {
+                    result: u32::try_from(entry.result()).map(Socket).map_err(|_| Errno(-entry.result())),
+                    more: cqueue::more(entry.flags()),
+                },
+                Kind::Connect => match self.connected(&entry) {
+                    Some(done) => return Some(done),
+                    None => continue,
+                },
+                Kind::Cancel => Done::Cancelled,
+                Kind::Close => Done::Closed,
+                Kind::Wake => Done::Woken,
+            };
+            return Some((token, done));
+        }
     }
 
     fn release(&mut self, lease: Lease) {

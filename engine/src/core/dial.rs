@@ -1,0 +1,419 @@
+//! Outgoing connections: from a dial to an open connection, and again when that is lost.
+//!
+//! ```text
+//! Wanted ──> Resolving ──> Connecting ──> Answering ──> Open
+//!               │              │ next address │           │
+//!               └──────────────┴──────> failed <──── lost ┘
+//!                                         │ the policy allows
+//!                                      Waiting ──> Wanted
+//! ```
+//!
+//! Promises that each attempt comes to exactly one end: `on_open` and later `on_close`, or `on_dial_failed`; that an attempt
+//! under way ends within its timeouts; and that the bytes kept of an answer are bounded. Only the connect is submitted here;
+//! what a connection does is `settle`'s.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::Rng;
+use wsring_proto::frame::Role;
+use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, HeadEnd, HeadScan, HeaderTable};
+
+use super::conns::{Phase, flag};
+use super::dials::{Declined, DialError, State};
+use super::turn::Core;
+use crate::handler::{CloseReason, CoreCx, Handler};
+use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
+
+/// The cancel of a connect, which belongs to no connection.
+pub(super) const CANCEL_CONNECT: Token = Token::new(Kind::Cancel, 1, u32::MAX);
+/// Interim answers (1xx) before the answer.
+const INTERIMS_MAX: u8 = 8;
+
+/// The answer of a server as far as it has come.
+pub(crate) struct Answering {
+    dial: u32,
+    key: [u8; 24],
+    scan: HeadScan,
+    bytes: Vec<u8>,
+    interims: u8,
+    /// It is no 101: what of the body is still wanted, and the rest of it.
+    declined: Option<(Declined, usize)>,
+}
+
+/// What an answer's head came to.
+enum Judged {
+    /// Another head follows.
+    Interim,
+    Opened,
+    /// A body follows, of which so many bytes are wanted.
+    Declined(Declined, usize),
+    Failed(DialError),
+}
+
+fn error_of(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.0)
+}
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    /// Begins what callbacks wanted, and what has waited long enough.
+    #[inline]
+    pub(super) fn drive_dials(&mut self) {
+        if self.dial_due().is_some_and(|due| due <= self.ring.now()) {
+            self.drive_due_dials();
+        }
+    }
+
+    #[cold]
+    fn drive_due_dials(&mut self) {
+        // What these callbacks want is for the next pass: a dial that fails at once must not hold up the core.
+        for id in std::mem::take(&mut self.out.dials.wanted) {
+            let Some(index) = self.out.dials.find(id) else { continue };
+            let dial = self.out.dials.dial(index);
+            match (dial.state, dial.abandoned) {
+                (State::Wanted, false) => self.begin_dial(index),
+                (_, true) => self.leave_dial(index, DialError::Abandoned),
+                (_, false) => {}
+            }
+        }
+        let now = self.ring.now();
+        while let Some(index) = self.out.dials.pop_due(now) {
+            self.on_dial_timer(index);
+        }
+    }
+
+    fn begin_dial(&mut self, index: u32) {
+        if self.stopping.is_some() {
+            return self.dial_failed(index, DialError::Stopped);
+        }
+        let dialled = self.out.dials.dialled(index);
+        if std::mem::replace(&mut self.out.dials.dial(index).begun, true) {
+            self.called = true;
+            self.handler.on_reconnect(&mut CoreCx::new(&mut self.out), &dialled);
+        }
+        let dial = self.out.dials.dial(index);
+        let (host, port, timeout) = (dial.target.host().to_owned(), dial.target.port(), dial.target.connect_timeout);
+        if let Some(ip) = dial.target.address() {
+            dial.addrs = [SocketAddr::new(ip, port)].into();
+            return self.connect_next(index, None);
+        }
+        dial.state = State::Resolving;
+        let generation = dial.generation;
+        self.out.dials.set_timer(index, self.ring.now().plus(timeout));
+        match &self.resolve {
+            Some(resolve) => resolve(host, port, (index, generation)),
+            None => self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::Unsupported.into() }),
+        }
+    }
+
+    /// A name was looked up.
+    pub(super) fn on_resolved(&mut self, (index, generation): (u32, u32), found: io::Result<Vec<SocketAddr>>) {
+        let Some(index) = self.out.dials.find_token(index, generation) else { return };
+        let dial = self.out.dials.dial(index);
+        if dial.state != State::Resolving {
+            return; // its time was over
+        }
+        let host = dial.target.host().to_owned();
+        match found {
+            Ok(addrs) if addrs.is_empty() => {
+                self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::NotFound.into() });
+            }
+            Ok(addrs) => {
+                dial.addrs = addrs.into();
+                self.connect_next(index, None);
+            }
+            Err(source) => self.dial_failed(index, DialError::Lookup { host, source }),
+        }
+    }
+
+    /// Tries the next address; `last` is what became of the one before.
+    fn connect_next(&mut self, index: u32, last: Option<(SocketAddr, io::Error)>) {
+        if self.admitted + self.connects >= self.config.connections_max {
+            return self.dial_failed(index, DialError::Full);
+        }
+        let nodelay = self.config.nodelay;
+        let dial = self.out.dials.dial(index);
+        let Some(remote) = dial.addrs.pop_front() else {
+            let (addr, source) = last.expect("a dial has an address");
+            return self.dial_failed(index, DialError::Connect { addr, source });
+        };
+        if let Some((addr, error)) = last {
+            tracing::debug!(%addr, %error, "an address could not be connected to");
+        }
+        dial.state = State::Connecting(remote);
+        let (token, timeout) = (Token::new(Kind::Connect, dial.generation, index), dial.target.connect_timeout);
+        self.out.dials.set_timer(index, self.ring.now().plus(timeout));
+        self.connects += 1;
+        self.ring.submit(token, Op::Connect { remote, nodelay });
+    }
+
+    pub(super) fn on_connected(&mut self, token: Token, result: Result<Socket, Errno>) {
+        self.connects -= 1;
+        let index = self.out.dials.find_token(token.index(), token.generation());
+        let index = index.expect("a dial lives as long as its connect");
+        self.out.dials.clear_timer(index);
+        let state = self.out.dials.dial(index).state;
+        let over = self.out.dials.dial(index).abandoned || self.stopping.is_some();
+        let (State::Connecting(addr) | State::Cancelling(addr)) = state else {
+            panic!("a connect completed for a dial that is {state:?}")
+        };
+        match result {
+            // Peers may have filled the core meanwhile.
+            Ok(socket) if over || self.admitted >= self.config.connections_max => {
+                let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
+                self.die(conn);
+                if !over {
+                    return self.dial_failed(index, DialError::Full);
+                }
+            }
+            Ok(socket) => return self.await_answer(index, socket),
+            Err(_) if over => {}
+            Err(Errno(libc::ENFILE)) => return self.dial_failed(index, DialError::Full),
+            Err(errno) => {
+                let late = matches!(state, State::Cancelling(_)) && errno.0 == libc::ECANCELED;
+                let errno = if late { Errno(libc::ETIMEDOUT) } else { errno };
+                return self.connect_next(index, Some((addr, error_of(errno))));
+            }
+        }
+        let why = if self.stopping.is_some() { DialError::Stopped } else { DialError::Abandoned };
+        self.dial_failed(index, why);
+    }
+
+    /// Connected: sends the request.
+    fn await_answer(&mut self, index: u32, socket: Socket) {
+        let timeout = self.out.dials.dial(index).target.handshake_timeout.unwrap_or(self.config.handshake_timeout);
+        let mut nonce = [0; 16];
+        self.out.random.fill_bytes(&mut nonce);
+        let key = handshake::client_key(nonce);
+        let mut head = self.out.pool.take(512, 512);
+        self.out.dials.dial(index).target.write(&mut head, &key, None).expect("checked when the target was made");
+        let answering =
+            Answering { dial: index, key, scan: HeadScan::default(), bytes: Vec::new(), interims: 0, declined: None };
+        let conn = self.take_slot(socket, Phase::Answer(Box::new(answering)), timeout);
+        self.out.link(conn).raise(flag::CLIENT | flag::ADMITTED);
+        self.admitted += 1;
+        self.out.stats.connected += 1;
+        self.out.dials.dial(index).state = State::Answering(conn);
+        self.out.raw(conn, head);
+    }
+
+    /// Bytes of a server's answer. What is kept is at most a head, or the wanted part of a body, and a segment.
+    pub(super) fn feed_answer(&mut self, conn: u32, bytes: &[u8]) {
+        let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
+        if let Some((declined, wanted)) = &mut answering.declined {
+            let here = bytes.len().min(*wanted);
+            declined.body.extend_from_slice(&bytes[..here]);
+            *wanted -= here;
+            if *wanted == 0 {
+                self.end_answer(conn, DialError::Eof); // it has its own reason
+            }
+            return;
+        }
+        answering.bytes.extend_from_slice(bytes);
+        loop {
+            let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
+            let len = match answering.scan.feed(&answering.bytes, &self.config.head) {
+                HeadEnd::Partial => return,
+                HeadEnd::TooLarge => return self.end_answer(conn, AnswerError::HeadTooLarge.into()),
+                HeadEnd::Complete(len) => len,
+            };
+            let (dial, key) = (answering.dial, answering.key);
+            let mut bytes = std::mem::take(&mut answering.bytes);
+            match self.judge(conn, dial, &key, &bytes[..len]) {
+                Judged::Opened => return self.feed_frames(conn, &mut bytes[len..]),
+                Judged::Failed(error) => return self.end_answer(conn, error),
+                Judged::Interim => {
+                    let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
+                    answering.interims += 1;
+                    if answering.interims > INTERIMS_MAX {
+                        return self.end_answer(conn, AnswerError::HeadTooLarge.into());
+                    }
+                    bytes.drain(..len);
+                    (answering.bytes, answering.scan) = (bytes, HeadScan::default());
+                }
+                Judged::Declined(declined, wanted) => {
+                    let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
+                    answering.declined = Some((declined, wanted));
+                    return match wanted {
+                        0 => self.end_answer(conn, DialError::Eof),
+                        _ => self.feed_answer(conn, &bytes[len..]),
+                    };
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, conn: u32, dial: u32, key: &[u8; 24], head: &[u8]) -> Judged {
+        let mut table = HeaderTable::new();
+        let answer = match Answer::parse(head, &self.config.head, &mut table) {
+            Ok(answer) => answer,
+            Err(error) => return Judged::Failed(error.into()),
+        };
+        let dialled = self.out.dials.dialled(dial);
+        let expected =
+            Expected { key, subprotocols: self.out.dials.dial(dial).target.subprotocols(), extensions_offered: false };
+        let agreement = match handshake::verify(&answer, &expected) {
+            Ok(agreement) => agreement,
+            Err(AnswerError::Interim(_)) => return Judged::Interim,
+            Err(AnswerError::Status(status)) => {
+                let wanted = match answer.body_len() {
+                    BodyLen::Exactly(len) => usize::try_from(len).unwrap_or(usize::MAX),
+                    _ => usize::MAX,
+                };
+                let headers = answer.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                let declined = Declined { status, headers, body: Vec::new() };
+                return Judged::Declined(declined, wanted.min(Declined::BODY_MAX));
+            }
+            Err(error) => return Judged::Failed(error.into()),
+        };
+        self.called = true;
+        let Some(data) = self.handler.on_answer(&dialled, &answer, agreement.subprotocol) else {
+            return Judged::Failed(DialError::Unwanted);
+        };
+        let now = self.ring.now();
+        let entry = self.out.dials.dial(dial);
+        entry.state = State::Open(conn);
+        entry.opened_at = now;
+        let heartbeat = entry.target.heartbeat.as_ref().map(|heartbeat| heartbeat.every);
+        match heartbeat {
+            Some(every) => self.out.dials.set_timer(dial, now.plus(every)),
+            None => self.out.dials.clear_timer(dial),
+        }
+        self.out.dials.tie(conn, dial);
+        self.open(conn, Role::Client, data);
+        Judged::Opened
+    }
+
+    /// The handshake on this connection has failed; the connection ends.
+    pub(super) fn end_answer(&mut self, conn: u32, error: DialError) {
+        let phase = std::mem::replace(&mut self.conns[conn as usize].phase, Phase::Ended);
+        let Phase::Answer(answering) = phase else { return };
+        self.die(conn);
+        self.answer_failed(*answering, error);
+    }
+
+    /// The same for a connection that ended for a reason of its own.
+    pub(super) fn on_answer_lost(&mut self, answering: Answering, why: &CloseReason<'_>) {
+        let error = match why {
+            CloseReason::Timeout => DialError::HandshakeTimeout,
+            CloseReason::Reset(errno) => DialError::Reset(error_of(*errno)),
+            _ if self.stopping.is_some() => DialError::Stopped,
+            _ => DialError::Eof,
+        };
+        self.answer_failed(answering, error);
+    }
+
+    /// A server that answered with a status has said more than any end of the connection.
+    fn answer_failed(&mut self, answering: Answering, error: DialError) {
+        let Answering { dial, declined, .. } = answering;
+        self.dial_failed(dial, declined.map_or(error, |(declined, _)| DialError::Declined(Box::new(declined))));
+    }
+
+    fn on_dial_timer(&mut self, index: u32) {
+        let now = self.ring.now();
+        let dial = self.out.dials.dial(index);
+        match dial.state {
+            State::Waiting => {
+                dial.state = State::Wanted;
+                self.begin_dial(index);
+            }
+            State::Resolving => {
+                let host = dial.target.host().to_owned();
+                self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::TimedOut.into() });
+            }
+            State::Connecting(_) => self.cancel_connect(index),
+            State::Open(conn) => {
+                let Some(heartbeat) = dial.target.heartbeat.take() else { return };
+                let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
+                self.out.dials.set_timer(index, now.plus(heartbeat.every));
+                self.out.dials.dial(index).target.heartbeat = Some(heartbeat);
+            }
+            // The handshake's deadline is the connection's.
+            State::Wanted | State::Cancelling(_) | State::Answering(_) => {}
+        }
+    }
+
+    fn cancel_connect(&mut self, index: u32) {
+        let dial = self.out.dials.dial(index);
+        let State::Connecting(addr) = dial.state else { return };
+        dial.state = State::Cancelling(addr);
+        let target = Token::new(Kind::Connect, dial.generation, index);
+        self.ring.submit(CANCEL_CONNECT, Op::Cancel { target });
+    }
+
+    /// No further attempt; what is under way is given up, an open connection is not touched.
+    pub(super) fn leave_dial(&mut self, index: u32, why: DialError) {
+        self.out.dials.dial(index).abandoned = true;
+        match self.out.dials.dial(index).state {
+            State::Wanted | State::Resolving => self.dial_failed(index, why),
+            State::Connecting(_) => {
+                self.out.dials.clear_timer(index);
+                self.cancel_connect(index);
+            }
+            State::Answering(conn) => self.end_answer(conn, why),
+            State::Waiting => self.out.dials.remove(index),
+            State::Cancelling(_) | State::Open(_) => {}
+        }
+    }
+
+    /// An attempt has failed: tells the application, and when the next one comes.
+    fn dial_failed(&mut self, index: u32, error: DialError) {
+        self.out.stats.dials_failed += 1;
+        let dialled = self.out.dials.dialled(index);
+        let retry = if error.may_pass() { self.schedule_again(index) } else { None };
+        if retry.is_none() {
+            self.out.dials.remove(index);
+        }
+        self.called = true;
+        self.handler.on_dial_failed(&mut CoreCx::new(&mut self.out), &dialled, &error, retry);
+    }
+
+    /// The open connection of a dial has ended, and the application knows.
+    pub(super) fn on_dialled_end(&mut self, conn: u32, why: &CloseReason<'_>) {
+        let Some(index) = self.out.dials.untie(conn) else { return };
+        let now = self.ring.now();
+        let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
+        let dial = self.out.dials.dial(index);
+        let Some(policy) = dial.target.reconnect.filter(|_| !ours && !dial.abandoned) else {
+            return self.out.dials.remove(index);
+        };
+        if now.since(dial.opened_at) >= policy.healthy_after {
+            dial.failed = 0;
+        }
+        if self.schedule_again(index).is_none() {
+            if self.stopping.is_some() {
+                return self.out.dials.remove(index);
+            }
+            self.dial_failed(index, DialError::Exhausted);
+        }
+    }
+
+    /// Sets the time of the next attempt, if there is to be one.
+    fn schedule_again(&mut self, index: u32) -> Option<Duration> {
+        let random = f64::from(self.out.random.next_u32()) / (f64::from(u32::MAX) + 1.0);
+        let stopping = self.stopping.is_some();
+        let dial = self.out.dials.dial(index);
+        if dial.abandoned || stopping {
+            return None;
+        }
+        let policy = dial.target.reconnect?;
+        dial.failed = dial.failed.saturating_add(1);
+        let wait = policy.wait(dial.failed, random)?;
+        dial.state = State::Waiting;
+        self.out.dials.set_timer(index, self.ring.now().plus(wait));
+        Some(wait)
+    }
+
+    /// The core stops: ends what is under way. Open connections are told like all others.
+    pub(super) fn stop_dials(&mut self) {
+        for index in self.out.dials.indices() {
+            self.leave_dial(index, DialError::Stopped);
+        }
+    }
+
+    /// When a dial must be looked at.
+    pub(super) fn dial_due(&self) -> Option<Time> {
+        self.out.dials.next_due()
+    }
+}

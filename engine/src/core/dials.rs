@@ -1,0 +1,370 @@
+//! Owns the dials of a core: what is to be connected, how far it has come, and when it is looked at again.
+//!
+//! A dial is one [`Target`] from [`connect`](crate::CoreCx::connect) to its end, over all its attempts. Each has at most one
+//! timer. Nothing here submits an operation or calls back: `dial` does.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use slab::Slab;
+
+use crate::ring::{Time, Token};
+use crate::target::Target;
+
+/// Names a dial of one core, over all its attempts. A stale id is a quiet "gone", never another dial.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DialId {
+    core: u8,
+    generation: u32,
+    index: u32,
+}
+
+/// `core/index.generation`
+impl fmt::Debug for DialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}.{}", self.core, self.index, self.generation)
+    }
+}
+
+/// What callbacks about a dial are told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dialled {
+    /// As returned by [`connect`](crate::CoreCx::connect).
+    pub id: DialId,
+    /// The [`tag`](Target::tag) of its target.
+    pub tag: u64,
+    /// The number of this attempt: 1 for the first; begins anew after a connection that was healthy.
+    pub attempt: u32,
+}
+
+/// How far a dial has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// To be begun in this pass.
+    Wanted,
+    /// Its name is being looked up.
+    Resolving,
+    /// A connect is with the kernel, to this address.
+    Connecting(SocketAddr),
+    /// That connect took too long or is not wanted any more, and is being cancelled.
+    Cancelling(SocketAddr),
+    /// The connection of this index awaits the server's answer.
+    Answering(u32),
+    /// The connection of this index is open.
+    Open(u32),
+    /// Nothing is under way until its timer.
+    Waiting,
+}
+
+pub(crate) struct Dial {
+    pub(crate) generation: u32,
+    pub(crate) target: Box<Target>,
+    pub(crate) state: State,
+    /// Addresses not tried yet.
+    pub(crate) addrs: VecDeque<SocketAddr>,
+    /// Attempts that failed in a row, and connections that were lost before they were healthy.
+    pub(crate) failed: u32,
+    /// It was begun before: what comes now is a new attempt.
+    pub(crate) begun: bool,
+    /// No further attempt is made.
+    pub(crate) abandoned: bool,
+    /// When its connection opened.
+    pub(crate) opened_at: Time,
+    /// The serial number of its timer; others in the heap are stale.
+    timer: u64,
+}
+
+/// All dials of a core.
+pub(crate) struct Dials {
+    core: u8,
+    dials: Slab<Dial>,
+    /// Each dial gets the next: no two that live at once share one.
+    generation: u32,
+    /// To be looked at in this pass: begun or abandoned.
+    pub(crate) wanted: Vec<DialId>,
+    timers: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    serial: u64,
+    /// The dial of a connection, where there is one; as long as the highest index of these.
+    by_conn: Vec<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Dials {
+    pub(crate) fn new(core: u8) -> Self {
+        Self {
+            core,
+            dials: Slab::new(),
+            generation: 0,
+            wanted: Vec::new(),
+            timers: BinaryHeap::new(),
+            serial: 0,
+            by_conn: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, target: Target) -> DialId {
+        self.generation = (self.generation + 1) & Token::GENERATION_MASK;
+        let index = self.dials.insert(Dial {
+            generation: self.generation,
+            target: Box::new(target),
+            state: State::Wanted,
+            addrs: VecDeque::new(),
+            failed: 0,
+            begun: false,
+            abandoned: false,
+            opened_at: Time::default(),
+            timer: 0,
+        }) as u32;
+        let id = self.id_of(index);
+        self.wanted.push(id);
+        id
+    }
+
+    pub(crate) fn id_of(&self, index: u32) -> DialId {
+        DialId { core: self.core, generation: self.dials[index as usize].generation, index }
+    }
+
+    /// The index of a dial that still exists.
+    pub(crate) fn find(&self, id: DialId) -> Option<u32> {
+        let dial = self.dials.get(id.index as usize)?;
+        (id.core == self.core && id.generation == dial.generation).then_some(id.index)
+    }
+
+    /// The same by the numbers of a token.
+    pub(crate) fn find_token(&self, index: u32, generation: u32) -> Option<u32> {
+        self.find(DialId { core: self.core, generation, index })
+    }
+
+    pub(crate) fn dial(&mut self, index: u32) -> &mut Dial {
+        &mut self.dials[index as usize]
+    }
+
+    pub(crate) fn dialled(&self, index: u32) -> Dialled {
+        let dial = &self.dials[index as usize];
+        Dialled { id: self.id_of(index), tag: dial.target.tag, attempt: dial.failed + 1 }
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) {
+        self.dials.remove(index as usize);
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dials.is_empty()
+    }
+
+    pub(crate) fn indices(&self) -> Vec<u32> {
+        self.dials.iter().map(|(index, _)| index as u32).collect()
+    }
+
+    /// The application wants no further attempt.
+    pub(crate) fn abandon(&mut self, id: DialId) {
+        if let Some(index) = self.find(id) {
+            self.dial(index).abandoned = true;
+            self.wanted.push(id);
+        }
+    }
+
+    /// Sets the timer of a dial, instead of one that it has.
+    pub(crate) fn set_timer(&mut self, index: u32, at: Time) {
+        self.serial += 1;
+        self.dial(index).timer = self.serial;
+        self.timers.push(Reverse((at, self.serial, index)));
+    }
+
+    pub(crate) fn clear_timer(&mut self, index: u32) {
+        self.dial(index).timer = 0;
+    }
+
+    /// When the next timer comes, or one that is not wanted any more.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        if !self.wanted.is_empty() {
+            return Some(Time::default());
+        }
+        self.timers.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// A dial whose time has come.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
+        while let Some(&Reverse((at, serial, index))) = self.timers.peek()
+            && at <= now
+        {
+            self.timers.pop();
+            if let Some(dial) = self.dials.get_mut(index as usize).filter(|dial| dial.timer == serial) {
+                dial.timer = 0;
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The connection `conn` is of this dial.
+    pub(crate) fn tie(&mut self, conn: u32, index: u32) {
+        if self.by_conn.len() <= conn as usize {
+            self.by_conn.resize(conn as usize + 1, NONE);
+        }
+        self.by_conn[conn as usize] = index;
+    }
+
+    /// The dial of a connection, which it is no longer.
+    pub(crate) fn untie(&mut self, conn: u32) -> Option<u32> {
+        let tied = self.by_conn.get_mut(conn as usize)?;
+        Some(std::mem::replace(tied, NONE)).filter(|&index| index != NONE)
+    }
+
+    /// The dial of a connection.
+    pub(crate) fn of_conn(&self, conn: u32) -> Option<DialId> {
+        let index = *self.by_conn.get(conn as usize).filter(|&&index| index != NONE)?;
+        Some(self.id_of(index))
+    }
+}
+
+/// What a server answered instead of opening the connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Declined {
+    /// The status, 200 to 999: a redirect is reported, not followed (RFC 6455 §4.1 leaves that to the client).
+    pub status: u16,
+    /// The headers, names and values as sent.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The first bytes of the body, at most [`Declined::BODY_MAX`], as they came (chunks are not put together).
+    pub body: Vec<u8>,
+}
+
+impl Declined {
+    /// Bytes of a body that are kept.
+    pub const BODY_MAX: usize = 4096;
+
+    /// The value of the first header of this name, in any case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &value[..])
+    }
+}
+
+/// Why an attempt to connect failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The name has no address, or the lookup failed (getaddrinfo(3)).
+    #[error("cannot look up {host}: {source}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No address could be connected to; this is the last one's error, ETIMEDOUT where its time was over.
+    #[error("cannot connect to {addr}: {source}")]
+    Connect {
+        /// The address.
+        addr: SocketAddr,
+        /// connect(2)'s error.
+        source: io::Error,
+    },
+    /// The server took the connection and did not answer the handshake in time.
+    #[error("the server did not answer the handshake in time")]
+    HandshakeTimeout,
+    /// The server ended the connection instead of answering.
+    #[error("the server closed the connection during the handshake")]
+    Eof,
+    /// The connection broke during the handshake.
+    #[error("the connection broke during the handshake: {0}")]
+    Reset(#[source] io::Error),
+    /// The server answered with another status than 101.
+    #[error("the server answered with status {}", .0.status)]
+    Declined(Box<Declined>),
+    /// The server's answer opens no connection (RFC 6455 §4.1).
+    #[error("wrong answer to the handshake: {0}")]
+    Answer(#[from] wsring_proto::handshake::AnswerError),
+    /// The application's `on_answer` did not want the connection.
+    #[error("the answer did not please the application")]
+    Unwanted,
+    /// The core is at its connection cap (`Config::connections_max`).
+    #[error("this core is at its connection cap")]
+    Full,
+    /// The connection was lost before it was healthy, once more than the policy allows.
+    #[error("the connection was lost again, and its attempts are used up")]
+    Exhausted,
+    /// The application abandoned the dial.
+    #[error("abandoned")]
+    Abandoned,
+    /// The core is stopping.
+    #[error("stopping")]
+    Stopped,
+}
+
+impl DialError {
+    /// Whether the same attempt could succeed later: see [`Reconnect`](crate::Reconnect).
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Declined(declined) => match declined.status {
+                // RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: come back later.
+                408 | 425 | 429 => true,
+                status => !(300..500).contains(&status),
+            },
+            Self::Unwanted | Self::Abandoned | Self::Stopped | Self::Exhausted => false,
+            Self::Lookup { .. }
+            | Self::Connect { .. }
+            | Self::HandshakeTimeout
+            | Self::Eof
+            | Self::Reset(_)
+            | Self::Answer(_)
+            | Self::Full => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::default().plus(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_dial_has_one_timer_and_stale_ones_are_skipped() {
+        let mut dials = Dials::new(0);
+        let [first, second] =
+            [0, 1].map(|_| dials.add(Target::new("ws://127.0.0.1/").expect("a URL"))).map(|id| dials.find(id).unwrap());
+        dials.wanted.clear();
+        dials.set_timer(first, at(10));
+        dials.set_timer(second, at(20));
+        dials.set_timer(first, at(30));
+        assert_eq!(dials.pop_due(at(15)), None, "its first timer was replaced");
+        assert_eq!(dials.pop_due(at(40)), Some(second));
+        dials.remove(first);
+        assert_eq!(dials.pop_due(at(40)), None, "it is gone");
+        assert_eq!(dials.next_due(), None);
+    }
+
+    #[test]
+    fn ids_are_never_another_dials() {
+        let mut dials = Dials::new(3);
+        let target = Target::new("ws://127.0.0.1/").expect("a URL");
+        let old = dials.add(target.clone());
+        let index = dials.find(old).expect("there");
+        dials.remove(index);
+        let new = dials.add(target);
+        assert_eq!(dials.find(new), Some(index), "the same slot");
+        assert_eq!(dials.find(old), None);
+        assert_eq!(dials.find(DialId { core: 4, ..new }), None);
+    }
+
+    #[test]
+    fn a_status_that_says_no_is_not_asked_again() {
+        let declined = |status| DialError::Declined(Box::new(Declined { status, headers: vec![], body: vec![] }));
+        let asked_again: Vec<u16> = [200, 301, 400, 401, 403, 404, 408, 425, 429, 500, 503]
+            .into_iter()
+            .filter(|&status| declined(status).may_pass())
+            .collect();
+        assert_eq!(asked_again, [200, 408, 425, 429, 500, 503]);
+    }
+}

@@ -1,0 +1,343 @@
+//! Where to connect to, and how: [`Target`].
+//!
+//! Everything that can be wrong with it is found while it is made, so that dialling fails only for what the network and the
+//! server do.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::uri::Uri;
+use http::{HeaderName, HeaderValue};
+use wsring_proto::handshake::{UpgradeRequest, client_key, write_request};
+use wsring_proto::opcode::Message;
+
+use crate::reconnect::Reconnect;
+
+/// A server to connect to ([`CoreCx::connect`](crate::CoreCx::connect)), with what is asked of it and what happens when
+/// the connection is lost.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsring::{Message, Reconnect, Target};
+///
+/// let target = Target::new("ws://feed.example.com/quotes?depth=5")?
+///     .subprotocol("quotes.v2")?
+///     .header("authorization", "Bearer let-me-in")?
+///     .heartbeat(Duration::from_secs(20), Message::Text("ping"))
+///     .reconnect(Reconnect::default());
+/// assert_eq!((target.host(), target.port()), ("feed.example.com", 80));
+/// # Ok::<(), wsring::TargetError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Target {
+    secure: bool,
+    /// Without the brackets of IPv6.
+    host: String,
+    port: u16,
+    /// What Host says.
+    authority: String,
+    /// Path and query.
+    path: String,
+    origin: Option<String>,
+    subprotocols: Vec<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) reconnect: Option<Reconnect>,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) tag: u64,
+}
+
+/// A message sent again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) every: Duration,
+    text: bool,
+    bytes: Vec<u8>,
+}
+
+impl Heartbeat {
+    pub(crate) fn message(&self) -> Message<'_> {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) if self.text => Message::Text(text),
+            _ => Message::Binary(&self.bytes),
+        }
+    }
+}
+
+/// Why a target cannot be dialled: the application's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// Not a URL.
+    #[error("{0:?} is no URL: ws://HOST[:PORT][/PATH][?QUERY] or wss://...")]
+    Url(String),
+    /// Another scheme than ws and wss.
+    #[error("a WebSocket URL begins with ws:// or wss://, not {0}://")]
+    Scheme(String),
+    /// RFC 6455 §3: fragments have no meaning in a WebSocket URL.
+    #[error("a WebSocket URL has no fragment: write # as %23 if it belongs to the path")]
+    Fragment,
+    /// A user or password in the URL, which RFC 6455 §3 has no place for.
+    #[error("a WebSocket URL has no user: send an Authorization header instead")]
+    User,
+    /// A part cannot stand in a request: a line break, a name that is no token, a header that is the engine's to write, a
+    /// subprotocol twice.
+    #[error("{0}")]
+    Request(#[from] wsring_proto::handshake::RequestError),
+    /// Not a header's name.
+    #[error("{0:?} is no header name")]
+    HeaderName(String),
+    /// CR, LF, NUL or another control character in a header's value (RFC 9110 §5.5).
+    #[error("the value of header {0} holds a control character")]
+    HeaderValue(HeaderName),
+}
+
+impl Target {
+    /// A `ws` or `wss` URL (RFC 6455 §3): the port is 80 or 443 unless it names one, the path `/`. A host is a name, an
+    /// IPv4 address or an IPv6 address in brackets; names other than ASCII are written in their `xn--` form.
+    ///
+    /// # Errors
+    /// [`TargetError`] says what is wrong with it.
+    pub fn new(url: &str) -> Result<Self, TargetError> {
+        if url.contains('#') {
+            return Err(TargetError::Fragment);
+        }
+        let wrong = || TargetError::Url(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let secure = match uri.scheme_str().ok_or_else(wrong)? {
+            scheme if scheme.eq_ignore_ascii_case("ws") => false,
+            scheme if scheme.eq_ignore_ascii_case("wss") => true,
+            other => return Err(TargetError::Scheme(other.to_owned())),
+        };
+        let parts = uri.authority().ok_or_else(wrong)?;
+        if parts.as_str().contains('@') {
+            return Err(TargetError::User);
+        }
+        let host = parts.host();
+        let default = if secure { 443 } else { 80 };
+        // `http` reads "host:" and "host:99999" as a host without a port.
+        let said = &parts.as_str()[host.len()..];
+        let port = match (said, parts.port_u16()) {
+            ("", _) => default,
+            (_, Some(port)) if port > 0 => port,
+            _ => return Err(wrong()),
+        };
+        let bare = host.strip_prefix('[').map_or(Some(host), |rest| rest.strip_suffix(']')).ok_or_else(wrong)?;
+        let bracketed = bare.len() < host.len();
+        if bare.is_empty() || bracketed != bare.contains(':') || (bracketed && bare.parse::<IpAddr>().is_err()) {
+            return Err(wrong());
+        }
+        let path = match uri.path_and_query().map_or("", |path| path.as_str()) {
+            "" => "/".to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            path => path.to_owned(),
+        };
+        let target = Self {
+            secure,
+            host: bare.to_owned(),
+            port,
+            // RFC 6455 §4.1: the port is left out if it is the scheme's.
+            authority: if port == default { host.to_owned() } else { format!("{host}:{port}") },
+            path,
+            origin: None,
+            subprotocols: Vec::new(),
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: None,
+            reconnect: None,
+            heartbeat: None,
+            tag: 0,
+        };
+        target.checked()
+    }
+
+    /// Adds a subprotocol to those offered, most wanted first (RFC 6455 §4.1 item 10). The server may take none.
+    ///
+    /// # Errors
+    /// A name that is no token, or that is offered already.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Result<Self, TargetError> {
+        self.subprotocols.push(name.into());
+        self.checked()
+    }
+
+    /// Adds a header to the request.
+    ///
+    /// # Errors
+    /// A name that is no token or that the handshake writes itself (Host, Upgrade, Connection, Sec-WebSocket-*, lengths), a
+    /// value with a line break, NUL or another control character.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, TargetError> {
+        let name: HeaderName = name.parse().map_err(|_| TargetError::HeaderName(name.to_owned()))?;
+        let value = HeaderValue::from_bytes(value.as_ref()).map_err(|_| TargetError::HeaderValue(name.clone()))?;
+        self.headers.push((name, value));
+        self.checked()
+    }
+
+    /// Says where the connection comes from, as browsers do (RFC 6455 §4.1 item 8). Default: nothing is said.
+    ///
+    /// # Errors
+    /// A control character in it.
+    pub fn origin(mut self, origin: impl Into<String>) -> Result<Self, TargetError> {
+        self.origin = Some(origin.into());
+        self.checked()
+    }
+
+    /// How long looking up the name may take, and then connecting to each of its addresses. Default 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// From the TCP connection to the server's answer, TLS included. Default: `Config::handshake_timeout`.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = Some(timeout);
+        self
+    }
+
+    /// Dials again when the connection fails or is lost. Default: never.
+    #[must_use]
+    pub fn reconnect(mut self, policy: Reconnect) -> Self {
+        self.reconnect = Some(policy);
+        self
+    }
+
+    /// Sends this message whenever so much time has passed since the connection opened or the last such message: what
+    /// exchanges call a ping of the application. It counts as a message and may be refused like one. (Pings of the
+    /// protocol are `Config::idle_timeout`'s.)
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration, message: Message<'_>) -> Self {
+        let text = matches!(message, Message::Text(_));
+        self.heartbeat = Some(Heartbeat { every, text, bytes: message.as_bytes().to_vec() });
+        self
+    }
+
+    /// A number of the application's own, given back in every callback about this dial. Default 0.
+    #[must_use]
+    pub fn tag(mut self, tag: u64) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Whether the scheme is `wss`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The host's name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    pub(crate) fn subprotocols(&self) -> &[String] {
+        &self.subprotocols
+    }
+
+    /// Appends the request head.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        key: &[u8; 24],
+        extensions: Option<&str>,
+    ) -> Result<(), wsring_proto::handshake::RequestError> {
+        let request = UpgradeRequest {
+            authority: &self.authority,
+            target: &self.path,
+            key,
+            origin: self.origin.as_deref(),
+            subprotocols: &self.subprotocols,
+            extensions,
+        };
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        write_request(out, &request, headers)
+    }
+
+    /// What cannot be written is refused before it is dialled.
+    fn checked(self) -> Result<Self, TargetError> {
+        self.write(&mut Vec::new(), &client_key([0; 16]), None)?;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(url: &str) -> (bool, String, u16, String, String) {
+        let Target { secure, host, port, authority, path, .. } = Target::new(url).expect(url);
+        (secure, host, port, authority, path)
+    }
+
+    #[track_caller]
+    fn is(url: &str, expected: (bool, &str, u16, &str, &str)) {
+        let (secure, host, port, authority, path) = parts(url);
+        assert_eq!((secure, &*host, port, &*authority, &*path), expected, "{url}");
+    }
+
+    #[test]
+    fn urls_of_every_form() {
+        is("ws://example.com", (false, "example.com", 80, "example.com", "/"));
+        is("WS://Example.com:80/", (false, "Example.com", 80, "Example.com", "/"));
+        is("wss://example.com/a/b?c=d&e", (true, "example.com", 443, "example.com", "/a/b?c=d&e"));
+        is("wss://example.com:80?x", (true, "example.com", 80, "example.com:80", "/?x"));
+        is("ws://127.0.0.1:9001/", (false, "127.0.0.1", 9001, "127.0.0.1:9001", "/"));
+        is("ws://[::1]:9001/chat", (false, "::1", 9001, "[::1]:9001", "/chat"));
+        is("wss://[2001:db8::1]", (true, "2001:db8::1", 443, "[2001:db8::1]", "/"));
+        is("ws://xn--bcher-kva.example/%23", (false, "xn--bcher-kva.example", 80, "xn--bcher-kva.example", "/%23"));
+    }
+
+    #[test]
+    fn what_is_no_websocket_url() {
+        let error = |url| Target::new(url).expect_err(url);
+        for url in [
+            "",
+            "/path",
+            "example.com",
+            "ws:",
+            "ws://",
+            "ws:///path",
+            "ws://host:",
+            "ws://host:0",
+            "ws://host:99999",
+            "ws://host:8x",
+            "ws://[::1",
+            "ws://[zz]/",
+            "ws://a b/",
+            "ws://host/a b",
+            "ws://h/\r\nX: y",
+            "ws://[127.0.0.1]/",
+        ] {
+            assert!(matches!(error(url), TargetError::Url(_)), "{url}: {:?}", error(url));
+        }
+        assert_eq!(error("http://host/"), TargetError::Scheme("http".to_owned()));
+        assert_eq!(error("ws://host/#top"), TargetError::Fragment);
+        assert_eq!(error("ws://me:secret@host/"), TargetError::User);
+    }
+
+    #[test]
+    fn what_could_smuggle_a_header_is_refused() {
+        let target = || Target::new("ws://host/").expect("a URL");
+        for value in ["a\rb", "a\nX: y", "a\0b", "a\x7fb"] {
+            assert!(matches!(target().header("x-a", value), Err(TargetError::HeaderValue(_))), "{value:?}");
+            assert!(matches!(target().origin(value), Err(TargetError::Request(_))), "{value:?}");
+            assert!(matches!(target().subprotocol(value), Err(TargetError::Request(_))), "{value:?}");
+        }
+        assert!(matches!(target().header("a b", "c"), Err(TargetError::HeaderName(_))));
+        for name in ["Host", "upgrade", "Connection", "Sec-WebSocket-Key", "sec-websocket-extensions", "content-length"]
+        {
+            assert!(matches!(target().header(name, "c"), Err(TargetError::Request(_))), "{name}");
+        }
+        let offered = target().subprotocol("a").expect("a token");
+        assert!(matches!(offered.subprotocol("a"), Err(TargetError::Request(_))), "twice");
+    }
+}
