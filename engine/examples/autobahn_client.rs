@@ -1,0 +1,123 @@
+//! The client that the Autobahn testsuite's fuzzing server examines: asks how many cases there are, echoes in each, and has the
+//! report written.
+//!
+//! `autobahn/run client` starts it as `autobahn_client ws://127.0.0.1:9001 AGENT`. It ends with 0 when every case was run, whatever
+//! came of it: the suite's report says that.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wsring::{
+    Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Target, TargetError,
+};
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Count,
+    Case(u32),
+    Reports,
+}
+
+struct Examinee {
+    server: String,
+    agent: String,
+    next: Purpose,
+    cases: u32,
+    done: Arc<AtomicBool>,
+}
+
+impl Examinee {
+    fn dial(&mut self, cx: &mut CoreCx<'_, Self>) {
+        match self.target() {
+            Ok(target) => {
+                cx.connect(target);
+            }
+            Err(error) => {
+                eprintln!("autobahn_client: {error}");
+                cx.stop();
+            }
+        }
+    }
+
+    fn target(&self) -> Result<Target, TargetError> {
+        let Self { server, agent, .. } = self;
+        let url = match self.next {
+            Purpose::Count => format!("{server}/getCaseCount"),
+            Purpose::Case(case) => format!("{server}/runCase?case={case}&agent={agent}"),
+            Purpose::Reports => format!("{server}/updateReports?agent={agent}"),
+        };
+        Target::new(&url)
+    }
+}
+
+impl Handler for Examinee {
+    type Conn = Purpose;
+
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        self.dial(cx);
+    }
+
+    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<Purpose> {
+        Some(self.next)
+    }
+
+    fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, _: &Dialled, why: &DialError, _: Option<Duration>) {
+        eprintln!("autobahn_client: {why}");
+        cx.stop();
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        match (*cx.data(), message) {
+            (Purpose::Count, Message::Text(count)) => self.cases = count.parse().unwrap_or(0),
+            (Purpose::Case(_), message) => {
+                let _ = cx.send(message); // bounded: a server that does not read is not read from
+            }
+            (Purpose::Count | Purpose::Reports, _) => {}
+        }
+    }
+
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, purpose: Purpose, why: &CloseReason<'_>) {
+        if matches!(why, CloseReason::Stopped) {
+            return;
+        }
+        let next = match purpose {
+            Purpose::Count => 1,
+            Purpose::Case(case) => case + 1,
+            Purpose::Reports => {
+                self.done.store(self.cases > 0, Ordering::Relaxed);
+                return cx.stop();
+            }
+        };
+        self.next = if next <= self.cases { Purpose::Case(next) } else { Purpose::Reports };
+        self.dial(cx);
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(server), Some(agent), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+        eprintln!("usage: autobahn_client ws://HOST:PORT AGENT");
+        return ExitCode::from(2);
+    };
+    let done = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&done);
+    let config = Config { output_max: 40 << 20, ..Config::default() };
+    let ran = Client::new().config(config).run(move |_core| Examinee {
+        server: server.trim_end_matches('/').to_owned(),
+        agent: agent.clone(),
+        next: Purpose::Count,
+        cases: 0,
+        done: Arc::clone(&told),
+    });
+    match ran {
+        Ok(()) if done.load(Ordering::Relaxed) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("autobahn_client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
