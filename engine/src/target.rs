@@ -235,6 +235,11 @@ impl Target {
         self.port
     }
 
+    /// Whether it is dialled again: see [`Self::reconnect`].
+    pub fn is_redialled(&self) -> bool {
+        self.reconnect.is_some()
+    }
+
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }

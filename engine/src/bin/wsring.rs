@@ -1,9 +1,11 @@
-//! The `wsring` command: tries the engine out. `wsring serve` echoes.
+//! The `wsring` command: tries the engine out. `wsring serve` echoes, `wsring connect` talks to a server.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[path = "wsring/connect.rs"]
+mod connect;
 #[path = "wsring/echo.rs"]
 mod echo;
 #[path = "wsring/serve.rs"]
@@ -21,14 +23,19 @@ struct Cli {
 enum Command {
     /// Echo every message; `GET /healthz` answers, `/bcast` sends each message to everybody connected there.
     Serve(serve::Args),
+    /// Connect to a server: lines of the input become messages, messages become lines of the output.
+    Connect(connect::Args),
 }
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Command::Serve(args) = Cli::parse().command;
-    match serve::run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Connect(args) => connect::run(args),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("wsring: {error}");
             ExitCode::FAILURE

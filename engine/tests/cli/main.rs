@@ -6,6 +6,7 @@
 #![cfg(feature = "cli")]
 
 mod broadcast;
+mod connect;
 mod examples;
 mod http;
 mod limits;

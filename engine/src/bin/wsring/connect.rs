@@ -1,0 +1,333 @@
+//! `wsring connect`: lines of the input become messages, messages become lines of the output.
+//!
+//! Owns the command line of a client, the thread that reads lines, and what is told on standard error: openings, closes with code and
+//! reason, failures. Promises that a line is sent once and in order, that lines wait while there is no connection or it is slow (the
+//! reader then waits too), and that the exit status says whether all went well. Standard output has messages alone, so it works in a
+//! pipe.
+
+use std::error::Error;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wsring::{
+    Answer, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handle, Handler,
+    Limits, Message, Pressure, Reconnect, Target,
+};
+
+/// Lines read ahead of what is sent.
+const LINES_AHEAD: usize = 256;
+/// The longest message taken.
+const MESSAGE_MAX: u64 = 256 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where to connect to, such as ws://127.0.0.1:9001/
+    url: String,
+    /// Subprotocol to offer, most wanted first; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+    /// Header of the request, such as 'Authorization: Bearer x'; may be given several times.
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    header: Vec<(String, String)>,
+    /// Origin to send, as a browser would.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// Ping the server after so many seconds of silence, and give it up if it stays silent as long again (at most 10 s).
+    #[arg(long, value_name = "SECS", value_parser = super::serve::seconds_above_zero)]
+    ping: Option<f64>,
+    /// Connect again when the connection fails or is lost.
+    #[arg(long)]
+    reconnect: bool,
+    /// Send lines as binary messages.
+    #[arg(long)]
+    binary: bool,
+    /// When the input ends, stay until nothing has come for so many seconds, then close.
+    #[arg(long, value_name = "SECS", default_value_t = 1.0, value_parser = super::serve::seconds)]
+    wait: f64,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is written NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// What went wrong on the way has been told by then.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let target = target(&args)?;
+    let config = config(&args);
+    let (lines, input) = mpsc::sync_channel(LINES_AHEAD);
+    // The factory may be called once a core, and there is one core.
+    let input = Arc::new(Mutex::new(Some(input)));
+    let well = Arc::new(AtomicBool::new(false));
+    let (told, binary, wait) = (Arc::clone(&well), args.binary, Duration::from_secs_f64(args.wait));
+    let running = Client::new().config(config).start(move |_core| Talk {
+        target: target.clone(),
+        dial: None,
+        input: input.lock().expect("nobody panics with it").take().expect("one core"),
+        waiting: None,
+        open: None,
+        binary,
+        wait,
+        ended: false,
+        heard: false,
+        well: Arc::clone(&told),
+    })?;
+    running.stop_on_signals()?;
+    let handle = running.handle();
+    // It may stay behind in a read from a terminal; the process ends without it.
+    std::thread::Builder::new().name("lines".to_owned()).spawn(move || read_lines(&lines, &handle, wait))?;
+    running.join()?;
+    Ok(if well.load(Ordering::Relaxed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn target(args: &Args) -> Result<Target, Box<dyn Error>> {
+    let mut target = Target::new(&args.url)?;
+    for name in &args.subprotocol {
+        target = target.subprotocol(name)?;
+    }
+    for (name, value) in &args.header {
+        target = target.header(name, value)?;
+    }
+    if let Some(origin) = &args.origin {
+        target = target.origin(origin)?;
+    }
+    if args.reconnect {
+        target = target.reconnect(Reconnect::default());
+    }
+    Ok(target)
+}
+
+fn config(args: &Args) -> Config {
+    let ping = args.ping.map(Duration::from_secs_f64);
+    Config {
+        limits: Limits { frame_max: MESSAGE_MAX, message_max: MESSAGE_MAX, ..Limits::default() },
+        output_max: 1 << 30,
+        idle_timeout: ping,
+        pong_timeout: ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)),
+        ..Config::default()
+    }
+}
+
+/// What the input brings.
+enum Input {
+    Line(Vec<u8>),
+    End,
+    /// It ended a while ago: has anything come since?
+    Quiet,
+}
+
+/// Sends each line on, without its end, until the input or the other side is gone.
+fn read_lines(lines: &SyncSender<Input>, handle: &Handle, wait: Duration) {
+    let mut input = io::stdin().lock();
+    let send = |what| {
+        let sent = lines.send(what).is_ok();
+        handle.wake(0);
+        sent
+    };
+    loop {
+        let mut line = Vec::new();
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        if !send(Input::Line(line)) {
+            return;
+        }
+    }
+    if send(Input::End) && !wait.is_zero() {
+        loop {
+            std::thread::sleep(wait);
+            if !send(Input::Quiet) {
+                return;
+            }
+        }
+    }
+}
+
+/// The one core's handler.
+struct Talk {
+    target: Target,
+    dial: Option<DialId>,
+    input: Receiver<Input>,
+    /// Read, and not taken by the connection.
+    waiting: Option<Vec<u8>>,
+    open: Option<ConnId>,
+    binary: bool,
+    wait: Duration,
+    /// The input has ended.
+    ended: bool,
+    /// Something came since that was last asked.
+    heard: bool,
+    well: Arc<AtomicBool>,
+}
+
+impl Talk {
+    /// Sends what was read, as far as the connection takes it.
+    fn send_lines(&mut self, cx: &mut CoreCx<'_, Self>) {
+        while let Some(id) = self.open {
+            let line = match self.waiting.take() {
+                Some(line) => line,
+                None => match self.input.try_recv() {
+                    Ok(Input::Line(line)) => line,
+                    Ok(Input::End) => {
+                        self.ended = true;
+                        if self.wait.is_zero() {
+                            cx.close_conn(id, CloseCode::NORMAL, "");
+                        }
+                        continue;
+                    }
+                    Ok(Input::Quiet) => {
+                        if !std::mem::take(&mut self.heard) {
+                            cx.close_conn(id, CloseCode::NORMAL, "");
+                        }
+                        continue;
+                    }
+                    Err(_) => return,
+                },
+            };
+            let message = match std::str::from_utf8(&line) {
+                Ok(text) if !self.binary => Message::Text(text),
+                _ if self.binary => Message::Binary(&line),
+                _ => {
+                    tell("a line that is not UTF-8 was not sent; --binary sends any bytes");
+                    continue;
+                }
+            };
+            match cx.send_to(id, message) {
+                Pressure::Low => self.heard = true,
+                Pressure::High => {
+                    self.heard = true;
+                    return; // until `on_writable`
+                }
+                Pressure::Refused | Pressure::Gone => {
+                    self.waiting = Some(line);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn print(&mut self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
+        self.heard = true;
+        let mut out = io::stdout().lock();
+        let printed = match message {
+            Message::Text(text) => writeln!(out, "{text}"),
+            Message::Binary(bytes) => {
+                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                writeln!(out, "{hex}")
+            }
+        };
+        // Nobody reads any more (`wsring connect ... | head -1`): that is an end like another.
+        if printed.and_then(|()| out.flush()).is_err() {
+            self.well.store(true, Ordering::Relaxed);
+            cx.stop();
+        }
+    }
+}
+
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "wsring: {line}");
+}
+
+impl Handler for Talk {
+    type Conn = ();
+
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        self.dial = Some(cx.connect(self.target.clone()));
+    }
+
+    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, subprotocol: Option<&str>) -> Option<()> {
+        let spoken = subprotocol.map(|name| format!(", subprotocol {name}")).unwrap_or_default();
+        if spoken.is_empty() && !io::stderr().is_terminal() {
+            return Some(());
+        }
+        tell(&format!("connected{spoken}"));
+        Some(())
+    }
+
+    fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, _: &Dialled, why: &DialError, retry: Option<Duration>) {
+        match retry {
+            Some(wait) => tell(&format!("{why}; again in {:.1} s", wait.as_secs_f64())),
+            None => {
+                tell(&why.to_string());
+                if let DialError::Declined(declined) = why {
+                    for (name, value) in &declined.headers {
+                        tell(&format!("  {name}: {}", String::from_utf8_lossy(value)));
+                    }
+                    if !declined.body.is_empty() {
+                        tell(&format!("  {}", String::from_utf8_lossy(&declined.body).trim_end().escape_debug()));
+                    }
+                }
+                cx.stop();
+            }
+        }
+    }
+
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        self.open = Some(cx.id());
+        self.heard = true;
+        self.send_lines(cx);
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        self.print(cx, message);
+    }
+
+    fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
+        self.send_lines(cx);
+    }
+
+    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
+        self.send_lines(cx);
+    }
+
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, (): (), why: &CloseReason<'_>) {
+        let lost = cx.queued_of(id);
+        self.open = None;
+        let well = match why {
+            CloseReason::Peer { code, reason } => {
+                let number = code.map_or(1005, CloseCode::as_u16); // RFC 6455 §7.1.5
+                tell(format!("closed by the server: {number} {reason}").trim_end());
+                matches!(number, 1000 | 1001 | 1005)
+            }
+            CloseReason::Local { clean: true } | CloseReason::Stopped => true,
+            CloseReason::Local { .. } => {
+                tell("the server did not answer our close");
+                true
+            }
+            CloseReason::Violation(violation) => {
+                tell(&format!("the server broke the protocol: {} {violation}", violation.close_code()));
+                false
+            }
+            CloseReason::Eof => {
+                tell("the server ended the connection without a close (1006)");
+                false
+            }
+            CloseReason::Timeout => {
+                tell("the server is silent");
+                false
+            }
+            CloseReason::Reset(errno) => {
+                tell(&format!("the connection broke: {errno:?}"));
+                false
+            }
+            _ => false,
+        };
+        if lost > 0 && !well {
+            tell(&format!("{lost} bytes were not sent"));
+        }
+        self.well.store(well, Ordering::Relaxed);
+        let again = self.target.is_redialled() && !matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
+        if !again || self.ended {
+            self.dial.take().into_iter().for_each(|dial| cx.abandon(dial));
+            cx.stop();
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `wsring connect` as its users meet it, in a pipe: what goes in, what comes out, what is said of the end, and the exit status.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+
+use crate::peer::PATIENCE;
+use crate::process::{BIN, Serve};
+
+/// A client whose input is ours.
+struct Talk {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    errors: JoinHandle<String>,
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+impl Talk {
+    fn start(url: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(BIN);
+        command.args(["connect", url]).args(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let errors = collect(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { input: child.stdin.take(), child, lines, errors }
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.input.as_mut().expect("not ended").write_all(bytes).expect("it reads");
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line")
+    }
+
+    /// Ends the input, and returns the exit status, what it printed and what it told.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        drop(self.input.take());
+        self.ended()
+    }
+
+    fn ended(mut self) -> (Option<i32>, String, String) {
+        let since = std::time::Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if since.elapsed() < PATIENCE => thread::sleep(std::time::Duration::from_millis(5)),
+                None => {
+                    let _ = self.child.kill();
+                    panic!("still running after {PATIENCE:?}");
+                }
+            }
+        };
+        drop(self.input);
+        let output = self.lines.iter().flat_map(|line| [line, "\n".to_owned()]).collect();
+        (status.code(), output, self.errors.join().unwrap())
+    }
+}
+
+fn url(addr: SocketAddr) -> String {
+    format!("ws://{addr}/")
+}
+
+/// A server of one request: `serve` gets the stream and the head.
+fn scripted(serve: impl FnOnce(TcpStream, &str) + Send + 'static) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request");
+            head.push(byte[0]);
+        }
+        serve(stream, std::str::from_utf8(&head).expect("ASCII"));
+    });
+    (url(addr), thread)
+}
+
+fn switching(head: &str, more: &str) -> String {
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    let accept = wsring_proto::handshake::accept_key(key.as_bytes().first_chunk().expect("24 characters"));
+    let accept = std::str::from_utf8(&accept).expect("base64");
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+    )
+}
+
+#[test]
+fn lines_go_out_and_come_back() {
+    let serve = Serve::start(&[]);
+    let mut talk = Talk::start(&url(serve.addr()), &["--wait", "0.5"]);
+    let lines: String = (0..5_000).map(|i| format!("line {i} é\n")).collect();
+    talk.say(lines.as_bytes());
+    talk.say(b"\nthe last has no end");
+    let (code, output, errors) = talk.end();
+    assert_eq!((code, &*errors), (Some(0), ""));
+    assert!(output == format!("{lines}\nthe last has no end\n"), "{} bytes came back", output.len());
+    assert_eq!(serve.stop()["messages"], 5_002);
+}
+
+#[test]
+fn binary_lines_and_hex() {
+    let serve = Serve::start(&[]);
+    let mut talk = Talk::start(&url(serve.addr()), &["--binary", "--wait", "0.3"]);
+    talk.say(b"\x00\xff\x7fz\n");
+    assert_eq!(talk.end(), (Some(0), "00ff7f7a\n".to_owned(), String::new()));
+    // Without the option, what is no text is not sent, and said.
+    let mut talk = Talk::start(&url(serve.addr()), &["--wait", "0.3"]);
+    talk.say(b"\xff\ntext\n");
+    let (code, output, errors) = talk.end();
+    assert_eq!((code, &*output), (Some(0), "text\n"));
+    assert!(errors.contains("not UTF-8"), "{errors}");
+}
+
+#[test]
+fn a_slow_answer_is_waited_for() {
+    let (url, server) = scripted(|mut stream, head| {
+        stream.write_all(switching(head, "").as_bytes()).unwrap();
+        let mut frame = [0; 6 + 2];
+        stream.read_exact(&mut frame).expect("a frame");
+        for _ in 0..3 {
+            thread::sleep(std::time::Duration::from_millis(150));
+            stream.write_all(b"\x81\x02hi").unwrap();
+        }
+        let mut close = [0; 2 + 4 + 2];
+        stream.read_exact(&mut close).expect("a close, when nothing has come for a while");
+        assert_eq!(close[0], 0x88);
+        stream.write_all(&[0x88, 2, 0x03, 0xe8]).unwrap();
+    });
+    let mut talk = Talk::start(&url, &["--wait", "0.4"]);
+    talk.say(b"ho\n");
+    assert_eq!(talk.end(), (Some(0), "hi\n".repeat(3), String::new()));
+    server.join().unwrap();
+}
+
+#[test]
+fn what_the_request_says() {
+    let (url, server) = scripted(|mut stream, head| {
+        for line in ["Origin: https://desk.example", "Sec-WebSocket-Protocol: v2, v1", "authorization: Bearer x:y"] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "no {line}: {head}");
+        }
+        stream.write_all(switching(head, "Sec-WebSocket-Protocol: v1\r\n").as_bytes()).unwrap();
+        stream.write_all(b"\x88\x08\x0f\xa1enough").unwrap();
+        let _ = stream.read(&mut [0; 100]);
+    });
+    let args = ["--origin", "https://desk.example", "--subprotocol", "v2", "--subprotocol", "v1"];
+    let args = [&args[..], &["--header", "Authorization: Bearer x:y"]].concat();
+    let (code, output, errors) = Talk::start(&url, &args).ended();
+    server.join().unwrap();
+    assert_eq!((code, &*output), (Some(1), ""), "4001 is no good end");
+    assert!(errors.contains("subprotocol v1") && errors.contains("closed by the server: 4001 enough"), "{errors}");
+}
+
+#[test]
+fn a_refusal_is_shown_whole() {
+    let (url, server) = scripted(|mut stream, _| {
+        let answer = "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 5\r\n\r\nmoved";
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let (code, _, errors) = Talk::start(&url, &[]).ended();
+    server.join().unwrap();
+    assert_eq!(code, Some(1));
+    for part in ["status 302", "Location: https://elsewhere.example/", "moved"] {
+        assert!(errors.contains(part), "no {part}: {errors}");
+    }
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let cases = [
+        ("http://localhost/", "ws:// or wss://"),
+        ("ws://localhost/#x", "%23"),
+        ("localhost:9001", "no URL"),
+        ("ws://127.0.0.1:1/", "Connection refused"),
+        ("ws://no-such-host.invalid/", "cannot look up no-such-host.invalid"),
+    ];
+    for (url, says) in cases {
+        let (code, output, errors) = Talk::start(url, &[]).ended();
+        assert!(code == Some(1) && output.is_empty() && errors.contains(says), "{url}: {code:?} {errors}");
+    }
+    let serve = Serve::start(&[]);
+    for (args, says) in [
+        (["--header", "no colon"], "NAME: VALUE"),
+        (["--header", "Host: x"], "only the engine may write"),
+        (["--subprotocol", "a b"], "not a token"),
+        (["--ping", "0"], "above 0"),
+    ] {
+        let (code, _, errors) = Talk::start(&url(serve.addr()), &args).ended();
+        assert!(code != Some(0) && errors.contains(says), "{args:?}: {errors}");
+    }
+}
+
+#[test]
+fn ping_keeps_a_silent_server_company() {
+    let (url, server) = scripted(|mut stream, head| {
+        stream.write_all(switching(head, "").as_bytes()).unwrap();
+        let mut ping = [0; 6];
+        stream.read_exact(&mut ping).expect("a ping");
+        assert_eq!(ping[..2], [0x89, 0x80], "a masked ping");
+        let _ = stream.read(&mut [0; 100]); // no pong: it hangs up
+    });
+    let mut talk = Talk::start(&url, &["--ping", "0.1"]);
+    talk.say(b""); // its input stays open
+    let input = talk.input.take();
+    let (code, _, errors) = talk.ended();
+    drop(input);
+    server.join().unwrap();
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("silent"), "{errors}");
+}
+
+/// Lines that come while the server is away wait for it.
+#[test]
+fn reconnect_waits_for_the_server() {
+    let serve = Serve::start(&[]);
+    let addr = serve.addr();
+    let mut talk = Talk::start(&url(addr), &["--reconnect", "--wait", "1"]);
+    talk.say(b"one\n");
+    assert_eq!(talk.line(), "one");
+    assert_eq!(serve.stop()["messages"], 1);
+    talk.say(b"two\n");
+    let serve = Serve::start(&["--listen", &addr.to_string()]);
+    assert_eq!(talk.line(), "two");
+    let (code, output, errors) = talk.end();
+    assert_eq!((code, &*output), (Some(0), ""), "{errors}");
+    assert!(errors.contains("closed by the server: 1001"), "{errors}");
+    assert_eq!(serve.stop()["messages"], 1);
+}
+
+/// `wsring connect ... | head -1`: that nobody reads any more is a good end.
+#[test]
+fn a_reader_that_leaves() {
+    let serve = Serve::start(&[]);
+    let command = format!("seq 1 100000 | {BIN} connect {} | head -1", url(serve.addr()));
+    let output = Command::new("bash").args(["-c", &format!("set -o pipefail; {command}")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n");
+    serve.stop();
+}
