@@ -51,6 +51,12 @@ def tail(path, lines=15):
     return "\n".join("    " + line for line in last) or "    (it printed nothing)"
 
 
+def panicked(path):
+    """Whether a log tells of a panic: a thread can panic while its process lives on and ends well."""
+    with open(path, encoding="utf-8", errors="replace") as log:
+        return "panicked at" in log.read()
+
+
 def start(command, log):
     """Starts a command in a process group of its own, without stdin, its output in the file `log`."""
     with open(log, "wb") as out:
@@ -135,8 +141,6 @@ class Testee:
             end(self.process)
         if self.process.returncode != 0:
             return "the server did not exit cleanly at SIGTERM, %s:\n%s" % (self.died(), tail(self.log))
-        # A thread can panic while the process lives on and ends well.
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            if "panicked at" in log.read():
-                return "a thread of the server panicked:\n%s" % tail(self.log)
+        if panicked(self.log):
+            return "a thread of the server panicked:\n%s" % tail(self.log)
         return None
