@@ -63,6 +63,12 @@ pub struct Config {
     pub zero_copy_from: Option<usize>,
     /// Kernel features to use where they exist. Default all.
     pub features: Features,
+    /// Speaks TLS on every listener, by this configuration of rustls; a client that speaks none is told so by an alert.
+    /// Names, certificates of clients, ALPN (`http/1.1`, RFC 7301), resumption and the provider of cryptography are its
+    /// matter. Early data must be off: no profile says what of WebSocket may be replayed (RFC 8446 appendix E.5).
+    /// The handshake counts towards `handshake_timeout`. Default `None`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
 }
 
 impl Default for Config {
@@ -94,6 +100,8 @@ impl Default for Config {
             queue_entries: (ring.sq_entries, ring.cq_entries),
             zero_copy_from: ring.zero_copy_from,
             features: ring.features,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -125,6 +133,16 @@ impl Config {
                 "send_blocks must be of at least 512 bytes each and 1 GiB together",
             ),
             (self.queue_entries.0 > 0 && self.queue_entries.1 > 0, "queue_entries must be at least 1"),
+            #[cfg(feature = "tls")]
+            (
+                self.tls.as_ref().is_none_or(|tls| tls.max_early_data_size == 0),
+                "tls must not take early data: set max_early_data_size to 0",
+            ),
+            #[cfg(feature = "tls")]
+            (
+                self.tls.as_ref().is_none_or(|tls| crate::tls::Tls::server(tls.clone()).is_ok()),
+                "tls has a max_fragment_size that rustls refuses",
+            ),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, says)| Err(InvalidConfig(says)))
     }

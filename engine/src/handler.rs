@@ -33,6 +33,14 @@ pub trait Handler: Sized {
         Verdict::reject_status(StatusCode::NOT_FOUND)
     }
 
+    /// The same on a connection with TLS, where the client may have shown a certificate. By default [`Self::on_upgrade`]
+    /// decides.
+    #[cfg(feature = "tls")]
+    fn on_upgrade_tls(&mut self, request: &Request<'_>, peer: &crate::TlsPeer<'_>) -> Verdict<Self::Conn> {
+        let _ = peer;
+        self.on_upgrade(request)
+    }
+
     /// A plain HTTP request on the same port. The connection closes after the response; a request body is not read.
     /// By default 404.
     fn on_request(&mut self, request: &Request<'_>) -> Response {
@@ -101,7 +109,7 @@ pub trait Handler: Sized {
 }
 
 /// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CloseReason<'a> {
     /// The peer closed (RFC 6455 §7.1.5). `code` is `None` if its Close carried none (1005).
@@ -125,6 +133,9 @@ pub enum CloseReason<'a> {
     Timeout,
     /// The socket failed.
     Reset(Errno),
+    /// TLS failed.
+    #[cfg(feature = "tls")]
+    Tls(&'a crate::TlsError),
     /// The server stopped; peers were told 1001.
     Stopped,
 }

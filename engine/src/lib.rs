@@ -61,6 +61,8 @@ pub mod ring;
 mod server;
 mod stats;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use client::Client;
 pub use config::{Config, InvalidConfig};
@@ -69,9 +71,13 @@ pub use handler::{Answer, CloseReason, CoreCx, Cx, Handler, Message, Request, Re
 pub use http;
 pub use reconnect::Reconnect;
 pub use ring::uring::{Feature, Features, SetupError};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use server::{Error, Handle, Running, Server};
 pub use stats::Stats;
 pub use target::{Target, TargetError};
+#[cfg(feature = "tls")]
+pub use tls::{TlsError, TlsPeer};
 pub use wsring_proto::close::CloseCode;
 pub use wsring_proto::decode::Limits;
 pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginList, Origins, Policy};

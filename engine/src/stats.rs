@@ -65,6 +65,8 @@ counters! {
     timeouts,
     /// Connections ended by an error of the socket.
     resets,
+    /// Connections whose TLS failed: in the handshake, or later by a record that cannot be decrypted.
+    tls_failed,
     /// Receives that found no free buffer and were submitted again.
     starved,
     /// Accepts that failed for want of descriptors or memory.

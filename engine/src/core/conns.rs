@@ -240,6 +240,9 @@ pub(crate) struct Conn<C> {
     pub(crate) phase: Phase<C>,
     /// Bytes received and not yet worked on, because the handler paused or the output is full.
     pub(crate) stash: Option<Box<Stash>>,
+    /// What stands between the connection and its socket.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Box<super::secure::Secure>>,
 }
 
 /// Received bytes that wait.

@@ -116,6 +116,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.stats.accepted += 1;
         let full = self.admitted >= self.config.connections_max;
         let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
+        #[cfg(feature = "tls")]
+        if !self.secure(index) {
+            return self.die(index);
+        }
         if self.stopping.is_some() {
             self.die(index);
         } else if full {
@@ -129,7 +133,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// A slot for a connection that is to open within `timeout`.
     pub(super) fn take_slot(&mut self, socket: Socket, phase: Phase<H::Conn>, timeout: Duration) -> u32 {
-        let index = self.conns.insert(Conn { phase, stash: None }) as u32;
+        let conn = Conn {
+            phase,
+            stash: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        let index = self.conns.insert(conn) as u32;
         if self.out.links.len() <= index as usize {
             self.out.links.resize_with(index as usize + 1, Link::free);
         }

@@ -2,7 +2,7 @@
 //!
 //! - `turn`: the loop, and the only place that submits a connection's operations.
 //! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
-//! - `tx`: messages become bytes.
+//! - `tx`: messages become bytes. `secure`: TLS, between those two and the socket.
 //! - `conns`: the two tables of connections. `deadlines`: their place in time.
 //! - `listener` and `dial`: where they come from. `dials`: the table of those that we make.
 //!
@@ -17,6 +17,8 @@ mod dials;
 mod listener;
 pub(crate) mod planted;
 mod rx;
+#[cfg(feature = "tls")]
+mod secure;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
 mod turn;

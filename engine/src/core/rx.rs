@@ -28,8 +28,17 @@ enum Run {
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Bytes of a connection, in order.
+    /// Received bytes of a connection, in order.
     pub(super) fn feed(&mut self, index: u32, bytes: &mut [u8]) {
+        #[cfg(feature = "tls")]
+        if self.conns[index as usize].tls.is_some() {
+            return self.feed_sealed(index, bytes);
+        }
+        self.feed_plain(index, bytes);
+    }
+
+    /// The same without TLS around them.
+    pub(super) fn feed_plain(&mut self, index: u32, bytes: &mut [u8]) {
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = &mut conn.stash {
             planted!(StashOvertaken, {

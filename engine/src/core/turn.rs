@@ -90,6 +90,9 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     /// Connects that are with the kernel.
     pub(super) connects: u32,
     pub(super) resolve: Option<Resolve>,
+    /// What one receive decrypts to; empty between receives.
+    #[cfg(feature = "tls")]
+    pub(super) plain: Vec<u8>,
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
@@ -121,6 +124,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             send_max: SEND_MAX,
             connects: 0,
             resolve,
+            #[cfg(feature = "tls")]
+            plain: Vec::new(),
         }
     }
 
@@ -256,6 +261,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if planted!(EofFirst, false; stashed) {
             return;
         }
+        #[cfg(feature = "tls")]
+        if self.is_cut(index) {
+            return;
+        }
         match self.out.link(index).stage {
             Stage::Head => self.end_head(index, &CloseReason::Eof),
             // Half-closed: what was queued for it still goes out.
@@ -307,7 +316,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                         self.out.link(index).push(super::conns::Segment::Ready(payload));
                         return;
                     });
-                    self.out.link(index).unpop(payload);
+                    self.unpop(index, payload);
                 }
                 (None, 0)
             }
@@ -332,6 +341,24 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
+    /// Takes the bytes that go next; and says whether there are some that must wait.
+    fn pop(&mut self, index: u32) -> (Option<Payload>, bool) {
+        #[cfg(feature = "tls")]
+        if self.conns[index as usize].tls.is_some() {
+            return self.pop_sealed(index);
+        }
+        (self.out.pop(index), false)
+    }
+
+    /// Puts the rest of a short send back in front.
+    fn unpop(&mut self, index: u32, payload: Payload) {
+        #[cfg(feature = "tls")]
+        if let Some(secure) = &mut self.conns[index as usize].tls {
+            return secure.keep_rest(payload);
+        }
+        self.out.link(index).unpop(payload);
+    }
+
     /// The socket is broken: nothing more can come or go.
     fn fail(&mut self, index: u32, errno: Errno) {
         let stage = self.out.link(index).stage;
@@ -340,6 +367,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if matches!(stage, Stage::Open | Stage::Closing) && errno.0 != libc::ECANCELED {
             self.out.stats.resets += 1;
+        }
+        #[cfg(feature = "tls")]
+        if self.is_cut(index) {
+            return self.die(index);
         }
         self.end(index, &CloseReason::Reset(errno), false);
         self.die(index);
@@ -408,6 +439,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_closed(&mut self, index: u32) {
         let link = self.out.link(index);
         assert!(!link.is_busy() && link.first.is_none(), "a slot ended before its last operation");
+        debug_assert_eq!(link.queued, 0, "bytes were counted that were neither sent nor thrown away");
         self.admitted -= u32::from(link.has(flag::ADMITTED));
         let step = planted!(GenerationKept, 0; 1);
         let generation = link.generation.wrapping_add(step) & Token::GENERATION_MASK;
@@ -440,7 +472,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let sendable = planted!(TwoSends, true; !link.has(flag::SEND));
         if link.stage != Stage::Dying && sendable {
-            let payload = self.out.pop(index);
+            let (payload, waits) = self.pop(index);
             let link = &mut self.out.links[index as usize];
             if let Some(mut payload) = payload {
                 // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does
@@ -456,7 +488,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 link.sending = payload.len() as u32;
                 let (token, socket) = (token(Kind::Send, link), link.socket);
                 self.ring.submit(token, Op::Send { socket, payload });
-            } else if link.stage == Stage::Finishing {
+            } else if link.stage == Stage::Finishing && !waits {
                 // All is out.
                 if link.has(flag::LINGER) && !link.has(flag::EOF) {
                     link.stage = Stage::Lingering;
@@ -495,6 +527,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Cancel, await the terminal completions, close: a slot is never closed under an armed receive (design §5).
     fn settle_dying(&mut self, index: u32) {
         self.out.abandon(index);
+        #[cfg(feature = "tls")]
+        self.drop_tls(index);
         let link = self.out.link(index);
         let (socket, generation) = (link.socket, link.generation);
         let busy = planted!(CloseUnderRecv, link.has(flag::SEND); link.is_busy());

@@ -72,7 +72,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn on_upgrade(&mut self, index: u32, request: &Request<'_>, accept: &Accept<'_>) {
         self.called = true;
-        let Acceptance { conn, subprotocol, headers } = match self.handler.on_upgrade(request).0 {
+        #[cfg(feature = "tls")]
+        let verdict = match &self.conns[index as usize].tls {
+            Some(secure) => self.handler.on_upgrade_tls(request, &secure.peer()),
+            None => self.handler.on_upgrade(request),
+        };
+        #[cfg(not(feature = "tls"))]
+        let verdict = self.handler.on_upgrade(request);
+        let Acceptance { conn, subprotocol, headers } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
             VerdictKind::Reject(response) => return self.respond(index, &response, false),
         };

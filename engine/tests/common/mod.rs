@@ -4,6 +4,8 @@
 //! bounded by [`WAIT`]: a failure is a message, not a hang. It refuses to know what a test is about.
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod process;
 
 use std::io::{self, Read, Write};

@@ -8,7 +8,7 @@ use crate::common::*;
 
 /// Payload lengths at which something changes: forms of the header (RFC 6455 §5.2), receive buffers, send blocks, where
 /// a message is moved instead of copied, where pieces stop being gathered.
-fn borders(config: &Config) -> Vec<usize> {
+pub(crate) fn borders(config: &Config) -> Vec<usize> {
     let mut lens = vec![0, 1, 2, 3, 4, 5, 7, 8, 125, 126, 127, 65_535, 65_536, 65_537];
     let recv = if config.recv_buffers.1 == 0 { 4096 } else { config.recv_buffers.1 as usize };
     for edge in [recv, 2 * recv, config.send_blocks.1, 8 << 10, 64 << 10, 256 << 10] {
@@ -92,6 +92,17 @@ fn pipelined(addr: std::net::SocketAddr, lens: &[usize]) {
     client.close();
 }
 
+/// Four clients with messages of these lengths. Returns how many messages that is.
+pub(crate) fn programme(addr: std::net::SocketAddr, lens: &[usize]) -> u64 {
+    thread::scope(|scope| {
+        scope.spawn(|| whole(addr, lens));
+        scope.spawn(|| fragmented(addr, lens));
+        scope.spawn(|| pipelined(addr, lens));
+        scope.spawn(|| pipelined(addr, lens));
+    });
+    (3 * (lens.len() + 1) + lens.len() + 2 * 300) as u64
+}
+
 /// The whole programme under one configuration.
 fn echoes(change: impl FnOnce(&mut Config)) {
     let mut config = Config::default();
@@ -107,15 +118,8 @@ fn echoes(change: impl FnOnce(&mut Config)) {
         started => started.expect("the server starts"),
     };
     assert_features(running.features(), wanted, zero_copy);
-    let addr = running.local_addrs()[0];
-    thread::scope(|scope| {
-        scope.spawn(|| whole(addr, &lens));
-        scope.spawn(|| fragmented(addr, &lens));
-        scope.spawn(|| pipelined(addr, &lens));
-        scope.spawn(|| pipelined(addr, &lens));
-    });
+    let messages = programme(running.local_addrs()[0], &lens);
     let stats = finish(running);
-    let messages = (3 * (lens.len() + 1) + lens.len() + 2 * 300) as u64;
     assert_eq!((stats.messages, stats.sent), (messages, messages));
     assert_eq!((stats.accepted, stats.opened, stats.closed), (4, 4, 4));
     assert_eq!((stats.refused, stats.gone, stats.violations, stats.resets, stats.timeouts), (0, 0, 0, 0, 0));

@@ -4,6 +4,7 @@
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do. `control`: stop, wake, panic. `settings`: each setting shows its effect.
 //! - `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
+//! - `tls`: all of it over TLS, and how that fails.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
 #[path = "../common/mod.rs"]
@@ -20,3 +21,5 @@ mod opening;
 mod peer;
 mod redialling;
 mod settings;
+#[cfg(feature = "tls")]
+mod tls;

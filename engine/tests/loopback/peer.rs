@@ -1,7 +1,7 @@
 //! A client that nobody here wrote: tungstenite.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 use tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tungstenite::{Message, WebSocket};
@@ -33,17 +33,17 @@ impl Write for Patient {
     }
 }
 
-fn connect(addr: SocketAddr) -> WebSocket<Patient> {
+fn connect<S: Read + Write>(url: &str, stream: S) -> WebSocket<S> {
     let config = WebSocketConfig::default().max_frame_size(Some(16 << 20)).max_message_size(Some(16 << 20));
-    let url = format!("ws://{addr}/");
-    let (client, response) = tungstenite::client::client_with_config(url, Patient(tcp(addr)), Some(config))
-        .expect("it accepts our handshake");
+    let (client, response) =
+        tungstenite::client::client_with_config(url, stream, Some(config)).expect("it accepts our handshake");
     assert_eq!(response.status(), 101);
     client
 }
 
-fn converse(addr: SocketAddr) -> u64 {
-    let mut client = connect(addr);
+/// All lengths there and back, a ping and a close, on a stream that is connected. Returns how many messages that is.
+pub(crate) fn converse<S: Read + Write>(url: &str, stream: S) -> u64 {
+    let mut client = connect(url, stream);
     let mut random = Random::new(5);
     let mut count = 0;
     for len in [0, 1, 125, 126, 4096, 65_535, 65_536, 1 << 20, 16 << 20] {
@@ -73,7 +73,7 @@ fn a_foreign_client_converses() {
     tiny.features = tiny.features.without(Feature::MultishotRecv);
     for config in [Config::default(), tiny] {
         let (running, addr) = serve(config, 1, |_| Echo);
-        let count = converse(addr);
+        let count = converse(&format!("ws://{addr}/"), Patient(tcp(addr)));
         let stats = finish(running);
         assert_eq!((stats.messages, stats.opened, stats.closed, stats.violations), (count, 1, 1, 0));
     }

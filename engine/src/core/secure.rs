@@ -1,0 +1,293 @@
+//! Where TLS stands in the engine: between a connection's socket and everything else. Received bytes are decrypted
+//! before `rx` sees them, output is encrypted when `turn` takes it to be sent, and neither knows of the other's bytes.
+//!
+//! One piece of output is encrypted ahead, the one that is with the kernel: records must leave in the order they were
+//! encrypted in, and what is not encrypted can still grow. What is queued before the handshake is over waits.
+
+use wsring_proto::pool::Pool;
+
+use super::conns::{Link, Segment, Stage, flag};
+use super::turn::Core;
+use crate::handler::{CloseReason, Handler};
+use crate::ring::{Memory, Payload, Ring, SendBlocks};
+use crate::tls::{Tls, TlsError, TlsPeer, Unsealed};
+
+/// Plaintext encrypted at once: a moved message of 16 MiB does not take as much again.
+const STEP: usize = 256 << 10;
+
+/// TLS of one connection.
+pub(crate) struct Secure {
+    tls: Tls,
+    /// What a short send left: encrypted already, so it goes before anything else.
+    rest: Option<Payload>,
+}
+
+impl Secure {
+    pub(crate) fn new(tls: Tls) -> Box<Self> {
+        Box::new(Self { tls, rest: None })
+    }
+
+    /// What the application may know of it.
+    pub(super) fn peer(&self) -> TlsPeer<'_> {
+        TlsPeer(&self.tls)
+    }
+
+    pub(crate) fn keep_rest(&mut self, rest: Payload) {
+        debug_assert!(self.rest.is_none(), "two sends at once");
+        self.rest = Some(rest);
+    }
+
+    /// The next bytes for the socket, and whether there are some that must wait for the handshake.
+    fn next(&mut self, link: &mut Link, blocks: &mut SendBlocks, pool: &mut Pool) -> Result<Next, TlsError> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Next::Piece(rest));
+        }
+        let mut plain = match &link.first {
+            Some(Segment::Ready(payload)) if self.tls.takes_plain() => payload.bytes(),
+            Some(_) if self.tls.takes_bytes() && !self.tls.has_own() => return Ok(Next::Waits),
+            _ => &[],
+        };
+        let whole = plain.len() <= STEP;
+        plain = &plain[..plain.len().min(STEP)];
+        let is_all =
+            whole && (link.first.is_none() || !plain.is_empty() && link.rest.as_ref().is_none_or(|r| r.is_empty()));
+        // RFC 8446 §6.1: the last thing we say.
+        let last = link.stage == Stage::Finishing && is_all && self.tls.takes_plain();
+        if plain.is_empty() && !self.tls.has_own() && !last {
+            return Ok(Next::Nothing);
+        }
+        let mut memory = room_for(self.tls.sealed_len(plain.len()), blocks, pool);
+        let len = loop {
+            let need = match self.tls.seal(plain, last, bytes_of(&mut memory), pool) {
+                Ok(len) => break len,
+                Err(Unsealed::Room(need)) => Ok(need),
+                Err(Unsealed::Failed(error)) => Err(error),
+            };
+            match memory {
+                Memory::Block(block) => blocks.put(block),
+                Memory::Heap(heap) => pool.put(heap),
+            }
+            memory = room_for(need?, blocks, pool);
+        };
+        let plain = plain.len() as u32;
+        if let Memory::Heap(heap) = &mut memory {
+            heap.truncate(len);
+        }
+        let payload = Payload { memory, from: 0, to: len as u32 };
+        link.queued = link.queued - plain + payload.to;
+        if let Some(Segment::Ready(first)) = &mut link.first {
+            first.from += plain;
+        }
+        Ok(Next::Piece(payload))
+    }
+}
+
+/// What a connection's socket is to be given next.
+enum Next {
+    Piece(Payload),
+    /// Nothing until the handshake is over.
+    Waits,
+    Nothing,
+}
+
+/// Memory for a ciphertext of `len` bytes: a send block if it fits.
+fn room_for(len: usize, blocks: &mut SendBlocks, pool: &mut Pool) -> Memory {
+    let block = if len <= blocks.size() { blocks.take() } else { None };
+    block.map_or_else(
+        || {
+            let mut heap = pool.take(len, len);
+            heap.resize(len, 0);
+            Memory::Heap(heap)
+        },
+        Memory::Block,
+    )
+}
+
+fn bytes_of(memory: &mut Memory) -> &mut [u8] {
+    match memory {
+        Memory::Block(block) => block,
+        Memory::Heap(heap) => heap,
+    }
+}
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    /// Has a new connection speak TLS, as the server, if that is configured. False if rustls refuses.
+    pub(super) fn secure(&mut self, index: u32) -> bool {
+        let Some(config) = &self.config.tls else { return true };
+        match Tls::server(config.clone()) {
+            Ok(tls) => {
+                self.conns[index as usize].tls = Some(Secure::new(tls));
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be secured");
+                self.out.stats.tls_failed += 1;
+                false
+            }
+        }
+    }
+
+    /// Ciphertext of a connection, in order.
+    pub(super) fn feed_sealed(&mut self, index: u32, bytes: &mut [u8]) {
+        let stage = self.out.link(index).stage;
+        let Some(secure) = &mut self.conns[index as usize].tls else { return };
+        let tls = &mut secure.tls;
+        let handshaking = tls.is_handshaking();
+        // Once nothing is taken from it any more, a peer is heard only as far as our last words depend on it.
+        let is_heard = match stage {
+            Stage::Head | Stage::Open | Stage::Closing => true,
+            Stage::Finishing | Stage::Lingering => handshaking,
+            Stage::Dying | Stage::Free => false,
+        };
+        if !is_heard || !tls.takes_bytes() {
+            return;
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        let fed = tls.feed(bytes, &mut plain, &mut self.out.pool);
+        if handshaking || tls.has_own() {
+            self.out.mark(index);
+        }
+        let peer_closed = tls.is_peer_closed();
+        if !plain.is_empty() {
+            self.feed_plain(index, &mut plain);
+            plain.clear();
+        }
+        self.plain = plain;
+        if let Err(error) = fed {
+            self.fail_tls(index, &error);
+        } else if peer_closed {
+            self.out.link(index).raise(flag::EOF);
+            self.on_eof(index);
+        }
+    }
+
+    /// TLS of a connection is broken: the peer gets the alert, if rustls has one, and nothing else any more.
+    fn fail_tls(&mut self, index: u32, error: &TlsError) {
+        if matches!(self.out.link(index).stage, Stage::Dying | Stage::Free) {
+            return;
+        }
+        tracing::debug!(conn = %self.out.id_of(index), %error, "a connection ends");
+        self.out.stats.tls_failed += 1;
+        self.out.abandon(index);
+        self.end(index, &CloseReason::Tls(error), true);
+    }
+
+    /// The peer's last byte has come. True if that leaves a handshake unfinished, which is then the reason of the end. A
+    /// peer that has sent nothing only looked whether somebody listens.
+    pub(super) fn is_cut(&mut self, index: u32) -> bool {
+        let Some(secure) = &mut self.conns[index as usize].tls else { return false };
+        if !secure.tls.cut() {
+            return false;
+        }
+        self.fail_tls(index, &TlsError::Cut);
+        true
+    }
+
+    /// Takes the bytes that go next, encrypted; and says whether there are some that must wait for the handshake.
+    pub(super) fn pop_sealed(&mut self, index: u32) -> (Option<Payload>, bool) {
+        let Some(secure) = &mut self.conns[index as usize].tls else { return (None, false) };
+        let out = &mut self.out;
+        let next = secure.next(&mut out.links[index as usize], &mut out.blocks, &mut out.pool);
+        if let Some(Segment::Ready(first)) = &out.links[index as usize].first
+            && first.is_empty()
+            && let Some(done) = out.pop(index)
+        {
+            out.recycle(done.memory);
+        }
+        match next {
+            Ok(Next::Piece(payload)) => (Some(payload), false),
+            Ok(Next::Waits) => (None, true),
+            Ok(Next::Nothing) => (None, false),
+            Err(error) => {
+                self.fail_tls(index, &error);
+                (None, false)
+            }
+        }
+    }
+
+    /// Nothing more comes or goes: gives back what TLS holds.
+    pub(super) fn drop_tls(&mut self, index: u32) {
+        let Some(secure) = self.conns[index as usize].tls.take() else { return };
+        if let Some(rest) = secure.rest {
+            self.out.link(index).queued -= rest.len() as u32;
+            self.out.recycle(rest.memory);
+        }
+        secure.tls.recycle(&mut self.out.pool);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::pair;
+
+    /// A link with these pieces of output.
+    fn link(pieces: &[&[u8]]) -> Link {
+        let mut link = Link::free();
+        link.stage = Stage::Open;
+        for piece in pieces {
+            let payload = Payload { memory: Memory::Heap(piece.to_vec()), from: 0, to: piece.len() as u32 };
+            link.queued += payload.to;
+            link.push(Segment::Ready(payload));
+        }
+        link
+    }
+
+    /// Long pieces go in steps, short ones in blocks; what is counted as queued is gone when all is sent, and the last
+    /// step says goodbye.
+    #[test]
+    fn output_is_encrypted_in_steps() {
+        let (mut client, server) = pair();
+        let mut secure = Secure::new(server);
+        let (mut blocks, mut pool, mut plain) = (SendBlocks::new(1, 512), Pool::new(0), Vec::new());
+        let long: Vec<u8> = (0..3 * STEP / 2).map(|i| (i / 7) as u8).collect();
+        let mut link = link(&[b"short", &long, b"the end"]);
+        link.stage = Stage::Finishing;
+        let (mut lens, mut blocks_used) = (Vec::new(), 0);
+        while let Next::Piece(mut piece) = secure.next(&mut link, &mut blocks, &mut pool).expect("it is open") {
+            lens.push(piece.len());
+            assert!(piece.len() <= STEP + (STEP >> 14) * 22 && piece.from + piece.whole() == piece.to);
+            if lens.len() == 2 {
+                // The kernel took a part: the rest goes next, as it is.
+                let mut first = piece.bytes()[..1000].to_vec();
+                client.feed(&mut first, &mut plain, &mut pool).expect("sound");
+                link.queued -= 1000;
+                piece.from = 1000;
+                secure.keep_rest(piece);
+                lens.pop();
+                lens.push(1000);
+                continue;
+            }
+            client.feed(&mut piece.bytes().to_vec(), &mut plain, &mut pool).expect("sound");
+            link.queued -= piece.to - piece.from;
+            if let Memory::Block(block) = piece.memory {
+                blocks.put(block);
+                blocks_used += 1;
+            }
+            if matches!(&link.first, Some(Segment::Ready(first)) if first.is_empty()) {
+                link.pop();
+            }
+        }
+        assert!(plain == [b"short", &long[..], b"the end"].concat());
+        assert_eq!((link.queued, link.first.is_none(), blocks_used, lens.len()), (0, true, 2, 5), "{lens:?}");
+        assert!(client.is_peer_closed());
+    }
+
+    /// Before the handshake is over output waits, behind TLS's own; after a failure nothing does.
+    #[test]
+    fn output_waits_for_the_handshake() {
+        let (mut client, server) = crate::tls::testing::strangers();
+        let mut secure = Secure::new(server);
+        let (mut blocks, mut pool) = (SendBlocks::new(1, 512), Pool::new(0));
+        let mut link = link(&[b"early"]);
+        assert!(matches!(secure.next(&mut link, &mut blocks, &mut pool), Ok(Next::Waits)));
+        let mut hello = vec![0; client.sealed_len(0)];
+        let len = client.seal(&[], false, &mut hello, &mut pool).expect("there is room");
+        secure.tls.feed(&mut hello[..len], &mut Vec::new(), &mut pool).expect("sound");
+        let Ok(Next::Piece(flight)) = secure.next(&mut link, &mut blocks, &mut pool) else { panic!("no answer") };
+        assert_eq!((flight.bytes()[0], link.queued), (22, flight.to + 5), "a handshake record, RFC 8446 §5.1");
+        assert!(matches!(secure.next(&mut link, &mut blocks, &mut pool), Ok(Next::Waits)));
+        assert!(secure.tls.cut());
+        assert!(matches!(secure.next(&mut link, &mut blocks, &mut pool), Ok(Next::Nothing)));
+    }
+}
