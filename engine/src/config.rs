@@ -29,7 +29,7 @@ pub struct Config {
     pub output_low: u32,
     /// Bytes queued for one connection beyond which `send` refuses. At most 1 GiB. Default 20 MiB.
     pub output_max: u32,
-    /// From accept to the end of the request head. Default 10 s.
+    /// From accept to the end of the request head, TLS's handshake included. Default 10 s.
     pub handshake_timeout: Duration,
     /// Silence of a peer after which it is pinged; `None` never. Default 60 s.
     pub idle_timeout: Option<Duration>,
@@ -66,7 +66,7 @@ pub struct Config {
     /// Speaks TLS on every listener, by this configuration of rustls; a client that speaks none is told so by an alert.
     /// Names, certificates of clients, ALPN (`http/1.1`, RFC 7301), resumption and the provider of cryptography are its
     /// matter. Early data must be off: no profile says what of WebSocket may be replayed (RFC 8446 appendix E.5).
-    /// The handshake counts towards `handshake_timeout`. Default `None`.
+    /// Handshakes are computed on the core's thread, some tenths of a millisecond each. Default `None`.
     #[cfg(feature = "tls")]
     pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
 }

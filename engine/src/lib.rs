@@ -32,9 +32,16 @@
 //! Nothing a peer sends can panic the server, stall other connections, or grow memory beyond [`Config`]'s limits, and no
 //! message is lost silently: [`Cx::send`] says what became of it, and [`Stats`] counts what was not delivered.
 //!
+//! # TLS
+//! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`. No provider of
+//! cryptography is chosen for you: depend on wsring with `default-features = false, features = ["tls"]`, and on rustls
+//! (which wsring exports as well) with the provider you want. The command, which is the feature `cli` and on by default,
+//! brings ring.
+//!
 //! # The rooms
 //! `wsring-proto` is the protocol, pure. `core` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
-//! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads.
+//! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads. `tls` is
+//! bytes in and bytes out; it stands between `core` and the sockets.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

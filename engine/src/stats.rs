@@ -65,7 +65,7 @@ counters! {
     timeouts,
     /// Connections ended by an error of the socket.
     resets,
-    /// Connections whose TLS failed: in the handshake, or later by a record that cannot be decrypted.
+    /// Connections whose TLS failed: in the handshake, or later by a broken record or a fatal alert.
     tls_failed,
     /// Receives that found no free buffer and were submitted again.
     starved,

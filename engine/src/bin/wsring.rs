@@ -10,6 +10,8 @@ mod connect;
 mod echo;
 #[path = "wsring/serve.rs"]
 mod serve;
+#[path = "wsring/tls.rs"]
+mod tls;
 
 /// A WebSocket engine for Linux on io_uring.
 #[derive(Parser)]

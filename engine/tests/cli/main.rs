@@ -6,6 +6,8 @@
 #![cfg(feature = "cli")]
 
 mod broadcast;
+#[path = "../common/certificates.rs"]
+mod certificates;
 mod connect;
 mod examples;
 mod http;
@@ -16,3 +18,4 @@ mod peer;
 mod process;
 mod refusals;
 mod stop;
+mod tls;

@@ -148,7 +148,8 @@ impl Serve {
         let process = Process::start(&mut command);
         let Some(start_line) = process.line() else { panic!("not started: {:?}", process.end()) };
         let listening = start_line.strip_prefix("wsring: listening on ").and_then(|rest| rest.split(" | ").next());
-        let addr = |url: &str| url.strip_prefix("ws://")?.strip_suffix('/')?.parse().ok();
+        let addr =
+            |url: &str| url.strip_prefix("ws://").or(url.strip_prefix("wss://"))?.strip_suffix('/')?.parse().ok();
         let addrs: Option<Vec<SocketAddr>> = listening.and_then(|urls| urls.split(' ').map(addr).collect());
         let addrs = addrs.unwrap_or_else(|| panic!("not a start line: {start_line}"));
         Serve { process, start_line, addrs }

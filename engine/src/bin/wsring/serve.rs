@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wsring::{Config, Feature, Limits, OriginList, Origins, Server, Stats};
 
 use crate::echo::{Echo, INBOX_HIGH, Shared};
+use crate::tls;
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions.md`.
 const SPIN_US: u32 = 50;
@@ -37,7 +39,7 @@ pub(crate) struct Args {
     /// Seconds of silence after which a peer is pinged, and cut if it stays silent as long again (1 to 10 s); 0 never.
     #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
     idle_timeout: f64,
-    /// Seconds that a connection has for its request head.
+    /// Seconds that a connection has for its request head, and for the TLS handshake before it.
     #[arg(long, value_name = "SECS", default_value_t = 10.0, value_parser = seconds_above_zero)]
     handshake_timeout: f64,
     /// Origin that may connect, such as https://example.com; may be given several times [default: any].
@@ -48,6 +50,12 @@ pub(crate) struct Args {
     /// Subprotocol to offer, most preferred first; may be given several times.
     #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     subprotocol: Vec<String>,
+    /// Speak TLS (wss://) with the certificate in this file, in PEM, and those behind it that sign it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM and not encrypted.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Kernel feature to do without; may be given several times.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     without: Vec<Feature>,
@@ -96,16 +104,18 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
             return Err(format!("--cores names core {twice} twice: each runs one thread").into());
         }
     }
+    let config = config(&args)?;
+    let scheme = if config.tls.is_some() { "wss" } else { "ws" };
     let mut server = Server::bind(args.listen.as_slice())?;
     if let Some(cores) = &args.cores {
         server = server.cores(cores.iter().copied());
     }
     let shared = Arc::new(Shared::default());
     let for_cores = Arc::clone(&shared);
-    let running = server.config(config(args)?).start(move |core| Echo::new(core, Arc::clone(&for_cores)))?;
+    let running = server.config(config).start(move |core| Echo::new(core, Arc::clone(&for_cores)))?;
     running.stop_on_signals()?;
     shared.begin(running.handle(), INBOX_HIGH);
-    let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("ws://{addr}/")).collect();
+    let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(usize::to_string).collect();
     say(&format!("listening on {} | cores {} | features {}", urls.join(" "), cores.join(","), running.features()));
     let mut total = Stats::default();
@@ -119,7 +129,7 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "wsring: {line}");
 }
 
-fn config(args: Args) -> Result<Config, Box<dyn Error>> {
+fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
     let mut config = Config::default();
     let message_max = u64::from(args.max_message);
     config.limits = Limits { frame_max: message_max, message_max, fragments_max: 262_144 };
@@ -135,8 +145,11 @@ fn config(args: Args) -> Result<Config, Box<dyn Error>> {
     if !args.origin.is_empty() {
         config.policy.origins = Origins::List(OriginList::new(&args.origin)?);
     }
-    config.policy.subprotocols = args.subprotocol;
-    for feature in args.without {
+    config.policy.subprotocols.clone_from(&args.subprotocol);
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        config.tls = Some(Arc::new(tls::server(certificate, key)?));
+    }
+    for &feature in &args.without {
         config.features = config.features.without(feature);
     }
     Ok(config)

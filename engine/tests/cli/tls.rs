@@ -1,0 +1,101 @@
+//! `--tls-cert` and `--tls-key`: a server that speaks TLS, and files that it refuses by name.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::certificates::{Authority, NAME, name};
+use crate::peer::dial;
+use crate::process::{Serve, run};
+
+/// Files of one test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("wsring-tls-{}-{test}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("it is written");
+        path.into_os_string().into_string().expect("UTF-8")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn it_serves_over_tls() {
+    let folder = Folder::new("serves");
+    let authority = Authority::new();
+    let identity = authority.sign(NAME, 4000);
+    let certificate = folder.file("certificate.pem", &identity.certificate_pem);
+    let key = folder.file("key.pem", &identity.key_pem);
+    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    assert!(serve.start_line.starts_with("wsring: listening on wss://127.0.0.1:"), "{}", serve.start_line);
+    for version in [&TLS12, &TLS13] {
+        let mut config = authority.client(&[version]);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let tls = ClientConnection::new(Arc::new(config), name()).expect("a client");
+        let mut stream = StreamOwned::new(tls, dial(serve.addr()));
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it goes out");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("a response, and a close_notify");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    }
+    let stats = serve.stop();
+    assert_eq!((stats["closed"], stats["tls_failed"]), (2, 0));
+}
+
+/// The command line wants both; what is in the files is judged before anything listens.
+#[test]
+fn unusable_files_are_named() {
+    let folder = Folder::new("refuses");
+    let authority = Authority::new();
+    let (one, other) = (authority.sign(NAME, 4000), authority.sign(NAME, 4000));
+    let certificate = folder.file("certificate.pem", &one.certificate_pem);
+    let key = folder.file("key.pem", &one.key_pem);
+    let foreign = folder.file("foreign.pem", &other.key_pem);
+    let garbage = folder.file("garbage", "\u{0}garbage");
+    let damaged = folder.file("damaged.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n");
+    let hollow = folder.file("hollow.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let absent = folder.0.join("absent").into_os_string().into_string().expect("UTF-8");
+    let is_folder = folder.0.to_str().expect("UTF-8");
+    for (certificate, key, says) in [
+        (&*absent, &*key, format!("--tls-cert: {absent} cannot be read: No such file or directory (os error 2)")),
+        (&certificate, &absent, format!("--tls-key: {absent} cannot be read: No such file or directory (os error 2)")),
+        (is_folder, &key, format!("--tls-cert: {is_folder} cannot be read: Is a directory (os error 21)")),
+        (&garbage, &key, format!("--tls-cert: {garbage} holds no certificate in PEM")),
+        (&key, &key, format!("--tls-cert: {key} holds no certificate in PEM")),
+        (&certificate, &garbage, format!("--tls-key: {garbage} holds no private key in PEM")),
+        (&certificate, &certificate, format!("--tls-key: {certificate} holds no private key in PEM")),
+        (&damaged, &key, format!("--tls-cert: {damaged} is damaged: ")),
+        (&hollow, &key, format!("--tls-cert, --tls-key: {hollow} and {key} cannot be used: ")),
+        (
+            &certificate,
+            &foreign,
+            format!("--tls-key: the key in {foreign} is not that of the certificate in {certificate}"),
+        ),
+    ] {
+        let ended = run(&["serve", "--listen", "127.0.0.1:0", "--tls-cert", certificate, "--tls-key", key]);
+        assert!(ended.code == Some(1) && ended.lines.is_empty(), "{ended:?}");
+        assert!(ended.errors.starts_with(&format!("wsring: {says}")), "{says}\n{}", ended.errors);
+        assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+    }
+    for (given, wanted) in [("--tls-cert", "--tls-key <FILE>"), ("--tls-key", "--tls-cert <FILE>")] {
+        let ended = run(&["serve", given, &key]);
+        assert!(ended.code == Some(2) && ended.errors.contains(wanted), "{ended:?}");
+    }
+}
