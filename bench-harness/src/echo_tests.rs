@@ -2,13 +2,17 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, crypto::ring};
+
 use crate::epoll_echo::EpollEcho;
 use crate::ring_echo::RingEcho;
+use crate::tls_echo;
 
 struct Running {
     addr: SocketAddr,
@@ -44,9 +48,13 @@ fn start(buffer_len: usize) -> [Running; 2] {
 }
 
 fn start_ring(count: u16, buffer_len: u32) -> Running {
+    start_ring_with(count, buffer_len, None)
+}
+
+fn start_ring_with(count: u16, buffer_len: u32, tls: Option<Arc<ServerConfig>>) -> Running {
     // A ring belongs to the thread that made it.
     listen(move |stop, tell| {
-        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), count, buffer_len)?;
+        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), count, buffer_len, tls)?;
         tell(echo.local_addr()?);
         echo.run(stop)
     })
@@ -169,5 +177,64 @@ fn a_thousand_connections_that_come_and_go_leave_their_slots() {
                 assert_eq!(&back, b"a few bytes");
             }
         }
+    }
+}
+
+/// A server's configuration from files, as the command has it, and a client's that trusts it.
+fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("wsring-bench-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["echo.test".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, cert.pem()).expect("written");
+    std::fs::write(&key, signing_key.serialize_pem()).expect("written");
+    let server = tls_echo::config(&certificate, &key).expect("a pair");
+    assert!(tls_echo::config(&key, &key).is_err() && tls_echo::config(&certificate, &folder).is_err());
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).expect("a root");
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (server, Arc::new(client))
+}
+
+/// Over TLS as well: every byte comes back, whatever the records and the receives; a stranger is given up alone.
+#[test]
+fn bytes_come_back_over_tls() {
+    let (server, client) = tls();
+    for (count, buffer_len) in [(16, 64 << 10), (2, 512)] {
+        let running = start_ring_with(count, buffer_len, Some(Arc::clone(&server)));
+        let connect = || {
+            let stream = TcpStream::connect(running.addr).expect("connect");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+            stream
+        };
+        let name = ServerName::try_from("echo.test").expect("a name");
+        let tls = ClientConnection::new(Arc::clone(&client), name).expect("a client");
+        let mut stream = StreamOwned::new(tls, connect());
+        for len in [1, 100, 511, 512, 16_383, 16_384, 16_385, 100_000, 1 << 20] {
+            let bytes = pattern(len);
+            // Less than the sockets hold, so that nobody waits for the other.
+            for piece in bytes.chunks(50_000) {
+                stream.write_all(piece).expect("send");
+                let mut back = vec![0; piece.len()];
+                stream.read_exact(&mut back).expect("read back");
+                assert!(back == piece, "{len}");
+            }
+        }
+        let mut stranger = connect();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
+        let mut answer = Vec::new();
+        let _ = stranger.read_to_end(&mut answer); // an end or a reset
+        stream.write_all(b"still here").expect("send");
+        let mut back = [0; 10];
+        stream.read_exact(&mut back).expect("read back");
+        assert_eq!(&back, b"still here");
     }
 }

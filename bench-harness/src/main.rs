@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wsring-bench epoll-echo --listen 127.0.0.1:9000        a baseline
-//! wsring-bench ring-echo --listen 127.0.0.1:9000         the other
+//! wsring-bench ring-echo --listen 127.0.0.1:9000         the other; with --tls-cert and --tls-key over TLS
 //! wsring-bench load --url ws://127.0.0.1:9001/ ...       one server under load
 //! wsring-bench idle --url ws://127.0.0.1:9001/ --pid N   memory of connections at rest
 //! wsring-bench compare --quick                           wsring, its peers and the baselines, turn by turn
@@ -32,6 +32,7 @@ mod results;
 mod ring_buffers;
 mod ring_echo;
 mod show;
+mod tls_echo;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -96,6 +97,12 @@ struct RingArgs {
     /// Bytes of each.
     #[arg(long, default_value_t = 64 << 10)]
     size: u32,
+    /// Speak TLS with the certificate in this file, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Listen on addresses other than loopback.
     #[arg(long)]
     allow_remote: bool,
@@ -322,7 +329,9 @@ fn ring_echo(args: &RingArgs) -> io::Result<()> {
     stop_on_signals();
     proc::raise_descriptor_limit()?;
     let address = dial::resolve(&args.listen, args.allow_remote)?;
-    let mut echo = ring_echo::RingEcho::bind(address, args.buffers, args.size)?;
+    let files = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
+    let tls = files.map(|(certificate, key)| tls_echo::config(certificate, key)).transpose()?;
+    let mut echo = ring_echo::RingEcho::bind(address, args.buffers, args.size, tls)?;
     eprintln!("ring-echo: listening on {}", echo.local_addr()?);
     let ended = echo.run(&STOP);
     eprintln!("ring-echo: enters={}", echo.enters());

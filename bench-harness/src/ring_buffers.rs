@@ -301,6 +301,12 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
+    /// The bytes of a piece, to be written over.
+    pub fn bytes_mut(&mut self, piece: Piece) -> &mut [u8] {
+        // SAFETY: as in `bytes`; the kernel does not look at what it has written, and no other piece covers these.
+        unsafe { std::slice::from_raw_parts_mut(self.at(piece).cast_mut(), piece.len as usize) }
+    }
+
     /// The bytes of a piece.
     pub fn bytes(&mut self, piece: Piece) -> &[u8] {
         // SAFETY: `at` asserts that the piece lies inside the memory, which is initialised; the kernel has written it and

@@ -1,4 +1,4 @@
-//! The limit: a raw TCP byte echo on io_uring, one thread, parsing and copying nothing.
+//! The limit: a raw TCP byte echo on io_uring, one thread, parsing and copying nothing; or the same over TLS, by rustls.
 //!
 //! Owns: its listener, its ring and the buffers. Promises: one io_uring_enter(2) a pass, one multishot receive and at most
 //! one send in flight per connection, bytes sent from the buffer they arrived in. Refuses to know: frames, and the engine:
@@ -11,14 +11,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Fixed};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::ring_buffers::{GROUP, Piece, Ring};
+use crate::tls_echo::Sealed;
 
 /// Slots of the fixed-file table.
 const CONNS_MAX: u32 = 16_384;
@@ -38,6 +41,8 @@ const CLOSE: u64 = 5;
 struct Conn {
     open: bool,
     receiving: bool,
+    /// TLS, if it speaks that: then its bytes wait there, and no piece does.
+    sealed: Option<Box<Sealed>>,
     /// With the kernel; the rest of it goes next if the send was short.
     sending: Option<Piece>,
     /// Received while another piece was with the kernel.
@@ -60,12 +65,29 @@ pub struct RingEcho {
     listener: TcpListener,
     conns: Vec<Conn>,
     starved: VecDeque<u32>,
+    tls: Option<Arc<ServerConfig>>,
+    /// What one receive decrypts to.
+    plain: Vec<u8>,
+}
+
+impl Conn {
+    fn is_sending(&self) -> bool {
+        self.sending.is_some() || self.sealed.as_ref().is_some_and(|sealed| sealed.is_sending())
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.sealed.as_ref().is_some_and(|sealed| sealed.behind() > 0)
+    }
+
+    fn behind(&self) -> usize {
+        self.sealed.as_ref().map_or(self.behind, |sealed| sealed.behind())
+    }
 }
 
 impl RingEcho {
-    /// Listens on `addr`, with `count` receive buffers of `size` bytes. Fails as socket(2), bind(2), listen(2) and
+    /// Listens on `addr`, with `count` receive buffers of `size` bytes, for TLS if `tls` says how. Fails as socket(2), bind(2), listen(2) and
     /// io_uring_setup(2) do.
-    pub fn bind(addr: SocketAddr, count: u16, size: u32) -> io::Result<RingEcho> {
+    pub fn bind(addr: SocketAddr, count: u16, size: u32, tls: Option<Arc<ServerConfig>>) -> io::Result<RingEcho> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -83,6 +105,8 @@ impl RingEcho {
             listener: TcpListener::from(socket),
             conns: (0..CONNS_MAX).map(|_| Conn::default()).collect(),
             starved: VecDeque::new(),
+            tls,
+            plain: Vec::new(),
         };
         echo.accept();
         Ok(echo)
@@ -118,8 +142,9 @@ impl RingEcho {
 
     fn push(&mut self, entry: squeue::Entry, kind: u64, slot: u32) {
         let entry = entry.user_data(kind << 32 | u64::from(slot));
-        // SAFETY: an entry names the listener, a fixed file or a piece of the ring's own buffers, and all of them go behind
-        // the ring; a piece is given back only when its send has completed.
+        // SAFETY: an entry names the listener, a fixed file, a piece of the ring's own buffers or the bytes that a connection's
+        // TLS has set aside to be sent, and all of them go behind the ring; a piece is given back, and those bytes are
+        // touched, only when their send has completed.
         unsafe { self.ring.push(&entry) };
     }
 
@@ -144,7 +169,9 @@ impl RingEcho {
                     self.accept();
                 }
                 if let Ok(slot) = u32::try_from(entry.result()) {
-                    self.conns[slot as usize] = Conn { open: true, ..Conn::default() };
+                    let sealed = self.tls.as_ref().map(Sealed::new).transpose();
+                    let sealed = sealed.expect("rustls takes the configuration").map(Box::new);
+                    self.conns[slot as usize] = Conn { open: true, sealed, ..Conn::default() };
                     self.receive(slot);
                 }
             }
@@ -164,9 +191,15 @@ impl RingEcho {
             if conn.ending {
                 self.ring.buffers.put(piece);
             } else {
-                conn.behind += piece.len as usize;
-                conn.waiting.push_back(piece);
-                if conn.behind > self.ring.buffers.len() / 2 && !conn.paused {
+                if let Some(sealed) = &mut conn.sealed {
+                    let failed = sealed.echo(self.ring.buffers.bytes_mut(piece), &mut self.plain).is_err();
+                    (conn.ending, conn.failed) = (failed, failed);
+                    self.ring.buffers.put(piece);
+                } else {
+                    conn.behind += piece.len as usize;
+                    conn.waiting.push_back(piece);
+                }
+                if conn.behind() > self.ring.buffers.len() / 2 && !conn.paused {
                     conn.paused = true;
                     if conn.receiving {
                         let receive = CancelBuilder::user_data(RECV << 32 | u64::from(slot));
@@ -189,25 +222,36 @@ impl RingEcho {
     /// Sends what waits, if nothing is with the kernel.
     fn send(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
-        if conn.sending.is_some() {
+        if conn.is_sending() {
             return;
+        }
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        if let Some(sealed) = &mut conn.sealed {
+            let Some(bytes) = sealed.send() else { return };
+            let entry = opcode::Send::new(Fixed(slot), bytes.as_ptr(), bytes.len() as u32).flags(flags);
+            return self.push(entry.build(), SEND, slot);
         }
         let Some(piece) = conn.waiting.pop_front() else { return };
         conn.sending = Some(piece);
         let at = self.ring.buffers.at(piece);
-        let entry = opcode::Send::new(Fixed(slot), at, piece.len).flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
+        let entry = opcode::Send::new(Fixed(slot), at, piece.len).flags(flags);
         self.push(entry.build(), SEND, slot);
     }
 
     fn sent(&mut self, slot: u32, result: i32) {
         let conn = &mut self.conns[slot as usize];
-        let piece = conn.sending.take().expect("it was sending");
-        let sent = u32::try_from(result).unwrap_or(0);
-        conn.behind -= piece.len as usize;
-        self.ring.buffers.put(piece);
+        let sent = usize::try_from(result).unwrap_or(0);
+        let asked = if let Some(sealed) = &mut conn.sealed {
+            sealed.sent()
+        } else {
+            let piece = conn.sending.take().expect("it was sending");
+            conn.behind -= piece.len as usize;
+            self.ring.buffers.put(piece);
+            piece.len as usize
+        };
         // MSG_WAITALL: a short count is a socket that has failed.
-        conn.ending |= sent < piece.len;
-        conn.failed |= sent < piece.len;
+        conn.ending |= sent < asked;
+        conn.failed |= sent < asked;
         self.send(slot);
         self.resume(slot);
         self.settle(slot);
@@ -216,7 +260,7 @@ impl RingEcho {
     /// Receives again from a connection that has caught up and whose old receive has ended.
     fn resume(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
-        if conn.paused && !conn.receiving && conn.sending.is_none() {
+        if conn.paused && !conn.receiving && !conn.is_sending() {
             conn.paused = false;
             self.receive(slot);
         }
@@ -234,6 +278,9 @@ impl RingEcho {
                 conn.behind -= piece.len as usize;
                 self.ring.buffers.put(piece);
             }
+            if let Some(sealed) = &mut conn.sealed {
+                sealed.give_up();
+            }
         }
         let conn = &mut self.conns[slot as usize];
         if conn.receiving {
@@ -242,8 +289,9 @@ impl RingEcho {
                 let all = CancelBuilder::fd(Fixed(slot)).all();
                 self.push(opcode::AsyncCancel2::new(all).build(), CANCEL, slot);
             }
-        } else if conn.sending.is_none() && conn.waiting.is_empty() {
+        } else if !conn.is_sending() && !conn.has_waiting() {
             conn.open = false;
+            conn.sealed = None;
             self.push(opcode::Close::new(Fixed(slot)).build(), CLOSE, slot);
         }
     }
