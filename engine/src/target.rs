@@ -4,6 +4,8 @@
 //! server do.
 
 use std::net::IpAddr;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Uri;
@@ -46,6 +48,8 @@ pub struct Target {
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) tag: u64,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// A message sent again and again.
@@ -81,6 +85,9 @@ pub enum TargetError {
     /// A user or password in the URL, which RFC 6455 §3 has no place for.
     #[error("a WebSocket URL has no user: send an Authorization header instead")]
     User,
+    /// A host that no certificate can be for.
+    #[error("{0:?} is no host name that a certificate could prove")]
+    Host(String),
     /// A part cannot stand in a request: a line break, a name that is no token, a header that is the engine's to write, a
     /// subprotocol twice.
     #[error("{0}")]
@@ -148,6 +155,8 @@ impl Target {
             reconnect: None,
             heartbeat: None,
             tag: 0,
+            #[cfg(feature = "tls")]
+            tls: None,
         };
         target.checked()
     }
@@ -213,6 +222,16 @@ impl Target {
         self
     }
 
+    /// Speaks TLS by this configuration of rustls, which decides whom to trust, and by which provider of cryptography. A
+    /// `wss` target needs one; a `ws` target ignores it. The server's certificate must prove the URL's host, which is also
+    /// what is asked for by name (SNI) unless it is an address. Early data must be off.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
     /// A number of the application's own, given back in every callback about this dial. Default 0.
     #[must_use]
     pub fn tag(mut self, tag: u64) -> Self {
@@ -238,6 +257,14 @@ impl Target {
     /// Whether it is dialled again: see [`Self::reconnect`].
     pub fn is_redialled(&self) -> bool {
         self.reconnect.is_some()
+    }
+
+    /// Whether it can speak TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     pub(crate) fn address(&self) -> Option<IpAddr> {
@@ -269,6 +296,10 @@ impl Target {
 
     /// What cannot be written is refused before it is dialled.
     fn checked(self) -> Result<Self, TargetError> {
+        #[cfg(feature = "tls")]
+        if self.secure && rustls::pki_types::ServerName::try_from(self.host.as_str()).is_err() {
+            return Err(TargetError::Host(self.host));
+        }
         self.write(&mut Vec::new(), &client_key([0; 16]), None)?;
         Ok(self)
     }

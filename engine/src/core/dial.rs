@@ -22,9 +22,13 @@ use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, Head
 
 use super::conns::{Phase, flag};
 use super::dials::{Declined, DialError, State};
+#[cfg(feature = "tls")]
+use super::secure::Secure;
 use super::turn::Core;
 use crate::handler::{CloseReason, CoreCx, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// The cancel of a connect, which belongs to no connection.
 pub(super) const CANCEL_CONNECT: Token = Token::new(Kind::Cancel, 1, u32::MAX);
@@ -93,6 +97,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.handler.on_reconnect(&mut CoreCx::new(&mut self.out), &dialled);
         }
         let dial = self.out.dials.dial(index);
+        if dial.target.is_secure() && !dial.target.has_tls() {
+            return self.dial_failed(index, DialError::TlsMissing);
+        }
         let (host, port, timeout) = (dial.target.host().to_owned(), dial.target.port(), dial.target.connect_timeout);
         if let Some(ip) = dial.target.address() {
             dial.addrs = [SocketAddr::new(ip, port)].into();
@@ -190,12 +197,39 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.dials.dial(index).target.write(&mut head, &key, None).expect("checked when the target was made");
         let answering =
             Answering { dial: index, key, scan: HeadScan::default(), bytes: Vec::new(), interims: 0, declined: None };
+        #[cfg(feature = "tls")]
+        let tls = match self.tls_for(index) {
+            Ok(tls) => tls,
+            Err(error) => {
+                let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
+                self.die(conn);
+                self.out.pool.put(head);
+                return self.dial_failed(index, error);
+            }
+        };
         let conn = self.take_slot(socket, Phase::Answer(Box::new(answering)), timeout);
+        #[cfg(feature = "tls")]
+        {
+            self.conns[conn as usize].tls = tls;
+        }
         self.out.link(conn).raise(flag::CLIENT | flag::ADMITTED);
         self.admitted += 1;
         self.out.stats.connected += 1;
         self.out.dials.dial(index).state = State::Answering(conn);
         self.out.raw(conn, head);
+    }
+
+    /// TLS for a new connection of this dial, if its scheme asks for it.
+    #[cfg(feature = "tls")]
+    fn tls_for(&mut self, index: u32) -> Result<Option<Box<Secure>>, DialError> {
+        let target = &self.out.dials.dial(index).target;
+        match &target.tls {
+            Some(config) if target.is_secure() => {
+                let name = target.host().to_owned().try_into().expect("checked when the target was made");
+                Ok(Some(Secure::new(Tls::client(config.clone(), name)?)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Bytes of a server's answer. What is kept is at most a head, or the wanted part of a body, and a segment.
@@ -298,6 +332,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let error = match why {
             CloseReason::Timeout => DialError::HandshakeTimeout,
             CloseReason::Reset(errno) => DialError::Reset(error_of(*errno)),
+            #[cfg(feature = "tls")]
+            CloseReason::Tls(error) => DialError::Tls((*error).clone()),
             _ if self.stopping.is_some() => DialError::Stopped,
             _ => DialError::Eof,
         };

@@ -281,6 +281,14 @@ pub enum DialError {
     /// The server's answer opens no connection (RFC 6455 §4.1).
     #[error("wrong answer to the handshake: {0}")]
     Answer(#[from] wsring_proto::handshake::AnswerError),
+    /// TLS failed: the server's certificate does not prove its name, it speaks no TLS, or it refused us.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// A `wss` target without a configuration of TLS ([`Target::tls`](crate::Target)), or in a build without the feature
+    /// `tls`.
+    #[error("a wss:// target needs a configuration of TLS")]
+    TlsMissing,
     /// The application's `on_answer` did not want the connection.
     #[error("the answer did not please the application")]
     Unwanted,
@@ -307,7 +315,9 @@ impl DialError {
                 408 | 425 | 429 => true,
                 status => !(300..500).contains(&status),
             },
-            Self::Unwanted | Self::Abandoned | Self::Stopped | Self::Exhausted => false,
+            Self::Unwanted | Self::Abandoned | Self::Stopped | Self::Exhausted | Self::TlsMissing => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true, // certificates are renewed, and connections cut
             Self::Lookup { .. }
             | Self::Connect { .. }
             | Self::HandshakeTimeout

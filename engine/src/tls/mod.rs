@@ -111,7 +111,6 @@ impl Tls {
     ///
     /// # Errors
     /// [`TlsError::Ours`] if rustls refuses the configuration or the name.
-    #[allow(dead_code, reason = "connections that are dialled")]
     pub(crate) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
         let mut tls = Self::new(Side::Client(UnbufferedClientConnection::new(config, name)?));
         tls.run(&mut [], &mut Vec::new(), &mut Pool::new(0))?;

@@ -35,6 +35,37 @@ impl Drop for Folder {
     }
 }
 
+/// `wsring connect` believes who it is told to, and nobody else.
+#[test]
+fn connect_trusts_whom_it_is_told_to() {
+    let folder = Folder::new("connects");
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let identity = authority.sign("127.0.0.1", 4000);
+    let certificate = folder.file("certificate.pem", &identity.certificate_pem);
+    let key = folder.file("key.pem", &identity.key_pem);
+    let ca = folder.file("ca.pem", &authority.pem());
+    let other = folder.file("other.pem", &stranger.pem());
+    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let url = format!("wss://{}/", serve.addr());
+    // Its input ends at once: it opens, and closes.
+    let end = |args: &[&str]| run(&[&["connect", &url, "--wait", "0"], args].concat());
+    for good in [&["--ca", &*ca][..], &["--insecure"]] {
+        let ended = end(good);
+        assert!(ended.code == Some(0) && ended.errors.is_empty(), "{good:?}: {ended:?}");
+    }
+    for bad in [&["--ca", &*other][..], &[]] {
+        let ended = end(bad);
+        assert!(ended.code == Some(1) && ended.errors.contains("UnknownIssuer"), "{bad:?}: {ended:?}");
+    }
+    for (bad, says) in [("/nonexistent", "cannot be read"), (&*key, "holds no certificate")] {
+        let ended = end(&["--ca", bad]);
+        assert!(ended.code == Some(1) && ended.errors.contains(says), "{bad}: {ended:?}");
+    }
+    let plain = run(&["connect", &url.replace("wss", "ws"), "--insecure"]);
+    assert!(plain.code == Some(1) && plain.errors.contains("wss://"), "{plain:?}");
+    assert_eq!(serve.stop()["opened"], 2);
+}
+
 #[test]
 fn it_serves_over_tls() {
     let folder = Folder::new("serves");

@@ -17,6 +17,7 @@ pub const NAME: &str = "wsring.test";
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     own: CertificateDer<'static>,
+    pem: String,
 }
 
 /// A certificate and its key.
@@ -37,8 +38,14 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
-        let own = params.self_signed(&key).expect("a certificate").der().clone();
-        Self { issuer: Issuer::new(params, key), own }
+        let signed = params.self_signed(&key).expect("a certificate");
+        let (own, pem) = (signed.der().clone(), signed.pem());
+        Self { issuer: Issuer::new(params, key), own, pem }
+    }
+
+    /// Its own certificate, as a file holds it.
+    pub fn pem(&self) -> String {
+        self.pem.clone()
     }
 
     /// Signs a certificate for `name` that is valid until the end of `year`.

@@ -85,6 +85,9 @@ impl Handler for Caller {
             DialError::Abandoned => DialError::Abandoned,
             DialError::Exhausted => DialError::Exhausted,
             DialError::Stopped => DialError::Stopped,
+            DialError::TlsMissing => DialError::TlsMissing,
+            #[cfg(feature = "tls")]
+            DialError::Tls(error) => DialError::Tls(error.clone()),
             other => panic!("a new kind of error: {other}"),
         };
         self.tell(Told::Failed { why, retry, attempt: dial.attempt });

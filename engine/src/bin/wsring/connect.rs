@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -17,6 +18,8 @@ use wsring::{
     Answer, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handle, Handler,
     Limits, Message, Pressure, Reconnect, Target,
 };
+
+use crate::tls;
 
 /// Lines read ahead of what is sent.
 const LINES_AHEAD: usize = 256;
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// Connect again when the connection fails or is lost.
     #[arg(long)]
     reconnect: bool,
+    /// Trust those who signed the certificates in this file, in PEM [default: those whom the machine trusts].
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Trust any server: whoever sits between can read along.
+    #[arg(long)]
+    insecure: bool,
     /// Send lines as binary messages.
     #[arg(long)]
     binary: bool,
@@ -94,6 +103,11 @@ fn target(args: &Args) -> Result<Target, Box<dyn Error>> {
     }
     if let Some(origin) = &args.origin {
         target = target.origin(origin)?;
+    }
+    if target.is_secure() {
+        target = target.tls(Arc::new(tls::client(args.ca.as_deref(), args.insecure)?));
+    } else if args.insecure || args.ca.is_some() {
+        return Err("--ca and --insecure are for wss:// alone".into());
     }
     if args.reconnect {
         target = target.reconnect(Reconnect::default());

@@ -1,12 +1,16 @@
-//! `--tls-cert` and `--tls-key`: from two files of PEM to a configuration of rustls, or a sentence that says what is wrong
-//! with which file. The cryptography is ring's.
+//! `--tls-cert` and `--tls-key` of a server, `--ca` and `--insecure` of a client: from files of PEM to a configuration of
+//! rustls, or a sentence that says what is wrong with which file. The cryptography is ring's.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use wsring::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use wsring::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use wsring::rustls::pki_types::pem::{self, PemObject};
-use wsring::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use wsring::rustls::{Error, InconsistentKeys, ServerConfig, crypto::ring};
+use wsring::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use wsring::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 /// A server with this certificate, the chain behind it, and its key.
 pub(crate) fn server(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {
@@ -39,6 +43,80 @@ pub(crate) fn server(certificate: &Path, key: &Path) -> Result<ServerConfig, Str
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// A client that trusts those who signed the certificates in `ca`, else those whom the machine trusts; `insecure`: anybody.
+pub(crate) fn client(ca: Option<&Path>, insecure: bool) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("ring has ciphers for TLS 1.2 and 1.3");
+    let mut config = if insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
+    } else {
+        builder.with_root_certificates(roots(ca)?).with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = ca else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err("this machine lists nobody to trust: install ca-certificates, or say --ca FILE".to_owned());
+        }
+        return Ok(roots);
+    };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(|certificates| certificates.collect());
+    let found = found.map_err(|error| unreadable("--ca", file, "certificate", &error))?;
+    if found.is_empty() {
+        return Err(unreadable("--ca", file, "certificate", &pem::Error::NoItemsFound));
+    }
+    for certificate in found {
+        roots.add(certificate).map_err(|error| format!("--ca: {} cannot be used: {error}", file.display()))?;
+    }
+    Ok(roots)
+}
+
+/// Trusts every certificate, as `--insecure` asks; signatures are still checked.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn unreadable(option: &str, file: &Path, what: &str, error: &pem::Error) -> String {

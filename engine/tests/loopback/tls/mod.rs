@@ -13,6 +13,7 @@ use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Request,
 use crate::common::certificates::{Authority, name};
 use crate::common::*;
 
+mod dialling;
 mod failures;
 mod relay;
 

@@ -1,0 +1,150 @@
+//! Connections that we make over TLS: to our own server, and to servers that are not who they should be.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, Error, ServerConfig};
+use wsring::{DialError, Target, TlsError};
+
+use super::with_tls;
+use crate::common::certificates::{Authority, NAME};
+use crate::common::*;
+use crate::dialling::{Line, Setup, Told, dial};
+
+/// Of the server's address.
+const HOST: &str = "127.0.0.1";
+
+fn target(addr: SocketAddr, tls: rustls::ClientConfig) -> Target {
+    Target::new(&format!("wss://{addr}/")).expect("a URL").tls(Arc::new(tls))
+}
+
+#[track_caller]
+fn tls_error(line: &Line) -> TlsError {
+    match line.failed() {
+        DialError::Tls(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn our_own_server_over_tls() {
+    let authority = Authority::new();
+    let mut random = Random::new(3);
+    let says: Vec<Vec<u8>> = [0, 1, 125, 4096, 16_384, 65_536, 1 << 20].map(|len| random.bytes(len)).into();
+    for version in [&TLS12, &TLS13] {
+        let (server, addr) = serve(with_tls(authority.server_for(HOST, 4000)), 1, |_| Echo);
+        let setup = Setup { says: says.clone(), closes_after: says.len(), ..Setup::default() };
+        let line = setup.dial([target(addr, authority.client(&[version]))]);
+        line.open();
+        for bytes in &says {
+            match line.next() {
+                Told::Binary(echo) => assert!(echo == *bytes, "{} bytes came back changed", bytes.len()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(line.closed(), "Local { clean: true }");
+        let stats = line.finish();
+        assert_eq!((stats.opened, stats.closed, stats.tls_failed, stats.resets), (1, 1, 0, 0));
+        let stats = finish(server);
+        assert_eq!((stats.opened, stats.closed, stats.tls_failed, stats.resets), (1, 1, 0, 0));
+    }
+}
+
+/// Many at once: each handshake is its own.
+#[test]
+fn a_crowd_over_tls() {
+    let authority = Authority::new();
+    let (server, addr) = serve(with_tls(authority.server_for(HOST, 4000)), 1, |_| Echo);
+    let setup = Setup { says: vec![b"hello".to_vec()], closes_after: 1, ..Setup::default() };
+    let tls = target(addr, authority.client(&[&TLS13]));
+    let line = setup.dial((0..300).map(|_| tls.clone()));
+    let mut closed = 0;
+    while closed < 300 {
+        match line.next() {
+            Told::Closed(why, _) => {
+                assert_eq!(why, "Local { clean: true }");
+                closed += 1;
+            }
+            Told::Failed { why, .. } => panic!("{why}"),
+            _ => {}
+        }
+    }
+    line.finish();
+    finish(server);
+}
+
+/// An expired certificate, one for another name, one of an authority that we do not know: each is named, and the server is told.
+#[test]
+fn servers_that_are_not_who_they_should_be() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    type Is = fn(&CertificateError) -> bool;
+    let cases: [(ServerConfig, Is); 3] = [
+        (authority.server_for(HOST, 2020), |e| {
+            matches!(e, CertificateError::Expired | CertificateError::ExpiredContext { .. })
+        }),
+        (authority.server_for(NAME, 4000), |e| {
+            matches!(e, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })
+        }),
+        (stranger.server_for(HOST, 4000), |e| matches!(e, CertificateError::UnknownIssuer)),
+    ];
+    for (config, is_expected) in cases {
+        let (server, addr) = serve(with_tls(config), 1, |_| Echo);
+        let line = dial(target(addr, authority.client(&[&TLS13])));
+        match tls_error(&line) {
+            TlsError::Peer(Error::InvalidCertificate(why)) => assert!(is_expected(&why), "{why:?}"),
+            other => panic!("{other}"),
+        }
+        let stats = line.finish();
+        assert_eq!((stats.connected, stats.opened, stats.dials_failed), (1, 0, 1));
+        let stats = finish(server);
+        assert_eq!((stats.opened, stats.tls_failed), (0, 1), "the server was told");
+    }
+}
+
+/// Servers that hang up, at once or in the middle, that speak no TLS, that say nothing.
+#[test]
+fn servers_that_do_not_shake_hands() {
+    let authority = Authority::new();
+    let client = || authority.client(&[&TLS13]);
+    for (answer, is_cut) in [
+        (&b""[..], true),
+        (b"\x16\x03\x03\x10\x00\x02", true),
+        (&[0xff; 100], false),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("it connects");
+            read_some(&stream, &mut [0; 4096]).expect("a ClientHello");
+            stream.write_all(answer).expect("it goes out");
+        });
+        let line = dial(target(addr, client()));
+        match line.failed() {
+            DialError::Tls(TlsError::Cut) => assert!(is_cut),
+            DialError::Tls(TlsError::Peer(_)) => assert!(!is_cut),
+            DialError::Eof => assert!(answer.is_empty(), "it had said something"),
+            other => panic!("{answer:?}: {other}"),
+        }
+        server.join().expect("the server is content");
+        line.finish();
+    }
+
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = silent.local_addr().expect("an address");
+    let line = dial(target(addr, client()).handshake_timeout(std::time::Duration::from_millis(200)));
+    assert!(matches!(line.failed(), DialError::HandshakeTimeout));
+    line.finish();
+}
+
+#[test]
+fn wss_without_a_configuration() {
+    let line = dial(Target::new("wss://127.0.0.1:1/").expect("a URL"));
+    assert!(matches!(line.failed(), DialError::TlsMissing));
+    line.finish();
+    assert!(Target::new("wss://under_score!/").is_err());
+}
