@@ -5,11 +5,15 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::frames::Echo;
+use crate::stream::Stream;
 
 /// Connections per source address: well below the 28,000 ephemeral ports Linux keeps for each.
 const CONNECTIONS_PER_SOURCE: usize = 8192;
@@ -32,6 +36,8 @@ pub struct Target {
     addr: SocketAddr,
     /// `Host` and request target of the handshake; none for a raw echo.
     web: Option<(String, String)>,
+    /// How to speak TLS, and whose name the server's certificate must prove.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 fn invalid(why: String) -> io::Error {
@@ -50,7 +56,25 @@ pub fn resolve(host: &str, allow_remote: bool) -> io::Result<SocketAddr> {
 impl Target {
     /// A WebSocket server named as `ws://HOST:PORT/PATH` (port 80 when none is given).
     pub fn web(url: &str, allow_remote: bool) -> io::Result<Target> {
-        let rest = url.strip_prefix("ws://").ok_or_else(|| invalid(format!("{url}: only ws:// is spoken here")))?;
+        let not_ws = || invalid(format!("{url}: ws:// is spoken here, and wss:// with a certificate to trust"));
+        Self::web_at(url, url.strip_prefix("ws://").ok_or_else(not_ws)?, 80, allow_remote)
+    }
+
+    /// The same, or a raw byte echo, over TLS: `wss://HOST:PORT/PATH` (port 443 when none is given) or `HOST:PORT`.
+    pub fn over_tls(to: &str, config: Arc<ClientConfig>, allow_remote: bool) -> io::Result<Target> {
+        let (mut target, host) = match to.strip_prefix("wss://") {
+            Some(rest) => (Self::web_at(to, rest, 443, allow_remote)?, rest.split('/').next().unwrap_or(rest)),
+            None => (Self::raw(to, allow_remote)?, to),
+        };
+        let has_port = host.rfind(':') > host.rfind(']');
+        let name = if has_port { host.rsplit_once(':').map_or(host, |(name, _)| name) } else { host };
+        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(name).map_err(|error| invalid(format!("{to}: {error}")))?;
+        target.tls = Some((config, name));
+        Ok(target)
+    }
+
+    fn web_at(url: &str, rest: &str, port: u16, allow_remote: bool) -> io::Result<Target> {
         let (host, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, "/"),
@@ -60,14 +84,14 @@ impl Target {
         }
         // A colon inside brackets belongs to an IPv6 address.
         let has_port = host.rfind(':') > host.rfind(']');
-        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:{port}") };
         let addr = resolve(&with_port, allow_remote)?;
-        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())) })
+        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())), tls: None })
     }
 
     /// A raw byte echo at `HOST:PORT`.
     pub fn raw(host: &str, allow_remote: bool) -> io::Result<Target> {
-        Ok(Target { addr: resolve(host, allow_remote)?, web: None })
+        Ok(Target { addr: resolve(host, allow_remote)?, web: None, tls: None })
     }
 
     /// What comes back from there.
@@ -76,7 +100,7 @@ impl Target {
     }
 
     /// Opens the `nth` connection, handshake included; see [`Target::connect`]. Fails with `InvalidData` on a wrong handshake.
-    pub fn dial(&self, nth: usize) -> io::Result<TcpStream> {
+    pub fn dial(&self, nth: usize) -> io::Result<Stream> {
         let mut stream = self.connect(nth)?;
         self.ask(&mut stream)?;
         self.hear(&mut stream)?;
@@ -85,7 +109,7 @@ impl Target {
 
     /// Connects for the `nth` time; the socket is blocking, with TCP_NODELAY and timeouts of 5 s. To a loopback address it
     /// comes from 127.0.0.2 upwards, so that ports do not run out. Fails as connect(2) does.
-    pub fn connect(&self, nth: usize) -> io::Result<TcpStream> {
+    pub fn connect(&self, nth: usize) -> io::Result<Stream> {
         assert!(nth < CONNECTIONS_MAX, "connection {nth} has no source address");
         let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, Some(Protocol::TCP))?;
         if let IpAddr::V4(ip) = self.addr.ip()
@@ -99,12 +123,15 @@ impl Target {
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
-        Ok(stream)
+        match &self.tls {
+            Some((config, name)) => Stream::over_tls(stream, config, name.clone()),
+            None => Ok(stream.into()),
+        }
     }
 
-    /// Sends the opening handshake (RFC 6455 §4.1); nothing to a raw echo.
-    pub fn ask(&self, stream: &mut TcpStream) -> io::Result<()> {
-        let Some((host, path)) = &self.web else { return Ok(()) };
+    /// Sends the opening handshake (RFC 6455 §4.1), after that of TLS; nothing more to a raw echo.
+    pub fn ask(&self, stream: &mut Stream) -> io::Result<()> {
+        let Some((host, path)) = &self.web else { return stream.shake() };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -113,25 +140,25 @@ impl Target {
     }
 
     /// Reads the answer to [`Target::ask`] and checks it.
-    pub fn hear(&self, stream: &mut TcpStream) -> io::Result<()> {
+    pub fn hear(&self, stream: &mut Stream) -> io::Result<()> {
         if self.web.is_some() { read_answer(stream) } else { Ok(()) }
     }
 }
 
 /// Says goodbye as RFC 6455 §7.1.1 wishes: Close, then the server ends the connection. Tells how many it did not end within a
 /// second; all are dropped.
-pub fn say_goodbye(mut streams: Vec<TcpStream>, echo: Echo) -> usize {
+pub fn say_goodbye(mut streams: Vec<Stream>, echo: Echo) -> usize {
     if echo == Echo::Raw {
         return 0;
     }
     for stream in &mut streams {
-        let _ = stream.set_nonblocking(false).and_then(|()| stream.write_all(&CLOSE));
+        let _ = stream.tcp.set_nonblocking(false).and_then(|()| stream.write_all(&CLOSE));
     }
     let deadline = Instant::now() + CLOSE_WAIT;
     let mut left = 0;
     for stream in &mut streams {
         let wait = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let _ = stream.set_read_timeout(Some(wait));
+        let _ = stream.tcp.set_read_timeout(Some(wait));
         // The server's Close, then the end of stream or a reset: a few reads at most.
         let ended = (0..8).find_map(|_| match stream.read(&mut [0; 512]) {
             Ok(0) => Some(true),
@@ -144,7 +171,7 @@ pub fn say_goodbye(mut streams: Vec<TcpStream>, echo: Echo) -> usize {
     left
 }
 
-fn read_answer(stream: &mut TcpStream) -> io::Result<()> {
+fn read_answer(stream: &mut Stream) -> io::Result<()> {
     let mut head = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
     let deadline = Instant::now() + ANSWER_WAIT;
@@ -196,6 +223,7 @@ fn check_answer(head: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::echo_tests::tls_configs;
 
     #[test]
     fn urls_are_read_and_kept_on_loopback() {
@@ -204,6 +232,12 @@ mod tests {
         assert_eq!(target.web, Some(("127.0.0.1:9001".into(), "/bcast?x=1".into())));
         let target = Target::web("ws://[::1]", false).expect("no port, no path");
         assert_eq!((target.addr.port(), target.web), (80, Some(("[::1]".into(), "/".into()))));
+        let (_, config) = tls_configs();
+        let target = Target::over_tls("wss://127.0.0.1/x", config.clone(), false).expect("a good URL");
+        assert_eq!((target.addr.port(), target.web), (443, Some(("127.0.0.1".into(), "/x".into()))));
+        assert_eq!(target.tls.expect("TLS").1, ServerName::try_from("127.0.0.1").expect("a name"));
+        let target = Target::over_tls("[::1]:9", config, false).expect("a raw echo");
+        assert_eq!((target.web, target.tls.expect("TLS").1), (None, ServerName::try_from("::1").expect("a name")));
         for bad in ["wss://127.0.0.1/", "127.0.0.1:80", "ws://192.0.2.1:80/", "ws://127.0.0.1:80/a\r\nb: c"] {
             assert!(Target::web(bad, false).is_err(), "{bad}");
         }

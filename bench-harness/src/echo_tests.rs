@@ -8,14 +8,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, crypto::ring};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, StreamOwned};
 
 use crate::epoll_echo::EpollEcho;
 use crate::ring_echo::RingEcho;
-use crate::tls_echo;
+use crate::tls;
 
-struct Running {
-    addr: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -51,7 +51,7 @@ fn start_ring(count: u16, buffer_len: u32) -> Running {
     start_ring_with(count, buffer_len, None)
 }
 
-fn start_ring_with(count: u16, buffer_len: u32, tls: Option<Arc<ServerConfig>>) -> Running {
+pub(crate) fn start_ring_with(count: u16, buffer_len: u32, tls: Option<Arc<ServerConfig>>) -> Running {
     // A ring belongs to the thread that made it.
     listen(move |stop, tell| {
         let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), count, buffer_len, tls)?;
@@ -181,33 +181,27 @@ fn a_thousand_connections_that_come_and_go_leave_their_slots() {
 }
 
 /// A server's configuration from files, as the command has it, and a client's that trusts it.
-fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+pub(crate) fn tls_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("wsring-bench-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["echo.test".to_owned()]).expect("a certificate");
+        rcgen::generate_simple_self_signed(["echo.test".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate");
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
     std::fs::write(&certificate, cert.pem()).expect("written");
     std::fs::write(&key, signing_key.serialize_pem()).expect("written");
-    let server = tls_echo::config(&certificate, &key).expect("a pair");
-    assert!(tls_echo::config(&key, &key).is_err() && tls_echo::config(&certificate, &folder).is_err());
+    let server = tls::server(&certificate, &key).expect("a pair");
+    assert!(tls::server(&key, &key).is_err() && tls::server(&certificate, &folder).is_err());
+    let client = tls::client(&certificate).expect("a certificate");
     std::fs::remove_dir_all(&folder).expect("removed");
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).expect("a root");
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (server, Arc::new(client))
+    (server, client)
 }
 
 /// Over TLS as well: every byte comes back, whatever the records and the receives; a stranger is given up alone.
 #[test]
 fn bytes_come_back_over_tls() {
-    let (server, client) = tls();
+    let (server, client) = tls_configs();
     for (count, buffer_len) in [(16, 64 << 10), (2, 512)] {
         let running = start_ring_with(count, buffer_len, Some(Arc::clone(&server)));
         let connect = || {

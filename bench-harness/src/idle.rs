@@ -5,7 +5,6 @@
 //! figures, so the whole machine's is read.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use socket2::SockRef;
 use crate::dial::{CONNECTIONS_MAX, Target};
 use crate::frames::{Frames, Payload, Replies};
 use crate::proc::{self, Memory};
+use crate::stream::Stream;
 
 /// The server is quiet when it used less CPU time than this in [`QUIET_LOOK`].
 const QUIET_CPU: Duration = Duration::from_millis(2);
@@ -66,10 +66,10 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
     let (after, kernel_after) = (proc::memory(plan.pid)?, proc::slab()?);
     // Memory was read while all of them stood: a server that had dropped some must not look thrifty.
     for (nth, stream) in resting.iter().enumerate() {
-        stream.set_nonblocking(true)?;
+        stream.tcp.set_nonblocking(true)?;
         // They end by a reset: ten thousand ports in TIME_WAIT would weigh on the kernel's memory in the next turn.
-        SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
-        let stands = matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        SockRef::from(&stream.tcp).set_linger(Some(Duration::ZERO))?;
+        let stands = matches!(stream.tcp.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
         if !stands {
             let why = format!("connection {nth} was closed, or spoken to, while at rest");
             return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
@@ -78,7 +78,7 @@ pub fn run(plan: &Plan, random: &mut dyn Read) -> io::Result<Outcome> {
     Ok(Outcome { before, after, kernel_before, kernel_after, quiet: rested && quiet })
 }
 
-fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<TcpStream>> {
+fn open(plan: &Plan, count: usize, frames: &Frames) -> io::Result<Vec<Stream>> {
     let mut streams = Vec::with_capacity(count);
     let mut reply = vec![0; frames.reply_len()];
     for nth in 0..count {

@@ -32,7 +32,8 @@ mod results;
 mod ring_buffers;
 mod ring_echo;
 mod show;
-mod tls_echo;
+mod stream;
+mod tls;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -111,7 +112,7 @@ struct RingArgs {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct TargetArgs {
-    /// A WebSocket server: ws://HOST:PORT/PATH.
+    /// A WebSocket server: ws://HOST:PORT/PATH, or wss:// with --tls-ca.
     #[arg(long)]
     url: Option<String>,
     /// A raw byte echo: HOST:PORT.
@@ -119,8 +120,22 @@ struct TargetArgs {
     raw: Option<String>,
 }
 
+#[derive(Args)]
+struct TlsArgs {
+    /// Speak TLS: trust the certificate in this file, in PEM, or what it signs. For wss:// and --raw.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+}
+
 impl TargetArgs {
-    fn resolve(&self, allow_remote: bool) -> io::Result<Target> {
+    fn resolve(&self, tls: &TlsArgs, allow_remote: bool) -> io::Result<Target> {
+        let to = self.url.as_ref().or(self.raw.as_ref());
+        if let (Some(to), Some(authority)) = (to, &tls.tls_ca) {
+            if to.starts_with("ws://") {
+                return Err(io::Error::new(ErrorKind::InvalidInput, format!("{to}: --tls-ca is for wss://")));
+            }
+            return Target::over_tls(to, tls::client(authority)?, allow_remote);
+        }
         match (&self.url, &self.raw) {
             (Some(url), _) => Target::web(url, allow_remote),
             (None, Some(host)) => Target::raw(host, allow_remote),
@@ -133,6 +148,8 @@ impl TargetArgs {
 struct LoadArgs {
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Connections; with --fanout subscribers, with --connect so many at a time.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -201,6 +218,8 @@ impl From<Content> for Payload {
 struct IdleArgs {
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// The server's process id.
     #[arg(long)]
     pid: u32,
@@ -330,7 +349,7 @@ fn ring_echo(args: &RingArgs) -> io::Result<()> {
     proc::raise_descriptor_limit()?;
     let address = dial::resolve(&args.listen, args.allow_remote)?;
     let files = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
-    let tls = files.map(|(certificate, key)| tls_echo::config(certificate, key)).transpose()?;
+    let tls = files.map(|(certificate, key)| tls::server(certificate, key)).transpose()?;
     let mut echo = ring_echo::RingEcho::bind(address, args.buffers, args.size, tls)?;
     eprintln!("ring-echo: listening on {}", echo.local_addr()?);
     let ended = echo.run(&STOP);
@@ -361,7 +380,7 @@ fn load_one(args: &LoadArgs) -> io::Result<()> {
         None => Shape::Closed { depth: args.depth },
     };
     let plan = load::Plan {
-        target: args.target.resolve(args.allow_remote)?,
+        target: args.target.resolve(&args.tls, args.allow_remote)?,
         shape,
         connections: args.connections,
         payload: args.payload.into(),
@@ -399,7 +418,7 @@ fn idle_one(args: &IdleArgs) -> io::Result<()> {
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     let plan = idle::Plan {
-        target: args.target.resolve(args.allow_remote)?,
+        target: args.target.resolve(&args.tls, args.allow_remote)?,
         pid: args.pid,
         connections: args.connections,
         warm: args.warm,

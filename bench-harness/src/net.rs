@@ -1,12 +1,11 @@
 //! The load client's sockets: one ring, multishot receives, sends from memory that was laid out before the clock starts.
 //!
 //! Owns: the connections' descriptors and the ring. Promises: one io_uring_enter(2) a pass for everything; at most one send in
-//! flight per connection, of bytes that are never copied; the time in which it found nothing to do is known, so that a load
+//! flight per connection, of bytes that are never copied (over TLS, of what they encrypt to); the time in which it found nothing to do is known, so that a load
 //! that polls can still say how busy it was. Refuses to know: frames. It is independent of the engine under test.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use io_uring::types::Fixed;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::ring_buffers::{GROUP, Piece, Ring};
+use crate::stream::Stream;
 
 /// Receive buffers and bytes of each: about a second-level cache.
 const BUFFERS: (u16, u32) = (16, 64 << 10);
@@ -48,7 +48,14 @@ pub enum Event {
 pub struct Net<'a> {
     // Nothing is in flight once it has dropped, so it goes before the sockets, and its lifetime keeps `run` longer still.
     ring: Ring,
-    streams: Vec<TcpStream>,
+    streams: Vec<Stream>,
+    /// Bytes that the send of each connection with TLS is for, and bytes of it that the socket has not taken.
+    sealing: Vec<(usize, usize)>,
+    /// What the last receive of a connection with TLS decrypted to.
+    plain: Vec<u8>,
+    over_tls: bool,
+    /// Connections whose TLS can send no more.
+    broken: Vec<(usize, io::Error)>,
     /// All that is ever sent.
     run: &'a [u8],
     starved: VecDeque<u32>,
@@ -58,7 +65,7 @@ pub struct Net<'a> {
 
 impl<'a> Net<'a> {
     /// Takes over `streams` and receives from all of them; sends come out of `run`. Fails as io_uring_setup(2) does.
-    pub fn new(streams: Vec<TcpStream>, run: &'a [u8], patience: Patience) -> io::Result<Net<'a>> {
+    pub fn new(streams: Vec<Stream>, run: &'a [u8], patience: Patience) -> io::Result<Net<'a>> {
         let entries = (streams.len() * 2).next_power_of_two().clamp(256, 32_768) as u32;
         let uring = IoUring::builder()
             .setup_single_issuer()
@@ -68,10 +75,13 @@ impl<'a> Net<'a> {
             .setup_clamp()
             .setup_cqsize(entries * 2)
             .build(entries)?;
-        let descriptors: Vec<_> = streams.iter().map(AsRawFd::as_raw_fd).collect();
+        let descriptors: Vec<_> = streams.iter().map(|stream| stream.tcp.as_raw_fd()).collect();
         uring.submitter().register_files(&descriptors)?;
         let ring = Ring::new(uring, BUFFERS.0, BUFFERS.1)?;
-        let mut net = Net { ring, streams, run, starved: VecDeque::new(), patience, idle: Duration::ZERO };
+        let sealing = vec![(0, 0); streams.len()];
+        let (starved, plain, idle) = (VecDeque::new(), Vec::new(), Duration::ZERO);
+        let (over_tls, broken) = (streams.iter().any(|stream| stream.sealed.is_some()), Vec::new());
+        let mut net = Net { ring, streams, sealing, plain, over_tls, broken, run, starved, patience, idle };
         for conn in 0..net.streams.len() {
             net.receive(conn as u32);
         }
@@ -85,9 +95,34 @@ impl<'a> Net<'a> {
 
     /// Queues `run[at..at + len]` for a connection that has no send in flight; it leaves with the next pass.
     pub fn send(&mut self, conn: usize, at: usize, len: usize) {
-        let bytes = &self.run[at..at + len];
+        let mut bytes = &self.run[at..at + len];
+        if let Some(sealed) = &mut self.streams[conn].sealed {
+            if let Err(error) = sealed.write(bytes) {
+                return self.broken.push((conn, io::Error::other(error)));
+            }
+            bytes = sealed.send().expect("a record is never empty");
+            self.sealing[conn] = (len, bytes.len());
+        }
         let send = opcode::Send::new(Fixed(conn as u32), bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL);
-        self.push(&send.build().user_data(SEND << 32 | conn as u64));
+        let entry = send.build().user_data(SEND << 32 | conn as u64);
+        self.push(&entry);
+    }
+
+    /// The socket of a connection with TLS has taken so many bytes: when it has all, the bytes they stand for are sent.
+    fn sent_sealed(&mut self, conn: usize, sent: usize) -> Option<Event> {
+        let (plain, left) = &mut self.sealing[conn];
+        *left -= sent;
+        let (plain, left) = (*plain, *left);
+        let sealed = self.streams[conn].sealed.as_mut().expect("asked by who has it");
+        if left == 0 {
+            sealed.sent();
+            return Some(Event::Sent(conn, plain));
+        }
+        let bytes = sealed.rest(left);
+        let send = opcode::Send::new(Fixed(conn as u32), bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL);
+        let entry = send.build().user_data(SEND << 32 | conn as u64);
+        self.push(&entry);
+        None
     }
 
     fn receive(&mut self, conn: u32) {
@@ -95,7 +130,9 @@ impl<'a> Net<'a> {
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
-        // SAFETY: a send reads `run`, which is borrowed for longer than the ring lives; a receive names the ring's own buffers.
+        // SAFETY: a send reads `run`, which is borrowed for longer than the ring lives, or what a connection's TLS has set aside
+        // to be sent, which is not touched before that has completed, and goes behind the ring; a receive names the ring's
+        // own buffers.
         unsafe { self.ring.push(entry) };
     }
 
@@ -144,11 +181,20 @@ impl<'a> Net<'a> {
 
     /// The next event that the last wait gathered.
     pub fn next(&mut self) -> Option<Event> {
+        if let Some((conn, error)) = self.broken.pop() {
+            return Some(Event::Ended(conn, error));
+        }
         loop {
             let entry = self.ring.next()?;
             let conn = entry.user_data() as u32;
             let (result, flags) = (entry.result(), entry.flags());
             if entry.user_data() >> 32 == SEND {
+                if self.over_tls && result >= 0 {
+                    match self.sent_sealed(conn as usize, result as usize) {
+                        Some(event) => return Some(event),
+                        None => continue,
+                    }
+                }
                 return Some(match usize::try_from(result) {
                     Ok(sent) => Event::Sent(conn as usize, sent),
                     Err(_) => Event::Ended(conn as usize, io::Error::from_raw_os_error(-result)),
@@ -159,6 +205,17 @@ impl<'a> Net<'a> {
                 let piece = self.ring.buffers.take(flags, result as u32);
                 if ended {
                     self.receive(conn);
+                }
+                if let Some(sealed) = &mut self.streams[conn as usize].sealed {
+                    self.plain.clear();
+                    let fed = sealed.feed(self.ring.buffers.bytes_mut(piece), &mut self.plain);
+                    if fed.is_err() || self.plain.is_empty() {
+                        self.ring.buffers.put(piece);
+                        match fed {
+                            Err(error) => return Some(Event::Ended(conn as usize, io::Error::other(error))),
+                            Ok(()) => continue,
+                        }
+                    }
                 }
                 return Some(Event::Received(conn as usize, piece));
             }
@@ -173,9 +230,9 @@ impl<'a> Net<'a> {
         }
     }
 
-    /// The bytes of a piece that was received.
+    /// The bytes of a piece that was received; over TLS of the last piece alone, until the next event.
     pub fn bytes(&mut self, piece: Piece) -> &[u8] {
-        self.ring.buffers.bytes(piece)
+        if self.over_tls { &self.plain } else { self.ring.buffers.bytes(piece) }
     }
 
     /// Gives a piece back.
@@ -184,7 +241,7 @@ impl<'a> Net<'a> {
     }
 
     /// Ends the ring and gives the sockets back.
-    pub fn into_streams(self) -> Vec<TcpStream> {
+    pub fn into_streams(self) -> Vec<Stream> {
         self.streams
     }
 }

@@ -21,7 +21,7 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::ring_buffers::{GROUP, Piece, Ring};
-use crate::tls_echo::Sealed;
+use crate::tls::Sealed;
 
 /// Slots of the fixed-file table.
 const CONNS_MAX: u32 = 16_384;
@@ -169,7 +169,7 @@ impl RingEcho {
                     self.accept();
                 }
                 if let Ok(slot) = u32::try_from(entry.result()) {
-                    let sealed = self.tls.as_ref().map(Sealed::new).transpose();
+                    let sealed = self.tls.as_ref().map(Sealed::server).transpose();
                     let sealed = sealed.expect("rustls takes the configuration").map(Box::new);
                     self.conns[slot as usize] = Conn { open: true, sealed, ..Conn::default() };
                     self.receive(slot);

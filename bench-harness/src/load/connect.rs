@@ -4,13 +4,13 @@
 //! the connection before it counts. Refuses to know: messages.
 
 use std::io;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::{Edge, OnEdge, Outcome, Plan, histogram, on_conn};
 use crate::dial::{self, CONNECTIONS_MAX};
 use crate::frames::Echo;
 use crate::proc;
+use crate::stream::Stream;
 
 pub(super) fn run(plan: &Plan, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
     let mut made = 0;
@@ -42,7 +42,7 @@ pub(super) fn run(plan: &Plan, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
 /// `plan.connections` at once, step by step: the server always has several at the same step. A latency is the time from
 /// connect(2) to the checked 101.
 fn batch(plan: &Plan, first: usize, latencies: &mut hdrhistogram::Histogram<u64>) -> io::Result<()> {
-    let mut streams: Vec<(TcpStream, Instant)> = Vec::with_capacity(plan.connections);
+    let mut streams: Vec<(Stream, Instant)> = Vec::with_capacity(plan.connections);
     for nth in first..first + plan.connections {
         let began = Instant::now();
         let stream = plan.target.connect(nth).and_then(|mut stream| {

@@ -232,7 +232,7 @@ fn dial<'a>(plan: &Plan, count: usize, run: &'a [u8]) -> io::Result<Net<'a>> {
     let dial = |nth| plan.target.dial(nth).map_err(|error| on_conn(nth, error));
     let streams: Vec<_> = (0..count).map(dial).collect::<io::Result<_>>()?;
     for stream in &streams {
-        stream.set_nonblocking(true)?;
+        stream.tcp.set_nonblocking(true)?;
     }
     Net::new(streams, run, plan.patience)
 }

@@ -1,6 +1,7 @@
 //! The load client against servers of a few lines: a good one, and ones that lie.
 
 use super::*;
+use crate::echo_tests::{start_ring_with, tls_configs};
 use crate::epoll_echo::EpollEcho;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -242,6 +243,27 @@ fn the_baseline_returns_the_very_frames() {
     }
     stop.store(true, Ordering::Relaxed);
     server.join().expect("server").expect("echo");
+}
+
+/// The same over TLS, where a send's bytes are not those of the frames: in a closed loop, at a fixed rate, and to nobody
+/// who cannot be trusted.
+#[test]
+fn the_baseline_returns_the_very_frames_over_tls() {
+    let (server, client) = tls_configs();
+    let echo = start_ring_with(16, 64 << 10, Some(server));
+    let addr = echo.addr.to_string();
+    let target = Target::over_tls(&addr, client, false).expect("target");
+    for (connections, depth, size) in [(64, 1, 125), (8, 16, 125), (8, 1, 16 << 10), (3, 2, 1 << 20)] {
+        let outcome = run(&plan(target.clone(), connections, depth, size, true), &mut random(), &mut |_| Ok(()));
+        let outcome = outcome.expect("every byte comes back");
+        assert!(outcome.messages > 0, "{connections} x {depth} x {size}");
+    }
+    let plan_at_a_rate = Plan { shape: Shape::Open { rate: 2000 }, ..plan(target, 4, 1, 125, true) };
+    assert!(run(&plan_at_a_rate, &mut random(), &mut |_| Ok(())).expect("every byte comes back").messages > 0);
+    let (_, stranger) = tls_configs();
+    let target = Target::over_tls(&addr, stranger, false).expect("target");
+    let error = run(&plan(target, 1, 1, 1, false), &mut random(), &mut |_| Ok(())).map(|_| ()).expect_err("no trust");
+    assert!(error.to_string().contains("connection 0: invalid peer certificate"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::dial::Target;
 use crate::epoll_echo::EpollEcho;
 use crate::frames::Payload;
 use crate::load::{self, Plan, Shape};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,11 +25,11 @@ fn with_echo(with: impl FnOnce(SocketAddr)) {
     server.join().expect("server").expect("echo");
 }
 
-fn connect(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
+fn connect(addr: SocketAddr, count: usize) -> Vec<Stream> {
     let connect = |_| {
         let stream = TcpStream::connect(addr).expect("connect");
         stream.set_nonblocking(true).expect("non-blocking");
-        stream
+        stream.into()
     };
     (0..count).map(connect).collect()
 }
