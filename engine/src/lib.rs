@@ -32,8 +32,14 @@
 //! Nothing a peer sends can panic the server, stall other connections, or grow memory beyond [`Config`]'s limits, and no
 //! message is lost silently: [`Cx::send`] says what became of it, and [`Stats`] counts what was not delivered.
 //!
+//! # Dialling out
+//! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
+//! state of the connection that a server opened, [`Handler::on_dial_failed`] says why there is none, and a [`Reconnect`] policy
+//! dials again. A [`Client`] runs cores without a listener. `examples/relay.rs` is a client and a server on one core.
+//!
 //! # TLS
-//! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`. No provider of
+//! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`;
+//! `Target::tls` takes an `Arc<rustls::ClientConfig>` for a server that does. No provider of
 //! cryptography is chosen for you: depend on wsring with `default-features = false, features = ["tls"]`, and on rustls
 //! (which wsring exports as well) with the provider you want. The command, which is the feature `cli` and on by default,
 //! brings ring.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::peer::{BINARY, PATIENCE, Peer, TEXT, ask};
-use crate::process::{Process, cores_allowed};
+use crate::process::{Process, Serve, cores_allowed};
 
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
 #[path = "../../examples/chat.rs"]
@@ -14,11 +14,16 @@ mod chat;
 #[path = "../../examples/echo.rs"]
 mod echo;
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
+#[path = "../../examples/relay.rs"]
+mod relay;
+#[allow(dead_code, reason = "`main` is for `cargo run --example`")]
 #[path = "../../examples/upgrade.rs"]
 mod upgrade;
 
 /// Tells the process started by [`Example::start`] which example it is.
 const WHICH: &str = "WSRING_EXAMPLE";
+/// Whom the relay dials.
+const EXCHANGE: &str = "WSRING_EXAMPLE_EXCHANGE";
 
 /// Not a test of its own: what the child process runs. Signals stop a process, so each example needs one.
 #[test]
@@ -29,6 +34,10 @@ fn serve_one() {
         Ok("echo") => echo::serve(addr),
         Ok("chat") => chat::serve(addr, cores_allowed()[0]),
         Ok("upgrade") => upgrade::serve(addr),
+        Ok("relay") => {
+            let exchange = std::env::var(EXCHANGE).expect("set beside the name");
+            return relay::serve(addr, &exchange, cores_allowed()[0]).unwrap();
+        }
         // `cargo test -- --include-ignored` comes here too.
         other => return println!("nothing to serve: {WHICH} is {other:?}"),
     }
@@ -42,8 +51,17 @@ struct Example {
 
 impl Example {
     fn start(name: &str) -> Example {
+        Self::start_with(name, "")
+    }
+
+    fn start_with(name: &str, exchange: &str) -> Example {
         let mut this = Command::new(std::env::current_exe().unwrap());
-        this.env(WHICH, name).args(["--exact", "examples::serve_one", "--ignored", "--nocapture"]);
+        this.env(WHICH, name).env(EXCHANGE, exchange).args([
+            "--exact",
+            "examples::serve_one",
+            "--ignored",
+            "--nocapture",
+        ]);
         let process = Process::start(&mut this);
         loop {
             let line = process.line().expect("the example says where it listens");
@@ -128,6 +146,31 @@ fn chat_does_not_wait_for_a_slow_reader() {
     assert!(read > 0 && missed > 0 && read + missed == LINES, "{read} read, {missed} missed");
     ann.send(TEXT, b"are you back?");
     assert_eq!(line(&mut slow), "ann: are you back?");
+    example.stop();
+}
+
+/// Desks come before the exchange, it comes, answers, goes and returns: each desk is told, and nothing said is lost silently.
+#[test]
+fn relay_joins_desks_and_an_exchange() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let example = Example::start_with("relay", &format!("ws://{port}/"));
+    let line = |peer: &mut Peer| String::from_utf8(peer.next().payload).unwrap();
+    let mut ann = Peer::open(example.addr, "/");
+    assert_eq!(line(&mut ann), "* the exchange is away");
+    ann.send(TEXT, b"buy");
+    assert_eq!(line(&mut ann), "* not sent: the exchange is away");
+    for _ in 0..2 {
+        let exchange = Serve::start(&["--listen", &port.to_string()]);
+        assert_eq!(line(&mut ann), "* the exchange is here");
+        let mut bob = Peer::open(example.addr, "/");
+        assert_eq!(line(&mut bob), "* the exchange is here");
+        ann.send(TEXT, b"buy"); // the exchange is an echo
+        assert_eq!((line(&mut ann), line(&mut bob)), ("buy".to_owned(), "buy".to_owned()));
+        bob.close();
+        exchange.stop();
+        assert_eq!(line(&mut ann), "* the exchange is away");
+    }
+    ann.close();
     example.stop();
 }
 
