@@ -371,7 +371,7 @@ fn limits_on_frames_messages_and_fragments() {
         let frames = sizes.iter().enumerate().map(|(i, size)| stage::piece(i == last, opcode(i), &vec![1; *size]));
         frames.collect::<Vec<_>>().concat()
     };
-    let limits = Limits { frame_max: 1_000, message_max: 2_500, fragments_max: 4 };
+    let limits = Limits { frame_max: 1_000, message_max: 2_500, fragments_max: 4, ..Limits::default() };
     let config = Config { limits, ..config() };
     let fits: [&[usize]; 3] = [&[1_000], &[1_000, 1_000, 500], &[1, 0, 0, 1]];
     let over: [&[usize]; 3] = [&[1_001], &[1_000, 1_000, 501], &[1, 0, 0, 0, 1]];

@@ -179,20 +179,28 @@ pub enum Violation {
     CloseCode,
     /// Text, or a close reason, that is not UTF-8 (RFC 6455 §8.1).
     InvalidUtf8,
+    /// A compressed message that is no DEFLATE stream as RFC 7692 §7.2.1 has it end.
+    BrokenDeflate,
     /// A frame above [`Limits::frame_max`](crate::Limits::frame_max) (RFC 6455 §10.4).
     FrameTooBig,
     /// A message above [`Limits::message_max`](crate::Limits::message_max) (RFC 6455 §10.4).
     MessageTooBig,
     /// A message of more frames than [`Limits::fragments_max`](crate::Limits::fragments_max) (RFC 6455 §10.4).
     TooManyFragments,
+    /// A compressed message that grew beyond
+    /// [`Limits::inflate_ratio_max`](crate::Limits::inflate_ratio_max) (RFC 7692 §8).
+    InflatedTooMuch,
 }
 
 impl Violation {
-    /// The code that tells the peer (RFC 6455 §7.4.1): 1007 for text, 1009 for sizes, 1002 for the rest.
+    /// The code that tells the peer (RFC 6455 §7.4.1): 1007 for what a payload says, 1009 for sizes, 1002 for the rest.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Violation::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
-            Violation::FrameTooBig | Violation::MessageTooBig | Violation::TooManyFragments => CloseCode::TOO_BIG,
+            Violation::InvalidUtf8 | Violation::BrokenDeflate => CloseCode::INVALID_PAYLOAD,
+            Violation::FrameTooBig
+            | Violation::MessageTooBig
+            | Violation::TooManyFragments
+            | Violation::InflatedTooMuch => CloseCode::TOO_BIG,
             Violation::ReservedBits
             | Violation::ReservedOpcode
             | Violation::ControlFragmented
@@ -224,9 +232,11 @@ impl Violation {
             Violation::CloseTruncated => "close frame with half a code",
             Violation::CloseCode => "close code that may not be sent",
             Violation::InvalidUtf8 => "text is not UTF-8",
+            Violation::BrokenDeflate => "broken compressed data",
             Violation::FrameTooBig => "frame over the limit",
             Violation::MessageTooBig => "message over the limit",
             Violation::TooManyFragments => "too many fragments",
+            Violation::InflatedTooMuch => "compressed too well",
         }
     }
 }
@@ -297,8 +307,9 @@ mod tests {
 
     #[test]
     fn every_violation_has_its_code_and_a_reason_that_fits() {
-        let text = [Violation::InvalidUtf8];
-        let size = [Violation::FrameTooBig, Violation::MessageTooBig, Violation::TooManyFragments];
+        let text = [Violation::InvalidUtf8, Violation::BrokenDeflate];
+        let size =
+            [Violation::FrameTooBig, Violation::MessageTooBig, Violation::TooManyFragments, Violation::InflatedTooMuch];
         let protocol = [
             Violation::ReservedBits,
             Violation::ReservedOpcode,

@@ -15,9 +15,13 @@
 //!  Between: like Rest, inside a fragmented message
 //! ```
 
+#[cfg(feature = "deflate")]
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::close::{self, CONTROL_PAYLOAD_MAX, Violation};
+#[cfg(feature = "deflate")]
+use crate::deflate::Inflater;
 use crate::frame::{self, Expect, HEAD_MAX, Head, Parsed, Role};
 use crate::opcode::Opcode;
 use crate::pool::Pool;
@@ -28,16 +32,20 @@ use crate::simd::{self, Assembly, HEADROOM, MaskKey};
 /// 1009, at the first byte of the header that shows it. Control frames have their own limit, 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Payload bytes of one data frame.
+    /// Payload bytes of one data frame, as they are sent.
     pub frame_max: u64,
-    /// Payload bytes of one message, over all its frames.
+    /// Payload bytes of one message, over all its frames; of a compressed one as they are sent, and again inflated.
     pub message_max: u64,
     /// Frames of one message, empty ones included; 0 is taken as 1.
     pub fragments_max: u32,
+    /// A compressed message may inflate to this many times its payload, and a mebibyte. It protects the processor:
+    /// DEFLATE reaches 1032, so without it a peer buys a thousand bytes of our work with one of its own.
+    pub inflate_ratio_max: u32,
 }
 
 impl Limits {
-    const NONE: Limits = Limits { frame_max: u64::MAX, message_max: u64::MAX, fragments_max: u32::MAX };
+    const NONE: Limits =
+        Limits { frame_max: u64::MAX, message_max: u64::MAX, fragments_max: u32::MAX, inflate_ratio_max: u32::MAX };
 
     /// Payload bytes of a message of one frame.
     #[inline]
@@ -46,7 +54,7 @@ impl Limits {
     }
 
     /// What the next header may be, after `fragments` frames with `sum` bytes of an open message.
-    fn expect(&self, role: Role, fragments: u32, sum: u64) -> Expect {
+    fn expect(&self, role: Role, compression: bool, fragments: u32, sum: u64) -> Expect {
         let room = self.message_max.saturating_sub(sum);
         let (payload_max, too_big) = if room < self.frame_max {
             (room, Violation::MessageTooBig)
@@ -56,6 +64,7 @@ impl Limits {
         Expect {
             role,
             in_message: fragments > 0,
+            compression,
             fragment_allowed: fragments < self.fragments_max.max(1),
             payload_max,
             too_big,
@@ -68,9 +77,9 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 16 MiB a frame, 16 MiB a message, 262,144 fragments.
+    /// 16 MiB a frame, 16 MiB a message, 262,144 fragments, inflating to 256 times.
     fn default() -> Self {
-        Limits { frame_max: 16 << 20, message_max: 16 << 20, fragments_max: 262_144 }
+        Limits { frame_max: 16 << 20, message_max: 16 << 20, fragments_max: 262_144, inflate_ratio_max: 256 }
     }
 }
 
@@ -79,7 +88,7 @@ impl Default for Limits {
 pub(crate) enum Found {
     /// A whole message at `from..to` of the input, still masked.
     Borrowed { text: bool, from: usize, to: usize, key: MaskKey },
-    /// A whole message in [`Decoder::assembly`], unmasked and checked.
+    /// A whole message in [`Decoder::assembly`], unmasked, inflated and checked.
     Held { text: bool },
     /// A control frame whose payload is at `from..to` of the input, unmasked and, if a close, checked.
     Control { opcode: Opcode, from: usize, to: usize },
@@ -106,30 +115,85 @@ enum Place {
     Delivered,
 }
 
+/// What the peer may say of compression (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// It was not negotiated.
+    No,
+    /// Messages may be compressed, each by itself.
+    #[cfg(feature = "deflate")]
+    Each,
+    /// Messages may be compressed, and refer to earlier ones.
+    #[cfg(feature = "deflate")]
+    Takeover,
+}
+
+/// What the open message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Binary,
+    Text,
+    CompressedBinary,
+    CompressedText,
+}
+
+impl Kind {
+    fn new(text: bool, compressed: bool) -> Kind {
+        match (compressed, text) {
+            (false, false) => Kind::Binary,
+            (false, true) => Kind::Text,
+            (true, false) => Kind::CompressedBinary,
+            (true, true) => Kind::CompressedText,
+        }
+    }
+
+    fn is_text(self) -> bool {
+        matches!(self, Kind::Text | Kind::CompressedText)
+    }
+
+    fn is_compressed(self) -> bool {
+        matches!(self, Kind::CompressedBinary | Kind::CompressedText)
+    }
+}
+
 /// In front of the payload in [`Place::Control`].
 const CONTROL_HEAD: usize = 6;
 
 /// The receive side of one connection.
 ///
-/// Invariants: `assembly` is `None` at `Rest` and in every state but `Open`, `Delivered` aside; it is `Some` at
+/// Invariants: `inflater` is `None` without context takeover. `assembly` is `None` at `Rest` and in every state but `Open`, `Delivered` aside; it is `Some` at
 /// `Delivered` until taken. `fragments` is 0 exactly if no message is open, so in `Payload` and `Between` it is not.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     /// The message that arrives in pieces, from its first byte that had to be kept.
     assembly: Option<Assembly>,
     place: Place,
+    /// The peer's window, from its first compressed message on, if it takes that over.
+    #[cfg(feature = "deflate")]
+    inflater: Option<Box<Inflater>>,
     /// Frames of the open message so far.
     fragments: u32,
-    /// The open message is text.
-    text: bool,
+    /// The open message's.
+    kind: Kind,
+    compression: Compression,
     pub(crate) role: Role,
     /// The session's; the decoder reads it, and sets it when the peer fails or closes.
     pub(crate) state: State,
 }
 
 impl Decoder {
-    pub(crate) const fn new(role: Role) -> Self {
-        Decoder { assembly: None, place: Place::Rest, fragments: 0, text: false, role, state: State::Open }
+    pub(crate) const fn new(role: Role, compression: Compression) -> Self {
+        Decoder {
+            assembly: None,
+            place: Place::Rest,
+            #[cfg(feature = "deflate")]
+            inflater: None,
+            fragments: 0,
+            kind: Kind::Binary,
+            compression,
+            role,
+            state: State::Open,
+        }
     }
 
     /// Nothing is pending and messages are surfaced: the next byte starts a frame that stands alone.
@@ -187,6 +251,10 @@ impl Decoder {
             Place::Head { .. } | Place::Payload { .. } => lost = true,
         }
         self.fragments = 0;
+        #[cfg(feature = "deflate")]
+        {
+            lost |= self.inflater.take().is_some();
+        }
         if lost && matches!(self.state, State::Open | State::CloseSent) {
             self.state = State::Failed;
         }
@@ -242,7 +310,7 @@ impl Decoder {
         let mut sum = 0;
         let mut fragments = 0;
         loop {
-            let expect = limits.expect(self.role, fragments, sum);
+            let expect = limits.expect(self.role, self.compression != Compression::No, fragments, sum);
             let Ok(Parsed::Head(head)) = frame::parse(rest, &expect) else {
                 return false;
             };
@@ -316,12 +384,13 @@ impl Decoder {
     }
 
     fn expect(&self, limits: &Limits) -> Expect {
+        let compression = self.compression != Compression::No;
         match self.state {
             // Nothing of a message is kept any more, so only the rules of the format hold.
-            State::CloseSent => Limits::NONE.expect(self.role, self.fragments.min(1), 0),
+            State::CloseSent => Limits::NONE.expect(self.role, compression, self.fragments.min(1), 0),
             _ => {
                 let sum = self.assembly.as_ref().map_or(0, Assembly::len);
-                limits.expect(self.role, self.fragments, sum as u64)
+                limits.expect(self.role, compression, self.fragments, sum as u64)
             }
         }
     }
@@ -388,7 +457,7 @@ impl Decoder {
         let (opcode, key) = (head.opcode, head.key);
         if !opcode.is_control() {
             if opcode != Opcode::Continuation {
-                self.text = opcode == Opcode::Text;
+                self.kind = Kind::new(opcode == Opcode::Text, head.compressed);
             }
             self.fragments = self.fragments.saturating_add(1);
             self.place = Place::Payload { left: head.payload_len, key, fin: head.fin };
@@ -456,7 +525,7 @@ impl Decoder {
 
     fn walk_payload(
         &mut self,
-        input: &[u8],
+        input: &mut [u8],
         at: &mut usize,
         limits: &Limits,
         pool: &mut Pool,
@@ -464,7 +533,6 @@ impl Decoder {
     ) -> Result<Step, Violation> {
         let rest = &input[*at..];
         let here = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-        let piece = &rest[..here];
         let from = *at;
         *at += here;
         let left = left - here as u64;
@@ -473,9 +541,15 @@ impl Decoder {
             if fin && left == 0 && self.assembly.is_none() {
                 // All of the message is here, or was empty so far: no need to keep it.
                 self.end_message();
-                let text = self.text;
+                if self.kind.is_compressed() {
+                    let payload = &mut input[from..*at];
+                    simd::mask(payload, key);
+                    return self.inflate(payload, limits, pool);
+                }
+                let text = self.kind.is_text();
                 return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
             }
+            let piece = &input[from..*at];
             if !piece.is_empty() {
                 let assembly = self.assembly.get_or_insert_with(|| {
                     // Only what is here is asked for. What is announced is a wish, and limited: see `Expect`.
@@ -491,7 +565,8 @@ impl Decoder {
                     pool.put(assembly.move_to(larger));
                 }
                 // RFC 6455 §8.1: text fails at its first impossible byte.
-                assembly.append(piece, key, self.text, left).map_err(|_| Violation::InvalidUtf8)?;
+                let text = self.kind == Kind::Text;
+                assembly.append(piece, key, text, left).map_err(|_| Violation::InvalidUtf8)?;
             }
         }
         if left > 0 {
@@ -506,12 +581,49 @@ impl Decoder {
         if self.state != State::Open {
             return Ok(Step::On);
         }
+        if self.kind.is_compressed() {
+            let gathered = self.assembly.take().expect("some of it was kept, or it would be borrowed");
+            let found = self.inflate(gathered.payload(), limits, pool);
+            pool.put(gathered.into_bytes());
+            return found;
+        }
         // RFC 6455 §5.6: a message, not each of its fragments, is whole UTF-8.
-        if self.text && self.assembly().text().is_none() {
+        if self.kind.is_text() && self.assembly().text().is_none() {
             return Err(Violation::InvalidUtf8);
         }
         self.place = Place::Delivered;
-        Ok(Step::Found(Found::Held { text: self.text }))
+        Ok(Step::Found(Found::Held { text: self.kind.is_text() }))
+    }
+
+    /// All of a compressed message is here, unmasked: makes it the one held (RFC 7692 §6.2).
+    #[cfg(feature = "deflate")]
+    fn inflate(&mut self, payload: &[u8], limits: &Limits, pool: &mut Pool) -> Result<Step, Violation> {
+        let bytes = if self.compression == Compression::Takeover {
+            self.inflater.get_or_insert_default().message(payload, limits, pool)?
+        } else {
+            let mut inflater = pool.take_inflater();
+            inflater.reset();
+            let made = inflater.message(payload, limits, pool);
+            pool.put_inflater(inflater);
+            made?
+        };
+        // RFC 6455 §8.1, RFC 7692 §6.2: text is what comes out.
+        let text = self.kind.is_text();
+        let assembly = match Assembly::whole(bytes, text) {
+            Ok(assembly) => assembly,
+            Err(bytes) => {
+                pool.put(bytes);
+                return Err(Violation::InvalidUtf8);
+            }
+        };
+        self.assembly = Some(assembly);
+        self.place = Place::Delivered;
+        Ok(Step::Found(Found::Held { text }))
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn inflate(&mut self, _: &[u8], _: &Limits, _: &mut Pool) -> Result<Step, Violation> {
+        unreachable!("no header may say that a message is compressed")
     }
 
     fn end_message(&mut self) {

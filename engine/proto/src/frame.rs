@@ -5,7 +5,7 @@
 //! where the bytes are kept; what came before is told to it by [`Expect`].
 //!
 //! ```text
-//! byte 0   FIN RSV1 RSV2 RSV3 opcode(4)     RSV1 would mark a compressed message (RFC 7692 §6)
+//! byte 0   FIN RSV1 RSV2 RSV3 opcode(4)     RSV1 marks a compressed message (RFC 7692 §6)
 //! byte 1   MASK length(7)                   126: two more bytes of length, 127: eight more
 //! then     [length] [masking key, 4 bytes]
 //! ```
@@ -19,6 +19,8 @@ pub const HEAD_MAX: usize = 14;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// The first frame of a compressed message (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
 const MASK: u8 = 0x80;
 const LEN: u8 = 0x7F;
 /// In the seven bits of length: two bytes of length follow.
@@ -58,6 +60,8 @@ pub struct Head {
     pub fin: bool,
     /// What the payload is.
     pub opcode: Opcode,
+    /// The message that begins here is compressed (RFC 7692 §6): its opcode is text or binary.
+    pub compressed: bool,
     /// Bytes of payload that follow the header.
     pub payload_len: u64,
     /// The key that unmasks the payload; [`MaskKey::NONE`] if the frame is not masked.
@@ -73,6 +77,8 @@ pub struct Expect {
     pub role: Role,
     /// A fragmented message is open: data frames must continue it (RFC 6455 §5.4).
     pub in_message: bool,
+    /// permessage-deflate was negotiated: the first frame of a message may say that it is compressed (RFC 7692 §6).
+    pub compression: bool,
     /// Whether the message, open or new, may have one more frame.
     pub fragment_allowed: bool,
     /// The most payload bytes a data frame may announce.
@@ -105,13 +111,17 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
     let Some(&first) = bytes.first() else {
         return Ok(Parsed::Incomplete { needed: 2 });
     };
-    // RFC 6455 §5.2: reserved bits are zero unless an extension was negotiated. RSV1 (0x40) on the first frame of a
-    // message is permessage-deflate's (RFC 7692 §6): it will be let through here.
-    if first & RESERVED != 0 {
+    // RFC 6455 §5.2: reserved bits are zero unless an extension was negotiated that gives them a meaning.
+    let compressed = first & RESERVED == RSV1 && expect.compression;
+    if first & RESERVED != 0 && !compressed {
         return Err(Violation::ReservedBits);
     }
     let fin = first & FIN != 0;
     let opcode = Opcode::from_bits(first).ok_or(Violation::ReservedOpcode)?;
+    // RFC 7692 §6.1: RSV1 stands on the first frame of a message, never on a fragment or a control frame.
+    if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(Violation::ReservedBits);
+    }
     if opcode.is_control() {
         // RFC 6455 §5.5: control frames are never fragmented.
         if !fin {
@@ -166,7 +176,7 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         Some(key) => MaskKey::from_bytes(*key),
         None => MaskKey::NONE,
     };
-    Ok(Parsed::Head(Head { fin, opcode, payload_len, key, head_len }))
+    Ok(Parsed::Head(Head { fin, opcode, compressed, payload_len, key, head_len }))
 }
 
 /// The least value that a length of `width` bytes can still have, of which `bytes` holds the first ones.

@@ -9,6 +9,7 @@
 //! | [`session`] | one connection: [`Session::next`] turns bytes into [`Event`]s; the closing state |
 //! | [`decode`] | where frames and messages lie, and what of them must be kept: [`Limits`] |
 //! | [`frame`] | the header, read and written; [`Role`] |
+//! | [`deflate`] | permessage-deflate (RFC 7692): its negotiation, messages in and out of DEFLATE |
 //! | [`encode`] | frames into memory the caller owns |
 //! | [`opcode`], [`close`] | the numbers of the field: [`Opcode`], [`Message`], [`CloseCode`], [`Violation`] |
 //! | [`simd`] | masking and UTF-8, the only `unsafe` here; [`Assembly`] |
@@ -47,6 +48,8 @@ extern crate alloc;
 
 pub mod close;
 pub mod decode;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 pub mod encode;
 pub mod frame;
 pub mod handshake;

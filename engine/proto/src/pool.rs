@@ -1,12 +1,17 @@
 //! Free buffers of one core, kept for the next message that needs one.
 //!
-//! Owns: empty `Vec`s by size class, and the bound on what they hold together. Promises: in a steady state no message
+//! Owns: empty `Vec`s by size class, and the bound on what they hold together; one inflater without a stream. Promises: in a steady state no message
 //! allocates; what is kept never exceeds the bound; a class that nobody has used for long makes room for one in use; a
 //! small need never takes away a big buffer. Refuses to know: what the buffers are for, and who else has some.
 //!
 //! Class n holds buffers of a capacity in `4 KiB << n .. 4 KiB << (n + 1)`; the last class has no upper end.
 
+#[cfg(feature = "deflate")]
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+
+#[cfg(feature = "deflate")]
+use crate::deflate::Inflater;
 
 /// The smallest capacity worth keeping, in bytes.
 const CLASS_MIN: usize = 4096;
@@ -38,12 +43,34 @@ pub struct Pool {
     kept_bytes: usize,
     kept_bytes_max: usize,
     calls: u64,
+    /// For whoever inflates next: see [`Pool::take_inflater`].
+    #[cfg(feature = "deflate")]
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Pool {
     /// An empty pool that keeps buffers of at most `kept_bytes_max` bytes of capacity together. Allocates nothing.
     pub fn new(kept_bytes_max: usize) -> Self {
-        Pool { classes: Default::default(), kept_bytes: 0, kept_bytes_max, calls: 0 }
+        Pool {
+            classes: Default::default(),
+            kept_bytes: 0,
+            kept_bytes_max,
+            calls: 0,
+            #[cfg(feature = "deflate")]
+            inflater: None,
+        }
+    }
+
+    /// The core's inflater, whose window nobody needs any more; a new one the first time.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn take_inflater(&mut self) -> Box<Inflater> {
+        self.inflater.take().unwrap_or_default()
+    }
+
+    /// Keeps it for the next who inflates. It does not count among the kept bytes: there is one.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn put_inflater(&mut self, inflater: Box<Inflater>) {
+        self.inflater = Some(inflater);
     }
 
     /// An empty `Vec` with a capacity of at least `least` bytes; `wish` (if larger) is what its content may grow to.

@@ -8,7 +8,9 @@
 use alloc::vec::Vec;
 
 use crate::close::{self, CloseCode, Violation};
-use crate::decode::{Decoder, Found, Limits};
+use crate::decode::{Compression, Decoder, Found, Limits};
+#[cfg(feature = "deflate")]
+use crate::deflate::Agreed;
 use crate::frame::{self, Role};
 use crate::opcode::{Message, Opcode};
 use crate::pool::Pool;
@@ -54,8 +56,9 @@ pub enum Event<'a> {
     },
 }
 
-/// The receive side of one connection, with its closing state. 64 bytes; it owns memory only in the middle of a
-/// message or control frame that was cut, and until the call after one was handed out.
+/// The receive side of one connection, with its closing state. 72 bytes, 64 without the feature `deflate`; it owns memory
+/// only in the middle of a message or control frame that was cut, and until the call after one was handed out; and,
+/// where that was agreed on, a window for inflating.
 ///
 /// The loop: call [`next`](Session::next) on each input until it says `None`.
 #[derive(Debug)]
@@ -66,7 +69,17 @@ pub struct Session {
 impl Session {
     /// A connection whose opening handshake is done, seen from `role`. Does not allocate.
     pub const fn new(role: Role) -> Self {
-        Session { decoder: Decoder::new(role) }
+        Session { decoder: Decoder::new(role, Compression::No) }
+    }
+
+    /// The same with permessage-deflate as agreed (RFC 7692 §7): messages of the peer may be compressed, and come out of
+    /// [`next`](Session::next) inflated. A peer that keeps its window costs an [`Inflater`](crate::deflate::Inflater) from
+    /// its first such message to [`recycle`](Session::recycle); others share the one of the pool.
+    #[cfg(feature = "deflate")]
+    pub const fn with_deflate(role: Role, agreed: &Agreed) -> Self {
+        let takeover = agreed.of_peer(role).takeover;
+        let compression = if takeover { Compression::Takeover } else { Compression::Each };
+        Session { decoder: Decoder::new(role, compression) }
     }
 
     /// Walks `input` from `*at` to the next event, unmasking in place; `*at` is then behind it. `None`: the input is
@@ -184,7 +197,7 @@ impl Session {
     }
 
     /// Gives every buffer back, for a connection that ends. A message that was still arriving is lost, and with it the
-    /// place in the stream: the session is [`State::Failed`] then, unless it was closed.
+    /// place in the stream; so is the window of a peer that refers to it: the session is [`State::Failed`] then, unless it was closed.
     pub fn recycle(&mut self, pool: &mut Pool) {
         self.decoder.recycle(pool);
     }

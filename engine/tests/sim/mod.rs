@@ -120,7 +120,8 @@ fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     config.pool_bytes_max = random.range(0, 1 << 20) as usize;
     if random.chance(300) {
         let limit = random.range(100, 60_000);
-        config.limits = Limits { frame_max: limit, message_max: limit * 2, fragments_max: random.range(1, 12) as u32 };
+        let fragments_max = random.range(1, 12) as u32;
+        config.limits = Limits { frame_max: limit, message_max: limit * 2, fragments_max, ..Limits::default() };
     }
     config.head.bytes_max = random.range(600, 2000) as usize;
     config.zero_copy_from = sim.zero_copy_from; // as a ring is made from its configuration

@@ -337,7 +337,7 @@ impl Peer {
         // The crate's own client must read the same out of the same bytes.
         let mut agreed = before;
         let mut at = 0;
-        let limits = Limits { frame_max: 1 << 30, message_max: 1 << 30, fragments_max: 1 };
+        let limits = Limits { frame_max: 1 << 30, message_max: 1 << 30, fragments_max: 1, ..Limits::default() };
         loop {
             let event = self.session.next(bytes, &mut at, &limits, &mut self.pool);
             let event = match event.expect("the server breaks no rule") {

@@ -4,7 +4,14 @@ use super::*;
 use proptest::prelude::*;
 
 fn expect(role: Role) -> Expect {
-    Expect { role, in_message: false, fragment_allowed: true, payload_max: u64::MAX, too_big: Violation::FrameTooBig }
+    Expect {
+        role,
+        in_message: false,
+        compression: false,
+        fragment_allowed: true,
+        payload_max: u64::MAX,
+        too_big: Violation::FrameTooBig,
+    }
 }
 
 /// The fault of `bytes` and how many of them it took, fed one by one; all of them at once must say the same.
@@ -44,6 +51,32 @@ fn faults_show_at_their_first_byte() {
     let full = Expect { fragment_allowed: false, in_message: true, ..client };
     assert_eq!(fault(&[0x80, 0x00], &full), Some((TooManyFragments, 1)));
     assert_eq!(fault(&[0x8A, 0x00], &full), None);
+}
+
+// RFC 7692 §6: RSV1 says that a message is compressed, on its first frame, if that was negotiated. Never together with
+// another reserved bit, on a fragment or on a control frame.
+#[test]
+fn rsv1_begins_a_compressed_message() {
+    use Violation::*;
+    let client = Expect { compression: true, ..expect(Role::Client) };
+    let compressed = |bytes: &[u8], expect: &Expect| match parse(bytes, expect) {
+        Ok(Parsed::Head(head)) => Ok(head.compressed),
+        Ok(Parsed::Incomplete { .. }) => panic!("{bytes:x?} are a header"),
+        Err(violation) => Err(violation),
+    };
+    for first in [0xC1, 0xC2, 0x41, 0x42] {
+        assert_eq!(compressed(&[first, 0], &client), Ok(true));
+        assert_eq!(compressed(&[first & !RSV1, 0], &client), Ok(false));
+        assert_eq!(fault(&[first, 0], &expect(Role::Client)), Some((ReservedBits, 1)));
+        assert_eq!(fault(&[first | 0x20, 0], &client), Some((ReservedBits, 1)));
+        assert_eq!(fault(&[first | 0x10, 0], &client), Some((ReservedBits, 1)));
+    }
+    let inside = Expect { in_message: true, ..client };
+    for first in [0xC0, 0x40, 0xC8, 0xC9, 0xCA] {
+        assert_eq!(fault(&[first, 0], &client), Some((ReservedBits, 1)));
+        assert_eq!(fault(&[first, 0], &inside), Some((ReservedBits, 1)));
+    }
+    assert_eq!(fault(&[0xC1, 0], &inside), Some((MessageInterrupted, 1)));
 }
 
 // RFC 6455 §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0".
@@ -96,6 +129,7 @@ fn headers_written_are_read_back() {
                     let head = Head {
                         fin,
                         opcode,
+                        compressed: false,
                         payload_len: payload_len as u64,
                         key: mask.unwrap_or(MaskKey::NONE),
                         head_len: len,
@@ -133,10 +167,11 @@ proptest! {
     // More bytes never change the answer, and `needed` is never beyond the header.
     #[test]
     fn a_prefix_never_contradicts(
-        bytes in headish(), role in role(), in_message: bool, fragment_allowed: bool,
+        bytes in headish(), role in role(), in_message: bool, compression: bool, fragment_allowed: bool,
         payload_max in prop_oneof![0u64..300, any::<u64>()],
     ) {
-        let expect = Expect { role, in_message, fragment_allowed, payload_max, too_big: Violation::MessageTooBig };
+        let too_big = Violation::MessageTooBig;
+        let expect = Expect { role, in_message, compression, fragment_allowed, payload_max, too_big };
         let bytes = &bytes[..bytes.len().min(HEAD_MAX)];
         let shown = fault(bytes, &expect);
         if let Ok(Parsed::Head(head)) = parse(bytes, &expect) {

@@ -93,7 +93,7 @@ pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, 
         Single::Once(_) | Single::Repeated => choose_subprotocol(request, policy)?,
     };
     for offer in request.extensions() {
-        // permessage-deflate is negotiated here once it exists: the first offer that can be met wins (RFC 7692 §5.1).
+        // Which of them is taken is not decided here: see `deflate::choose`.
         offer.map_err(|Malformed| Refusal::new(400, "malformed Sec-WebSocket-Extensions"))?;
     }
     Ok(Accept { key: accept_key(key), subprotocol })

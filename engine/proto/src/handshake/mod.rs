@@ -5,7 +5,8 @@
 //! bytes of the request ([`write_request`]), what the answer says ([`Answer`]) and whether it opens the connection ([`verify`]).
 //! Promises: linear work over a head however it drips in, no allocation on the way to a 101 except the output's own growth,
 //! no panic on peer bytes, and no header that a peer or a caller could use to inject another.
-//! Refuses to know: sockets, time, what a path means, and any extension (their offers are parsed, none is accepted yet).
+//! Refuses to know: sockets, time, what a path means, and any extension (their offers are parsed; which is taken is told to
+//! [`write_switching_with`]).
 //!
 //! In the order of one connection of a server:
 //! 1. [`HeadScan::feed`] with all bytes so far, until it says `Complete(n)`; bytes behind `n` are frames already.
@@ -71,7 +72,9 @@ pub use fields::HeaderTable;
 pub use head::{HEADERS_MAX, HeadEnd, HeadLimits, HeadScan};
 pub use origin::{OriginError, OriginList, Origins};
 pub use request::Request;
-pub use response::{Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching};
+pub use response::{
+    Refusal, ResponseError, reason_phrase, write_refusal, write_response, write_switching, write_switching_with,
+};
 
 /// `tchar` of RFC 7230 §3.2.6, which is the `token` character of RFC 2616 §2.2 that RFC 6455 refers to.
 const TOKEN: [bool; 256] = {

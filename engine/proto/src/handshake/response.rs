@@ -130,6 +130,21 @@ pub fn write_switching<'h>(
     subprotocol: Option<&str>,
     headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
 ) -> Result<(), ResponseError> {
+    write_switching_with(out, key, subprotocol, None, headers)
+}
+
+/// As [`write_switching`], with the answer to the extensions that the client offered (RFC 6455 §9.1), which is text that the
+/// caller made.
+///
+/// # Errors
+/// As there; [`ResponseError::HeaderValue`] also if `extensions` holds a control character.
+pub fn write_switching_with<'h>(
+    out: &mut Vec<u8>,
+    key: &[u8; 28],
+    subprotocol: Option<&str>,
+    extensions: Option<&str>,
+    headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+) -> Result<(), ResponseError> {
     whole(out, |out| {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
@@ -141,6 +156,12 @@ pub fn write_switching<'h>(
                 return Err(ResponseError::Subprotocol);
             }
             push_all(out, [b"Sec-WebSocket-Protocol: ", name.as_bytes(), b"\r\n"]);
+        }
+        if let Some(value) = extensions {
+            if !is_text(value.as_bytes()) {
+                return Err(ResponseError::HeaderValue);
+            }
+            push_all(out, [b"Sec-WebSocket-Extensions: ", value.as_bytes(), b"\r\n"]);
         }
         push_headers(out, headers)?;
         out.extend_from_slice(b"\r\n");

@@ -36,6 +36,27 @@ impl Assembly {
         Assembly { bytes, text_to: HEADROOM }
     }
 
+    /// A message that is whole: [`HEADROOM`] bytes without meaning, then the payload, checked if it is `text`.
+    ///
+    /// # Errors
+    /// The bytes again, if they are text that is not UTF-8.
+    ///
+    /// # Panics
+    /// If there are fewer than [`HEADROOM`] bytes.
+    pub fn whole(bytes: Vec<u8>, text: bool) -> Result<Self, Vec<u8>> {
+        let payload = &bytes[HEADROOM..];
+        if !text {
+            return Ok(Assembly { bytes, text_to: HEADROOM });
+        }
+        match simdutf8::basic::from_utf8(payload) {
+            Ok(text) => {
+                let text_to = HEADROOM + text.len();
+                Ok(Assembly { bytes, text_to })
+            }
+            Err(_) => Err(bytes),
+        }
+    }
+
     /// Payload bytes received so far.
     #[inline]
     pub fn len(&self) -> usize {

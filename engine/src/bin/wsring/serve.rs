@@ -132,7 +132,7 @@ fn say(line: &str) {
 fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
     let mut config = Config::default();
     let message_max = u64::from(args.max_message);
-    config.limits = Limits { frame_max: message_max, message_max, fragments_max: 262_144 };
+    config.limits = Limits { frame_max: message_max, message_max, ..Limits::default() };
     // An echo of the longest message must fit behind what may be queued already; a broadcast, behind one that long.
     config.output_max = config.output_max.max((2 * args.max_message + config.output_high + (1 << 20)).min(1 << 30));
     config.spin_us = args.spin_us;

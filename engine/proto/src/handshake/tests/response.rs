@@ -19,6 +19,17 @@ fn switching(subprotocol: Option<&str>, headers: &[(&str, &[u8])]) -> Result<Str
     result.map(|()| String::from_utf8_lossy(&out["before".len()..]).into())
 }
 
+// RFC 6455 §9.1: the answer to the offers, by the caller's text; it cannot begin another line.
+#[test]
+fn a_switching_response_with_extensions() {
+    let mut out = Vec::new();
+    write_switching_with(&mut out, KEY, None, Some("permessage-deflate"), []).expect("a line of text");
+    assert!(out.ends_with(b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"));
+    out.clear();
+    let broken = write_switching_with(&mut out, KEY, None, Some("a\r\nb: c"), []);
+    assert_eq!((broken, out.len()), (Err(ResponseError::HeaderValue), 0));
+}
+
 fn response(
     status: u16,
     reason: &str,

@@ -149,7 +149,8 @@ proptest! {
             let len = if bits & 1 == 0 { bytes.len() } else { bytes.len().min(40) };
             bytes[place as usize % len] ^= bits;
         }
-        let limits = if strict { Limits { frame_max, message_max, fragments_max } } else { Limits::default() };
+        let narrow = Limits { frame_max, message_max, fragments_max, ..Limits::default() };
+        let limits = if strict { narrow } else { Limits::default() };
         let whole = run(&mut Peer::limited(role, limits), &bytes, &[0, bytes.len()]);
         let cut = run(&mut Peer::limited(role, limits), &bytes, &cut_at(bytes.len(), &cuts));
         prop_assert_eq!(&whole, &cut);
@@ -170,7 +171,7 @@ proptest! {
         role in role(), close_sent: bool, bytes in vec_of(prop_oneof![any::<u8>(), 0x7Eu8..0x90, 0u8..3], 0..600), cuts in cuts(),
         message_max in 0u64..3_000,
     ) {
-        let limits = Limits { frame_max: u64::MAX, message_max, fragments_max: 8 };
+        let limits = Limits { frame_max: u64::MAX, message_max, fragments_max: 8, ..Limits::default() };
         let mut peer = Peer::limited(role, limits);
         if close_sent {
             peer.session.on_close_sent();

@@ -1,0 +1,161 @@
+//! Messages into DEFLATE (RFC 7692 §7.2.1).
+//!
+//! Owns: one compressor with its window, or those of a core. Promises: what comes out is smaller than the message, within
+//! the window agreed on, and ends as RFC 7692 wants it; else nothing comes out, and what a later message may refer to is
+//! still what the peer has seen. Refuses to know: which messages are worth it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
+
+use super::{Direction, Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
+use crate::pool::Pool;
+use crate::simd::HEADROOM;
+
+/// How a flushed stream ends (RFC 7692 §7.2.1): left out of the payload.
+const TAIL_LEN: usize = 4;
+
+/// The compressor of one connection: with its window (see [`Settings::window_bits`] for its memory) or, if none was agreed
+/// on, without.
+pub struct Deflater {
+    stream: Deflate,
+    takeover: bool,
+}
+
+impl Deflater {
+    /// One for what was agreed for our messages. Allocates all it will ever need. `None` for a window that is too small
+    /// to compress with ([`WINDOW_BITS_MIN`]): then every message is sent plain.
+    ///
+    /// # Panics
+    /// If the settings are not valid ([`Settings::check`]), or the window is above 15 bits.
+    #[must_use]
+    pub fn new(settings: &Settings, ours: Direction) -> Option<Deflater> {
+        assert!(settings.check().is_ok() && ours.window_bits <= WINDOW_BITS_MAX, "{settings:?}, {ours:?}");
+        let window_bits = ours.window_bits.min(settings.window_bits);
+        if window_bits < WINDOW_BITS_MIN {
+            return None;
+        }
+        let config = DeflateConfig {
+            level: i32::from(settings.level),
+            window_bits: -i32::from(window_bits), // below zero: without zlib's header
+            mem_level: i32::from(settings.memory_level),
+            ..DeflateConfig::default()
+        };
+        Some(Deflater { stream: Deflate::new_with_config(config), takeover: ours.takeover })
+    }
+
+    /// Compresses one message into memory from `pool`: [`HEADROOM`] zeros, then the payload of a frame with RSV1. `None` if
+    /// that would not be shorter than the message, or the message is empty: send it plain.
+    pub fn message(&mut self, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+        if message.is_empty() {
+            return None;
+        }
+        if !self.takeover {
+            self.stream.reset();
+        }
+        // A byte more than what would do: zlib is done only if it has left some room.
+        let room = message.len() + TAIL_LEN;
+        let mut bytes = pool.take(HEADROOM + room, HEADROOM + room);
+        bytes.resize(HEADROOM + room, 0);
+        let (used, made) = (self.stream.total_in(), self.stream.total_out());
+        let status = self.stream.compress(message, &mut bytes[HEADROOM..], DeflateFlush::SyncFlush);
+        let used = (self.stream.total_in() - used) as usize;
+        let made = (self.stream.total_out() - made) as usize;
+        if status.is_err() || used < message.len() || made == room {
+            // The peer will not see this message in the stream, so no later one may refer to it.
+            self.stream.reset();
+            pool.put(bytes);
+            return None;
+        }
+        bytes.truncate(HEADROOM + made - TAIL_LEN);
+        Some(bytes)
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater").field("takeover", &self.takeover).finish_non_exhaustive()
+    }
+}
+
+/// The compressor of one core: each message by itself. 0.3 MiB for each window that its connections agreed on.
+pub struct Shared {
+    settings: Settings,
+    /// By window, from [`WINDOW_BITS_MIN`] on; made when first used.
+    by_window: [Option<Box<Deflater>>; (WINDOW_BITS_MAX - WINDOW_BITS_MIN) as usize + 1],
+    #[cfg(feature = "libdeflate")]
+    whole: Option<libdeflater::Compressor>,
+}
+
+impl Shared {
+    /// One for these settings. Allocates when it is first used.
+    ///
+    /// # Panics
+    /// If the settings are not valid ([`Settings::check`]).
+    #[must_use]
+    pub fn new(settings: &Settings) -> Shared {
+        settings.check().expect("valid settings");
+        Shared {
+            settings: *settings,
+            by_window: Default::default(),
+            #[cfg(feature = "libdeflate")]
+            whole: None,
+        }
+    }
+
+    /// Compresses one message for a connection with this window. Otherwise as [`Deflater::message`].
+    pub fn message(&mut self, message: &[u8], window_bits: u8, pool: &mut Pool) -> Option<Vec<u8>> {
+        let window_bits = window_bits.min(self.settings.window_bits);
+        if window_bits < WINDOW_BITS_MIN {
+            return None;
+        }
+        // libdeflate's window is 15 bits, but nothing refers back further than its message is long.
+        #[cfg(feature = "libdeflate")]
+        if self.settings.level > 1 && message.len() <= 1 << window_bits {
+            return self.whole(message, pool);
+        }
+        let deflater = &mut self.by_window[usize::from(window_bits - WINDOW_BITS_MIN)];
+        if deflater.is_none() {
+            *deflater = Deflater::new(&self.settings, Direction { takeover: false, window_bits }).map(Box::new);
+        }
+        deflater.as_mut()?.message(message, pool)
+    }
+
+    /// In one final block or more. RFC 7692 §7.2.3.4: a byte of zero behind the last begins the empty block that has to
+    /// end a message, because the next block begins at the next byte.
+    #[cfg(feature = "libdeflate")]
+    fn whole(&mut self, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+        // zlib-rs is better at level 1, so libdeflate's begin at 2.
+        let level = i32::from(self.settings.level) - 1;
+        let room = message.len().checked_sub(2)?;
+        let compressor = self.whole.get_or_insert_with(|| {
+            let level = libdeflater::CompressionLvl::new(level).expect("1 to 8");
+            libdeflater::Compressor::new(level)
+        });
+        let mut bytes = pool.take(HEADROOM + room + 1, HEADROOM + room + 1);
+        bytes.resize(HEADROOM + room, 0);
+        match compressor.deflate_compress(message, &mut bytes[HEADROOM..]) {
+            Ok(made) => {
+                bytes.truncate(HEADROOM + made);
+                bytes.push(0);
+                Some(bytes)
+            }
+            // The only error there is: it does not fit.
+            Err(_) => {
+                pool.put(bytes);
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
