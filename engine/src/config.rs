@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wsring_proto::decode::Limits;
+pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
 use crate::ring::uring::{Features, RingConfig};
@@ -61,6 +62,13 @@ pub struct Config {
     /// Sends of at least this many bytes avoid the copy into the kernel (IORING_OP_SEND_ZC). A loss on loopback and for
     /// small sends. Default `None`.
     pub zero_copy_from: Option<usize>,
+    /// permessage-deflate (RFC 7692), for connections of both roles. Default off.
+    ///
+    /// A message is compressed if its connection agreed to that, it has at least `threshold` bytes, and it becomes shorter.
+    /// [`Limits::inflate_ratio_max`] bounds what peers may have us inflate. Memory of a connection: none with
+    /// [`Deflate::shared`], 273 KiB with [`Deflate::dedicated`] and 47 KiB more for a peer that keeps a window too, or less:
+    /// see [`Deflate::window_bits`](wsring_proto::deflate::Settings::window_bits).
+    pub deflate: Deflate,
     /// Kernel features to use where they exist. Default all.
     pub features: Features,
     /// Speaks TLS on every listener, by this configuration of rustls; a client that speaks none is told so by an alert.
@@ -102,6 +110,7 @@ impl Default for Config {
             features: ring.features,
             #[cfg(feature = "tls")]
             tls: None,
+            deflate: Deflate::off(),
         }
     }
 }
@@ -144,6 +153,7 @@ impl Config {
                 "tls has a max_fragment_size that rustls refuses",
             ),
         ];
+        self.deflate.check().map_err(InvalidConfig)?;
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, says)| Err(InvalidConfig(says)))
     }
 

@@ -14,7 +14,7 @@ pub use wsring_proto::close::Violation;
 pub use wsring_proto::handshake::{Answer, Request};
 pub use wsring_proto::opcode::Message;
 
-use crate::core::{ConnId, DialError, DialId, Dialled, Outbox, Pressure};
+use crate::core::{ConnId, DialError, DialId, Dialled, How, Outbox, Pressure};
 use crate::ring::Errno;
 use crate::target::Target;
 
@@ -198,6 +198,16 @@ impl<C> Verdict<C> {
     }
 }
 
+/// A message that goes to many connections of a core: see [`CoreCx::prepare`].
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared<'m> {
+    message: Message<'m>,
+    /// Names it among the core's.
+    number: u64,
+    /// Neither Send nor Sync: other cores number theirs too.
+    thread: PhantomData<*mut ()>,
+}
+
 /// What a callback without a connection of its own can do: reach every connection of this core.
 ///
 /// It belongs to the core's thread and cannot leave it:
@@ -224,6 +234,35 @@ impl<'a, H: Handler> CoreCx<'a, H> {
     pub fn send_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Pressure {
         match self.out.find(id) {
             Some(index) => self.out.send(index, message.into()),
+            None => {
+                self.out.stats.gone += 1;
+                Pressure::Gone
+            }
+        }
+    }
+
+    /// As [`send_to`](Self::send_to), and never compressed: for what is random, compressed already, or must not share a
+    /// compressor with what an attacker can choose.
+    pub fn send_plain_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Pressure {
+        self.send_how(id, message.into(), How::Plain)
+    }
+
+    /// Takes up a message that goes to many connections: whatever their number, it is compressed once (for each window
+    /// agreed on with them). Connections with a compressor of their own ([`Deflate::dedicated`](crate::Deflate::dedicated))
+    /// cannot share that, so for them it is one more message. Costs nothing where nothing is compressed.
+    pub fn prepare<'m>(&mut self, message: impl Into<Message<'m>>) -> Prepared<'m> {
+        Prepared { message: message.into(), number: self.out.packer.prepare(), thread: PhantomData }
+    }
+
+    /// Queues a prepared message for any connection of this core; else as [`send_to`](Self::send_to). Send one prepared
+    /// message to all its receivers before the next: the core remembers the last one's compressed form.
+    pub fn send_prepared(&mut self, id: ConnId, prepared: &Prepared<'_>) -> Pressure {
+        self.send_how(id, prepared.message, How::Prepared(prepared.number))
+    }
+
+    fn send_how(&mut self, id: ConnId, message: Message<'_>, how: How) -> Pressure {
+        match self.out.find(id) {
+            Some(index) => self.out.send_how(index, message, how),
             None => {
                 self.out.stats.gone += 1;
                 Pressure::Gone
@@ -316,6 +355,11 @@ impl<'a, H: Handler> Cx<'a, H> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
         self.core.out.send(self.index, message.into())
+    }
+
+    /// As [`send`](Self::send), and never compressed: see [`CoreCx::send_plain_to`].
+    pub fn send_plain<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
+        self.core.out.send_how(self.index, message.into(), How::Plain)
     }
 
     /// Starts the closing handshake of this connection; see [`CoreCx::close_conn`].

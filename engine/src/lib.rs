@@ -78,9 +78,9 @@ mod target;
 mod tls;
 
 pub use client::Client;
-pub use config::{Config, InvalidConfig};
+pub use config::{Config, Deflate, InvalidConfig};
 pub use core::{ConnId, Declined, DialError, DialId, Dialled, Pressure};
-pub use handler::{Answer, CloseReason, CoreCx, Cx, Handler, Message, Request, Response, Verdict, Violation};
+pub use handler::{Answer, CloseReason, CoreCx, Cx, Handler, Message, Prepared, Request, Response, Verdict, Violation};
 pub use http;
 pub use reconnect::Reconnect;
 pub use ring::uring::{Feature, Features, SetupError};
@@ -93,4 +93,5 @@ pub use target::{Target, TargetError};
 pub use tls::{TlsError, TlsPeer};
 pub use wsring_proto::close::CloseCode;
 pub use wsring_proto::decode::Limits;
+pub use wsring_proto::deflate::Mode as DeflateMode;
 pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginList, Origins, Policy};

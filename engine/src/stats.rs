@@ -41,6 +41,8 @@ counters! {
     messages,
     /// Messages taken by `send`.
     sent,
+    /// Of those, messages that were compressed.
+    compressed,
     /// Messages refused because the connection's output was at its cap.
     refused,
     /// Messages for connections that were gone or closing.

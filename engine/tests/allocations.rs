@@ -7,9 +7,12 @@ use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use common::packed::{Packed, words};
 use common::{BINARY, CONTINUATION, Echo, Random, TEXT, client_frame, finish, serve, tcp, upgrade_head};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use wsring::{Config, Feature};
+use wsring::{Config, Deflate, DeflateMode, Feature};
+use wsring_proto::deflate::{Deflater, Direction, Inflater, Shared};
+use wsring_proto::{HEADROOM, Opcode, Pool, encode};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -38,6 +41,27 @@ struct Traffic {
 }
 
 impl Loop {
+    /// Of compressed messages, whose echoes are compressed as the server does it.
+    fn packed(addr: SocketAddr, traffic: &Traffic, settings: &Deflate, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let (mut shared, mut pool) = (Shared::new(settings), Pool::new(1 << 20));
+        let (mut request, mut reply) = (Vec::new(), Vec::new());
+        for i in 0..traffic.depth {
+            let message = words(seed * 1000 + i as u64, traffic.len);
+            let payload = shared.message(&message, 15, &mut pool).expect("words compress");
+            let at = request.len();
+            client_frame(&mut request, true, TEXT, &payload[HEADROOM..], random.key());
+            request[at] |= 0x40;
+            let mut frame = vec![0; payload.len()];
+            let len = encode::compressed_frame(&mut frame, Opcode::Text, &payload[HEADROOM..], None).expect("room");
+            reply.extend_from_slice(&frame[..len]);
+            pool.put(payload);
+        }
+        let stream = Packed::connect(addr, "permessage-deflate").stream;
+        let read = vec![0; reply.len()];
+        Self { stream, request, reply, read }
+    }
+
     fn new(addr: SocketAddr, traffic: &Traffic, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let (mut request, mut reply) = (Vec::new(), Vec::new());
@@ -81,8 +105,14 @@ impl Loop {
 fn run(change: fn(&mut Config), traffic: &Traffic) {
     let mut config = Config::default();
     change(&mut config);
+    let deflate = config.deflate;
     let (running, addr) = serve(config, 1, |_| Echo);
-    let mut loops: Vec<Loop> = (0..traffic.connections as u64).map(|seed| Loop::new(addr, traffic, seed)).collect();
+    let mut loops: Vec<Loop> = (0..traffic.connections as u64)
+        .map(|seed| match deflate.mode {
+            DeflateMode::Off => Loop::new(addr, traffic, seed),
+            _ => Loop::packed(addr, traffic, &deflate, seed),
+        })
+        .collect();
     let mut batches = |count: usize| {
         for _ in 0..count {
             loops.iter_mut().for_each(Loop::send);
@@ -113,11 +143,34 @@ fn run(change: fn(&mut Config), traffic: &Traffic) {
     assert_eq!(stats.messages as usize, traffic.connections * traffic.depth * batches);
 }
 
+/// The figures of `Deflate::window_bits`, in KiB.
+fn compressors_cost_what_the_manual_says() {
+    let bytes_of = |make: &dyn Fn() -> Box<dyn std::any::Any>| {
+        let region = Region::new(ALLOCATOR);
+        let made = std::hint::black_box(make());
+        let change = region.change();
+        drop(made);
+        change.bytes_allocated
+    };
+    for (window_bits, memory_level, kib) in [(9, 1, 134), (12, 5, 161), (15, 5, 273), (15, 8, 371)] {
+        let settings = Deflate { window_bits, memory_level, ..Deflate::dedicated() };
+        let ours = Direction { takeover: true, window_bits };
+        let bytes = bytes_of(&|| Box::new(Deflater::new(&settings, ours).expect("a window")));
+        println!("a compressor of {window_bits} bits at memory level {memory_level}: {bytes} bytes");
+        assert!((kib << 10..(kib + 1) << 10).contains(&bytes), "{bytes} bytes, {kib} KiB in the manual");
+    }
+    let bytes = bytes_of(&|| Box::new(Inflater::new()));
+    println!("an inflater: {bytes} bytes");
+    assert!((46 << 10..=47 << 10).contains(&bytes));
+}
+
 fn main() {
     // The counter counts: or nothing below proves anything.
     let region = Region::new(ALLOCATOR);
     let probe = std::hint::black_box(vec![0_u8; 100]);
     assert_eq!((region.change().allocations, probe.len()), (1, 100));
+
+    compressors_cost_what_the_manual_says();
 
     let small = Traffic {
         name: "125 B, 16 deep, 8 connections",
@@ -146,5 +199,12 @@ fn main() {
     run(
         |_| {},
         &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small },
+    );
+    let packed = Traffic { name: "1 KiB compressed, 16 deep, 8 connections", len: 1024, batches: 100, ..small };
+    run(|c| c.deflate = Deflate::shared(), &packed);
+    run(|c| c.deflate = Deflate { level: 2, ..Deflate::shared() }, &Traffic { name: "the same, smaller", ..packed });
+    run(
+        |c| c.deflate = Deflate::shared(),
+        &Traffic { name: "100 KB compressed, 2 deep, 8 connections", depth: 2, len: 100_000, ..packed },
     );
 }

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::packed::Packed;
 use common::process::Process;
 use common::*;
 
@@ -127,6 +128,61 @@ fn several_peers_that_never_read() {
     assert!(kept <= POOL_MAX + GROWTH_MAX, "{kept}");
     other.close();
     assert_eq!(server.terminate().0, Some(0));
+}
+
+/// 1000:1 (RFC 7692 §8): in one frame, in fragments, of a peer that keeps its window and of one that does not. Inflating
+/// stops at the limit, so the server grows by that and no more, and is as quick with a bomb as with a message of its limit.
+#[test]
+fn bombs_cost_the_message_limit_at_most() {
+    const LIMIT: usize = 16 << 20;
+    // The payload as it came, a window, and what the process takes meanwhile.
+    const BESIDE: usize = 3 << 20;
+    const BOMBS: usize = 8;
+    for (mode, offer) in [
+        ("shared", "permessage-deflate"),
+        ("dedicated", "permessage-deflate; client_no_context_takeover"),
+        ("dedicated", "permessage-deflate"),
+    ] {
+        let server =
+            Process::serve(env!("CARGO_BIN_EXE_wsring"), &["--deflate", mode, "--cores", &cores(1)[0].to_string()]);
+        let mut other = Packed::connect(server.addr, offer);
+        other.send(TEXT, b"first, with all that a first message needs");
+        other.expect(TEXT, b"first, with all that a first message needs");
+        let (before, cpu_before) = (server.rss_peak(), server.cpu());
+        // 1 GB, made of a mebibyte that is a kilobyte compressed.
+        let mut payload = Vec::new();
+        let mut maker = Packed::connect(server.addr, offer);
+        let mebibyte = vec![0; 1 << 20];
+        for _ in 0..1000 {
+            payload.extend(maker.pack(&mebibyte));
+            payload.extend([0, 0, 0xFF, 0xFF]); // blocks of one message: the tail stays between them
+        }
+        payload.truncate(payload.len() - 4);
+        assert!(payload.len() * 900 < 1000 << 20, "{} bytes", payload.len());
+        for round in 0..BOMBS {
+            let mut client = Packed::connect(server.addr, offer);
+            match round % 2 {
+                0 => client.send_raw(0xC2, &payload),
+                _ => {
+                    let (first, rest) = payload.split_at(payload.len() / 2);
+                    client.send_raw(0x42, first);
+                    client.send_raw(0x80, rest);
+                }
+            }
+            assert_eq!(client.expect_close(), 1009);
+            let grown = server.rss_peak() - before;
+            println!("{mode}, {offer}, bomb {round}: the server grew by {grown} at most");
+            assert!(grown <= LIMIT + BESIDE, "{grown} bytes for a bomb");
+        }
+        // A gigabyte took seconds; to the limit it is some ten milliseconds each. Counted by the process's own clock.
+        let spent = server.cpu() - cpu_before;
+        println!("{BOMBS} bombs took {spent:?} of the server's processor");
+        assert!(spent < Duration::from_secs(4), "{spent:?}");
+        other.forget_sent();
+        other.forget_received();
+        drop((other, maker));
+        assert_eq!(server.terminate().0, Some(0));
+    }
 }
 
 /// A declared length costs nothing: memory follows the bytes received (RFC 6455 §10.4).

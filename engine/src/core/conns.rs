@@ -14,6 +14,7 @@ use wsring_proto::{Session, handshake::HeadScan};
 
 use super::deadlines::Tick;
 use super::dial::Answering;
+use super::pack::Packing;
 use super::planted::planted;
 use crate::ring::{Memory, Payload, Socket, Token};
 
@@ -122,6 +123,8 @@ pub(crate) struct Link {
     pub(crate) generation: u32,
     pub(crate) socket: Socket,
     pub(crate) stage: Stage,
+    /// Whether and how what is sent is compressed.
+    pub(crate) packing: Packing,
     pub(crate) flags: u16,
     /// Cancels and zero-copy returns not yet completed.
     pub(crate) owed: u16,
@@ -145,6 +148,7 @@ impl Link {
             generation: 0,
             socket: Socket(u32::MAX),
             stage: Stage::Free,
+            packing: Packing::NONE,
             flags: 0,
             owed: 0,
             queued: 0,

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::Rng;
+use wsring_proto::deflate::ClientOffer;
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, HeadEnd, HeadScan, HeaderTable};
 
@@ -194,7 +195,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.random.fill_bytes(&mut nonce);
         let key = handshake::client_key(nonce);
         let mut head = self.out.pool.take(512, 512);
-        self.out.dials.dial(index).target.write(&mut head, &key, None).expect("checked when the target was made");
+        let offer = ClientOffer::new(&self.config.deflate).map(|offer| offer.to_string());
+        let target = &self.out.dials.dial(index).target;
+        target.write(&mut head, &key, offer.as_deref()).expect("checked when the target was made");
         let answering =
             Answering { dial: index, key, scan: HeadScan::default(), bytes: Vec::new(), interims: 0, declined: None };
         #[cfg(feature = "tls")]
@@ -285,8 +288,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Err(error) => return Judged::Failed(error.into()),
         };
         let dialled = self.out.dials.dialled(dial);
-        let expected =
-            Expected { key, subprotocols: self.out.dials.dial(dial).target.subprotocols(), extensions_offered: false };
+        let offer = ClientOffer::new(&self.config.deflate);
+        let subprotocols = self.out.dials.dial(dial).target.subprotocols();
+        let expected = Expected { key, subprotocols, extensions_offered: offer.is_some() };
         let agreement = match handshake::verify(&answer, &expected) {
             Ok(agreement) => agreement,
             Err(AnswerError::Interim(_)) => return Judged::Interim,
@@ -299,6 +303,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let declined = Declined { status, headers, body: Vec::new() };
                 return Judged::Declined(declined, wanted.min(Declined::BODY_MAX));
             }
+            Err(error) => return Judged::Failed(error.into()),
+        };
+        let compression = match offer.map_or(Ok(None), |offer| offer.judge(answer.extensions())) {
+            Ok(compression) => compression,
             Err(error) => return Judged::Failed(error.into()),
         };
         self.called = true;
@@ -315,7 +323,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => self.out.dials.clear_timer(dial),
         }
         self.out.dials.tie(conn, dial);
-        self.open(conn, Role::Client, data);
+        self.open(conn, Role::Client, compression, data);
         Judged::Opened
     }
 

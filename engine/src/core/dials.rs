@@ -289,6 +289,9 @@ pub enum DialError {
     /// `tls`.
     #[error("a wss:// target needs a configuration of TLS")]
     TlsMissing,
+    /// The server's answer to our offer of compression fails the connection (RFC 7692 §7.1).
+    #[error("wrong answer to the handshake: {0}")]
+    Compression(#[from] wsring_proto::deflate::AnswerError),
     /// The application's `on_answer` did not want the connection.
     #[error("the answer did not please the application")]
     Unwanted,
@@ -324,6 +327,7 @@ impl DialError {
             | Self::Eof
             | Self::Reset(_)
             | Self::Answer(_)
+            | Self::Compression(_)
             | Self::Full => true,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! - `turn`: the loop, and the only place that submits a connection's operations.
 //! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
-//! - `tx`: messages become bytes. `secure`: TLS, between those two and the socket.
+//! - `tx`: messages become bytes. `pack`: fewer of them. `secure`: TLS, between all those and the socket.
 //! - `conns`: the two tables of connections. `deadlines`: their place in time.
 //! - `listener` and `dial`: where they come from. `dials`: the table of those that we make.
 //!
@@ -15,6 +15,7 @@ mod deadlines;
 mod dial;
 mod dials;
 mod listener;
+mod pack;
 pub(crate) mod planted;
 mod rx;
 #[cfg(feature = "tls")]
@@ -30,4 +31,4 @@ pub use dials::{Declined, DialError, DialId, Dialled};
 pub use tx::Pressure;
 
 pub(crate) use turn::{Control, Core, Resolve, Seat};
-pub(crate) use tx::Outbox;
+pub(crate) use tx::{How, Outbox};

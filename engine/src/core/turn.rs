@@ -15,14 +15,13 @@ use rand::rngs::StdRng;
 use slab::Slab;
 use wsring_proto::close::CloseCode;
 use wsring_proto::opcode::Opcode;
-use wsring_proto::pool::Pool;
 
 use super::conns::{Conn, Link, Phase, Stage, flag};
 use super::deadlines::Tick;
 use super::dial::CANCEL_CONNECT;
 use super::listener::Listeners;
 use super::planted::planted;
-use super::tx::{Marks, Outbox};
+use super::tx::Outbox;
 use crate::config::Config;
 use crate::handler::{CloseReason, CoreCx, Cx, Handler};
 use crate::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
@@ -106,13 +105,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
     ) -> Self {
         let Seat { number, control, random, resolve } = seat;
         let slots = config.sockets_max();
-        let marks = Marks { high: config.output_high, low: config.output_low, max: config.output_max };
-        let pool = Pool::new(config.pool_bytes_max);
         Self {
             ring,
             handler,
             conns: Slab::with_capacity(slots),
-            out: Outbox::new(number, blocks, pool, slots, marks, config.closing_timeout, random),
+            out: Outbox::new(number, blocks, slots, &config, random),
             config,
             listeners: Listeners::new(listeners),
             control,
@@ -395,6 +392,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match std::mem::replace(&mut conn.phase, Phase::Ended) {
             Phase::Open { mut session, data } => {
                 session.recycle(&mut self.out.pool);
+                self.out.packer.forget(index);
                 let id = self.out.id_of(index);
                 self.called = true;
                 planted!(OnCloseLost, return);

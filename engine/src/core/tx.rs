@@ -21,7 +21,9 @@ use wsring_proto::simd::{self, HEADROOM, MaskKey};
 use super::conns::{ConnId, Link, Segment, Stage, flag};
 use super::deadlines::{Deadlines, Tick};
 use super::dials::Dials;
+use super::pack::Packer;
 use super::planted::planted;
+use crate::config::Config;
 use crate::ring::{Memory, Payload, SendBlocks};
 use crate::stats::Stats;
 
@@ -55,6 +57,17 @@ impl Pressure {
     }
 }
 
+/// What the application said of compressing a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// As the settings say.
+    Any,
+    /// Not to.
+    Plain,
+    /// Once for all who get it: this is its number.
+    Prepared(u64),
+}
+
 /// Where the message being handled lies, when it has a buffer of its own.
 struct Assembled {
     at: usize,
@@ -63,10 +76,10 @@ struct Assembled {
 
 /// Output marks in bytes: see `Config`.
 #[derive(Clone, Copy)]
-pub(crate) struct Marks {
-    pub(crate) high: u32,
-    pub(crate) low: u32,
-    pub(crate) max: u32,
+struct Marks {
+    high: u32,
+    low: u32,
+    max: u32,
 }
 
 pub(crate) struct Outbox {
@@ -93,36 +106,30 @@ pub(crate) struct Outbox {
     pub(crate) random: StdRng,
     /// The application wants the core to stop.
     pub(crate) stop: bool,
+    pub(crate) packer: Packer,
 }
 
 impl Outbox {
-    pub(crate) fn new(
-        core: u8,
-        blocks: SendBlocks,
-        pool: Pool,
-        connections_max: usize,
-        marks: Marks,
-        closing: Duration,
-        random: StdRng,
-    ) -> Self {
+    pub(crate) fn new(core: u8, blocks: SendBlocks, connections_max: usize, config: &Config, random: StdRng) -> Self {
         Self {
             core,
             links: Vec::with_capacity(connections_max),
             dirty: Vec::with_capacity(1024),
             replay: Vec::new(),
             blocks,
-            pool,
+            pool: Pool::new(config.pool_bytes_max),
             queues: Vec::new(),
             deadlines: Deadlines::new(connections_max),
             stats: Stats::default(),
             now: Tick::ZERO,
-            marks,
-            closing,
+            marks: Marks { high: config.output_high, low: config.output_low, max: config.output_max },
+            closing: config.closing_timeout,
             assembled: None,
             promised: None,
             dials: Dials::new(core),
             random,
             stop: false,
+            packer: Packer::new(&config.deflate),
         }
     }
 
@@ -163,6 +170,12 @@ impl Outbox {
     /// Queues a message.
     #[inline]
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> Pressure {
+        self.send_how(index, message, How::Any)
+    }
+
+    /// Queues a message. Whether it fits is judged by its length as it is, compressed or not.
+    #[inline]
+    pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
         let link = &self.links[index as usize];
         if link.stage != Stage::Open {
             self.stats.gone += 1;
@@ -175,12 +188,73 @@ impl Outbox {
             return Pressure::Refused;
         }
         self.stats.sent += 1;
+        if !link.packing.is_none() && how != How::Plain && self.packer.wants(bytes.len()) {
+            return self.send_packed(index, message, how);
+        }
         if bytes.len() >= MOVE_MIN && self.is_assembled(bytes) {
             self.promise(index, message.opcode(), need);
         } else {
             self.frame(index, message.opcode(), bytes);
         }
         self.press(index)
+    }
+
+    /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
+    #[inline(never)]
+    fn send_packed(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
+        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+        let packing = self.links[index as usize].packing;
+        if let How::Prepared(number) = how
+            && !packing.is_own()
+        {
+            let payload = self.packer.lend_prepared(number, packing, bytes, &mut self.pool);
+            match &payload {
+                Some(payload) => self.frame_packed(index, opcode, &payload[HEADROOM..]),
+                None => self.frame(index, opcode, bytes),
+            }
+            self.packer.return_prepared(payload);
+            return self.press(index);
+        }
+        match self.packer.pack(index, packing, bytes, &mut self.pool) {
+            None => self.frame(index, opcode, bytes),
+            Some(mut payload) if payload.len() - HEADROOM >= MOVE_MIN => {
+                self.stats.compressed += 1;
+                let from = self.head_in_front(index, opcode, &mut payload);
+                encode::mark_compressed(&mut payload[from as usize..], opcode);
+                let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(payload) };
+                self.links[index as usize].queued += ready.len() as u32;
+                self.push(index, Segment::Ready(ready));
+                self.mark(index);
+            }
+            Some(payload) => {
+                self.frame_packed(index, opcode, &payload[HEADROOM..]);
+                self.pool.put(payload);
+            }
+        }
+        self.press(index)
+    }
+
+    /// Encodes a frame of a compressed payload: as any, then marked (RFC 7692 §6.1).
+    fn frame_packed(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.stats.compressed += 1;
+        self.frame(index, opcode, payload);
+        let link = &mut self.links[index as usize];
+        let frame_len = encode::frame_len(payload.len(), link.has(flag::CLIENT));
+        // It is the end of the last piece.
+        if let Some(Segment::Ready(Payload { memory, to, .. })) = link.tail() {
+            encode::mark_compressed(&mut memory.bytes_mut()[*to as usize - frame_len..], opcode);
+        }
+    }
+
+    /// Writes a frame's header in front of the payload behind the headroom, masked as the connection needs it; where it
+    /// begins.
+    fn head_in_front(&mut self, index: u32, opcode: Opcode, bytes: &mut [u8]) -> u32 {
+        let mask = self.mask_of(index);
+        if let Some(key) = mask {
+            simd::mask(&mut bytes[HEADROOM..], key);
+        }
+        let payload_len = bytes.len() - HEADROOM;
+        encode::write_head(bytes, HEADROOM, true, opcode, payload_len, mask) as u32
     }
 
     /// Notes that the connection's output went over the high-water mark.
@@ -406,12 +480,7 @@ impl Outbox {
         }
         let Some((id, opcode)) = self.promised.take() else { return };
         let mut bytes = take().expect("an offered message lies in a buffer of its own");
-        let payload = bytes.len() - HEADROOM;
-        let mask = self.mask_of(id.index());
-        if let Some(key) = mask {
-            simd::mask(&mut bytes[HEADROOM..], key);
-        }
-        let from = encode::write_head(&mut bytes, HEADROOM, true, opcode, payload, mask) as u32;
+        let from = self.head_in_front(id.index(), opcode, &mut bytes);
         let ready = Segment::Ready(Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) });
         let link = self.link(id.index());
         let rest = link.rest.iter_mut().flat_map(|rest| rest.iter_mut());

@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use wsring_proto::Session;
+use wsring_proto::deflate::{self, Agreed};
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
 use super::conns::{Phase, Stage, flag};
+use super::pack::Packing;
 use super::turn::Core;
 use crate::handler::{Acceptance, Cx, Handler, Response, VerdictKind};
 use crate::ring::Ring;
@@ -91,22 +93,38 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             None => accept.subprotocol.map(Cow::Borrowed),
         };
+        let compression = match deflate::choose(request.extensions(), &self.config.deflate) {
+            Ok(compression) => compression,
+            Err(_) => unreachable!("`accept` has read the extensions"),
+        };
+        let mut text = [0; deflate::ANSWER_LEN_MAX];
+        let extensions = compression.as_ref().map(|answer| answer.text(&mut text));
         let mut bytes = self.out.pool.take(512, 512);
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        if let Err(error) = handshake::write_switching(&mut bytes, &accept.key, subprotocol.as_deref(), headers) {
+        let written =
+            handshake::write_switching_with(&mut bytes, &accept.key, subprotocol.as_deref(), extensions, headers);
+        if let Err(error) = written {
             tracing::error!(%error, "the handler's upgrade response cannot be sent");
             self.out.pool.put(bytes);
             return self.refuse(index, &BROKEN);
         }
         self.out.raw(index, bytes);
-        self.open(index, Role::Server, conn);
+        self.open(index, Role::Server, compression.map(|answer| answer.agreed()), conn);
     }
 
     /// The handshake is done, from either end.
-    pub(super) fn open(&mut self, index: u32, role: Role, data: H::Conn) {
+    pub(super) fn open(&mut self, index: u32, role: Role, compression: Option<Agreed>, data: H::Conn) {
         self.out.stats.opened += 1;
-        self.conns[index as usize].phase = Phase::Open { session: Session::new(role), data };
-        self.out.link(index).stage = Stage::Open;
+        let session = match &compression {
+            Some(agreed) => Session::with_deflate(role, agreed),
+            None => Session::new(role),
+        };
+        self.conns[index as usize].phase = Phase::Open { session, data };
+        let link = self.out.link(index);
+        link.stage = Stage::Open;
+        if let Some(agreed) = compression {
+            link.packing = Packing::new(&self.config.deflate, agreed.of(role));
+        }
         match self.config.idle_timeout {
             Some(idle) => self.out.deadlines.set(index, self.out.now.after(idle)),
             None => self.out.deadlines.remove(index),

@@ -158,6 +158,14 @@ impl Memory {
             Memory::Heap(bytes) => bytes,
         }
     }
+
+    /// The same, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Block(block) => block,
+            Memory::Heap(bytes) => bytes,
+        }
+    }
 }
 
 /// Bytes to send: the range `from..to` of some memory. Moves into the operation and comes back.

@@ -6,9 +6,10 @@
 #![cfg(feature = "cli")]
 
 mod broadcast;
-#[path = "../common/certificates.rs"]
-mod certificates;
+#[path = "../common/mod.rs"]
+mod common;
 mod connect;
+mod deflate;
 mod examples;
 mod http;
 mod limits;
@@ -19,3 +20,5 @@ mod process;
 mod refusals;
 mod stop;
 mod tls;
+
+use common::certificates;

@@ -31,6 +31,10 @@ fn bad_values_are_refused_with_a_clear_sentence() {
         ("--origin", "https://*.example.com", "is not an origin"),
         ("--subprotocol", "two words", "without blanks or commas"),
         ("--subprotocol", "", "letters, digits"),
+        ("--deflate", "on", "[possible values: off, shared, dedicated]"),
+        ("--deflate-threshold", "-1", "0..=4294967295"),
+        ("--deflate-level", "0", "1..=9"),
+        ("--deflate-level", "10", "1..=9"),
         ("--without", "", "there are: multishot-accept"),
     ] {
         let ended = run(&["serve", &format!("{option}={value}")]);

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "tls")]
 pub mod certificates;
+pub mod packed;
 pub mod process;
 
 use std::io::{self, Read, Write};

@@ -71,10 +71,28 @@ impl Process {
 
     /// Bytes of memory in use (VmRSS, proc_pid_status(5)).
     pub fn rss(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was ever in use (VmHWM).
+    pub fn rss_peak(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a line of that name");
         let kib: usize = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
         kib << 10
+    }
+
+    /// Processor time it has used: utime and stime, in ticks of 10 ms (proc_pid_stat(5), sysconf(_SC_CLK_TCK)).
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
+        // Behind the name, which ends in the last bracket, the first field is the third.
+        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let ticks = |at: usize| fields[at - 3].parse::<u64>().expect("a number");
+        Duration::from_millis(10 * (ticks(14) + ticks(15)))
     }
 
     /// How many descriptors it has.

@@ -73,6 +73,7 @@ impl Handler for Caller {
         let why = match why {
             DialError::Declined(declined) => DialError::Declined(declined.clone()),
             DialError::Answer(error) => DialError::Answer(*error),
+            DialError::Compression(error) => DialError::Compression(*error),
             DialError::Lookup { host, source } => {
                 DialError::Lookup { host: host.clone(), source: source.kind().into() }
             }

@@ -3,6 +3,7 @@
 //! - `echoes`: byte-exact echoes around every border, with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
 //! - `tls`: all of it over TLS, and how that fails.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
@@ -13,6 +14,7 @@ mod common;
 mod callbacks;
 mod control;
 mod crowd;
+mod deflate;
 mod dialling;
 mod driver;
 mod echoes;

@@ -133,11 +133,16 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str); 12] = [
+    let cases: [(Change, &str); 17] = [
         (|c| c.connections_max = 0, "connections_max"),
         (|c| c.output_low = c.output_high + 1, "output_low"),
         (|c| c.output_high = c.output_max + 1, "output_high"),
         (|c| c.output_max = (1 << 30) + 1, "output_max"),
+        (|c| c.deflate.level = 0, "deflate.level"),
+        (|c| c.deflate.level = 10, "deflate.level"),
+        (|c| c.deflate.window_bits = 8, "deflate.window_bits"),
+        (|c| c.deflate.window_bits = 16, "deflate.window_bits"),
+        (|c| c.deflate.memory_level = 0, "deflate.memory_level"),
         (|c| c.recv_buffers = (3, 512), "recv_buffers"),
         (|c| c.recv_buffers = (4, 0), "recv_buffers"),
         (|c| c.send_blocks = (2, 511), "send_blocks"),

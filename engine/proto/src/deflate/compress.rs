@@ -59,18 +59,41 @@ impl Deflater {
         let room = message.len() + TAIL_LEN;
         let mut bytes = pool.take(HEADROOM + room, HEADROOM + room);
         bytes.resize(HEADROOM + room, 0);
-        let (used, made) = (self.stream.total_in(), self.stream.total_out());
-        let status = self.stream.compress(message, &mut bytes[HEADROOM..], DeflateFlush::SyncFlush);
-        let used = (self.stream.total_in() - used) as usize;
-        let made = (self.stream.total_out() - made) as usize;
-        if status.is_err() || used < message.len() || made == room {
-            // The peer will not see this message in the stream, so no later one may refer to it.
-            self.stream.reset();
+        let (used, made) = self.step(message, &mut bytes[HEADROOM..]);
+        if made == room {
             pool.put(bytes);
+            self.forget(&message[used..]);
             return None;
         }
+        debug_assert_eq!(used, message.len(), "zlib stops for want of room alone");
         bytes.truncate(HEADROOM + made - TAIL_LEN);
         Some(bytes)
+    }
+
+    /// Ends a message that the peer will not see in the stream, `rest` of which is not compressed yet, so that no later one
+    /// refers to it.
+    ///
+    /// To its end, though nobody wants it: zlib-rs 0.6.8 is not done with output that it holds back when it is reset, and
+    /// panics some messages later (`out` of its `Pending` stays where it was).
+    #[cold]
+    fn forget(&mut self, mut rest: &[u8]) {
+        let mut nowhere = [0; 1024];
+        loop {
+            let (used, made) = self.step(rest, &mut nowhere);
+            rest = &rest[used..];
+            if made < nowhere.len() {
+                break;
+            }
+        }
+        self.stream.reset();
+    }
+
+    /// Compresses and flushes; the bytes taken and made. It is done if it leaves some room.
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> (usize, usize) {
+        let (used, made) = (self.stream.total_in(), self.stream.total_out());
+        self.stream.compress(input, output, DeflateFlush::SyncFlush).expect("a stream that is used in order");
+        // Both count from the last reset, and no slice is longer than a usize.
+        ((self.stream.total_in() - used) as usize, (self.stream.total_out() - made) as usize)
     }
 }
 

@@ -58,7 +58,8 @@ impl Inflater {
         match made {
             Ok(()) => Ok(bytes),
             Err(violation) => {
-                pool.put(bytes);
+                // Not for the pool: what a bomb made us take would stay, and each bomb adds what it outgrew.
+                drop(bytes);
                 self.reset();
                 Err(violation)
             }

@@ -114,7 +114,8 @@ impl Echo {
     }
 
     fn broadcast(&mut self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
-        self.members.retain(|&member| match cx.send_to(member, message) {
+        let prepared = cx.prepare(message);
+        self.members.retain(|&member| match cx.send_prepared(member, &prepared) {
             Pressure::Low | Pressure::High => true,
             // RFC 6455 §7.4.1: no code says "too slow"; 1008 is the one for what no other code says.
             Pressure::Refused => {

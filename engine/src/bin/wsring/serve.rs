@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsring::{Config, Feature, Limits, OriginList, Origins, Server, Stats};
+use wsring::{Config, Deflate, Feature, Limits, OriginList, Origins, Server, Stats};
 
 use crate::echo::{Echo, INBOX_HIGH, Shared};
 use crate::tls;
@@ -56,6 +56,17 @@ pub(crate) struct Args {
     /// The certificate's private key, in PEM and not encrypted.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Compression (permessage-deflate, RFC 7692): `shared` has one compressor a core and costs connections no memory,
+    /// `dedicated` one a connection, which finds in a message what earlier ones held.
+    #[arg(long, value_name = "MODE", default_value = "off", value_parser = ["off", "shared", "dedicated"])]
+    deflate: String,
+    /// Send messages of fewer bytes plain [default: 512 shared, 64 dedicated].
+    #[arg(long, value_name = "BYTES")]
+    deflate_threshold: Option<u32>,
+    /// 1 is fastest, 9 smallest; at 1 KiB of JSON, shared: 1 takes 4.5 us and 2 takes 7 us for 3/4 of the
+    /// bytes [default: 1].
+    #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u8).range(1..=9))]
+    deflate_level: Option<u8>,
     /// Kernel feature to do without; may be given several times.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     without: Vec<Feature>,
@@ -149,6 +160,16 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         config.tls = Some(Arc::new(tls::server(certificate, key)?));
     }
+    config.deflate = match &*args.deflate {
+        "shared" => Deflate::shared(),
+        "dedicated" => Deflate::dedicated(),
+        _ if args.deflate_threshold.is_some() || args.deflate_level.is_some() => {
+            return Err("--deflate-threshold and --deflate-level need --deflate shared or dedicated".into());
+        }
+        _ => Deflate::off(),
+    };
+    config.deflate.level = args.deflate_level.unwrap_or(config.deflate.level);
+    config.deflate.threshold = args.deflate_threshold.unwrap_or(config.deflate.threshold);
     for &feature in &args.without {
         config.features = config.features.without(feature);
     }

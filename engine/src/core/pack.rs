@@ -1,0 +1,134 @@
+//! Owns the compressors of a core (RFC 7692): the one that all connections share, and those of single connections.
+//!
+//! Promises: nothing here costs a connection memory unless its mode is dedicated and it has been sent a message worth
+//! compressing; a message prepared for many is compressed once for each window among them. Refuses to know: frames, queues,
+//! and whether a message may go out.
+
+use wsring_proto::deflate::{Deflater, Direction, Mode, Settings, Shared, WINDOW_BITS_MIN};
+use wsring_proto::pool::Pool;
+
+/// How a connection's messages are compressed, in a byte of its [`Link`](super::conns::Link).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packing(u8);
+
+impl Packing {
+    /// Not at all.
+    pub(crate) const NONE: Packing = Packing(0);
+    /// Beside the window's bits: by a compressor of its own.
+    const OWN: u8 = 0x80;
+
+    /// As agreed for what we send.
+    pub(crate) fn new(settings: &Settings, ours: Direction) -> Packing {
+        match settings.mode {
+            _ if ours.window_bits < WINDOW_BITS_MIN => Packing::NONE,
+            Mode::Dedicated if ours.takeover => Packing(ours.window_bits | Packing::OWN),
+            Mode::Dedicated | Mode::Shared => Packing(ours.window_bits),
+            _ => Packing::NONE,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self == Packing::NONE
+    }
+
+    fn window_bits(self) -> u8 {
+        self.0 & !Packing::OWN
+    }
+
+    pub(crate) fn is_own(self) -> bool {
+        self.0 & Packing::OWN != 0
+    }
+}
+
+/// What the last prepared message was compressed to, if it became shorter.
+struct Cached {
+    number: u64,
+    window_bits: u8,
+    payload: Option<Vec<u8>>,
+}
+
+/// The compressors of a core.
+pub(crate) struct Packer {
+    settings: Settings,
+    shared: Shared,
+    /// By connection. Empty but in the dedicated mode.
+    own: Vec<Option<Box<Deflater>>>,
+    cached: Cached,
+    /// Messages prepared so far; the first is 1.
+    prepared: u64,
+}
+
+impl Packer {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            settings: *settings,
+            shared: Shared::new(settings),
+            own: Vec::new(),
+            cached: Cached { number: 0, window_bits: 0, payload: None },
+            prepared: 0,
+        }
+    }
+
+    /// Whether a message of this length is worth it.
+    #[inline]
+    pub(crate) fn wants(&self, len: usize) -> bool {
+        len >= self.settings.threshold as usize
+    }
+
+    /// Compresses a message for one connection: headroom, then the payload. `None`: send it plain.
+    pub(crate) fn pack(&mut self, index: u32, packing: Packing, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+        if !packing.is_own() {
+            return self.shared.message(message, packing.window_bits(), pool);
+        }
+        let index = index as usize;
+        if self.own.len() <= index {
+            self.own.resize_with(index + 1, || None);
+        }
+        let own = &mut self.own[index];
+        if own.is_none() {
+            let ours = Direction { takeover: true, window_bits: packing.window_bits() };
+            *own = Deflater::new(&self.settings, ours).map(Box::new);
+        }
+        own.as_mut()?.message(message, pool)
+    }
+
+    /// A number for a message that goes to many.
+    pub(crate) fn prepare(&mut self) -> u64 {
+        self.prepared += 1;
+        self.prepared
+    }
+
+    /// The payload of a prepared message, behind headroom, for a connection that has no compressor of its own: compressed
+    /// now, or before. `None`: send it plain. Goes back by [`Self::return_prepared`].
+    pub(crate) fn lend_prepared(
+        &mut self,
+        number: u64,
+        packing: Packing,
+        message: &[u8],
+        pool: &mut Pool,
+    ) -> Option<Vec<u8>> {
+        let window_bits = packing.window_bits();
+        let lent = self.cached.payload.take();
+        if (self.cached.number, self.cached.window_bits) == (number, window_bits) {
+            return lent;
+        }
+        if let Some(old) = lent {
+            pool.put(old);
+        }
+        (self.cached.number, self.cached.window_bits) = (number, window_bits);
+        self.shared.message(message, window_bits, pool)
+    }
+
+    pub(crate) fn return_prepared(&mut self, payload: Option<Vec<u8>>) {
+        self.cached.payload = payload;
+    }
+
+    /// The connection has ended, and its compressor with it.
+    #[inline]
+    pub(crate) fn forget(&mut self, index: u32) {
+        if let Some(own) = self.own.get_mut(index as usize) {
+            *own = None;
+        }
+    }
+}
