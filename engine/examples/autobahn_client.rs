@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsring::{
-    Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Target, TargetError,
+    Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, Dialled, Handler, Message, Target,
+    TargetError,
 };
 
 /// What a connection is for.
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
     };
     let done = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&done);
-    let config = Config { output_max: 40 << 20, ..Config::default() };
+    let config = Config { output_max: 40 << 20, deflate: Deflate::shared(), ..Config::default() };
     let ran = Client::new().config(config).run(move |_core| Examinee {
         server: server.trim_end_matches('/').to_owned(),
         agent: agent.clone(),

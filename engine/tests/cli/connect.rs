@@ -128,6 +128,21 @@ fn binary_lines_and_hex() {
     assert!(errors.contains("not UTF-8"), "{errors}");
 }
 
+/// What is offered is used: the server counts what it sent compressed.
+#[test]
+fn deflate_is_offered() {
+    let line = "the same again and again ".repeat(100);
+    for (args, compressed) in [(&["--deflate", "--wait", "0.3"][..], 1), (&["--wait", "0.3"], 0)] {
+        let serve = Serve::start(&["--deflate", "shared"]);
+        let mut talk = Talk::start(&url(serve.addr()), args);
+        talk.say(format!("{line}\n").as_bytes());
+        assert_eq!(talk.end(), (Some(0), format!("{line}\n"), String::new()));
+        let stats = serve.stop();
+        assert_eq!((stats["messages"], stats["compressed"]), (1, compressed));
+        assert_eq!(stats["bytes_in"] < 1000, compressed == 1, "{stats:?}");
+    }
+}
+
 #[test]
 fn a_slow_answer_is_waited_for() {
     let (url, server) = scripted(|mut stream, head| {

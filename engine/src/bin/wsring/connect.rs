@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wsring::{
-    Answer, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handle, Handler,
-    Limits, Message, Pressure, Reconnect, Target,
+    Answer, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handle,
+    Handler, Limits, Message, Pressure, Reconnect, Target,
 };
 
 use crate::tls;
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Origin to send, as a browser would.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
+    /// Offer compression (permessage-deflate, RFC 7692).
+    #[arg(long)]
+    deflate: bool,
     /// Ping the server after so many seconds of silence, and give it up if it stays silent as long again (at most 10 s).
     #[arg(long, value_name = "SECS", value_parser = super::serve::seconds_above_zero)]
     ping: Option<f64>,
@@ -120,6 +123,7 @@ fn config(args: &Args) -> Config {
     Config {
         limits: Limits { frame_max: MESSAGE_MAX, message_max: MESSAGE_MAX, ..Limits::default() },
         output_max: 1 << 30,
+        deflate: if args.deflate { Deflate::dedicated() } else { Deflate::off() },
         idle_timeout: ping,
         pong_timeout: ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)),
         ..Config::default()
