@@ -133,6 +133,10 @@ class Testee:
         if death:
             return "the server died during the run, %s:\n%s" % (death, tail(self.log))
         self.process.send_signal(signal.SIGTERM)
+        return self.await_stopped()
+
+    def await_stopped(self):
+        """As `stop`, after somebody has sent the signal."""
         try:
             self.process.wait(self.stop_s)
         except subprocess.TimeoutExpired:
