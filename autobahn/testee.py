@@ -42,13 +42,15 @@ def end(process):
 
 
 def tail(path, lines=15):
-    """The last lines of a log, indented; a sentence if there are none."""
+    """The last lines of a log, indented, or from where it tells of a panic; a sentence if there are none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
-            last = log.read().splitlines()[-lines:]
+            all_lines = log.read().splitlines()
     except FileNotFoundError:
-        last = []
-    return "\n".join("    " + line for line in last) or "    (it printed nothing)"
+        all_lines = []
+    panics = [number for number, line in enumerate(all_lines) if "panicked at" in line]
+    told = all_lines[panics[0]:][:lines] if panics else all_lines[-lines:]
+    return "\n".join("    " + line for line in told) or "    (it printed nothing)"
 
 
 def panicked(path):
