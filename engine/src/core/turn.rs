@@ -174,7 +174,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// When the ring must come back although nothing completes; the past if there is work left.
     fn until(&self) -> Option<Time> {
-        if !self.starved.is_empty() || !self.out.replay.is_empty() || !self.due.is_empty() {
+        // `on_start` may have asked to stop, before the first turn.
+        let must_stop = self.out.stop && self.stopping.is_none();
+        if !self.starved.is_empty() || !self.out.replay.is_empty() || !self.due.is_empty() || must_stop {
             return Some(Time::default());
         }
         let deadline = self.out.deadlines.next_due(self.ring.now());

@@ -320,6 +320,28 @@ fn a_client_that_echoes_to_a_server_that_speaks_first() {
     assert_eq!(finish(server).violations, 0);
 }
 
+/// A client whose target is no URL has nothing to wait for.
+#[test]
+fn a_core_that_stops_as_it_starts() {
+    struct Brief(Sender<()>);
+    impl Handler for Brief {
+        type Conn = ();
+        fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+            cx.stop();
+        }
+        fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+    }
+    impl Drop for Brief {
+        fn drop(&mut self) {
+            let _ = self.0.send(()); // the test may have given up
+        }
+    }
+    let (sender, receiver) = mpsc::channel();
+    let running = Client::new().cores(cores(1)).start(move |_| Brief(sender.clone())).expect("the client starts");
+    receiver.recv_timeout(common::WAIT).expect("the core ends");
+    assert_eq!(running.join().expect("it stops itself")[0].opened, 0);
+}
+
 /// What the request says, and that every frame has a key of its own (RFC 6455 §5.3).
 #[test]
 fn the_request_and_the_masks() {
