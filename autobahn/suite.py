@@ -49,16 +49,15 @@ def write_spec(folder, patterns, **more):
 
 
 def against_server(wstest, folder, patterns, deadline, command=None, url=None):
-    """The suite's fuzzing client against a server: the one at `url`, or what `command(port)` starts.
+    """The suite's fuzzing client against a server: the one at `url`, or what `command` starts.
 
-    Returns (index, faults): the suite's report, empty if there is none, and what else went wrong.
+    A server that is started takes a free port of 127.0.0.1 and prints `listening on URL`. Returns (index, faults): the suite's report, empty if there is none, and what else went wrong.
     """
     server, log = None, folder / "wstest.log"
     try:
         if command:
-            port = testee.free_port()
-            url = "ws://127.0.0.1:%d" % port
-            server = testee.Testee(command(port), port, folder / "server.log")
+            server = testee.Testee(command, None, folder / "server.log")
+            url = "ws://127.0.0.1:%d" % server.port
         spec = write_spec(folder, patterns, servers=[{"agent": AGENT, "url": url}])
         client = testee.start([wstest, "-m", "fuzzingclient", "-s", spec], log)
         faults = await_end(client, log, "wstest", server, deadline)

@@ -5,6 +5,7 @@ outlives it, and that it ends only what it started, by process id.  Refuses to k
 Autobahn, cases and outcomes.
 """
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -101,23 +102,29 @@ class Testee:
     """A server process: listens within `listen_s` seconds of its start, is gone within `stop_s` of SIGTERM."""
 
     def __init__(self, command, port, log, listen_s=15.0, stop_s=10.0):
-        self.log, self.stop_s = log, stop_s
+        """Starts it. `port` is where it will listen; or None if it takes a free one and prints `listening on URL`."""
+        self.log, self.port, self.stop_s = log, port, stop_s
         self.process = start(command, log)
         try:
-            self._await_listening(port, time.monotonic() + listen_s, listen_s)
+            self._await_listening(time.monotonic() + listen_s, listen_s)
         except BaseException:
             end(self.process)
             raise
 
-    def _await_listening(self, port, deadline, listen_s):
+    def _await_listening(self, deadline, listen_s):
         while True:
             # Asked before the socket: an answer on the port of a server that is gone is somebody else's.
             if self.died():
                 raise Fault("the server ended before it listened, %s:\n%s" % (self.died(), tail(self.log)))
-            if listens("127.0.0.1", port):
+            if self.port is None:
+                with open(self.log, encoding="utf-8", errors="replace") as log:
+                    found = re.search(r"listening on \w+://\S+:(\d+)/", log.read())
+                self.port = found and int(found[1])
+            elif listens("127.0.0.1", self.port):
                 return
             if time.monotonic() > deadline:
-                raise Fault("the server does not listen on port %d after %g s:\n%s" % (port, listen_s, tail(self.log)))
+                raise Fault("the server does not listen on port %s after %g s:\n%s"
+                            % (self.port or "(it named none)", listen_s, tail(self.log)))
             time.sleep(0.05)
 
     def died(self):

@@ -1,5 +1,4 @@
-// What a WebSocket client of JavaScript finds out about a server that echoes: for a browser and for Node's `ws`, which
-// has the same interface.
+// What JavaScript finds out about a peer that echoes: in a browser and on Node's `ws`, which has the same interface.
 //
 // Owns the checks that both can make.  Promises that each says what it found instead of what it should, and that no wait
 // is without a bound.  Refuses to know which client runs it: `open(url, protocols)` makes a socket.
@@ -27,6 +26,7 @@ export class Peer {
         this.messages = [];
         this.waiting = [];
         const opened = new Promise((resolve, reject) => {
+            if (socket.readyState === 1) resolve(this); // a server's
             socket.addEventListener("open", () => resolve(this));
             socket.addEventListener("close", (event) => reject(new Error(`closed (${event.code}) before it opened`)));
             socket.addEventListener("error", () => {}); // a close event follows
@@ -109,45 +109,57 @@ export function noise(length) {
 const LENGTHS = [0, 1, 125, 126, 127, 4096, 65535, 65536, MIB];
 const LONGEST = 16 * MIB;
 
-async function textAndBinary(open, url) {
-    const peer = await open(url).opened;
-    for (const message of ["", "hello", "h\u00e9llo \u20ac \u{1f600}", "\u0000"]) await peer.echo(message);
-    await peer.echo(new Uint8Array(0));
-    await peer.echo(Uint8Array.from({ length: 256 }, (_, i) => i));
-    const event = await peer.close(1000, "");
-    assert(event.wasClean && event.code === 1000, `closed ${event.code}`);
-}
+// What is found out about an open connection, whichever end of it is wsring.
+export const onOne = {
+    async textAndBinary(peer) {
+        for (const message of ["", "hello", "h\u00e9llo \u20ac \u{1f600}", "\u0000"]) await peer.echo(message);
+        await peer.echo(new Uint8Array(0));
+        await peer.echo(Uint8Array.from({ length: 256 }, (_, i) => i));
+    },
 
-async function sizes(open, url) {
-    const peer = await open(url).opened;
-    for (const length of [...LENGTHS, LONGEST]) {
-        await peer.echo(text(length));
-        await peer.echo(noise(length));
-    }
-    await peer.close(1000, "");
-}
+    async sizes(peer) {
+        for (const length of [...LENGTHS, LONGEST]) {
+            await peer.echo(text(length));
+            await peer.echo(noise(length));
+        }
+    },
+
+    async manyInOrder(peer) {
+        const sent = Array.from({ length: 2000 }, (_, i) => `${i} ${text((i * 37) % 3000)}`);
+        for (const message of sent) peer.socket.send(message);
+        for (const message of sent) assert((await peer.next()) === message, `not in order at ${message.split(" ")[0]}`);
+    },
+};
 
 // RFC 6455 §7.4.1: 1009, one byte past the limit.
-async function tooLong(open, url) {
-    for (const message of [noise(LONGEST + 1), text(LONGEST + 1)]) {
-        const peer = await open(url).opened;
-        peer.socket.send(message);
-        const event = await peer.closed();
-        assert(event.code === 1009, `closed ${event.code} ${event.reason}`);
-    }
+export const TOO_LONG = [() => noise(LONGEST + 1), () => text(LONGEST + 1)];
+export async function tooLong(peer, message) {
+    peer.socket.send(message());
+    const event = await peer.closed();
+    assert(event.code === 1009, `closed ${event.code} ${event.reason}`);
 }
 
-// RFC 6455 §5.5.1: the server answers with the code that it got; its own reason is none.
-async function closeCodes(open, url) {
-    for (const [code, reason] of [[1000, ""], [1000, "bye"], [3000, "\u00e4\u00f6\u{1f600}"], [4999, "r".repeat(123)]]) {
-        const peer = await open(url).opened;
-        const event = await peer.close(code, reason);
-        assert(event.wasClean && event.code === code && event.reason === "", `sent ${code}, got ${event.code} ${event.reason}`);
-    }
-    const peer = await open(url).opened;
-    const event = await peer.close();
-    assert(event.wasClean && event.code === 1005, `sent no code, got ${event.code}`);
+// RFC 6455 §5.5.1: wsring answers with the code that it got, none for none (§7.1.5); its own reason is none.
+export const CLOSES = [[1000, ""], [1000, "bye"], [3000, "\u00e4\u00f6\u{1f600}"], [4999, "r".repeat(123)], []];
+export async function closeCode(peer, [code, reason]) {
+    const event = await peer.close(code, reason);
+    assert(event.wasClean && event.code === (code ?? 1005) && event.reason === "", `sent ${code}, got ${event.code} ${event.reason}`);
 }
+
+export async function extensions(peer, deflate) {
+    const agreed = peer.socket.extensions.includes("permessage-deflate");
+    assert(agreed === deflate, `extensions: '${peer.socket.extensions}'`);
+    for (let i = 0; i < 3; i++) await peer.echo(text(20_000)); // with takeover, a window of what went before
+}
+
+// A check of one connection as one that opens it for each of `all`.
+export const opening = (check, all = [undefined]) => async (open, url) => {
+    for (const one of all) {
+        const peer = await open(url).opened;
+        await check(peer, one);
+        if (peer.socket.readyState === 1) await peer.close(1000, "");
+    }
+};
 
 // The server was told `--subprotocol second --subprotocol first`: its order counts.
 async function subprotocols(open, url) {
@@ -160,22 +172,6 @@ async function subprotocols(open, url) {
     // A client of JavaScript that offers some insists on one (WHATWG WebSockets, "establish a WebSocket connection").
     const refused = await open(url, ["other"]).opened.then(() => "opened", () => "failed");
     assert(refused === "failed", "opened without a subprotocol that was asked for");
-}
-
-async function manyInOrder(open, url) {
-    const peer = await open(url).opened;
-    const sent = Array.from({ length: 2000 }, (_, i) => `${i} ${text((i * 37) % 3000)}`);
-    for (const message of sent) peer.socket.send(message);
-    for (const message of sent) assert((await peer.next()) === message, `not in order at ${message.split(" ")[0]}`);
-    await peer.close(1000, "");
-}
-
-async function extensions(open, url, { deflate }) {
-    const peer = await open(url).opened;
-    const agreed = peer.socket.extensions.includes("permessage-deflate");
-    assert(agreed === deflate, `extensions: '${peer.socket.extensions}'`);
-    for (let i = 0; i < 3; i++) await peer.echo(text(20_000)); // with takeover, a window of what went before
-    await peer.close(1000, "");
 }
 
 // Silent for longer than the server bears without being answered a ping.
@@ -197,7 +193,13 @@ async function serverStops(open, url, { ready }) {
 
 // The checks of each stage, by the name that they are reported under.
 export const STAGES = {
-    echo: { textAndBinary, sizes, tooLong, closeCodes, subprotocols, manyInOrder, extensions },
+    echo: {
+        ...Object.fromEntries(Object.entries(onOne).map(([name, check]) => [name, opening(check)])),
+        tooLong: opening(tooLong, TOO_LONG),
+        closeCodes: opening(closeCode, CLOSES),
+        subprotocols,
+        extensions: (open, url, { deflate }) => opening((peer) => extensions(peer, deflate))(open, url),
+    },
     idle: { answersPings },
     stop: { serverStops },
 };

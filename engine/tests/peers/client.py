@@ -6,7 +6,6 @@ A line `ok NAME` or `FAIL NAME: why` for each check; `ready` where the server is
 function; none waits without a bound.
 """
 import asyncio
-import random
 import ssl
 import sys
 
@@ -14,24 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-PATIENCE_S = 60
-MIB = 1 << 20
-LONGEST = 16 * MIB          # the server's limit on a message
-LENGTHS = [0, 1, 125, 126, 127, 4096, 65535, 65536, MIB, LONGEST]      # RFC 6455 §5.2: both sides of each form
-
-
-def text(length):
-    """So many bytes of lines as an exchange sends them, which compress; always the same."""
-    numbers, lines, total = random.Random(1), [], 0
-    while total < length:
-        lines.append('{"id":%d,"price":%d,"side":"buy"}\n' % (len(lines), numbers.randrange(100000)))
-        total += len(lines[-1])
-    return "".join(lines)[:length]
-
-
-def noise(length):
-    """So many bytes that do not compress."""
-    return random.Random(2).randbytes(length)
+import checks
+from checks import CLOSES, INVALID, LONGEST, MIB, PATIENCE_S, echo, noise, text
 
 
 class Client:
@@ -48,93 +31,34 @@ class Client:
         return connect(self.url, max_size=None, proxy=None, open_timeout=PATIENCE_S, **more)
 
 
-async def echo(ws, message):
-    """Sends, and checks that the same comes back, of the same kind."""
-    await ws.send(message)
-    back = await ws.recv()
-    assert type(back) is type(message), "sent %s, got %s" % (type(message), type(back))
-    assert back == message, "an echo of %d differs: %d" % (len(message), len(back))
+def on_one(check):
+    """The check of an open connection as one that opens it."""
+    async def opened(client):
+        async with client.connect() as ws:
+            await check(ws)
 
-
-async def closed(ws):
-    """The code that the server closes with instead of sending anything."""
-    try:
-        message = await ws.recv()
-    except ConnectionClosed as end:
-        return end.rcvd and end.rcvd.code
-    raise AssertionError("not closed, but sent %d" % len(message))
-
-
-async def text_and_binary(client):
-    async with client.connect() as ws:
-        for message in ["", "hello", "h\u00e9llo \u20ac \U0001f600", "\0", b"", bytes(range(256))]:
-            await echo(ws, message)
-
-
-async def sizes(client):
-    async with client.connect() as ws:
-        for length in LENGTHS:
-            await echo(ws, text(length))
-            await echo(ws, noise(length))
+    opened.__name__ = check.__name__
+    return opened
 
 
 async def too_long(client):
     """RFC 6455 §7.4.1: 1009, one byte past the limit."""
     for message in [noise(LONGEST + 1), text(LONGEST + 1)]:
         async with client.connect() as ws:
-            try:
-                await ws.send(message)
-            except ConnectionClosed:
-                pass
-            code = await closed(ws)
-            assert code == 1009, "closed %s" % code
-
-
-async def fragments(client):
-    """RFC 6455 §5.4: frames of any length make one message, with a character cut in two and a ping between them."""
-    async def with_ping(ws, parts):
-        for number, part in enumerate(parts):
-            yield part
-            if number == 0:
-                await (await ws.ping(b"between"))
-
-    euro = "\u20ac".encode()
-    async with client.connect() as ws:
-        for parts in [[b"", b"", b""], [b"a", b"", b"b"], [euro[:1], euro[1:]], [text(i % 40).encode() for i in range(1000)],
-                      [text(MIB).encode(), text(70_000).encode()]]:
-            for as_text in [True, False]:
-                await ws.send(with_ping(ws, parts), text=as_text)
-                back = await ws.recv(decode=False)
-                assert back == b"".join(parts), "%d fragments differ" % len(parts)
-
-
-async def pings(client):
-    async with client.connect() as ws:
-        for payload in [b"", b"p", b"p" * 125]:
-            await (await ws.ping(payload))
-        await ws.pong(b"unasked")       # RFC 6455 §5.5.3: needs no answer
-        await echo(ws, "hello")
-
-
-async def close_codes(client):
-    """RFC 6455 §5.5.1: the server answers with the code that it got; its own reason is none."""
-    for code, reason in [(1000, ""), (1000, "bye"), (1001, "going"), (3000, "\u00e4\u00f6\U0001f600"), (4999, "r" * 123)]:
-        async with client.connect() as ws:
-            await ws.close(code, reason)
-            got = ws.protocol.close_rcvd
-            assert got and (got.code, got.reason) == (code, ""), "sent %d, got %s" % (code, got)
+            await checks.closes(ws, 1009, message)
 
 
 async def invalid_text(client):
     """RFC 6455 §8.1: text that is no UTF-8 ends with 1007, in whichever fragment it is."""
-    for parts in [[b"\xff"], [b"a", b"\xc0"], [b"\xe2\x82", b""]]:
+    for parts in INVALID:
         async with client.connect() as ws:
-            try:
-                await ws.send(parts, text=True)
-            except ConnectionClosed:
-                pass
-            code = await closed(ws)
-            assert code == 1007, "closed %s" % code
+            await checks.closes(ws, 1007, parts, text=True)
+
+
+async def close_codes(client):
+    for code, reason in CLOSES:
+        async with client.connect() as ws:
+            await checks.close_code(ws, code, reason)
 
 
 async def subprotocols(client):
@@ -145,33 +69,15 @@ async def subprotocols(client):
             await echo(ws, "hello")
 
 
-async def many_in_order(client):
-    sent = ["%d %s" % (i, text(i * 37 % 3000)) for i in range(2000)]
-    async with client.connect() as ws:
-        async def send():
-            for message in sent:
-                await ws.send(message)
-
-        sending = asyncio.ensure_future(send())
-        for message in sent:
-            assert await ws.recv() == message, "not in order at %s" % message.split(" ")[0]
-        await sending
-
-
 async def extensions(client):
-    """permessage-deflate is offered, and agreed on exactly if the server compresses."""
     async with client.connect() as ws:
-        names = [extension.name for extension in ws.protocol.extensions]
-        assert names == (["permessage-deflate"] if client.deflate else []), names
-        for _ in range(3):
-            await echo(ws, text(20_000))
+        await checks.extensions(ws, client.deflate)
 
 
 async def without_deflate(client):
     """A client that offers no extension gets none."""
     async with client.connect(compression=None) as ws:
-        assert not ws.protocol.extensions, ws.protocol.extensions
-        await echo(ws, text(20_000))
+        await checks.extensions(ws, False)
         await echo(ws, noise(20_000))
 
 
@@ -203,13 +109,17 @@ async def server_stops(client):
     async with client.connect() as ws:
         await echo(ws, "hello")
         print("ready", flush=True)
-        code = await closed(ws)
-        assert code == 1001, "closed %s" % code
+        try:
+            await ws.recv()
+        except ConnectionClosed as end:
+            assert end.rcvd and end.rcvd.code == 1001, "closed %s" % end.rcvd
+        else:
+            raise AssertionError("not closed")
 
 
 STAGES = {
-    "echo": [text_and_binary, sizes, too_long, fragments, pings, close_codes, invalid_text, subprotocols, many_in_order,
-             extensions, without_deflate],
+    "echo": [*map(on_one, [checks.text_and_binary, checks.sizes, checks.fragments, checks.pings, checks.many_in_order]),
+             too_long, invalid_text, close_codes, subprotocols, extensions, without_deflate],
     "idle": [answers_pings],
     "stop": [server_stops],
 }

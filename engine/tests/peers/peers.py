@@ -1,9 +1,10 @@
-"""The clients that nobody here wrote: how each is installed, started and listened to.
+"""The peers that nobody here wrote: how each is installed, started and listened to.
 
 Owns what it installs (.venv and node_modules beside this file, both pinned) and the processes it starts.  Promises
 that a peer that cannot be had is a Missing that says why and what to do, never silence.  Refuses to know what is
-checked: client.py, client.js and checks.js do, and run judges what they say.
+checked: client.py, server.py, client.js, server.js and page.html do, and run judges what they say.
 """
+import contextlib
 import hashlib
 import http.server
 import json
@@ -36,14 +37,15 @@ def stamped(path, text, install):
 
 
 class Process:
-    """A client that is a program: called with URL, stage and words, it prints a line a check."""
+    """A peer of two programs.  Each prints a line a check: the client is called with URL, stage and words; the server
+    says first where it listens."""
 
-    def command(self):
-        """What to run.  Raises Missing."""
+    def interpreter(self):
+        """What runs the programs, as words; installed if need be.  Raises Missing."""
         raise NotImplementedError
 
     def __enter__(self):
-        self.words = self.command()
+        self.words = self.interpreter()
         return self
 
     def __exit__(self, *_):
@@ -53,29 +55,62 @@ class Process:
         """Runs a stage; calls `ready` when the client asks for it.  Returns its lines; a fault is a line `FAIL ...`."""
         lines = []
         with open(log, "wb") as errors:
-            process = subprocess.Popen([*map(str, self.words), url, stage, *(["deflate"] if deflate else [])],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-                                       start_new_session=True)
-        watch = threading.Timer(max(0.1, deadline - time.monotonic()), testee.end, [process])
-        watch.start()
-        try:
+            command = [*self.words, HERE / self.CLIENT, url, stage, *(["deflate"] if deflate else [])]
+            process = started(command, errors)
+        with ending(process, deadline):
             for line in process.stdout:
                 ready() if line == "ready\n" else lines.append(line.rstrip("\n"))
-            status = process.wait()
-        finally:
-            watch.cancel()
-            testee.end(process)
-            process.stdout.close()
-        if status:
-            how = "was ended: out of time" if time.monotonic() > deadline else "exit status %d" % status
-            lines.append("FAIL the client: %s\n%s" % (how, testee.tail(log)))
+            process.wait()
+        if process.returncode:
+            lines.append("FAIL the client: %s\n%s" % (how_ended(process, deadline), testee.tail(log)))
         return lines
+
+    def serve(self, deflate, examine, deadline, log):
+        """Runs the server while `examine(url)`; returns its lines, a fault being a line `FAIL ...`."""
+        with open(log, "wb") as errors:
+            process = started([*self.words, HERE / self.SERVER, *(["deflate"] if deflate else [])], errors)
+        with ending(process, deadline):
+            word, _, port = process.stdout.readline().partition(" ")
+            if word != "listening":
+                return ["FAIL the server: it does not listen\n%s" % testee.tail(log)]
+            lines = examine("ws://127.0.0.1:%d" % int(port))
+            lines += [line.rstrip("\n") for line in process.stdout]
+            process.wait()
+        if process.returncode:
+            lines.append("FAIL the server: %s\n%s" % (how_ended(process, deadline), testee.tail(log)))
+        return lines
+
+
+def started(command, errors, stdin=subprocess.DEVNULL):
+    """A process whose output is read here."""
+    return subprocess.Popen([*map(str, command)], stdin=stdin, stdout=subprocess.PIPE, stderr=errors, text=True,
+                            start_new_session=True)
+
+
+@contextlib.contextmanager
+def ending(process, deadline):
+    """Ends the process after the block, or at the deadline, which lets whoever reads its output go on."""
+    watch = threading.Timer(max(0.1, deadline - time.monotonic()), testee.end, [process])
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        testee.end(process)
+        process.stdout.close()
+
+
+def how_ended(process, deadline):
+    """In words."""
+    return "was ended: out of time" if time.monotonic() > deadline else "exit status %d" % process.returncode
 
 
 class Websockets(Process):
     """Python's `websockets`."""
 
-    def command(self):
+    CLIENT, SERVER = "client.py", "server.py"
+
+    def interpreter(self):
         if sys.version_info < WEBSOCKETS_PYTHON:
             raise Missing("%s needs Python %d.%d or later, this is %d.%d"
                           % (WEBSOCKETS, *WEBSOCKETS_PYTHON, *sys.version_info[:2]))
@@ -94,13 +129,15 @@ class Websockets(Process):
 
         # A virtual environment holds its own path: one that was moved with its checkout is installed anew.
         stamped(root / "installed", "%s %s %s\n" % (WEBSOCKETS, sys.version, root), install)
-        return [root / "bin" / "python", HERE / "client.py"]
+        return [root / "bin" / "python"]
 
 
 class Ws(Process):
     """Node's `ws`, at the version and hash of package-lock.json."""
 
-    def command(self):
+    CLIENT, SERVER = "client.js", "server.js"
+
+    def interpreter(self):
         if not shutil.which("node") or not shutil.which("npm"):
             raise Missing("node and npm are not here: run 'apt-get install nodejs npm'")
 
@@ -111,7 +148,7 @@ class Ws(Process):
 
         lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
         stamped(HERE / "node_modules" / "installed", lock + "\n", install)
-        return ["node", HERE / "client.js"]
+        return ["node"]
 
 
 class Chromium:
