@@ -65,15 +65,18 @@ class Process:
             lines.append("FAIL the client: %s\n%s" % (how_ended(process, deadline), testee.tail(log)))
         return lines
 
-    def serve(self, deflate, examine, deadline, log):
-        """Runs the server while `examine(url)`; returns its lines, a fault being a line `FAIL ...`."""
+    def serve(self, deflate, tls, examine, deadline, log):
+        """Runs the server while `examine(url)`, over TLS if there are a certificate and a key; returns its lines, a fault being a line `FAIL ...`."""
         with open(log, "wb") as errors:
-            process = started([*self.words, HERE / self.SERVER, *(["deflate"] if deflate else [])], errors)
+            process = started([*self.words, HERE / self.SERVER, *(["deflate"] if deflate else []), *(tls or [])], errors)
         with ending(process, deadline):
             word, _, port = process.stdout.readline().partition(" ")
             if word != "listening":
                 return ["FAIL the server: it does not listen\n%s" % testee.tail(log)]
-            lines = examine("ws://127.0.0.1:%d" % int(port))
+            lines = examine("%s://127.0.0.1:%d" % ("wss" if tls else "ws", int(port)))
+            if tls:     # no client that could ask it to end
+                testee.end(process)
+                return lines
             lines += [line.rstrip("\n") for line in process.stdout]
             process.wait()
         if process.returncode:

@@ -1,13 +1,16 @@
 // Node's `ws` as a server that examines a client of wsring: as server.py, with the same paths.
 //
-//     node server.js [deflate]
+//     node server.js [deflate] [CERTIFICATE KEY]
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { WebSocketServer } from "ws";
 import { CLOSES, Peer, TOO_LONG, closeCode, extensions, onOne, tooLong } from "./checks.js";
 import { INVALID, fragments, invalidText, pings } from "./frames.js";
 
 const deflate = process.argv.includes("deflate");
+const [cert, key] = process.argv.slice(2).filter((word) => word !== "deflate");
 
 // One for each of `all`, by number.
 const each = (name, check, all) => all.map((one, i) => [`${name}${i}`, (peer) => check(peer, one)]);
@@ -51,7 +54,7 @@ async function examine(socket, request) {
     }
 }
 
-const pages = createServer();
+const pages = cert ? createSecureServer({ cert: readFileSync(cert), key: readFileSync(key) }) : createServer();
 const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: 0,

@@ -1,6 +1,6 @@
 """Python's `websockets` as a server that examines a client of wsring.
 
-    server.py [deflate]
+    server.py [deflate] [CERTIFICATE KEY]
 
 Prints `listening PORT`, then a line `ok NAME` or `FAIL NAME: why` for each check, and ends once the client asks it to.
 The client is one that Autobahn's fuzzing server could examine too: it reads how many cases there are from
@@ -11,6 +11,7 @@ headers, /refuse answers 403.
 import asyncio
 import http
 import json
+import ssl
 import sys
 import urllib.parse
 
@@ -20,6 +21,7 @@ import checks
 from checks import CLOSES, INVALID, LONGEST, PATIENCE_S, noise, text
 
 DEFLATE = "deflate" in sys.argv[1:]
+FILES = [word for word in sys.argv[1:] if word != "deflate"]
 
 
 def cases():
@@ -72,9 +74,12 @@ def refuse(connection, request):
 
 async def main():
     done = asyncio.get_running_loop().create_future()
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if FILES else None
+    if secure:
+        secure.load_cert_chain(*FILES)
     async with serve(lambda ws: examine(ws, done), "127.0.0.1", 0, max_size=None, process_request=refuse,
                      compression="deflate" if DEFLATE else None, subprotocols=["second", "first"],
-                     select_subprotocol=choose) as server:
+                     select_subprotocol=choose, ssl=secure) as server:
         print("listening %d" % server.sockets[0].getsockname()[1], flush=True)
         await done
 
