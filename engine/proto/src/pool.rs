@@ -1,6 +1,7 @@
 //! Free buffers of one core, kept for the next message that needs one.
 //!
-//! Owns: empty `Vec`s by size class, and the bound on what they hold together; one inflater without a stream. Promises: in a steady state no message
+//! Owns: `Vec`s that nobody uses by size class, and the bound on what they hold together; one inflater without a stream.
+//! Promises: in a steady state no message
 //! allocates; what is kept never exceeds the bound; a class that nobody has used for long makes room for one in use; a
 //! small need never takes away a big buffer. Refuses to know: what the buffers are for, and who else has some.
 //!
@@ -79,15 +80,26 @@ impl Pool {
     /// more than 4 times that of `wish`. Else allocates `least`, rounded up to a power of two of at least 4 KiB (beyond
     /// 64 MiB: exactly). `wish` therefore never costs memory that is not already there, and may come from a peer.
     pub fn take(&mut self, least: usize, wish: usize) -> Vec<u8> {
-        self.take_kept(least, wish).unwrap_or_else(|| {
-            let bytes = Vec::with_capacity(rounded_up(least));
-            self.touch(class_of(bytes.capacity()));
-            bytes
-        })
+        self.take_kept(least, wish).unwrap_or_else(|| self.allocate(least))
+    }
+
+    /// A `Vec` of exactly `len` bytes, whatever they are: for who writes over all that it uses. A kept buffer is not filled
+    /// with zeros again.
+    pub fn take_filled(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = self.pick(len, len).unwrap_or_else(|| self.allocate(len));
+        bytes.resize(len, 0);
+        bytes
     }
 
     /// As [`Pool::take`], but `None` where that would allocate: for who can grow a buffer of its own instead.
     pub fn take_kept(&mut self, least: usize, wish: usize) -> Option<Vec<u8>> {
+        let mut bytes = self.pick(least, wish)?;
+        bytes.clear();
+        Some(bytes)
+    }
+
+    /// A kept buffer, with what its last user left in it.
+    fn pick(&mut self, least: usize, wish: usize) -> Option<Vec<u8>> {
         let wish = wish.max(least);
         let highest = (class_of(wish) + CLASSES_ABOVE_WISH).min(CLASSES - 1);
         let kept = self.find(wish, highest).or_else(|| self.find(least, highest));
@@ -95,14 +107,20 @@ impl Pool {
         let bytes = self.classes[class].free.swap_remove(at);
         self.account_out(class, bytes.capacity());
         self.touch(class);
-        debug_assert!(bytes.is_empty() && bytes.capacity() >= least);
+        debug_assert!(bytes.capacity() >= least);
         Some(bytes)
     }
 
-    /// Takes a buffer back and clears it. Frees it if it has less than 4 KiB or exceeds the bound together with its own
+    fn allocate(&mut self, least: usize) -> Vec<u8> {
+        let bytes = Vec::with_capacity(rounded_up(least));
+        self.touch(class_of(bytes.capacity()));
+        bytes
+    }
+
+    /// Takes a buffer back. Frees it if it has less than 4 KiB or exceeds the bound together with its own
     /// class; frees buffers of other classes, the longest idle first, as far as it needs their room. Allocates only to lengthen the list of
     /// its class.
-    pub fn put(&mut self, mut bytes: Vec<u8>) {
+    pub fn put(&mut self, bytes: Vec<u8>) {
         let capacity = bytes.capacity();
         let class = class_of(capacity);
         // Its own class is the one in use: never evicted, so what does not fit beside it will not fit at all.
@@ -114,7 +132,6 @@ impl Pool {
         while self.kept_bytes_max - self.kept_bytes < capacity {
             self.evict_idle(class);
         }
-        bytes.clear();
         self.kept_bytes += capacity;
         self.classes[class].bytes += capacity;
         self.classes[class].free.push(bytes);

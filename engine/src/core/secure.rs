@@ -12,8 +12,9 @@ use crate::handler::{CloseReason, Handler};
 use crate::ring::{Memory, Payload, Ring, SendBlocks};
 use crate::tls::{Tls, TlsError, TlsPeer, Unsealed};
 
-/// Plaintext encrypted at once: a moved message of 16 MiB does not take as much again.
-const STEP: usize = 256 << 10;
+/// Plaintext encrypted at once: a moved message of 16 MiB does not take as much again. 15 records, which a pooled buffer of
+/// 256 KiB holds.
+const STEP: usize = 240 << 10;
 
 /// TLS of one connection.
 pub(crate) struct Secure {
@@ -93,14 +94,7 @@ enum Next {
 /// Memory for a ciphertext of `len` bytes: a send block if it fits.
 fn room_for(len: usize, blocks: &mut SendBlocks, pool: &mut Pool) -> Memory {
     let block = if len <= blocks.size() { blocks.take() } else { None };
-    block.map_or_else(
-        || {
-            let mut heap = pool.take(len, len);
-            heap.resize(len, 0);
-            Memory::Heap(heap)
-        },
-        Memory::Block,
-    )
+    block.map_or_else(|| Memory::Heap(pool.take_filled(len)), Memory::Block)
 }
 
 fn bytes_of(memory: &mut Memory) -> &mut [u8] {

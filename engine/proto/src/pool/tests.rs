@@ -51,6 +51,23 @@ fn take_kept_never_allocates() {
     assert_eq!(pool.kept_bytes(), 0);
 }
 
+/// Exactly as long as asked for, and zeros only where nobody has written before; `take` shows nobody's bytes.
+#[test]
+fn a_filled_buffer_is_not_filled_again() {
+    let mut pool = Pool::new(64 * MIB);
+    let mut bytes = pool.take_filled(5000);
+    assert!(bytes == [0; 5000]);
+    bytes.fill(7);
+    pool.put(bytes);
+    let bytes = pool.take_filled(6000);
+    assert!(bytes.len() == 6000 && bytes[..5000] == [7; 5000] && bytes[5000..] == [0; 1000]);
+    pool.put(bytes);
+    assert!(pool.take(6000, 6000).is_empty());
+    pool.put(vec![9; 8 * KIB]);
+    assert_eq!(pool.take_filled(4 * KIB).len(), 4 * KIB);
+    assert_eq!(pool.kept_bytes(), 0);
+}
+
 #[test]
 fn a_small_need_leaves_the_big_buffer_alone() {
     let mut pool = Pool::new(64 * MIB);
