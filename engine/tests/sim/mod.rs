@@ -1,12 +1,16 @@
 //! A simulated server under simulated peers: one seed, one run, and the oracles that judge it.
 //!
-//! `script` decides what a peer will do, `peer` does it and reads what comes back, `wire` checks the bytes without the crate's
+//! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes without the crate's
 //! own decoder, `app` is the handler under test, `oracle` compares what all of them wrote down. Shared by `simulation` and
 //! `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
+#[path = "../common/certificates.rs"]
+pub mod certificates;
+
 mod app;
+mod channel;
 mod oracle;
 mod peer;
 mod script;
@@ -14,8 +18,10 @@ mod wire;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use wsring::core::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
@@ -51,6 +57,8 @@ pub struct World {
     pub ledger: Rc<RefCell<Ledger>>,
     pub trace: Trace,
     pub manners: Manners,
+    /// How peers speak TLS, if they do.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// The key of the watch: wakes, and the stop. Peers have the keys above.
@@ -137,14 +145,25 @@ fn send_max(seed: u64, manners: Manners) -> Option<u32> {
 
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
+    run_as(seed, manners, aloud, |_| None)
+}
+
+/// The same with a configuration that `change` has changed, and peers that speak TLS if it says how.
+pub fn run_as(
+    seed: u64,
+    manners: Manners,
+    aloud: bool,
+    change: impl FnOnce(&mut Config) -> Option<Arc<ClientConfig>>,
+) -> Outcome {
     let sim = match manners {
         Manners::Rude => SimConfig::random(seed),
         Manners::Quiet => SimConfig::quiet(seed),
     };
-    let config = config(seed, manners, &sim);
+    let mut config = config(seed, manners, &sim);
+    let tls = change(&mut config);
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
     let trace = Trace::new(aloud);
-    let world = World { ledger: Rc::default(), trace: trace.clone(), manners };
+    let world = World { ledger: Rc::default(), trace: trace.clone(), manners, tls };
     if aloud {
         eprintln!("{sim:#?}\n{config:#?}");
     }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use wsring::ring::Time;
-use wsring::ring::sim::{Net, PipeId, Random, Read, SimConfig, Written};
+use wsring::ring::sim::{Net, Random, Read, SimConfig, Written};
 use wsring::{CloseCode, Config, Limits};
 use wsring_proto::handshake::accept_key;
 use wsring_proto::{Event, Message, Opcode, Pool, Role, Session, encode};
 
+use super::channel::Channel;
 use super::oracle::{Digest, Ending, Person};
 use super::script::{KEY, Opening, Script, Step, key};
 use super::wire::{Said, Wire};
@@ -22,7 +23,7 @@ pub struct Peer {
     random: Random,
     world: World,
     listeners: u32,
-    pipe: Option<PipeId>,
+    channel: Option<Channel>,
     done: bool,
     /// To be sent, from `out_at` on.
     out: Vec<u8>,
@@ -69,7 +70,7 @@ impl Peer {
             random,
             world: world.clone(),
             listeners: sim.listeners,
-            pipe: None,
+            channel: None,
             done: false,
             out: script.head.clone(),
             out_at: 0,
@@ -98,8 +99,8 @@ impl Peer {
 
     /// A connection with something left to do does it: nobody stalls longer than a pause, a retry or a slow kernel.
     pub fn check_moving(&self, net: &Net) {
-        let Some(pipe) = self.pipe.filter(|_| !self.done && !self.silent && self.script.opening == Opening::Valid)
-        else {
+        let pipe = self.channel.as_ref().map(Channel::pipe);
+        let Some(pipe) = pipe.filter(|_| !self.done && !self.silent && self.script.opening == Opening::Valid) else {
             return;
         };
         let still = net.still_for(pipe);
@@ -132,18 +133,18 @@ impl Peer {
         if self.done {
             return;
         }
-        if self.pipe.is_none() {
+        if self.channel.is_none() {
             let start = Time::default().plus(self.script.start);
             if net.now() < start {
                 return self.call_at(net, start);
             }
-            self.pipe = net.connect(self.number as u32 % self.listeners, self.key());
-            if self.pipe.is_none() {
+            let Some(pipe) = net.connect(self.number as u32 % self.listeners, self.key()) else {
                 self.say("is refused");
                 self.person(|person| person.refused = true);
                 self.done = true;
                 return;
-            }
+            };
+            self.channel = Some(Channel::new(pipe, self.world.tls.as_ref()));
             self.say("connects");
         }
         self.write(net);
@@ -152,7 +153,8 @@ impl Peer {
     }
 
     fn end(&mut self, net: &mut Net, what: &str) {
-        let pipe = self.pipe.expect("it was connected");
+        let channel = self.channel.as_mut().expect("it was connected");
+        let (pipe, goodbye) = (channel.pipe(), channel.has_goodbye());
         self.say(what);
         self.done = true;
         let (faulted, now) = (net.is_faulted(pipe), net.now());
@@ -165,6 +167,7 @@ impl Peer {
         });
         if what == "sees the end" {
             assert!(self.wire.is_between_frames() || faulted || self.cut_off(), "a frame was cut in two");
+            assert!(goodbye || faulted || self.cut_off(), "the stream ended without a close_notify");
             net.close(pipe);
         }
     }
@@ -177,7 +180,8 @@ impl Peer {
     // ---- what it sends ----
 
     fn write(&mut self, net: &mut Net) {
-        let Some(pipe) = self.pipe else { return };
+        let Some(channel) = self.channel.as_mut().filter(|_| !self.done) else { return };
+        channel.flush(net);
         while !self.done {
             if net.now() < self.write_at {
                 return self.call_at(net, self.write_at);
@@ -188,7 +192,8 @@ impl Peer {
                     to = to.min(self.out_at + piece.min(self.head_left));
                     self.write_at = net.now().plus(pause);
                 }
-                match net.write(pipe, &self.out[self.out_at..to]) {
+                let Some(channel) = &mut self.channel else { return };
+                match channel.write(net, &self.out[self.out_at..to]) {
                     Written::Bytes(0) => return, // called again when there is room
                     Written::Bytes(count) => {
                         self.out_at += count;
@@ -203,7 +208,10 @@ impl Peer {
             if self.fin {
                 self.fin = false;
                 self.say("ends its stream");
-                net.finish(pipe);
+                let goodbye = self.number.is_multiple_of(2);
+                if let Some(channel) = &mut self.channel {
+                    channel.finish(net, goodbye);
+                }
                 return;
             }
             if self.out_ended || self.silent || !(self.open || self.script.pipelined) {
@@ -247,7 +255,7 @@ impl Peer {
             }
             Step::Reset => {
                 self.end_out(Ending::Reset);
-                net.reset(self.pipe.expect("connected"));
+                net.reset(self.channel.as_ref().expect("connected").pipe());
                 self.end(net, "resets");
             }
             Step::Silence => self.silent = true,
@@ -269,14 +277,14 @@ impl Peer {
     // ---- what it reads ----
 
     fn read(&mut self, net: &mut Net) {
-        let Some(pipe) = self.pipe else { return };
         let mut bytes = Vec::new();
         while !self.done {
             if net.now() < self.read_at {
                 return self.call_at(net, self.read_at);
             }
             bytes.clear();
-            match net.read(pipe, self.script.reading.piece, &mut bytes) {
+            let Some(channel) = &mut self.channel else { return };
+            match channel.read(net, self.script.reading.piece, &mut bytes) {
                 Read::Nothing => return,
                 Read::Eof => return self.end(net, "sees the end"),
                 Read::Reset => return self.end(net, "is reset"),
@@ -295,6 +303,9 @@ impl Peer {
     }
 
     fn on_bytes(&mut self, bytes: &mut Vec<u8>, now: Time) {
+        if bytes.is_empty() {
+            return; // a part of a record, or TLS's own
+        }
         if let Some(mut head) = self.head.take() {
             head.append(bytes);
             let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
