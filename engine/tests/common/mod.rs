@@ -14,7 +14,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use wsring::{Config, Cx, Handler, Message, Request, Running, Server, Stats, Verdict};
+pub use wsring::Running;
+use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
 
 /// The longest that anything may take.
 pub const WAIT: Duration = Duration::from_secs(30);
@@ -372,10 +373,25 @@ pub fn serve<H: Handler>(
     core_count: usize,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> (Running, SocketAddr) {
-    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(core_count)).config(config);
-    let running = server.start(factory).expect("the server starts");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    serve_at(any, config, core_count, factory).expect("the server starts")
+}
+
+/// A server on this address.
+pub fn serve_at<H: Handler>(
+    addr: SocketAddr,
+    config: Config,
+    core_count: usize,
+    factory: impl Fn(usize) -> H + Send + Sync + 'static,
+) -> Result<(Running, SocketAddr), Error> {
+    let running = Server::bind(addr)?.cores(cores(core_count)).config(config).start(factory)?;
     let addr = running.local_addrs()[0];
-    (running, addr)
+    Ok((running, addr))
+}
+
+/// A client on one core.
+pub fn start_client<H: Handler>(config: Config, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Running {
+    wsring::Client::new().cores(cores(1)).config(config).start(factory).expect("the client starts")
 }
 
 /// Stops a server and returns its counters, all cores together.

@@ -115,7 +115,7 @@ impl Handler for Puppet {
     }
 }
 
-fn puppet() -> (wsring::Running, std::net::SocketAddr, Receiver<String>) {
+fn puppet() -> (Running, std::net::SocketAddr, Receiver<String>) {
     let (told, tells) = mpsc::channel();
     let (running, addr) = serve(Config::default(), 1, move |_| Puppet {
         open: BTreeSet::new(),

@@ -7,12 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use wsring::{
-    Answer, AnswerError, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled,
-    Handler, Message, Running, Stats, Target,
+    Answer, AnswerError, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler,
+    Message, Stats, Target,
 };
 use wsring_proto::handshake::accept_key;
 
-use crate::common::{self, Echo, Random, bounded, cores, finish, read_head, serve, tcp};
+use crate::common::{self, Echo, Random, Running, bounded, finish, read_head, serve, start_client, tcp};
 
 /// What a dialling handler is told.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl Setup {
         let (tell, told) = mpsc::channel();
         let targets: Vec<Target> = targets.into_iter().collect();
         let Setup { config, says, closes_after, opened } = self;
-        let running = Client::new().cores(cores(1)).config(config).start(move |_| Caller {
+        let running = start_client(config, move |_| Caller {
             targets: targets.clone(),
             says: says.clone(),
             closes_after,
@@ -210,7 +210,7 @@ impl Setup {
             tell: tell.clone(),
             dials: Vec::new(),
         });
-        Line { running: running.expect("the client starts"), told }
+        Line { running, told }
     }
 }
 
@@ -313,7 +313,7 @@ fn a_client_that_echoes_to_a_server_that_speaks_first() {
     }
     let (sender, receiver) = mpsc::channel();
     let (server, addr) = serve(Config::default(), 1, move |_| First(sender.clone()));
-    let running = Client::new().cores(cores(1)).start(move |_| Mirror(target(addr))).expect("the client starts");
+    let running = start_client(Config::default(), move |_| Mirror(target(addr)));
     assert!(receiver.recv_timeout(common::WAIT).expect("an echo"), "the echo is another");
     let stats = running.join().expect("it stops itself");
     assert_eq!((stats[0].opened, stats[0].closed), (1, 1));

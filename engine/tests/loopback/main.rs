@@ -1,6 +1,6 @@
 //! Servers on real rings, spoken to over loopback by clients on plain sockets. Facts alone are asserted, never timing.
 //!
-//! - `echoes`: byte-exact echoes around every border, with every feature off in turn and with tiny rings.
+//! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do. `control`: stop, wake, panic. `settings`: each setting shows its effect.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
@@ -21,6 +21,7 @@ mod echoes;
 mod ends;
 mod opening;
 mod peer;
+mod programme;
 mod redialling;
 mod settings;
 #[cfg(feature = "tls")]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use wsring::{CloseCode, Config, DialError, Message, Reconnect, Running, Server};
+use wsring::{CloseCode, Config, DialError, Message, Reconnect};
 
 use super::dialling::{Line, Setup, Told, dial, switching, target};
 use crate::common::*;
@@ -21,8 +21,8 @@ fn quick() -> Reconnect {
 fn rebind(addr: SocketAddr) -> Running {
     let deadline = Instant::now() + WAIT;
     loop {
-        match Server::bind(addr).and_then(|server| server.cores(cores(1)).start(|_| Echo)) {
-            Ok(running) => return running,
+        match serve_at(addr, Config::default(), 1, |_| Echo) {
+            Ok((running, _)) => return running,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     }

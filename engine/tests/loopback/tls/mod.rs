@@ -144,7 +144,7 @@ impl Handler for Witness {
 
 /// A server with a witness, and a client of it that is there all the time and must not notice anything.
 struct Scene {
-    running: wsring::Running,
+    running: Running,
     addr: SocketAddr,
     client: Arc<ClientConfig>,
     steady: Wire,

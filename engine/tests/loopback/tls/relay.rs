@@ -12,7 +12,7 @@ use wsring::{Config, Feature, Features};
 use super::{Wire, with_tls};
 use crate::common::certificates::Authority;
 use crate::common::*;
-use crate::echoes;
+use crate::programme::{borders, programme};
 
 /// A port where plain connections are taken to `addr` over TLS, so that plain clients can be used.
 fn relay(addr: SocketAddr, config: &Arc<ClientConfig>) -> SocketAddr {
@@ -80,24 +80,23 @@ fn decrypt(tls: &Mutex<ClientConnection>, from: &TcpStream, mut to: &TcpStream) 
     }
 }
 
-/// The programme of `echoes` over TLS, under one configuration.
+/// The programme over TLS, under one configuration.
 fn echoes(change: impl FnOnce(&mut Config), change_client: impl FnOnce(&Authority, &mut ClientConfig)) {
     let authority = Authority::new();
     let mut config = with_tls(authority.server());
     change(&mut config);
     let mut client = authority.client(&[&TLS13]);
     change_client(&authority, &mut client);
-    let mut lens = echoes::borders(&config);
+    let mut lens = borders(&config);
     for edge in [16 << 10, 32 << 10] {
         // A frame that fills its records, or has a byte more or less.
         lens.extend((0..12).map(|i| edge - i));
     }
-    let server = wsring::Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
-    let running = match server.start(|_| Echo) {
+    let (running, addr) = match serve_at(SocketAddr::from(([127, 0, 0, 1], 0)), config, 1, |_| Echo) {
         Err(wsring::Error::Setup(error @ wsring::SetupError::Memlock { .. })) => return println!("skipped: {error}"),
         started => started.expect("the server starts"),
     };
-    let messages = echoes::programme(relay(running.local_addrs()[0], &Arc::new(client)), &lens);
+    let messages = programme(relay(addr, &Arc::new(client)), &lens);
     let stats = finish(running);
     assert_eq!((stats.messages, stats.sent), (messages, messages));
     assert_eq!((stats.accepted, stats.opened, stats.closed), (4, 4, 4));
