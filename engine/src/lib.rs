@@ -48,6 +48,14 @@
 //! `wsring-proto` is the protocol, pure. `core` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
 //! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads. `tls` is
 //! bytes in and bytes out; it stands between `core` and the sockets.
+//!
+//! # Features
+//! - `cli` (default): the `wsring` command.
+//! - `sim`: the simulated kernel as public API.
+//! - `tls`: TLS in both roles, by rustls.
+//! - `libdeflate`: libdeflate, in C, for compression at level 2 and above.
+//! - `tokio-uring`: `adapter::tokio_uring`, the same core and [`Handler`] on the sockets of a tokio-uring runtime. Its
+//!   documentation says what that costs.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -59,6 +67,8 @@ compile_error!(
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(feature = "tokio-uring")]
+pub mod adapter;
 mod affinity;
 mod client;
 mod config;

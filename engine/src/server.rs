@@ -219,7 +219,8 @@ pub(crate) fn start_cores<H: Handler>(
             let member = Member { control: Arc::clone(&control), waker: ring.waker() };
             let features = ring.features();
             let handler = factory(place);
-            let resolve = Some(resolve_for(Arc::clone(&control), ring.waker()));
+            let waker = ring.waker();
+            let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
             let seat = Seat { number: place as u8, control, random, resolve };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
             let _ = ready.send((place, Ok((member, features))));
@@ -286,13 +287,13 @@ fn set_up(
 }
 
 /// Names are looked up on other threads; their answers wake the core.
-fn resolve_for(control: Arc<Control>, waker: Waker) -> Resolve {
+pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send + 'static) -> Resolve {
     Box::new(move |host, port, dial| {
-        let (control, waker) = (Arc::clone(&control), waker.clone());
+        let (control, wake) = (Arc::clone(&control), wake.clone());
         resolver::look_up(host, port, move |found| {
             control.resolved.lock().expect("nobody panics with it").push((dial, found));
             control.has_resolved.store(true, Ordering::Release);
-            waker.wake();
+            wake();
         });
     })
 }

@@ -136,6 +136,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
         Ok(self.stats())
     }
 
+    /// The same in a runtime: `wait` comes back when the ring has completions or the time has come.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) async fn run_async(&mut self, mut wait: impl AsyncFnMut(Option<Time>)) -> io::Result<Stats> {
+        self.start();
+        while !self.is_finished() {
+            wait(self.until()).await;
+            self.turn()?;
+        }
+        self.abandon_all();
+        Ok(self.stats())
+    }
+
     pub(crate) fn start(&mut self) {
         self.ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
         self.arm_accepts();

@@ -1,0 +1,209 @@
+//! One connected socket: a task that reads and a task that writes, from when it is connected until it is closed.
+//!
+//! tokio-uring takes the memory of an operation by value and gives it back with the result, so what the kernel holds nobody
+//! else can name. Dropping one of its futures neither cancels the operation nor frees the descriptor. So no future is ever
+//! dropped here: what has to end is ended by shutdown(2), and a receive that is cancelled because its peer is paused stays
+//! with the kernel. What it brings waits in its task until bytes are wanted again, which is one buffer.
+//!
+//! Invariants: at most one read and one write with the kernel; at most one buffer delivered and not yet taken by the core,
+//! and one behind it, however seldom the core is polled.
+
+use std::cell::Cell;
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use tokio_uring::buf::BoundedBuf;
+use tokio_uring::net::TcpStream;
+
+use super::shared::{Bell, Event, Shared, errno_of};
+use crate::ring::{Done, Errno, Memory, Payload, RecvEnd, Token};
+
+/// Bytes of the buffer that a quiet connection reads into, and of a busy one's.
+const READ_MIN: usize = 4 << 10;
+const READ_MAX: usize = 64 << 10;
+
+/// A connected socket.
+pub(super) struct Conn {
+    stream: TcpStream,
+    shared: Rc<Shared>,
+    number: u32,
+    /// The receive that wants bytes.
+    wanted: Cell<Option<Token>>,
+    /// Bytes were delivered that the core has not taken yet.
+    untaken: Cell<bool>,
+    /// The kernel has a read.
+    reading: Cell<bool>,
+    /// Everything on this socket was cancelled.
+    cancelled: Cell<bool>,
+    reader: Bell,
+    /// To be written.
+    outgoing: Cell<Option<(Token, Payload)>>,
+    writer: Bell,
+    /// Its tasks are to end.
+    closed: Cell<bool>,
+    /// Completes when the last of them has ended.
+    closing: Cell<Option<Token>>,
+}
+
+impl Conn {
+    /// Takes a socket over and starts its tasks.
+    pub(super) fn start(stream: TcpStream, number: u32, shared: Rc<Shared>) -> Rc<Self> {
+        let conn = Rc::new(Self {
+            stream,
+            shared,
+            number,
+            wanted: Cell::new(None),
+            untaken: Cell::new(false),
+            reading: Cell::new(false),
+            cancelled: Cell::new(false),
+            reader: Bell::default(),
+            outgoing: Cell::new(None),
+            writer: Bell::default(),
+            closed: Cell::new(false),
+            closing: Cell::new(None),
+        });
+        tokio_uring::spawn(read_on(Rc::clone(&conn)));
+        tokio_uring::spawn(write_on(Rc::clone(&conn)));
+        conn
+    }
+
+    /// Bytes are wanted from here on.
+    pub(super) fn receive(&self, token: Token) {
+        assert!(self.wanted.replace(Some(token)).is_none(), "two receives on one socket");
+        self.reader.ring();
+    }
+
+    /// No more bytes are wanted for this receive, if it has not ended already.
+    pub(super) fn cancel_receive(&self, token: Token) {
+        if self.wanted.get() == Some(token) {
+            self.wanted.set(None);
+            self.shared.done(token, Done::Received { lease: None, end: Some(RecvEnd::Cancelled) });
+        }
+    }
+
+    /// The core has taken the last bytes.
+    pub(super) fn on_taken(&self) {
+        self.untaken.set(false);
+        self.reader.ring();
+    }
+
+    /// Bytes to write.
+    pub(super) fn send(&self, token: Token, payload: Payload) {
+        assert!(self.outgoing.replace(Some((token, payload))).is_none(), "two sends on one socket");
+        self.writer.ring();
+    }
+
+    /// Ends what the kernel has of this socket.
+    pub(super) fn cancel(&self) {
+        self.cancelled.set(true);
+        self.shut_down();
+    }
+
+    /// Ends the tasks; the socket is closed with the second, and `token` completes.
+    pub(super) fn close(&self, token: Option<Token>) {
+        self.closed.set(true);
+        self.closing.set(token);
+        // A cancelled receive may have left its read with the kernel. If there is none, close(2) is all it takes: what was
+        // written still goes out, and bytes that nobody reads make it a reset, as on a ring of our own.
+        if self.reading.get() || token.is_none() {
+            self.shut_down();
+        }
+        self.reader.ring();
+        self.writer.ring();
+    }
+
+    fn shut_down(&self) {
+        // It fails only when the peer has reset the connection, and then the operations have ended too.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// What a read has brought goes to the core.
+    fn deliver(&self, result: io::Result<usize>, bytes: Vec<u8>) {
+        let token = self.wanted.get().expect("bytes are delivered while they are wanted");
+        let (lease, end) = match result {
+            Ok(0) => (None, Some(RecvEnd::Eof)),
+            Ok(_) => (Some(bytes), None),
+            Err(error) => match errno_of(&error) {
+                Errno(libc::EINTR | libc::EAGAIN) => (None, Some(RecvEnd::Rearm)),
+                errno => (None, Some(RecvEnd::Failed(errno))),
+            },
+        };
+        let end = if self.cancelled.get() { Some(RecvEnd::Cancelled) } else { end };
+        if end.is_some() {
+            self.wanted.set(None);
+        }
+        self.untaken.set(lease.is_some());
+        self.shared.push(token, Event::Done(Done::Received { lease, end }, Some(self.number)));
+    }
+}
+
+/// The last task of a connection that is closing has ended: the stream is closed right behind this.
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if let Some(token) = self.closing.take() {
+            self.shared.done(token, Done::Closed);
+        }
+    }
+}
+
+async fn read_on(conn: Rc<Conn>) {
+    let mut size = READ_MIN;
+    loop {
+        conn.reader.until(|| (conn.closed.get() || conn.wanted.get().is_some()).then_some(())).await;
+        if conn.closed.get() {
+            return;
+        }
+        let buffer = conn.shared.buffer(size);
+        conn.reading.set(true);
+        let (result, bytes) = conn.stream.read(buffer).await;
+        conn.reading.set(false);
+        match &result {
+            Ok(len) if *len == bytes.capacity() => size = READ_MAX,
+            Ok(len) if *len < READ_MIN => size = READ_MIN,
+            _ => {}
+        }
+        let deliverable = || conn.wanted.get().is_some() && !conn.untaken.get();
+        conn.reader.until(|| (conn.closed.get() || deliverable()).then_some(())).await;
+        if conn.closed.get() {
+            return conn.shared.recycle(bytes);
+        }
+        conn.deliver(result, bytes);
+    }
+}
+
+async fn write_on(conn: Rc<Conn>) {
+    let next = || match conn.outgoing.take() {
+        Some(outgoing) => Some(Some(outgoing)),
+        None => conn.closed.get().then_some(None),
+    };
+    while let Some((token, payload)) = conn.writer.until(next).await {
+        let (payload, result) = write_all(&conn.stream, payload).await;
+        conn.shared.done(token, Done::Sent { payload: Some(payload), result });
+    }
+}
+
+/// Writes all of it, or as much as the socket takes before it fails.
+async fn write_all(stream: &TcpStream, payload: Payload) -> (Payload, Result<usize, Errno>) {
+    let Payload { memory, from, to } = payload;
+    let Memory::Heap(mut bytes) = memory else { unreachable!("this ring has no send blocks") };
+    let (mut at, end) = (from as usize, to as usize);
+    let mut failed = None;
+    while at < end && failed.is_none() {
+        let (result, slice) = stream.write(bytes.slice(at..end)).submit().await;
+        bytes = slice.into_inner();
+        match result {
+            Ok(0) => failed = Some(Errno(libc::EPIPE)),
+            Ok(count) => at += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => failed = Some(errno_of(&error)),
+        }
+    }
+    let sent = at - from as usize;
+    let result = match failed {
+        // A short count: the core sends the rest, and gets the error for it.
+        Some(errno) if sent == 0 => Err(errno),
+        _ => Ok(sent),
+    };
+    (Payload { memory: Memory::Heap(bytes), from, to }, result)
+}

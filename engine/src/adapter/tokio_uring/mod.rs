@@ -1,0 +1,215 @@
+//! The engine inside a [`tokio-uring`](::tokio_uring) runtime: [`Server`] runs a [`Handler`] on `tokio_uring::net` sockets.
+//!
+//! For programs that live in that runtime already. Protocol, callbacks, limits and deadlines are those of
+//! [`wsring::Server`](crate::Server), for the core is the same; what differs is who speaks to the kernel. One server is one
+//! thread's, as the runtime is: for more cores, run one in each thread, on listeners bound with SO_REUSEPORT.
+//!
+//! ```no_run
+//! use std::net::TcpListener;
+//! use wsring::adapter::tokio_uring::Server;
+//! use wsring::{Cx, Handler, Message, Request, Verdict};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Conn = ();
+//!     fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+//!         Verdict::accept(())
+//!     }
+//!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+//!         let _ = cx.send(message); // no peer can fill our memory: one that does not read is not read from
+//!     }
+//! }
+//!
+//! let server = Server::new().listen(TcpListener::bind("127.0.0.1:9001")?);
+//! let stats = tokio_uring::start(server.run(Echo))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it costs
+//! Against wsring's own ring; `wsring-bench compare --only wsring,tokio-uring` shows how much.
+//! - Reads are single-shot: a submission each, where a multishot receive is submitted once a connection.
+//! - A read needs its memory from the start, so a connection at rest holds a buffer of 4 KiB, and two tasks; on a ring of
+//!   our own it holds neither. A busy one reads into 64 KiB.
+//! - The runtime sleeps in epoll_wait(2) and learns there that its ring has completions: two system calls a pass instead
+//!   of one, and the wake goes from task to task until it reaches the core.
+//! - Sockets are ordinary descriptors and are written with IORING_OP_WRITE: no table of fixed files, no registered
+//!   memory, no MSG_WAITALL and no MSG_NOSIGNAL. (Rust ignores SIGPIPE unless told otherwise; a host program that does not
+//!   is killed by a peer that resets its connection.)
+//! - The runtime hands its submissions over when its thread goes to sleep. A task that never lets it sleep holds up
+//!   everybody.
+//!
+//! The ring is the runtime's, so these settings of [`Config`] have no effect: `spin_us`, `recv_buffers`, `send_blocks`,
+//! `queue_entries`, `zero_copy_from`, `features`; nor has `backlog`, for the listeners listen already. Make the runtime with
+//! [`tokio_uring::builder`] and more entries than the default 256 when connections are many.
+//! [`Stats::enters`] stays 0.
+//!
+//! # Before you choose it
+//! tokio-uring's last release is 0.5.0, of May 2024, on io-uring 0.6. Its issue 336 asks whether it is fit for production, and
+//! the answers there are that it has no maintainer. It builds and runs with Rust 1.95. Nothing else in wsring depends on it.
+
+mod conn;
+mod listening;
+mod ring;
+mod shared;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+use tokio::sync::Notify;
+use tokio::time::Sleep;
+
+use crate::config::Config;
+use crate::core::{Control, Core, Seat};
+use crate::handler::Handler;
+use crate::ring::{SendBlocks, Time};
+use crate::server::{Error, resolve_for};
+use crate::stats::Stats;
+use listening::Listening;
+use ring::TokioRing;
+use shared::Shared;
+
+/// One thread's server, or client if it has no listener.
+#[derive(Debug, Default)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    config: Config,
+    core: u8,
+    handle: Handle,
+}
+
+/// Reaches a server from any thread, before it runs and while it does.
+#[derive(Clone, Debug, Default)]
+pub struct Handle {
+    control: Arc<Control>,
+    notify: Arc<Notify>,
+}
+
+impl Handle {
+    /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
+    pub fn stop(&self) {
+        self.control.stop.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// Has `on_wake` called, soon. Calls that come before it runs may come as one.
+    pub fn wake(&self) {
+        if !self.control.woken.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+}
+
+impl Server {
+    /// Without a listener, with default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Accepts from this socket, which listens already. When the server ends it is shut down (shutdown(2)), so a clone of
+    /// it does not listen any more either.
+    #[must_use]
+    pub fn listen(mut self, listener: TcpListener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Replaces the settings. Those of the ring have no effect: see the [module](self).
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What [`ConnId::core`](crate::ConnId::core) says of its connections, so that the ids of several servers differ.
+    /// Default 0.
+    #[must_use]
+    pub fn core(mut self, number: u8) -> Self {
+        self.core = number;
+        self
+    }
+
+    /// Reaches this server from any thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until stopped, by a [`Handle`] or from a callback. Dropping the future instead cuts every connection at once,
+    /// without `on_close`.
+    ///
+    /// # Errors
+    /// [`Error::Config`]; [`Error::Start`] if a listener cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a tokio-uring runtime.
+    pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
+        let Self { listeners, config, core: number, handle: Handle { control, notify } } = self;
+        config.check()?;
+        // Its sends are written, never lent; and parts are what shows the progress of a slow reader.
+        let config = Arc::new(Config { zero_copy_from: None, ..config });
+        let shared = Rc::new(Shared::new());
+        let listen = |listener| Listening::new(listener, config.nodelay, Rc::clone(&shared));
+        let listeners: Vec<_> = listeners.into_iter().map(listen).collect::<io::Result<_>>().map_err(Error::Start)?;
+        let count = listeners.len() as u32;
+        let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
+        let origin = Instant::now();
+        let ring = TokioRing::new(Rc::clone(&shared), listeners, config.sockets_max(), Arc::clone(&notify), origin);
+        // What is sent lies in pooled memory of its own, which tokio-uring can take by value.
+        let blocks = SendBlocks::new(0, 0);
+        let resolve = Some(resolve_for(Arc::clone(&control), move || notify.notify_one()));
+        let seat = Seat { number, control, random, resolve };
+        let mut core = Core::new(seat, ring, blocks, handler, config, count);
+        let mut clock = Clock { shared, origin, sleep: None };
+        let ended = core.run_async(async |until| clock.wait(until).await).await;
+        ended.map_err(|source| Error::Ring { core: number.into(), source })
+    }
+}
+
+/// Waits for completions, or for a point in time.
+struct Clock {
+    shared: Rc<Shared>,
+    origin: Instant,
+    /// Set to the earliest time that was asked for and has not come: deadlines mostly move back, and coming too early
+    /// costs less than setting it every pass.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    async fn wait(&mut self, until: Option<Time>) {
+        if !self.shared.is_empty() {
+            return;
+        }
+        let until = until.map(|until| self.origin + Duration::from_nanos(until.as_nanos()));
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return tokio::task::yield_now().await; // there is work left; others have their turn first
+        }
+        if let Some(until) = until.map(tokio::time::Instant::from_std) {
+            match &mut self.sleep {
+                Some(sleep) if !sleep.is_elapsed() && sleep.deadline() <= until => {}
+                Some(sleep) => sleep.as_mut().reset(until),
+                none => *none = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
+        }
+        poll_fn(|cx| {
+            if !self.shared.is_empty() {
+                return Poll::Ready(());
+            }
+            self.shared.core.on_ring(cx.waker());
+            match &mut self.sleep {
+                Some(sleep) if until.is_some() => sleep.as_mut().poll(cx),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}

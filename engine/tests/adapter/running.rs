@@ -1,0 +1,228 @@
+//! The programme of echoes on the adapter's own paths, many at once; stops, wakes, panics; several servers in a runtime.
+
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wsring::adapter::tokio_uring::Server;
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Request, Verdict};
+
+use crate::common::*;
+use crate::programme;
+
+/// Around the sizes of read buffers (4 and 64 KiB), and where replies stop being gathered.
+#[test]
+fn every_border() {
+    let config = Config::default();
+    let lens = programme::borders(&config);
+    let (running, addr) = serve(config, 1, |_| Echo);
+    programme::run(addr, &lens, || finish(running));
+}
+
+/// Nothing pooled and everything pressed: each reply is a buffer of its own, and each connection is paused all the time.
+#[test]
+fn every_border_under_pressure() {
+    let config = Config { pool_bytes_max: 0, output_high: 1000, output_low: 500, ..Config::default() };
+    let lens = programme::borders(&config);
+    let (running, addr) = serve(config, 1, |_| Echo);
+    programme::run(addr, &lens, || finish(running));
+}
+
+#[test]
+fn two_hundred_connections_at_once() {
+    let (running, addr) = serve(Config::default(), 1, |_| Echo);
+    thread::scope(|scope| {
+        for part in 0..4 {
+            scope.spawn(move || {
+                let mut random = Random::new(part);
+                let mut clients: Vec<Client> = (0..50).map(|_| Client::connect(addr)).collect();
+                for round in 0..5 {
+                    let len = [0, 125, 4096, 20_000, 70_000][round];
+                    let messages: Vec<Vec<u8>> = clients.iter().map(|_| random.bytes(len)).collect();
+                    clients.iter_mut().zip(&messages).for_each(|(client, message)| client.send(BINARY, message));
+                    clients.iter_mut().zip(&messages).for_each(|(client, message)| client.expect(BINARY, message));
+                }
+                clients.into_iter().for_each(Client::close);
+            });
+        }
+    });
+    let stats = finish(running);
+    assert_eq!((stats.messages, stats.opened, stats.closed), (1000, 200, 200));
+    assert_eq!((stats.full, stats.refused, stats.resets, stats.timeouts), (0, 0, 0, 0));
+}
+
+/// Tells the test what happens, and panics when it is told to.
+struct Teller(Sender<String>);
+
+impl Handler for Teller {
+    type Conn = ();
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        assert_ne!(message, Message::Text("panic"), "a handler that panics");
+        let core = cx.id().core();
+        assert!(cx.send(format!("core {core}").as_str()).is_queued());
+    }
+
+    fn on_wake(&mut self, _: &mut CoreCx<'_, Self>) {
+        let _ = self.0.send("woken".to_owned()); // a test that has seen enough has gone
+    }
+
+    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
+        let _ = self.0.send(format!("{why:?}"));
+    }
+}
+
+fn teller(config: Config) -> (Running, SocketAddr, Receiver<String>) {
+    let (told, tells) = mpsc::channel();
+    let (running, addr) = serve(config, 1, move |_| Teller(told.clone()));
+    (running, addr, tells)
+}
+
+/// RFC 6455 §7.4.1: every peer is told 1001, and the listener is gone.
+#[test]
+fn a_stop_tells_every_peer_1001() {
+    let (running, addr, tells) = teller(Config::default());
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(addr)).collect();
+    let half = tcp(addr); // no handshake: closed without a word
+    running.handle().stop();
+    for client in &mut clients {
+        assert_eq!(client.expect_close(), (1001, "server stopping".to_owned()));
+        client.send(CLOSE, &1001_u16.to_be_bytes());
+        assert_eq!(client.expect_end(), End::Eof);
+    }
+    let stats = running.join().expect("a clean end")[0];
+    assert_eq!((stats.opened, stats.enters), (20, 0), "{stats}");
+    assert_eq!(tells.iter().collect::<Vec<_>>(), ["Stopped"; 20]);
+    assert_eq!(TcpStream::connect(addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(read_some(&half, &mut [0]).unwrap_or(0), 0);
+}
+
+/// One peer reads nothing of what is being written to it, one says nothing: neither holds the stop up for longer than its
+/// timeout.
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    let config = Config { stop_timeout: Duration::from_millis(100), ..Config::default() };
+    let (running, addr) = serve(config, 1, |_| Echo);
+    let mut mute = Client::connect(addr);
+    let mut deaf = Client::connect(addr);
+    deaf.stream.set_nonblocking(true).expect("nonblocking");
+    let mut bytes = Vec::new();
+    client_frame(&mut bytes, true, BINARY, &[1; 1 << 20], [1, 2, 3, 4]);
+    let (mut at, mut refused) = (0, 0);
+    while refused < 20 {
+        match deaf.stream.write(&bytes[at..]) {
+            Ok(n) => (at, refused) = ((at + n) % bytes.len(), 0),
+            Err(_) => {
+                refused += 1;
+                mute.echo(TEXT, b"not held up");
+            }
+        }
+    }
+    let began = Instant::now();
+    let stats = finish(running);
+    assert!(began.elapsed() < WAIT / 2, "it was held up: {:?}", began.elapsed());
+    assert_eq!((stats.opened, stats.closed), (2, 2));
+    assert_eq!(mute.expect_close().0, 1001);
+    mute.expect_end();
+}
+
+#[test]
+fn a_wake_comes_from_any_thread() {
+    let (running, addr, tells) = teller(Config::default());
+    for _ in 0..5 {
+        running.handle().wake();
+        assert_eq!(tells.recv_timeout(WAIT).expect("on_wake"), "woken");
+    }
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let handle = running.handle();
+            scope.spawn(move || (0..1000).for_each(|_| handle.wake()));
+        }
+    });
+    Client::connect(addr).close();
+    let handle = running.handle();
+    finish(running);
+    assert!((1..=4000).contains(&tells.iter().filter(|told| told == "woken").count()));
+    handle.wake(); // nobody is there any more
+    handle.stop();
+}
+
+/// Who is told to stop before it runs, stops.
+#[test]
+fn a_stop_before_the_start() {
+    let server = Server::new().listen(TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    server.handle().stop();
+    let stats = tokio_uring::start(server.run(Echo)).expect("a clean end");
+    assert_eq!((stats.accepted, stats.passes > 0), (0, true));
+}
+
+#[test]
+fn a_setting_that_makes_no_sense() {
+    let config = Config { connections_max: 0, ..Config::default() };
+    match tokio_uring::start(Server::new().config(config).run(Echo)) {
+        Err(Error::Config(why)) => assert_eq!(why.to_string(), "connections_max must be at least 1"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A panic of the handler unwinds through the future; its peers see an end.
+#[test]
+fn a_handler_that_panics() {
+    let (running, addr, _tells) = teller(Config::default());
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(addr)).collect();
+    clients[1].send(TEXT, b"panic");
+    for client in &mut clients {
+        client.expect_end();
+    }
+    assert!(matches!(running.join(), Err(Error::Panicked { core: 0 })));
+}
+
+/// Two servers beside each other in one runtime, as tasks; the listeners are such as tokio makes them, non-blocking. Each has
+/// its own number in its ids, and TCP_NODELAY as it was told.
+#[test]
+fn two_servers_in_one_runtime() {
+    let (told, _tells) = mpsc::channel();
+    let servers = [(3, true), (200, false)].map(|(core, nodelay)| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("nonblocking");
+        let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addrs = [&listener, &other].map(|listener| listener.local_addr().expect("an address"));
+        let config = Config { nodelay, ..Config::default() };
+        let watched = listener.try_clone().expect("a second descriptor");
+        (Server::new().listen(listener).listen(other).core(core).config(config), addrs, watched, core, nodelay)
+    });
+    let handles = [servers[0].0.handle(), servers[1].0.handle()];
+    let (sender, receiver) = mpsc::channel();
+    let runtime = thread::spawn(move || {
+        tokio_uring::start(async move {
+            let mut tasks = Vec::new();
+            for (server, addrs, watched, core, nodelay) in servers {
+                tasks.push(tokio_uring::spawn(server.run(Teller(told.clone()))));
+                sender.send((addrs, watched, core, nodelay)).expect("the test waits");
+            }
+            for task in tasks {
+                let stats = task.await.expect("no panic").expect("a clean end");
+                assert_eq!((stats.opened, stats.closed), (2, 2));
+            }
+        });
+    });
+    for _ in 0..2 {
+        let (addrs, watched, core, nodelay) = receiver.recv_timeout(WAIT).expect("it runs");
+        for addr in addrs {
+            let mut client = Client::connect(addr);
+            client.send(TEXT, b"who are you?");
+            client.expect(TEXT, format!("core {core}").as_bytes());
+            client.close();
+        }
+        // What is accepted inherits it (tcp(7)).
+        assert_eq!(socket2::SockRef::from(&watched).tcp_nodelay().expect("an option"), nodelay);
+    }
+    handles.iter().for_each(wsring::adapter::tokio_uring::Handle::stop);
+    runtime.join().expect("both end");
+}
