@@ -1,5 +1,5 @@
-//! Who is compared: our server, the two raw baselines, the peers that `bench-harness/peers/build` has built, and whoever is
-//! named with `--extra`.
+//! Who is compared: our server, its core in another runtime, the two raw baselines, the peers that
+//! `bench-harness/peers/build` has built, and whoever is named with `--extra`.
 //!
 //! Owns: names and commands. Promises: a peer that could not be built is named with its reason, not forgotten. Refuses to
 //! know: what a server does with its port.
@@ -84,6 +84,7 @@ pub fn own() -> io::Result<Vec<Contender>> {
     Ok(vec![
         Contender::own("wsring", &server, &format!("serve --cores {{core}} {listen}"), false),
         waiting,
+        Contender::own("tokio-uring", &program, &format!("tokio-uring {listen}"), false),
         Contender::own("epoll-echo", &program, &format!("epoll-echo {listen}"), true),
         Contender::own("ring-echo", &program, &format!("ring-echo {listen}"), true),
     ])

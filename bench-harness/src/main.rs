@@ -1,8 +1,9 @@
-//! `wsring-bench`: a load client, two raw baselines, and comparisons of servers that alternate.
+//! `wsring-bench`: a load client, three baselines, and comparisons of servers that alternate.
 //!
 //! ```text
 //! wsring-bench epoll-echo --listen 127.0.0.1:9000        a baseline
-//! wsring-bench ring-echo --listen 127.0.0.1:9000         the other; with --tls-cert and --tls-key over TLS
+//! wsring-bench ring-echo --listen 127.0.0.1:9000         the other raw one; with --tls-cert and --tls-key over TLS
+//! wsring-bench tokio-uring --listen 127.0.0.1:9000       wsring's core in another runtime
 //! wsring-bench load --url ws://127.0.0.1:9001/ ...       one server under load
 //! wsring-bench idle --url ws://127.0.0.1:9001/ --pid N   memory of connections at rest
 //! wsring-bench compare --quick                           wsring, its peers and the baselines, turn by turn
@@ -34,6 +35,7 @@ mod ring_echo;
 mod show;
 mod stream;
 mod tls;
+mod tokio_echo;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -52,7 +54,7 @@ use load::Shape;
 use net::Patience;
 use report::Line;
 
-/// Measures WebSocket servers side by side, and against baselines that parse nothing.
+/// Measures WebSocket servers side by side, and against baselines.
 #[derive(Parser)]
 #[command(name = "wsring-bench", version)]
 struct Cli {
@@ -66,6 +68,8 @@ enum Task {
     EpollEcho(EchoArgs),
     /// Echo raw bytes on io_uring, one thread: the limit.
     RingEcho(RingArgs),
+    /// Echo messages with wsring's core on the sockets of a tokio-uring runtime: what a ring of its own earns.
+    TokioUring(TokioArgs),
     /// Load one server and print one JSON line.
     Load(LoadArgs),
     /// Read a server's memory around connections that rest, and print one JSON line.
@@ -104,6 +108,16 @@ struct RingArgs {
     /// The certificate's private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Listen on addresses other than loopback.
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+#[derive(Args)]
+struct TokioArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    listen: String,
     /// Listen on addresses other than loopback.
     #[arg(long)]
     allow_remote: bool,
@@ -309,6 +323,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::EpollEcho(args) => echo(&args),
         Task::RingEcho(args) => ring_echo(&args),
+        Task::TokioUring(args) => tokio_echo(&args),
         Task::Load(args) => load_one(&args),
         Task::Idle(args) => idle_one(&args),
         Task::Compare(args) => compare_all(*args),
@@ -355,6 +370,17 @@ fn ring_echo(args: &RingArgs) -> io::Result<()> {
     let ended = echo.run(&STOP);
     eprintln!("ring-echo: enters={}", echo.enters());
     ended
+}
+
+fn tokio_echo(args: &TokioArgs) -> io::Result<()> {
+    stop_on_signals();
+    proc::raise_descriptor_limit()?;
+    let echo = tokio_echo::TokioEcho::bind(dial::resolve(&args.listen, args.allow_remote)?)?;
+    eprintln!("tokio-uring: listening on {}", echo.local_addr()?);
+    let stats = echo.run(&STOP)?;
+    // How often the runtime enters the kernel is not known here.
+    eprintln!("tokio-uring: messages={}", stats.messages);
+    Ok(())
 }
 
 fn echo(args: &EchoArgs) -> io::Result<()> {
@@ -631,7 +657,7 @@ mod tests {
     #[test]
     fn contenders_are_chosen_by_name() {
         let all = chosen(&[]).expect("everybody");
-        assert_eq!(all[..4], ["wsring", "wsring (waiting)", "epoll-echo", "ring-echo"]);
+        assert_eq!(all[..5], ["wsring", "wsring (waiting)", "tokio-uring", "epoll-echo", "ring-echo"]);
         assert_eq!(all.last().map(String::as_str), Some("x y"));
         assert_eq!(chosen(&["--only", "wsring"]).expect("one"), ["wsring"]);
         assert_eq!(chosen(&["--only", "wsr,x"]).expect("by their beginning"), ["wsring", "wsring (waiting)", "x y"]);
