@@ -66,7 +66,8 @@ pub trait Handler: Sized {
     /// An attempt to connect failed. `retry`: how long from now the next one comes, by the target's
     /// [`Reconnect`](crate::Reconnect); `None`: the dial is over and its id stale.
     ///
-    /// Of each attempt that was begun exactly one of this and `on_open` is called.
+    /// Of each attempt that was begun exactly one of this and `on_open` is called; after the `on_close` of a connection whose
+    /// attempts are used up, this tells [`DialError::Exhausted`].
     fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
         let _ = (cx, dial, why, retry);
     }
@@ -301,6 +302,9 @@ impl<'a, H: Handler> CoreCx<'a, H> {
     /// Connects to a server from this core. Never blocks: names are looked up elsewhere. What comes of it is told by
     /// [`Handler::on_answer`] and [`Handler::on_open`], or [`Handler::on_dial_failed`], in a later pass. Connections that
     /// were dialled count against `Config::connections_max`.
+    ///
+    /// What is dialled while the core stops fails with [`DialError::Stopped`] at the end; what is dialled in those last
+    /// callbacks is forgotten.
     pub fn connect(&mut self, target: Target) -> DialId {
         self.out.dials.add(target)
     }

@@ -52,6 +52,9 @@ pub struct Target {
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
+/// Shorter, and heartbeats would be all that a core does.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(1);
+
 /// A message sent again and again.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
@@ -213,10 +216,11 @@ impl Target {
     }
 
     /// Sends this message whenever so much time has passed since the connection opened or the last such message: what
-    /// exchanges call a ping of the application. It counts as a message and may be refused like one. (Pings of the
-    /// protocol are `Config::idle_timeout`'s.)
+    /// exchanges call a ping of the application; `every` is a millisecond at least. It counts as a message and may be refused
+    /// like one. (Pings of the protocol are `Config::idle_timeout`'s.)
     #[must_use]
     pub fn heartbeat(mut self, every: Duration, message: Message<'_>) -> Self {
+        let every = every.max(HEARTBEAT_MIN);
         let text = matches!(message, Message::Text(_));
         self.heartbeat = Some(Heartbeat { every, text, bytes: message.as_bytes().to_vec() });
         self

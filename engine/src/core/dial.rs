@@ -82,8 +82,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 (_, false) => {}
             }
         }
-        let now = self.ring.now();
-        while let Some(index) = self.out.dials.pop_due(now) {
+        let (now, last) = (self.ring.now(), self.out.dials.last_timer());
+        while let Some(index) = self.out.dials.pop_due(now, last) {
             self.on_dial_timer(index);
         }
     }
@@ -98,6 +98,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.handler.on_reconnect(&mut CoreCx::new(&mut self.out), &dialled);
         }
         let dial = self.out.dials.dial(index);
+        if dial.abandoned {
+            return; // in that callback: it is listed, and fails in the next pass
+        }
         if dial.target.is_secure() && !dial.target.has_tls() {
             return self.dial_failed(index, DialError::TlsMissing);
         }
@@ -119,8 +122,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_resolved(&mut self, (index, generation): (u32, u32), found: io::Result<Vec<SocketAddr>>) {
         let Some(index) = self.out.dials.find_token(index, generation) else { return };
         let dial = self.out.dials.dial(index);
-        if dial.state != State::Resolving {
-            return; // its time was over
+        if dial.state != State::Resolving || dial.abandoned {
+            return; // its time was over, or is in this pass
         }
         let host = dial.target.host().to_owned();
         match found {
@@ -158,6 +161,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     pub(super) fn on_connected(&mut self, token: Token, result: Result<Socket, Errno>) {
         self.connects -= 1;
+        self.out.stats.connected += u64::from(result.is_ok());
         let index = self.out.dials.find_token(token.index(), token.generation());
         let index = index.expect("a dial lives as long as its connect");
         self.out.dials.clear_timer(index);
@@ -217,7 +221,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.out.link(conn).raise(flag::CLIENT | flag::ADMITTED);
         self.admitted += 1;
-        self.out.stats.connected += 1;
         self.out.dials.dial(index).state = State::Answering(conn);
         self.out.raw(conn, head);
     }
@@ -287,6 +290,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Ok(answer) => answer,
             Err(error) => return Judged::Failed(error.into()),
         };
+        if self.out.dials.dial(dial).abandoned {
+            return Judged::Failed(DialError::Abandoned); // earlier in this pass
+        }
         let dialled = self.out.dials.dialled(dial);
         let offer = ClientOffer::new(&self.config.deflate);
         let subprotocols = self.out.dials.dial(dial).target.subprotocols();
@@ -358,6 +364,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.ring.now();
         let dial = self.out.dials.dial(index);
         match dial.state {
+            // In this pass, by a callback about another dial.
+            State::Waiting if dial.abandoned => self.out.dials.remove(index),
             State::Waiting => {
                 dial.state = State::Wanted;
                 self.begin_dial(index);
@@ -429,6 +437,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             if self.stopping.is_some() {
                 return self.out.dials.remove(index);
             }
+            // What failed is the attempt that was lost, not one after it.
+            self.out.dials.dial(index).failed -= 1;
             self.dial_failed(index, DialError::Exhausted);
         }
     }
@@ -456,8 +466,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// When a dial must be looked at.
+    /// The loop has ended: what was dialled while the core stopped, and what the kernel has not ended in time, fails here.
+    /// A dial that is made now is forgotten.
+    pub(super) fn end_dials(&mut self) {
+        for index in self.out.dials.indices() {
+            self.out.dials.dial(index).abandoned = true;
+            self.dial_failed(index, DialError::Stopped);
+        }
+        self.out.dials.clear();
+    }
+
+    /// When a dial must be looked at. While the core stops none is: those that callbacks make would keep it busy for nothing.
     pub(super) fn dial_due(&self) -> Option<Time> {
-        self.out.dials.next_due()
+        self.out.dials.next_due().filter(|_| self.stopping.is_none())
     }
 }

@@ -158,6 +158,12 @@ impl Dials {
         self.dials.is_empty()
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.dials.clear();
+        self.wanted.clear();
+    }
+
     pub(crate) fn indices(&self) -> Vec<u32> {
         self.dials.iter().map(|(index, _)| index as u32).collect()
     }
@@ -189,10 +195,17 @@ impl Dials {
         self.timers.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// A dial whose time has come.
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
+    /// The last timer that was set: what is set from here on has a later one.
+    pub(crate) fn last_timer(&self) -> u64 {
+        self.serial
+    }
+
+    /// A dial whose time has come, of the timers up to `last`: one that is set for at once waits for the next pass, or a pass
+    /// might never end.
+    pub(crate) fn pop_due(&mut self, now: Time, last: u64) -> Option<u32> {
         while let Some(&Reverse((at, serial, index))) = self.timers.peek()
             && at <= now
+            && serial <= last
         {
             self.timers.pop();
             if let Some(dial) = self.dials.get_mut(index as usize).filter(|dial| dial.timer == serial) {
@@ -352,11 +365,25 @@ mod tests {
         dials.set_timer(first, at(10));
         dials.set_timer(second, at(20));
         dials.set_timer(first, at(30));
-        assert_eq!(dials.pop_due(at(15)), None, "its first timer was replaced");
-        assert_eq!(dials.pop_due(at(40)), Some(second));
+        assert_eq!(dials.pop_due(at(15), u64::MAX), None, "its first timer was replaced");
+        assert_eq!(dials.pop_due(at(40), u64::MAX), Some(second));
         dials.remove(first);
-        assert_eq!(dials.pop_due(at(40)), None, "it is gone");
+        assert_eq!(dials.pop_due(at(40), u64::MAX), None, "it is gone");
         assert_eq!(dials.next_due(), None);
+    }
+
+    /// What is set while timers are worked on waits for the next round, however early it is due.
+    #[test]
+    fn a_timer_set_for_at_once_waits_for_the_next_round() {
+        let mut dials = Dials::new(0);
+        let id = dials.add(Target::new("ws://127.0.0.1/").expect("a URL"));
+        let index = dials.find(id).expect("there");
+        dials.set_timer(index, at(10));
+        let last = dials.last_timer();
+        assert_eq!(dials.pop_due(at(10), last), Some(index));
+        dials.set_timer(index, at(10));
+        assert_eq!(dials.pop_due(at(10), last), None);
+        assert_eq!(dials.pop_due(at(10), dials.last_timer()), Some(index));
     }
 
     #[test]

@@ -710,5 +710,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.end(index, &CloseReason::Stopped, false);
             }
         }
+        self.end_dials();
     }
 }

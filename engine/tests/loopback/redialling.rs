@@ -145,7 +145,7 @@ fn connections_that_do_not_last_are_attempts() {
         line.open();
         line.closed();
     }
-    assert!(matches!(line.next(), Told::Failed { why: DialError::Exhausted, retry: None, .. }));
+    assert!(matches!(line.next(), Told::Failed { why: DialError::Exhausted, retry: None, attempt: 3 }));
     server.join().expect("the server is content");
     line.finish();
 }
