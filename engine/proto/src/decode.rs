@@ -531,9 +531,9 @@ impl Decoder {
         pool: &mut Pool,
         (left, key, fin): (u64, MaskKey, bool),
     ) -> Result<Step, Violation> {
-        let rest = &input[*at..];
-        let here = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
         let from = *at;
+        let rest_len = input.len() - from;
+        let here = usize::try_from(left).map_or(rest_len, |left| left.min(rest_len));
         *at += here;
         let left = left - here as u64;
 
@@ -542,9 +542,7 @@ impl Decoder {
                 // All of the message is here, or was empty so far: no need to keep it.
                 self.end_message();
                 if self.kind.is_compressed() {
-                    let payload = &mut input[from..*at];
-                    simd::mask(payload, key);
-                    return self.inflate(payload, limits, pool);
+                    return self.inflate_here(&mut input[from..*at], key, limits, pool);
                 }
                 let text = self.kind.is_text();
                 return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
@@ -582,10 +580,7 @@ impl Decoder {
             return Ok(Step::On);
         }
         if self.kind.is_compressed() {
-            let gathered = self.assembly.take().expect("some of it was kept, or it would be borrowed");
-            let found = self.inflate(gathered.payload(), limits, pool);
-            pool.put(gathered.into_bytes());
-            return found;
+            return self.inflate_gathered(limits, pool);
         }
         // RFC 6455 §5.6: a message, not each of its fragments, is whole UTF-8.
         if self.kind.is_text() && self.assembly().text().is_none() {
@@ -593,6 +588,27 @@ impl Decoder {
         }
         self.place = Place::Delivered;
         Ok(Step::Found(Found::Held { text: self.kind.is_text() }))
+    }
+
+    // Not inlined: the walk of plain messages has no room for them.
+    #[inline(never)]
+    fn inflate_here(
+        &mut self,
+        payload: &mut [u8],
+        key: MaskKey,
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Result<Step, Violation> {
+        simd::mask(payload, key);
+        self.inflate(payload, limits, pool)
+    }
+
+    #[inline(never)]
+    fn inflate_gathered(&mut self, limits: &Limits, pool: &mut Pool) -> Result<Step, Violation> {
+        let gathered = self.assembly.take().expect("some of it was kept, or it would be borrowed");
+        let found = self.inflate(gathered.payload(), limits, pool);
+        pool.put(gathered.into_bytes());
+        found
     }
 
     /// All of a compressed message is here, unmasked: makes it the one held (RFC 7692 §6.2).

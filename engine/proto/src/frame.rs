@@ -112,16 +112,12 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         return Ok(Parsed::Incomplete { needed: 2 });
     };
     // RFC 6455 §5.2: reserved bits are zero unless an extension was negotiated that gives them a meaning.
-    let compressed = first & RESERVED == RSV1 && expect.compression;
-    if first & RESERVED != 0 && !compressed {
+    let compressed = first & RESERVED != 0;
+    if compressed && !is_compression(first, expect) {
         return Err(Violation::ReservedBits);
     }
     let fin = first & FIN != 0;
     let opcode = Opcode::from_bits(first).ok_or(Violation::ReservedOpcode)?;
-    // RFC 7692 §6.1: RSV1 stands on the first frame of a message, never on a fragment or a control frame.
-    if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
-        return Err(Violation::ReservedBits);
-    }
     if opcode.is_control() {
         // RFC 6455 §5.5: control frames are never fragmented.
         if !fin {
@@ -177,6 +173,13 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         None => MaskKey::NONE,
     };
     Ok(Parsed::Head(Head { fin, opcode, compressed, payload_len, key, head_len }))
+}
+
+/// RFC 7692 §6.1: RSV1, alone, on the first frame of a message, never on a fragment or a control frame.
+#[cold]
+fn is_compression(first: u8, expect: &Expect) -> bool {
+    let begins = matches!(Opcode::from_bits(first), Some(Opcode::Text | Opcode::Binary));
+    expect.compression && first & RESERVED == RSV1 && begins
 }
 
 /// The least value that a length of `width` bytes can still have, of which `bytes` holds the first ones.

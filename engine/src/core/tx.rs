@@ -170,12 +170,29 @@ impl Outbox {
     /// Queues a message.
     #[inline]
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> Pressure {
-        self.send_how(index, message, How::Any)
+        if !self.links[index as usize].packing.is_none() {
+            return self.send_how(index, message, How::Any);
+        }
+        self.send_as_is(index, message)
     }
 
-    /// Queues a message. Whether it fits is judged by its length as it is, compressed or not.
-    #[inline]
+    /// Queues a message, compressed if its connection agreed to that and it is worth it.
+    #[inline(never)]
     pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
+        let link = &self.links[index as usize];
+        let len = message.as_bytes().len();
+        // By its length as it is: what it will be compressed is not known yet.
+        let fits = link.queued as usize + encode::frame_len(len, link.has(flag::CLIENT)) <= self.marks.max as usize;
+        let packs = !link.packing.is_none() && how != How::Plain && self.packer.wants(len);
+        if packs && fits && link.stage == Stage::Open {
+            self.stats.sent += 1;
+            return self.send_packed(index, message, how);
+        }
+        self.send_as_is(index, message)
+    }
+
+    #[inline]
+    fn send_as_is(&mut self, index: u32, message: Message<'_>) -> Pressure {
         let link = &self.links[index as usize];
         if link.stage != Stage::Open {
             self.stats.gone += 1;
@@ -188,9 +205,6 @@ impl Outbox {
             return Pressure::Refused;
         }
         self.stats.sent += 1;
-        if !link.packing.is_none() && how != How::Plain && self.packer.wants(bytes.len()) {
-            return self.send_packed(index, message, how);
-        }
         if bytes.len() >= MOVE_MIN && self.is_assembled(bytes) {
             self.promise(index, message.opcode(), need);
         } else {
@@ -200,7 +214,6 @@ impl Outbox {
     }
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
-    #[inline(never)]
     fn send_packed(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
         let (opcode, bytes) = (message.opcode(), message.as_bytes());
         let packing = self.links[index as usize].packing;

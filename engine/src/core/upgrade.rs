@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use wsring_proto::Session;
-use wsring_proto::deflate::{self, Agreed};
+use wsring_proto::deflate::{self, Agreed, Mode};
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
@@ -93,9 +93,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             None => accept.subprotocol.map(Cow::Borrowed),
         };
-        let compression = match deflate::choose(request.extensions(), &self.config.deflate) {
-            Ok(compression) => compression,
-            Err(_) => unreachable!("`accept` has read the extensions"),
+        let compression = match self.config.deflate.mode {
+            Mode::Off => None,
+            _ => deflate::choose(request.extensions(), &self.config.deflate).expect("`accept` has read them"),
         };
         let mut text = [0; deflate::ANSWER_LEN_MAX];
         let extensions = compression.as_ref().map(|answer| answer.text(&mut text));
