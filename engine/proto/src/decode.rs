@@ -88,6 +88,10 @@ impl Default for Limits {
 pub(crate) enum Found {
     /// A whole message at `from..to` of the input, still masked.
     Borrowed { text: bool, from: usize, to: usize, key: MaskKey },
+    /// A whole compressed message at `from..to` of the input, still masked. Does not leave the decoder.
+    Compressed { from: usize, to: usize, key: MaskKey },
+    /// The same in `assembly`, unmasked.
+    CompressedHeld,
     /// A whole message in [`Decoder::assembly`], unmasked, inflated and checked.
     Held { text: bool },
     /// A control frame whose payload is at `from..to` of the input, unmasked and, if a close, checked.
@@ -277,7 +281,15 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Result<Option<Found>, Violation> {
         let found = match self.state {
-            State::Open | State::CloseSent => self.walk(input, at, limits, pool),
+            State::Open | State::CloseSent => match self.walk(input, at, limits, pool) {
+                Ok(Some(Found::Compressed { from, to, key })) => {
+                    let payload = &mut input[from..to];
+                    simd::mask(payload, key);
+                    self.inflate(payload, limits, pool)
+                }
+                Ok(Some(Found::CompressedHeld)) => self.inflate_held(limits, pool),
+                found => found,
+            },
             // RFC 6455 §1.4, §5.5.1: what follows a close frame is ignored; §7.1.7: so is what follows a fault.
             State::CloseReceived | State::Closed | State::Failed => {
                 self.recycle(pool);
@@ -525,7 +537,7 @@ impl Decoder {
 
     fn walk_payload(
         &mut self,
-        input: &mut [u8],
+        input: &[u8],
         at: &mut usize,
         limits: &Limits,
         pool: &mut Pool,
@@ -542,7 +554,7 @@ impl Decoder {
                 // All of the message is here, or was empty so far: no need to keep it.
                 self.end_message();
                 if self.kind.is_compressed() {
-                    return self.inflate_here(&mut input[from..*at], key, limits, pool);
+                    return Ok(Step::Found(Found::Compressed { from, to: *at, key }));
                 }
                 let text = self.kind.is_text();
                 return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
@@ -580,7 +592,7 @@ impl Decoder {
             return Ok(Step::On);
         }
         if self.kind.is_compressed() {
-            return self.inflate_gathered(limits, pool);
+            return Ok(Step::Found(Found::CompressedHeld));
         }
         // RFC 6455 §5.6: a message, not each of its fragments, is whole UTF-8.
         if self.kind.is_text() && self.assembly().text().is_none() {
@@ -590,21 +602,8 @@ impl Decoder {
         Ok(Step::Found(Found::Held { text: self.kind.is_text() }))
     }
 
-    // Not inlined: the walk of plain messages has no room for them.
     #[inline(never)]
-    fn inflate_here(
-        &mut self,
-        payload: &mut [u8],
-        key: MaskKey,
-        limits: &Limits,
-        pool: &mut Pool,
-    ) -> Result<Step, Violation> {
-        simd::mask(payload, key);
-        self.inflate(payload, limits, pool)
-    }
-
-    #[inline(never)]
-    fn inflate_gathered(&mut self, limits: &Limits, pool: &mut Pool) -> Result<Step, Violation> {
+    fn inflate_held(&mut self, limits: &Limits, pool: &mut Pool) -> Result<Option<Found>, Violation> {
         let gathered = self.assembly.take().expect("some of it was kept, or it would be borrowed");
         let found = self.inflate(gathered.payload(), limits, pool);
         pool.put(gathered.into_bytes());
@@ -613,7 +612,8 @@ impl Decoder {
 
     /// All of a compressed message is here, unmasked: makes it the one held (RFC 7692 §6.2).
     #[cfg(feature = "deflate")]
-    fn inflate(&mut self, payload: &[u8], limits: &Limits, pool: &mut Pool) -> Result<Step, Violation> {
+    #[inline(never)]
+    fn inflate(&mut self, payload: &[u8], limits: &Limits, pool: &mut Pool) -> Result<Option<Found>, Violation> {
         let bytes = if self.compression == Compression::Takeover {
             self.inflater.get_or_insert_default().message(payload, limits, pool)?
         } else {
@@ -634,11 +634,11 @@ impl Decoder {
         };
         self.assembly = Some(assembly);
         self.place = Place::Delivered;
-        Ok(Step::Found(Found::Held { text }))
+        Ok(Some(Found::Held { text }))
     }
 
     #[cfg(not(feature = "deflate"))]
-    fn inflate(&mut self, _: &[u8], _: &Limits, _: &mut Pool) -> Result<Step, Violation> {
+    fn inflate(&mut self, _: &[u8], _: &Limits, _: &mut Pool) -> Result<Option<Found>, Violation> {
         unreachable!("no header may say that a message is compressed")
     }
 

@@ -177,6 +177,7 @@ impl Session {
                 };
                 Event::Message { message, last }
             }
+            Found::Compressed { .. } | Found::CompressedHeld => unreachable!("inflated in the decoder"),
             Found::Control { opcode, from, to } => control(opcode, &input[from..to]),
             Found::HeldControl { opcode } => control(opcode, self.decoder.held_control()),
         }))
