@@ -10,24 +10,27 @@ use wsring::adapter::tokio_uring::Server;
 use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Request, Verdict};
 
 use crate::common::*;
-use crate::programme;
+use crate::programme::{borders, programme};
+
+fn echoes(config: Config) {
+    let lens = borders(&config);
+    let (running, addr) = serve(config, 1, |_| Echo);
+    let messages = programme(addr, &lens);
+    let stats = finish(running);
+    assert_eq!((stats.messages, stats.sent), (messages, messages));
+    assert_eq!((stats.refused, stats.gone, stats.violations, stats.resets, stats.timeouts), (0, 0, 0, 0, 0));
+}
 
 /// Around the sizes of read buffers (4 and 64 KiB), and where replies stop being gathered.
 #[test]
 fn every_border() {
-    let config = Config::default();
-    let lens = programme::borders(&config);
-    let (running, addr) = serve(config, 1, |_| Echo);
-    programme::run(addr, &lens, || finish(running));
+    echoes(Config::default());
 }
 
 /// Nothing pooled and everything pressed: each reply is a buffer of its own, and each connection is paused all the time.
 #[test]
 fn every_border_under_pressure() {
-    let config = Config { pool_bytes_max: 0, output_high: 1000, output_low: 500, ..Config::default() };
-    let lens = programme::borders(&config);
-    let (running, addr) = serve(config, 1, |_| Echo);
-    programme::run(addr, &lens, || finish(running));
+    echoes(Config { pool_bytes_max: 0, output_high: 1000, output_low: 500, ..Config::default() });
 }
 
 #[test]

@@ -337,7 +337,7 @@ fn a_core_that_stops_as_it_starts() {
         }
     }
     let (sender, receiver) = mpsc::channel();
-    let running = Client::new().cores(cores(1)).start(move |_| Brief(sender.clone())).expect("the client starts");
+    let running = start_client(Config::default(), move |_| Brief(sender.clone()));
     receiver.recv_timeout(common::WAIT).expect("the core ends");
     assert_eq!(running.join().expect("it stops itself")[0].opened, 0);
 }
