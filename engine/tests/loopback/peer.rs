@@ -1,13 +1,16 @@
-//! A client that nobody here wrote: tungstenite.
+//! A client and a server that nobody here wrote: tungstenite, the protocol of tokio-tungstenite.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
-use tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
+use tungstenite::handshake::server::{Request, Response};
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
-use wsring::{Config, Feature};
+use wsring::{Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, Dialled, Feature, Handler, Target};
 
-use crate::common::{Echo, Random, finish, read_some, serve, tcp};
+use crate::common::{Echo, Random, bounded, cores, finish, read_some, serve, tcp};
 
 /// A stream that reads on after a signal: see [`read_some`].
 struct Patient(TcpStream);
@@ -33,17 +36,20 @@ impl Write for Patient {
     }
 }
 
-fn connect<S: Read + Write>(url: &str, stream: S) -> WebSocket<S> {
-    let config = WebSocketConfig::default().max_frame_size(Some(16 << 20)).max_message_size(Some(16 << 20));
-    let (client, response) =
-        tungstenite::client::client_with_config(url, stream, Some(config)).expect("it accepts our handshake");
-    assert_eq!(response.status(), 101);
-    client
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default().max_frame_size(Some(16 << 20)).max_message_size(Some(16 << 20))
 }
 
-/// All lengths there and back, a ping and a close, on a stream that is connected. Returns how many messages that is.
+/// [`talk`] as a client, on a stream that is connected.
 pub(crate) fn converse<S: Read + Write>(url: &str, stream: S) -> u64 {
-    let mut client = connect(url, stream);
+    let (client, response) =
+        tungstenite::client::client_with_config(url, stream, Some(config())).expect("it accepts our handshake");
+    assert_eq!(response.status(), 101);
+    talk(client)
+}
+
+/// All lengths there and back, fragments, pings and a close. Returns how many messages that is.
+fn talk<S: Read + Write>(mut client: WebSocket<S>) -> u64 {
     let mut random = Random::new(5);
     let mut count = 0;
     for len in [0, 1, 125, 126, 4096, 65_535, 65_536, 1 << 20, 16 << 20] {
@@ -54,6 +60,19 @@ pub(crate) fn converse<S: Read + Write>(url: &str, stream: S) -> u64 {
             count += 1;
         }
     }
+    // RFC 6455 §5.4: a message in three frames, one empty, a character cut in two, and a ping between them.
+    let pieces: [(&[u8], _, _); 3] =
+        [(b"\xe2\x82", Data::Text, false), (b"", Data::Continue, false), (b"\xac", Data::Continue, true)];
+    for (payload, kind, last) in pieces {
+        let frame = Frame::message(payload.to_vec(), OpCode::Data(kind), last);
+        client.send(Message::Frame(frame)).expect("it goes out");
+        if !last {
+            client.send(Message::Ping("between".into())).expect("it goes out");
+            assert_eq!(client.read().expect("a pong"), Message::Pong("between".into()));
+        }
+    }
+    assert_eq!(client.read().expect("an echo"), Message::text("\u{20ac}"));
+    count += 1;
     client.send(Message::Ping("are you there?".into())).expect("it goes out");
     assert_eq!(client.read().expect("a pong"), Message::Pong("are you there?".into()));
     let bye = CloseFrame { code: CloseCode::Normal, reason: "bye".into() };
@@ -77,4 +96,48 @@ fn a_foreign_client_converses() {
         let stats = finish(running);
         assert_eq!((stats.messages, stats.opened, stats.closed, stats.violations), (count, 1, 1, 0));
     }
+}
+
+/// A client of ours at a server of theirs.
+#[test]
+fn a_foreign_server_converses() {
+    struct Mirror(Target);
+    impl Handler for Mirror {
+        type Conn = ();
+        fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+            cx.connect(self.0.clone());
+        }
+        fn on_answer(&mut self, _: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<()> {
+            assert_eq!((answer.header("X-Served"), subprotocol), (Some(&b"by them"[..]), Some("v1")));
+            Some(())
+        }
+        fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: wsring::Message<'_>) {
+            assert!(cx.send(message).is_queued());
+        }
+        fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
+            assert_eq!(*why, CloseReason::Peer { code: Some(wsring::CloseCode::NORMAL), reason: "bye" });
+            cx.stop();
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a client");
+        bounded(&stream);
+        #[allow(clippy::result_large_err, reason = "the type is tungstenite's")]
+        let answer = |request: &Request, mut response: Response| {
+            assert_eq!(request.headers()["sec-websocket-protocol"], "v2, v1");
+            assert_eq!((request.uri().path(), request.uri().query()), ("/feed", Some("depth=5")));
+            response.headers_mut().insert("sec-websocket-protocol", "v1".parse().expect("a value"));
+            response.headers_mut().insert("x-served", "by them".parse().expect("a value"));
+            Ok(response)
+        };
+        talk(tungstenite::accept_hdr_with_config(Patient(stream), answer, Some(config())).expect("a handshake"))
+    });
+    let target = Target::new(&format!("ws://{addr}/feed?depth=5")).expect("a URL");
+    let target = target.subprotocol("v2").and_then(|target| target.subprotocol("v1")).expect("tokens");
+    let running = Client::new().cores(cores(1)).start(move |_| Mirror(target.clone())).expect("the client starts");
+    let count = server.join().expect("the server is content");
+    let stats = running.join().expect("it stops itself");
+    assert_eq!((stats[0].messages, stats[0].opened, stats[0].closed, stats[0].violations), (count, 1, 1, 0));
 }
