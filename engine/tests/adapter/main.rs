@@ -14,6 +14,8 @@ mod common {
 
 #[path = "../loopback/callbacks.rs"]
 mod callbacks;
+#[path = "../loopback/deflate.rs"]
+mod deflate;
 #[path = "../loopback/dialling.rs"]
 mod dialling;
 #[path = "../loopback/ends.rs"]
@@ -27,3 +29,6 @@ mod programme;
 #[path = "../loopback/redialling.rs"]
 mod redialling;
 mod running;
+#[cfg(feature = "tls")]
+#[path = "../loopback/tls/mod.rs"]
+mod tls;

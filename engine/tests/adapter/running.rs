@@ -18,6 +18,7 @@ fn echoes(config: Config) {
     let messages = programme(addr, &lens);
     let stats = finish(running);
     assert_eq!((stats.messages, stats.sent), (messages, messages));
+    assert_eq!((stats.accepted, stats.opened, stats.closed), (4, 4, 4));
     assert_eq!((stats.refused, stats.gone, stats.violations, stats.resets, stats.timeouts), (0, 0, 0, 0, 0));
 }
 
