@@ -86,6 +86,8 @@ fn seeds() {
         ("accept_errors", stats.accept_errors),
         ("overflows", overflows),
         ("zero_copies", zero_copies),
+        ("connected", stats.connected),
+        ("dials_failed", stats.dials_failed),
     ];
     for (what, count) in reached {
         assert!(count * 20 >= seeds, "{seeds} seeds reached {what} {count} times");
@@ -108,6 +110,21 @@ fn seed_22_a_failed_zero_copy_send_is_still_owed_its_memory() {
 #[test]
 fn seed_95_a_head_that_comes_after_its_deadline_opens_nothing() {
     run(95, Manners::Rude, false);
+}
+
+/// The application abandoned its dials in a callback, and later in the same pass a server's answer came for one of them.
+/// The connection opened, although nothing was to come of that dial any more: what is abandoned was looked at only at the end
+/// of the pass. Now an answer asks first, and so do a name that was found and a wait that is over.
+#[test]
+fn seed_2117_an_answer_opens_nothing_for_an_abandoned_dial() {
+    run(2117, Manners::Rude, false);
+}
+
+/// A dial failed because the core stopped, and the application dialled another in its place, as the loop ended.
+/// That one was never begun and never failed: it outlived the engine. What is left when the loop has ended now fails there.
+#[test]
+fn seed_78_a_dial_made_while_the_core_stops_fails_too() {
+    run(78, Manners::Rude, false);
 }
 
 /// Nobody does anything wrong, so everything must arrive: messages, pongs and Closes, both ways.

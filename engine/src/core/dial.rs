@@ -23,6 +23,7 @@ use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, Head
 
 use super::conns::{Phase, flag};
 use super::dials::{Declined, DialError, State};
+use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::secure::Secure;
 use super::turn::Core;
@@ -173,6 +174,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match result {
             // Peers may have filled the core meanwhile.
             Ok(socket) if over || self.admitted >= self.config.connections_max => {
+                planted!(ConnectForgotten, return self.dial_failed(index, DialError::Abandoned));
                 let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
                 self.die(conn);
                 if !over {
@@ -242,9 +244,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn feed_answer(&mut self, conn: u32, bytes: &[u8]) {
         let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
         if let Some((declined, wanted)) = &mut answering.declined {
-            let here = bytes.len().min(*wanted);
+            let here = planted!(BodyKept, bytes.len(); bytes.len().min(*wanted));
             declined.body.extend_from_slice(&bytes[..here]);
-            *wanted -= here;
+            *wanted = wanted.saturating_sub(here);
             if *wanted == 0 {
                 self.end_answer(conn, DialError::Eof); // it has its own reason
             }
@@ -374,9 +376,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let host = dial.target.host().to_owned();
                 self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::TimedOut.into() });
             }
-            State::Connecting(_) => self.cancel_connect(index),
+            State::Connecting(_) => {
+                planted!(ConnectKept, return);
+                self.cancel_connect(index);
+            }
             State::Open(conn) => {
                 let Some(heartbeat) = dial.target.heartbeat.take() else { return };
+                planted!(BeatAfterClose, self.out.link(conn).stage = super::conns::Stage::Open);
                 let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));
                 self.out.dials.dial(index).target.heartbeat = Some(heartbeat);
@@ -452,7 +458,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return None;
         }
         let policy = dial.target.reconnect?;
-        dial.failed = dial.failed.saturating_add(1);
+        dial.failed = dial.failed.saturating_add(planted!(AttemptUncounted, 0; 1));
         let wait = policy.wait(dial.failed, random)?;
         dial.state = State::Waiting;
         self.out.dials.set_timer(index, self.ring.now().plus(wait));
@@ -461,6 +467,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// The core stops: ends what is under way. Open connections are told like all others.
     pub(super) fn stop_dials(&mut self) {
+        planted!(StopForgetsDials, return);
         for index in self.out.dials.indices() {
             self.leave_dial(index, DialError::Stopped);
         }
@@ -469,6 +476,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The loop has ended: what was dialled while the core stopped, and what the kernel has not ended in time, fails here.
     /// A dial that is made now is forgotten.
     pub(super) fn end_dials(&mut self) {
+        planted!(LateDialLost, return);
         for index in self.out.dials.indices() {
             self.out.dials.dial(index).abandoned = true;
             self.dial_failed(index, DialError::Stopped);

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
+use super::planted::planted;
 use crate::ring::{Time, Token};
 use crate::target::Target;
 
@@ -208,7 +209,9 @@ impl Dials {
             && serial <= last
         {
             self.timers.pop();
-            if let Some(dial) = self.dials.get_mut(index as usize).filter(|dial| dial.timer == serial) {
+            if let Some(dial) =
+                self.dials.get_mut(index as usize).filter(|dial| planted!(DialTimerKept, true; dial.timer == serial))
+            {
                 dial.timer = 0;
                 return Some(index);
             }
@@ -227,6 +230,7 @@ impl Dials {
     /// The dial of a connection, which it is no longer.
     pub(crate) fn untie(&mut self, conn: u32) -> Option<u32> {
         let tied = self.by_conn.get_mut(conn as usize)?;
+        planted!(DialTied, return Some(*tied).filter(|&index| index != NONE));
         Some(std::mem::replace(tied, NONE)).filter(|&index| index != NONE)
     }
 

@@ -75,11 +75,31 @@ mod switch {
         WritableLost,
         /// A long send goes in parts also when it lies in a send block, and all behind the first part is dropped.
         BlockParted,
+        /// A connect that succeeds after its dial was given up is forgotten.
+        ConnectForgotten,
+        /// A connect that takes too long is not cancelled.
+        ConnectKept,
+        /// A timer of a dial that was replaced or cleared still counts.
+        DialTimerKept,
+        /// A connection that ended is still thought to be its dial's.
+        DialTied,
+        /// What a client sends has no mask.
+        MaskLost,
+        /// A heartbeat goes out behind a Close.
+        BeatAfterClose,
+        /// A stop leaves dials as they are.
+        StopForgetsDials,
+        /// A dial made while the core stops is never told that it failed.
+        LateDialLost,
+        /// All of a refusal's body is kept.
+        BodyKept,
+        /// A failed attempt is not counted.
+        AttemptUncounted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 23] = [
+        pub const ALL: [Bug; 33] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -103,6 +123,16 @@ mod switch {
             Bug::PongLost,
             Bug::WritableLost,
             Bug::BlockParted,
+            Bug::ConnectForgotten,
+            Bug::ConnectKept,
+            Bug::DialTimerKept,
+            Bug::DialTied,
+            Bug::MaskLost,
+            Bug::BeatAfterClose,
+            Bug::StopForgetsDials,
+            Bug::LateDialLost,
+            Bug::BodyKept,
+            Bug::AttemptUncounted,
         ];
     }
 

@@ -2,6 +2,7 @@
 //! Another ring may stand in its place: `benches/instructions` counts what the engine does on one of memory.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -30,7 +31,20 @@ impl Remote {
     pub fn wake(&self) {
         self.0.woken.store(true, Ordering::Release);
     }
+
+    /// A name was looked up: see [`Engine::resolver`].
+    ///
+    /// # Panics
+    /// If another thread panicked in here.
+    pub fn resolved(&self, lookup: Lookup, found: io::Result<Vec<SocketAddr>>) {
+        self.0.resolved.lock().expect("nobody panics with it").push((lookup.0, found));
+        self.0.has_resolved.store(true, Ordering::Release);
+    }
 }
+
+/// A lookup of a name that an engine asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup((u32, u32));
 
 /// One core's engine on a ring that is not the kernel's.
 pub struct Engine<H: Handler, R: Ring = SimRing> {
@@ -61,6 +75,14 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     #[must_use]
     pub fn send_max(mut self, bytes: u32) -> Self {
         self.core.send_max = bytes.max(1);
+        self
+    }
+
+    /// Has names looked up by `resolve`, given a host, its port and what [`Remote::resolved`] wants back. Without this, dials of
+    /// names fail.
+    #[must_use]
+    pub fn resolver(mut self, resolve: impl Fn(String, u16, Lookup) + 'static) -> Self {
+        self.core.resolve = Some(Box::new(move |host, port, dial| resolve(host, port, Lookup(dial))));
         self
     }
 

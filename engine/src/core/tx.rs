@@ -305,7 +305,7 @@ impl Outbox {
     /// A new masking key, if what this connection sends is masked (RFC 6455 §5.3).
     #[inline]
     fn mask_of(&mut self, index: u32) -> Option<MaskKey> {
-        let masked = self.links[index as usize].has(flag::CLIENT);
+        let masked = planted!(MaskLost, false; self.links[index as usize].has(flag::CLIENT));
         masked.then(|| MaskKey::from_bytes(self.random.next_u32().to_ne_bytes()))
     }
 

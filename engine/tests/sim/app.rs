@@ -2,11 +2,16 @@
 //! in each callback what the engine promises of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use wsring::http::StatusCode;
 use wsring::ring::sim::Random;
-use wsring::{CloseCode, CloseReason, ConnId, CoreCx, Cx, Handler, Message, Pressure, Request, Response, Verdict};
+use wsring::{
+    Answer, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Pressure,
+    Request, Response, Verdict,
+};
 
+use super::dial::{self, Dial};
 use super::oracle::{Digest, Reason};
 use super::{Manners, World};
 
@@ -16,6 +21,7 @@ struct Open {
     paused: bool,
     pressed: bool,
     closing: bool,
+    dial: Option<u64>,
 }
 
 pub struct App {
@@ -29,17 +35,30 @@ pub struct App {
     called: bool,
     /// How often it does something other than echo, in 1000.
     wild: u32,
+    dialler: Option<Dialler>,
 }
+
+/// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
+pub struct Dialler {
+    pub random: Random,
+    /// Dials still to be made.
+    pub left: u32,
+    pub handshake_timeout: Duration,
+}
+
+/// From here on whatever is dialled is abandoned when it ends.
+const PEOPLE_MAX: usize = 45;
 
 type Core<'a> = CoreCx<'a, App>;
 
 impl App {
-    pub fn new(mut random: Random, world: World) -> Self {
+    pub fn new(mut random: Random, world: World, dialler: Option<Dialler>) -> Self {
         let wild = match world.manners {
             Manners::Quiet => 0,
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
-        Self { random, world, open: BTreeMap::new(), known: Vec::new(), resumes: VecDeque::new(), called: false, wild }
+        let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
+        Self { random, world, open, known, resumes, called: false, wild, dialler }
     }
 
     fn note(&mut self, what: &str, numbers: &[u64]) {
@@ -107,8 +126,92 @@ impl App {
         if self.known.is_empty() { None } else { Some(self.random.pick(&self.known)) }
     }
 
+    fn connect(&mut self, cx: &mut Core<'_>) {
+        let Some(dialler) = self.dialler.as_mut().filter(|dialler| dialler.left > 0) else { return };
+        dialler.left -= 1;
+        let mut ledger = self.world.ledger.borrow_mut();
+        let tag = ledger.dials.len() as u64;
+        let (target, plan) = dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout);
+        self.world.trace.note(&[30, tag], || format!("         app dials {target:?}"));
+        let id = cx.connect(target);
+        assert!(ledger.dials.iter().all(|dial| dial.id != id), "{id:?} was the name of an earlier dial");
+        ledger.dials.push(Dial::new(id, plan, self.world.trace.now()));
+    }
+
+    fn abandon(&mut self, cx: &mut Core<'_>, tag: u64) {
+        let mut ledger = self.world.ledger.borrow_mut();
+        let dial = &mut ledger.dials[tag as usize];
+        self.world.trace.note(&[31, tag], || format!("         app abandons {:?}", dial.id));
+        cx.abandon(dial.id);
+        dial.abandon();
+    }
+
+    /// Whatever a handler may do with dials, from any callback.
+    fn act_on_dials(&mut self, cx: &mut Core<'_>) {
+        let wild = self.wild > 0;
+        loop {
+            let Some(dialler) = self.dialler.as_mut() else { return };
+            if !dialler.random.chance(250) {
+                return;
+            }
+            let what = dialler.random.below(if wild { 1000 } else { 1 });
+            let tag = dialler.random.below(self.world.ledger.borrow().dials.len() as u64);
+            match what {
+                _ if self.world.ledger.borrow().dials.is_empty() => self.connect(cx),
+                0..500 => self.connect(cx),
+                500..650 => self.abandon(cx, tag),
+                650..850 => self.abandon_trying(cx),
+                850..990 => self.close_dialled(cx),
+                990..992 => cx.stop(),
+                _ => continue,
+            }
+            if (990..992).contains(&what) {
+                self.world.trace.note(&[32], || "         app stops".to_owned());
+                let now = self.world.trace.now();
+                self.world.ledger.borrow_mut().stopped_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Abandons all of which something is under way: its completion may come in this very pass.
+    fn abandon_trying(&mut self, cx: &mut Core<'_>) {
+        let dials = self.world.ledger.borrow().dials.len() as u64;
+        for tag in 0..dials {
+            if self.dialled(tag, |dial, _, _| dial.is_trying()) {
+                self.abandon(cx, tag);
+            }
+        }
+    }
+
+    /// Closes a connection that was dialled.
+    fn close_dialled(&mut self, cx: &mut Core<'_>) {
+        let open = self.open.iter().filter(|(_, open)| open.dial.is_some()).map(|(id, _)| *id);
+        let open: Vec<ConnId> = open.collect();
+        if let Some(dialler) = self.dialler.as_mut().filter(|_| !open.is_empty()) {
+            let id = dialler.random.pick(&open);
+            self.close(cx, id);
+        }
+    }
+
+    fn dialled<R>(&mut self, tag: u64, tell: impl FnOnce(&mut Dial, wsring::ring::Time, bool) -> R) -> R {
+        let mut ledger = self.world.ledger.borrow_mut();
+        let stopping = ledger.stopped_at.is_some();
+        tell(&mut ledger.dials[tag as usize], self.world.trace.now(), stopping)
+    }
+
+    fn tag_of(&self, id: DialId) -> u64 {
+        let tag = self.world.ledger.borrow().dials.iter().position(|dial| dial.id == id);
+        tag.unwrap_or_else(|| panic!("{id:?} is no dial of ours")) as u64
+    }
+
+    /// Enough has happened.
+    fn is_crowded(&self) -> bool {
+        self.world.ledger.borrow().people.len() > PEOPLE_MAX
+    }
+
     /// Whatever a handler may do, from any callback.
     fn act(&mut self, cx: &mut Core<'_>, own: Option<ConnId>, message: Option<Message<'_>>) {
+        self.act_on_dials(cx);
         while self.random.chance(self.wild) {
             let other = if self.random.chance(300) { own } else { self.somebody() };
             let Some(id) = other else { return };
@@ -153,6 +256,55 @@ impl Handler for App {
         Verdict::accept(peer)
     }
 
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let dials = self.dialler.as_mut().map_or(0, |dialler| dialler.random.range(1, u64::from(dialler.left)));
+        for _ in 0..dials {
+            self.connect(cx);
+        }
+        self.act_on_dials(cx);
+    }
+
+    fn on_answer(&mut self, dialled: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<usize> {
+        let peer = std::str::from_utf8(answer.header("x-peer").expect("every valid answer has one"));
+        let peer: usize = peer.ok().and_then(|peer| peer.parse().ok()).expect("a number");
+        self.note("on_answer", &[8, dialled.tag, peer as u64]);
+        assert_eq!(answer.status(), 101);
+        let said = answer.header("Sec-WebSocket-Protocol");
+        assert_eq!(subprotocol.map(str::as_bytes), said, "the subprotocol that the server chose");
+        let dialler = self.dialler.as_mut().expect("it dials");
+        let taken = self.wild == 0 || dialler.random.chance(970);
+        self.dialled(dialled.tag, |dial, _, _| dial.on_answer(dialled, taken));
+        taken.then_some(peer)
+    }
+
+    fn on_reconnect(&mut self, cx: &mut CoreCx<'_, Self>, dialled: &Dialled) {
+        self.note("on_reconnect", &[9, dialled.tag, u64::from(dialled.attempt)]);
+        self.dialled(dialled.tag, |dial, now, _| dial.on_reconnect(dialled, now));
+        self.act(cx, None, None);
+    }
+
+    fn on_dial_failed(
+        &mut self,
+        cx: &mut CoreCx<'_, Self>,
+        dialled: &Dialled,
+        why: &DialError,
+        retry: Option<Duration>,
+    ) {
+        self.called = true;
+        let numbers = [10, dialled.tag, u64::from(dialled.attempt), retry.map_or(0, |wait| 1 + wait.as_nanos() as u64)];
+        self.world.trace.note(&numbers, || format!("         callback on_dial_failed {dialled:?} {why}, {retry:?}"));
+        self.world.ledger.borrow_mut().dials_failed += 1;
+        self.dialled(dialled.tag, |dial, now, stopping| dial.on_failed(dialled, why, retry, now, stopping));
+        if self.is_crowded() {
+            self.abandon(cx, dialled.tag);
+        }
+        let again = self.dialler.as_mut().is_some_and(|dialler| dialler.random.chance(300));
+        if again || matches!(why, DialError::Stopped) {
+            self.connect(cx); // another in its place, by hand
+        }
+        self.act(cx, None, None);
+    }
+
     fn on_request(&mut self, request: &Request<'_>) -> Response {
         self.note("on_request", &[2, request.path().len() as u64]);
         let mut response = Response::new(b"no such thing\n".to_vec());
@@ -164,7 +316,12 @@ impl Handler for App {
         let (id, peer) = (cx.id(), *cx.data());
         self.note("on_open", &[3, peer as u64]);
         self.world.ledger.borrow_mut().people[peer].opened += 1;
-        let fresh = Open { peer, paused: false, pressed: false, closing: false };
+        let dial = cx.dial().map(|id| self.tag_of(id));
+        if let Some(tag) = dial {
+            assert_eq!(self.world.ledger.borrow().people[peer].dial, Some(tag), "the answer of another dial");
+            self.dialled(tag, |dial, now, _| dial.on_open(now));
+        }
+        let fresh = Open { peer, paused: false, pressed: false, closing: false, dial };
         assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);
@@ -177,6 +334,8 @@ impl Handler for App {
         self.note("on_message", &[4, peer as u64, digest.len as u64]);
         let open = self.open.get(&id).unwrap_or_else(|| panic!("a message of {id}, which is not open"));
         assert_eq!(open.peer, peer, "the state of another connection");
+        let dial = open.dial.map(|tag| self.world.ledger.borrow().dials[tag as usize].id);
+        assert_eq!(cx.dial(), dial, "the dial of another connection");
         assert!(!open.closing, "a message of {id} behind our Close (RFC 6455 §5.5.1)");
         assert!(!open.paused, "a message of {id}, which is paused");
         assert!(!open.pressed, "a message of {id}, whose output is over the high-water mark");
@@ -235,6 +394,13 @@ impl Handler for App {
             assert!(person.reason.is_none(), "on_close of {id} twice");
             person.reason = Some(reason);
             person.closed_at = self.world.trace.now();
+        }
+        if let Some(tag) = open.dial {
+            let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
+            self.dialled(tag, |dial, now, stopping| dial.on_close(ours, now, stopping));
+            if self.is_crowded() {
+                self.abandon(cx, tag);
+            }
         }
         self.act(cx, Some(id), None);
     }

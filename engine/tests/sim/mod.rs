@@ -1,8 +1,8 @@
-//! A simulated server under simulated peers: one seed, one run, and the oracles that judge it.
+//! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
-//! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes without the crate's
-//! own decoder, `app` is the handler under test, `oracle` compares what all of them wrote down. Shared by `simulation` and
-//! `planted`.
+//! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
+//! without the crate's own decoder, `app` is the handler under test, `dial` knows what a dial may come to, `oracle` compares what
+//! all of them wrote down. Shared by `simulation` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
@@ -11,23 +11,27 @@ pub mod certificates;
 
 mod app;
 mod channel;
+mod dial;
 mod oracle;
 mod peer;
 mod script;
 mod wire;
 
 use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use wsring::core::testing::{Engine, Remote};
+use wsring::core::testing::{Engine, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Limits, Stats};
 
-use app::App;
+use app::{App, Dialler};
+use dial::Dial;
 use oracle::Ledger;
 use peer::Peer;
 
@@ -63,8 +67,15 @@ pub struct World {
 
 /// The key of the watch: wakes, and the stop. Peers have the keys above.
 const WATCH: u64 = 0;
+/// Called when the engine has connected to somebody.
+const DIALLED: u64 = 1 << 40;
+/// Called when a name has been looked up.
+const NAMES: u64 = DIALLED + 1;
 
-/// Peers and the watch.
+/// What the engine wants to know: host, port, and whom to tell.
+type Names = Rc<RefCell<Vec<(String, u16, Lookup)>>>;
+
+/// Peers, names, and the watch.
 struct Town {
     peers: Vec<Peer>,
     remote: Remote,
@@ -74,21 +85,79 @@ struct Town {
     early: bool,
     stopped: bool,
     tick: Duration,
+    /// For servers and names.
+    random: Random,
+    sim: SimConfig,
+    config: Config,
+    asked: Names,
+    /// What is known of names, and when it is told.
+    found: Vec<(Time, Lookup, io::Result<Vec<SocketAddr>>)>,
+}
+
+impl Town {
+    /// The engine connected to somebody: here he is.
+    fn welcome(&mut self, net: &mut Net) {
+        loop {
+            let number = self.peers.len();
+            let Some(dialled) = net.take_dialled(number as u64 + 1) else { return };
+            let server = Peer::serve(number, dialled, &mut self.random, &self.sim, &self.config, &self.world);
+            self.peers.push(server);
+            self.peers[number].on_event(net);
+        }
+    }
+
+    /// Names are looked up by another thread, in its own time.
+    fn look_up(&mut self, net: &mut Net) {
+        for (host, port, lookup) in self.asked.take() {
+            let tag = usize::from(port) - 1000;
+            assert_eq!(host, format!("feed{tag}.example"));
+            let some = self.random.range(1, dial::ADDRS_MAX as u64) as u8;
+            let addrs = |count: u8| (0..count).map(|last| SocketAddr::from(([10, 0, 0, last], port))).collect();
+            let (found, most) = match self.random.below(20) {
+                _ if self.world.manners == Manners::Quiet => (Ok(addrs(some)), 1_000),
+                0 => (Err(io::ErrorKind::NotFound.into()), 10_000),
+                1 => (Ok(addrs(0)), 10_000),
+                2..=3 => (Ok(addrs(some)), 2_000_000), // late
+                _ => (Ok(addrs(some)), 5_000),
+            };
+            if !found.as_ref().is_ok_and(|addrs: &Vec<SocketAddr>| !addrs.is_empty()) {
+                self.world.ledger.borrow_mut().dials[tag].nowhere += 1;
+            }
+            let after = Duration::from_micros(self.random.below(most));
+            self.world.trace.note(&[40, tag as u64], || format!("         {host} will be {found:?} in {after:?}"));
+            self.found.push((net.now().plus(after), lookup, found));
+            net.call_after(after, NAMES);
+        }
+        let now = net.now();
+        for (_, lookup, found) in self.found.extract_if(.., |(at, ..)| *at <= now) {
+            self.remote.resolved(lookup, found);
+            net.wake();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.peers.iter().all(Peer::is_done) && self.world.ledger.borrow().dials.iter().all(Dial::is_over)
+    }
 }
 
 impl Outside for Town {
     fn on_event(&mut self, net: &mut Net, key: u64) {
-        if key != WATCH {
-            return self.peers[key as usize - 1].on_event(net);
+        self.look_up(net);
+        match key {
+            WATCH => {}
+            DIALLED => return self.welcome(net),
+            NAMES => return,
+            peer => return self.peers[peer as usize - 1].on_event(net),
         }
-        if self.stopped {
+        if self.stopped || self.world.ledger.borrow().stopped_at.is_some() {
             return;
         }
-        let all_done = self.peers.iter().all(Peer::is_done);
+        let all_done = self.is_over();
         if all_done || net.now() >= self.stop_at {
             self.stopped = true;
             if !self.early {
                 self.peers.iter().for_each(|peer| peer.check_moving(net));
+                self.world.ledger.borrow().dials.iter().for_each(|dial| dial.check_moving(net.now()));
             }
             self.world.ledger.borrow_mut().stopped_at = Some(net.now());
             self.world.trace.note(&[1, 1], || "stop".to_owned());
@@ -125,6 +194,10 @@ fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     config.output_high = random.range(500, u64::from(config.output_max)) as u32;
     config.output_low = random.range(0, u64::from(config.output_high)) as u32;
     config.send_blocks = (random.range(1, 8) as usize, random.range(512, 4096) as usize);
+    let mut large = Random::new(seed ^ 0x626c_6f63_6b73); // blocks that hold many parts, drawn apart
+    if large.chance(200) {
+        config.send_blocks = (large.range(1, 4) as usize, large.range(4097, 200_000) as usize);
+    }
     config.pool_bytes_max = random.range(0, 1 << 20) as usize;
     if random.chance(300) {
         let limit = random.range(100, 60_000);
@@ -143,6 +216,14 @@ fn send_max(seed: u64, manners: Manners) -> Option<u32> {
     (manners == Manners::Rude && random.chance(500)).then(|| random.range(64, 20_000) as u32)
 }
 
+/// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
+fn dialler(seed: u64, manners: Manners, config: &Config) -> Option<Dialler> {
+    let mut random = Random::new(seed ^ 0x6469_616c_7301);
+    let dials = manners == Manners::Quiet || random.chance(330);
+    let left = random.range(1, if manners == Manners::Quiet { 3 } else { 10 }) as u32;
+    dials.then_some(Dialler { random, left, handshake_timeout: config.handshake_timeout })
+}
+
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |_| None)
@@ -155,10 +236,11 @@ pub fn run_as(
     aloud: bool,
     change: impl FnOnce(&mut Config) -> Option<Arc<ClientConfig>>,
 ) -> Outcome {
-    let sim = match manners {
+    let mut sim = match manners {
         Manners::Rude => SimConfig::random(seed),
         Manners::Quiet => SimConfig::quiet(seed),
     };
+    sim.dialled_key = Some(DIALLED);
     let mut config = config(seed, manners, &sim);
     let tls = change(&mut config);
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
@@ -173,10 +255,18 @@ pub fn run_as(
         Manners::Rude => random.range(1, 12),
         Manners::Quiet => random.range(1, 8),
     };
+    let dialler = dialler(seed, manners, &config);
+    let count = if dialler.is_some() { count.min(4) } else { count };
     world.ledger.borrow_mut().begin(count as usize, &config);
     let peers = (0..count as usize).map(|number| Peer::new(number, &mut random, &sim, &config, &world)).collect();
     let early = manners == Manners::Rude && random.chance(250);
+    let asked = Names::default();
     let town = Town {
+        random: Random::new(seed ^ 0x7365_7276_6572),
+        sim: sim.clone(),
+        config: config.clone(),
+        asked: Rc::clone(&asked),
+        found: Vec::new(),
         peers,
         remote: Remote::default(),
         world: world.clone(),
@@ -194,8 +284,9 @@ pub fn run_as(
     let listeners = sim.listeners;
     let stop_timeout = config.stop_timeout;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone());
-    let mut engine = Engine::new(config, ring, app, listeners, &remote);
+    let app = App::new(random.fork(), world.clone(), dialler);
+    let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
+    engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = send_max(seed, manners) {
         engine = engine.send_max(bytes);
     }
@@ -208,7 +299,7 @@ pub fn run_as(
     engine.ring().settle_outside(Duration::from_secs(20));
     let counts = engine.ring().counts();
     let ledger = world.ledger.borrow();
-    ledger.judge(manners, &stats, &counts);
+    ledger.judge(manners, &stats, &counts, ended_at);
     ledger.judge_stop(ended_at, stop_timeout);
     Outcome { trace: trace.hash(), stats, counts }
 }

@@ -11,6 +11,7 @@ use wsring::ring::sim::{Counts, hash_of};
 use wsring::{Config, Stats};
 
 use super::Manners;
+use super::dial::{Dial, Reply};
 
 /// A message, by its kind, length and hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,15 @@ pub struct Person {
     pub reset: bool,
     pub refused: bool,
     pub faulted: bool,
+    /// It is a server, which the engine connected to.
+    pub serves: bool,
+    /// The dial that its request names.
+    pub dial: Option<u64>,
+    pub reply: Option<Reply>,
+    pub request_at: Option<Time>,
+    /// When the last byte of its answer was on its way.
+    pub answered_at: Option<Time>,
+    pub beats: usize,
     // As the application tells it.
     pub opened: u32,
     pub rejected: bool,
@@ -85,6 +95,9 @@ pub struct Person {
 #[derive(Default)]
 pub struct Ledger {
     pub people: Vec<Person>,
+    /// By tag.
+    pub dials: Vec<Dial>,
+    pub dials_failed: u64,
     pub stopped_at: Option<Time>,
     pub refused: u64,
     pub gone: u64,
@@ -105,7 +118,7 @@ impl Ledger {
     }
 
     /// Compares everything with everything.
-    pub fn judge(&self, manners: Manners, stats: &Stats, counts: &Counts) {
+    pub fn judge(&self, manners: Manners, stats: &Stats, counts: &Counts, ended_at: Time) {
         for (number, person) in self.people.iter().enumerate() {
             let verdict = self.judge_person(manners, person);
             assert!(verdict.is_ok(), "peer {number}: {}\n{person:?}", verdict.unwrap_err());
@@ -114,13 +127,12 @@ impl Ledger {
         let violated = |person: &Person| usize::from(matches!(person.reason, Some(Reason::Violation(_))));
         let same = [
             ("messages", stats.messages, sum(|person| person.got.len())),
-            ("sent", stats.sent, sum(|person| person.queued.len())),
-            ("refused", stats.refused, self.refused),
-            ("gone", stats.gone, self.gone),
             ("opened", stats.opened, sum(|person| person.opened as usize)),
             ("accepted", stats.accepted, counts.accepted),
             ("closed", stats.closed, counts.closed),
-            ("closed, of those accepted", stats.closed, stats.accepted),
+            ("connected", stats.connected, counts.connected),
+            ("closed, of those begun", stats.closed, stats.accepted + stats.connected),
+            ("dials_failed", stats.dials_failed, self.dials_failed),
             ("bytes_in", stats.bytes_in, counts.bytes_in),
             ("bytes_out", stats.bytes_out, counts.bytes_out),
             ("starved", stats.starved, counts.no_buffers),
@@ -129,13 +141,31 @@ impl Ledger {
         for (what, engine, known) in same {
             assert_eq!(engine, known, "the engine miscounts {what}");
         }
+        for (tag, dial) in self.dials.iter().enumerate() {
+            dial.judge(tag as u64, &self.people, ended_at, manners);
+        }
+        self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
         let full = sum(|person| usize::from(person.status == Some(503)));
         assert!(stats.full >= full, "{full} peers were told 503, and {} counted", stats.full);
-        // A message takes a header and a mask: nobody can make more callbacks than that (RFC 6455 §5.2).
-        assert!(stats.messages * 6 <= stats.bytes_in, "{} messages of {} bytes", stats.messages, stats.bytes_in);
+        // A message takes a header: nobody can make more callbacks than that (RFC 6455 §5.2).
+        assert!(stats.messages * 2 <= stats.bytes_in, "{} messages of {} bytes", stats.messages, stats.bytes_in);
         let work = counts.completions + stats.passes;
         let bound = 20_000 + 40 * (counts.bytes_in + counts.bytes_out);
         assert!(work <= bound, "{work} completions and turns for so little work ({bound})");
+    }
+
+    /// Heartbeats are the engine's, and count like the application's messages.
+    fn judge_beats(&self, stats: &Stats, queued: u64, beats: u64) {
+        let known =
+            [("sent", stats.sent, queued), ("refused", stats.refused, self.refused), ("gone", stats.gone, self.gone)];
+        let mut more = 0;
+        for (what, engine, app) in known {
+            assert!(engine >= app, "the engine miscounts {what}: {engine}, and the application knows of {app}");
+            more += engine - app;
+        }
+        assert!(stats.sent - queued >= beats, "more heartbeats came than were sent");
+        let most: u64 = self.dials.iter().map(Dial::beats_max).sum();
+        assert!(more <= most, "{more} heartbeats in the time for {most}");
     }
 
     /// RFC-free: a stop ends within its bound, whatever anybody does.
@@ -168,7 +198,7 @@ impl Ledger {
             self.judge_close(person, reason)?;
         }
         if manners == Manners::Quiet {
-            check(person.status == Some(101) && !person.reset, "a quiet kernel lost a handshake")?;
+            check((person.status == Some(101)) != person.serves && !person.reset, "a quiet kernel lost a handshake")?;
             check(person.got == person.sent, "a quiet kernel lost a message to the server")?;
             check(person.received == person.queued, "a quiet kernel lost a message to the peer")?;
             check(person.pongs == person.pings, "a quiet kernel lost a pong")?;

@@ -1,14 +1,17 @@
-//! A simulated client: follows its script, answers as RFC 6455 asks, and writes down what it sent and saw.
+//! A simulated peer, client of the engine or server that it dialled: follows its script, answers as RFC 6455 asks, and writes
+//! down what it sent and saw.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wsring::ring::Time;
-use wsring::ring::sim::{Net, Random, Read, SimConfig, Written};
+use wsring::ring::sim::{Net, PipeId, Random, Read, SimConfig, Written};
 use wsring::{CloseCode, Config, Limits};
 use wsring_proto::handshake::accept_key;
 use wsring_proto::{Event, Message, Opcode, Pool, Role, Session, encode};
 
 use super::channel::Channel;
+use super::dial::{BEAT, Reply};
 use super::oracle::{Digest, Ending, Person};
 use super::script::{KEY, Opening, Script, Step, key};
 use super::wire::{Said, Wire};
@@ -24,6 +27,8 @@ pub struct Peer {
     world: World,
     listeners: u32,
     channel: Option<Channel>,
+    /// The address it serves at, if it is a server, and how it answers.
+    serves: Option<(SocketAddr, Reply)>,
     done: bool,
     /// To be sent, from `out_at` on.
     out: Vec<u8>,
@@ -40,7 +45,7 @@ pub struct Peer {
     read_at: Time,
     read_bytes: usize,
     timer: Option<Time>,
-    /// Bytes of the response head so far; `None` once it is complete.
+    /// Bytes of the engine's head so far, request or response; `None` once it is complete.
     head: Option<Vec<u8>>,
     open: bool,
     session: Session,
@@ -52,7 +57,7 @@ pub struct Peer {
 impl Peer {
     pub fn new(number: usize, random: &mut Random, sim: &SimConfig, config: &Config, world: &World) -> Self {
         let mut random = random.fork();
-        let script = Script::new(number, &mut random, sim, config, world.manners);
+        let script = Script::new(number, &mut random, sim, config, world.manners, false);
         let mut statuses = match script.opening {
             Opening::Valid => vec![101, 403],
             Opening::Refused(status) => vec![status],
@@ -65,6 +70,36 @@ impl Peer {
             }
         }
         world.ledger.borrow_mut().people[number].statuses = statuses;
+        Self::with(number, random, script, sim, world, None)
+    }
+
+    /// The server at `addr`, which the engine has just connected to.
+    pub fn serve(
+        number: usize,
+        (addr, pipe): (SocketAddr, PipeId),
+        random: &mut Random,
+        sim: &SimConfig,
+        config: &Config,
+        world: &World,
+    ) -> Self {
+        let mut random = random.fork();
+        let script = Script::new(number, &mut random, sim, config, world.manners, true);
+        let reply = Reply::new(&mut random, world.manners);
+        world.ledger.borrow_mut().people.push(Person { serves: true, ..Person::default() });
+        let mut server = Self::with(number, random, script, sim, world, Some((addr, reply)));
+        server.channel = Some(Channel::new(pipe, None));
+        server
+    }
+
+    fn with(
+        number: usize,
+        random: Random,
+        script: Script,
+        sim: &SimConfig,
+        world: &World,
+        serves: Option<(SocketAddr, Reply)>,
+    ) -> Self {
+        let role = if serves.is_some() { Role::Server } else { Role::Client };
         Self {
             number,
             random,
@@ -85,11 +120,12 @@ impl Peer {
             timer: None,
             head: Some(Vec::new()),
             open: false,
-            session: Session::new(Role::Client),
+            session: Session::new(role),
             pool: Pool::new(1 << 20),
-            wire: Wire::default(),
+            wire: Wire::new(serves.is_some()),
             said: Vec::new(),
             script,
+            serves,
         }
     }
 
@@ -197,6 +233,9 @@ impl Peer {
                     Written::Bytes(0) => return, // called again when there is room
                     Written::Bytes(count) => {
                         self.out_at += count;
+                        if self.head_left > 0 && self.head_left <= count {
+                            self.person(|person| person.answered_at = Some(net.now()));
+                        }
                         self.head_left = self.head_left.saturating_sub(count);
                     }
                     Written::Reset => return, // what can still be read is read first
@@ -214,7 +253,7 @@ impl Peer {
                 }
                 return;
             }
-            if self.out_ended || self.silent || !(self.open || self.script.pipelined) {
+            if self.out_ended || self.silent || !(self.open || self.script.pipelined && self.serves.is_none()) {
                 return;
             }
             self.step(net);
@@ -270,7 +309,7 @@ impl Peer {
     fn close(&mut self, code: Option<u16>, reason: &str) {
         let code = code.map(|code| CloseCode::new(code).expect("a code that may be sent"));
         let mut frame = [0; 140];
-        let len = encode::close_frame(&mut frame, code, reason, Some(key(&mut self.random)));
+        let len = encode::close_frame(&mut frame, code, reason, key(&mut self.random, self.serves.is_some()));
         self.out.extend_from_slice(&frame[..len.expect("140 bytes hold it")]);
     }
 
@@ -313,7 +352,14 @@ impl Peer {
                 return;
             };
             *bytes = head.split_off(end + 4);
-            self.on_head(std::str::from_utf8(&head).expect("a head is ASCII"));
+            let head = std::str::from_utf8(&head).expect("a head is ASCII");
+            match self.serves.clone() {
+                None => self.on_head(head),
+                Some((addr, reply)) => {
+                    assert!(bytes.is_empty(), "a client sends nothing behind its request (RFC 6455 §4.1)");
+                    self.on_request(head, addr, reply, now);
+                }
+            }
         }
         if self.open {
             self.on_frames(bytes, now);
@@ -342,6 +388,43 @@ impl Peer {
         self.open = true;
     }
 
+    /// RFC 6455 §4.2.1: what a server checks before it opens; then it answers as it pleases.
+    fn on_request(&mut self, head: &str, addr: SocketAddr, reply: Reply, now: Time) {
+        let value = |name: &str| {
+            let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+            headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        };
+        let path = head.strip_prefix("GET /dial/").and_then(|rest| rest.split_once(" HTTP/1.1\r\n"));
+        let tag: u64 = path.and_then(|(tag, _)| tag.parse().ok()).unwrap_or_else(|| panic!("no path: {head}"));
+        assert_eq!(u64::from(addr.port()), 1000 + tag, "a request for another server: {head}");
+        assert!(value("Host").is_some_and(|host| host.ends_with(&format!(":{}", addr.port()))), "{head}");
+        assert_eq!((value("Upgrade"), value("Connection")), (Some("websocket"), Some("Upgrade")), "{head}");
+        assert_eq!(value("Sec-WebSocket-Version"), Some("13"), "{head}");
+        let key = value("Sec-WebSocket-Key").expect("a key");
+        let accept = accept_key(key.as_bytes().first_chunk().expect("24 characters"));
+        let accept = std::str::from_utf8(&accept).expect("base64");
+        let offered: Vec<&str> =
+            value("Sec-WebSocket-Protocol").into_iter().flat_map(|list| list.split(", ")).collect();
+        let chosen = (!offered.is_empty() && self.random.chance(700)).then(|| self.random.pick(&offered));
+        self.say(&format!("is asked by dial {tag} and answers {reply:?}"));
+        self.person(|person| {
+            person.dial = Some(tag);
+            person.request_at = Some(now);
+            person.reply = Some(reply.clone());
+        });
+        self.out = reply.write(accept, chosen, self.number, &mut self.random);
+        self.head_left = self.out.len();
+        match reply {
+            Reply::Valid { .. } => self.open = true,
+            Reply::Reset => (self.open, self.script.steps) = (true, vec![Step::Reset]),
+            Reply::Cut => (self.open, self.script.steps) = (true, vec![Step::Fin]),
+            Reply::Declined { .. } if self.random.chance(700) => {
+                (self.open, self.script.steps) = (true, vec![Step::Fin]);
+            }
+            Reply::Declined { .. } | Reply::Wrong(_) | Reply::Never => self.silent = true,
+        }
+    }
+
     fn on_frames(&mut self, bytes: &mut [u8], now: Time) {
         let before = self.said.len();
         self.wire.feed(bytes, &mut self.said);
@@ -351,7 +434,7 @@ impl Peer {
         let limits = Limits { frame_max: 1 << 30, message_max: 1 << 30, fragments_max: 1, ..Limits::default() };
         loop {
             let event = self.session.next(bytes, &mut at, &limits, &mut self.pool);
-            let event = match event.expect("the server breaks no rule") {
+            let event = match event.expect("the engine breaks no rule") {
                 None => break,
                 Some(Event::Message { message, .. }) => {
                     Said::Message(Digest::of(matches!(message, Message::Text(_)), message.as_bytes()))
@@ -371,12 +454,21 @@ impl Peer {
 
     fn on_said(&mut self, said: Said, now: Time) {
         match said {
+            Said::Message(digest) if digest == Digest::of(true, BEAT.as_bytes()) => {
+                self.person(|person| person.beats += 1)
+            }
             Said::Message(digest) => self.person(|person| person.received.push(digest)),
             Said::Pong(payload) => self.person(|person| person.pongs.push(payload)),
             Said::Ping(payload) => {
                 if self.script.answers_ping && !self.out_ended {
                     self.say("pongs");
-                    encode::append_frame(&mut self.out, true, Opcode::Pong, &payload, Some(key(&mut self.random)));
+                    encode::append_frame(
+                        &mut self.out,
+                        true,
+                        Opcode::Pong,
+                        &payload,
+                        key(&mut self.random, self.serves.is_some()),
+                    );
                     self.hurry(now);
                 }
             }
@@ -390,6 +482,11 @@ impl Peer {
                     self.hurry(now);
                 }
                 self.out_ended = true;
+                // RFC 6455 §7.1.1: the server closes the TCP connection, when both have said Close.
+                let both = ours || self.script.answers_close;
+                if self.serves.is_some() && both && !self.script.lingers {
+                    self.fin = !matches!(self.person(|person| person.ending.clone()), Some(Ending::Fin));
+                }
             }
         }
     }

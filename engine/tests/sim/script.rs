@@ -1,4 +1,4 @@
-//! What a peer will do, decided by its seed before the run: a list of steps.
+//! What a peer will do, decided by its seed before it begins: a list of steps.
 
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub struct Script {
     pub reading: Reading,
     pub answers_close: bool,
     pub answers_ping: bool,
+    /// A server that leaves the end of the connection to its client, against RFC 6455 §7.1.1.
+    pub lingers: bool,
 }
 
 /// A valid key: 16 bytes in base64 (RFC 6455 §4.1).
@@ -135,7 +137,7 @@ fn size(random: &mut Random, most: usize) -> usize {
 }
 
 /// Frames of one message; control frames may stand between its fragments (RFC 6455 §5.4).
-fn message(random: &mut Random, most: usize, limits: &Limits, steps: &mut Vec<Step>) -> usize {
+fn message(random: &mut Random, most: usize, limits: &Limits, serves: bool, steps: &mut Vec<Step>) -> usize {
     let most = most.min(limits.frame_max as usize);
     let text = random.chance(500);
     let len = size(random, most);
@@ -153,9 +155,9 @@ fn message(random: &mut Random, most: usize, limits: &Limits, steps: &mut Vec<St
         let (piece, after) = rest.split_at(take);
         rest = after;
         let opcode = if i == 0 { opcode } else { Opcode::Continuation };
-        encode::append_frame(&mut out, last, opcode, piece, Some(key(random)));
+        encode::append_frame(&mut out, last, opcode, piece, key(random, serves));
         if !last && random.chance(300) {
-            pings.push(ping(random, &mut out));
+            pings.push(ping(random, serves, &mut out));
         }
         if !last && random.chance(200) {
             steps.push(Step::Frames(std::mem::take(&mut out), Vec::new(), std::mem::take(&mut pings)));
@@ -166,14 +168,15 @@ fn message(random: &mut Random, most: usize, limits: &Limits, steps: &mut Vec<St
     len
 }
 
-pub fn key(random: &mut Random) -> MaskKey {
-    MaskKey::from_bytes((random.bits() as u32).to_ne_bytes())
+/// RFC 6455 §5.1: a client masks, a server does not.
+pub fn key(random: &mut Random, serves: bool) -> Option<MaskKey> {
+    (!serves).then(|| MaskKey::from_bytes((random.bits() as u32).to_ne_bytes()))
 }
 
-fn ping(random: &mut Random, out: &mut Vec<u8>) -> Digest {
+fn ping(random: &mut Random, serves: bool, out: &mut Vec<u8>) -> Digest {
     let len = random.pick(&[0, 1, 8, 125]);
     let bytes = payload(random, false, len);
-    encode::append_frame(out, true, Opcode::Ping, &bytes, Some(key(random)));
+    encode::append_frame(out, true, Opcode::Ping, &bytes, key(random, serves));
     Digest::of(false, &bytes)
 }
 
@@ -182,35 +185,52 @@ fn pause(random: &mut Random) -> Step {
     Step::Pause(Duration::from_micros(micros))
 }
 
-/// Bytes that no server may take (RFC 6455 §5).
-fn violation(random: &mut Random, limits: &Limits) -> Vec<u8> {
-    let key = [1, 2, 3, 4];
-    let framed = |head: &[u8]| [head, &key, b"xx"].concat();
+/// Bytes that nobody may take (RFC 6455 §5), from a client or from one that serves.
+fn violation(random: &mut Random, limits: &Limits, serves: bool) -> Vec<u8> {
+    // Heads are written as a client's, with the mask bit.
+    let framed = |head: &[u8], payload: &[u8]| {
+        let mut bytes = head.to_vec();
+        match serves {
+            true => bytes[1] &= 0x7f,
+            false => bytes.extend([0; 4]),
+        }
+        bytes.extend_from_slice(payload);
+        bytes
+    };
     match random.below(9) {
-        0 => framed(&[0xc2, 0x82]),                                          // §5.2: a reserved bit
-        1 => framed(&[0x83, 0x82]),                                          // §5.2: a reserved opcode
-        2 => vec![0x82, 0x02, 1, 2],                                         // §5.1: no mask
-        3 => framed(&[0x09, 0x82]),                                          // §5.5: a fragmented ping
-        4 => framed(&[0x80, 0x82]),                                          // §5.4: nothing to continue
-        5 => framed(&[0x82, 0xfe, 0, 2]),                                    // §5.2: not the shortest length
-        6 => [&[0x81, 0x82][..], &[0; 4], &[0xc3, 0x28]].concat(),           // §8.1: not UTF-8
-        7 => [&[0x88, 0x82][..], &[0; 4], &1005_u16.to_be_bytes()].concat(), // §7.4.1: a code not to be sent
+        0 => framed(&[0xc2, 0x82], b"xx"),                   // §5.2: a reserved bit
+        1 => framed(&[0x83, 0x82], b"xx"),                   // §5.2: a reserved opcode
+        2 if serves => vec![0x82, 0x82, 1, 2, 3, 4, 5, 6],   // §5.1: a mask
+        2 => vec![0x82, 0x02, 1, 2],                         // §5.1: no mask
+        3 => framed(&[0x09, 0x82], b"xx"),                   // §5.5: a fragmented ping
+        4 => framed(&[0x80, 0x82], b"xx"),                   // §5.4: nothing to continue
+        5 => framed(&[0x82, 0xfe, 0, 2], b"xx"),             // §5.2: not the shortest length
+        6 => framed(&[0x81, 0x82], &[0xc3, 0x28]),           // §8.1: not UTF-8
+        7 => framed(&[0x88, 0x82], &1005_u16.to_be_bytes()), // §7.4.1: a code not to be sent
         _ => {
             let len = limits.frame_max + 1; // §10.4: one more than the limit
             match len {
-                0..=125 => framed(&[0x82, 0x80 | len as u8]),
-                126..=65_535 => [&[0x82, 0xfe][..], &(len as u16).to_be_bytes(), &key].concat(),
-                _ => [&[0x82, 0xff][..], &len.to_be_bytes(), &key].concat(),
+                0..=125 => framed(&[0x82, 0x80 | len as u8], b"xx"),
+                126..=65_535 => framed(&[&[0x82, 0xfe][..], &(len as u16).to_be_bytes()].concat(), b""),
+                _ => framed(&[&[0x82, 0xff][..], &len.to_be_bytes()].concat(), b""),
             }
         }
     }
 }
 
 impl Script {
-    pub fn new(number: usize, random: &mut Random, sim: &SimConfig, config: &Config, manners: Manners) -> Self {
+    /// Of a client, or of one that `serves`: then the opening is not its.
+    pub fn new(
+        number: usize,
+        random: &mut Random,
+        sim: &SimConfig,
+        config: &Config,
+        manners: Manners,
+        serves: bool,
+    ) -> Self {
         let quiet = manners == Manners::Quiet;
         let opening = match random.below(40) {
-            _ if quiet => Opening::Valid,
+            _ if quiet || serves => Opening::Valid,
             0 => Opening::Refused(404),
             1 => Opening::Refused(426),
             2 => Opening::Refused(400),
@@ -218,7 +238,7 @@ impl Script {
             4 => Opening::Never,
             _ => Opening::Valid,
         };
-        let head = head(number, opening, random);
+        let head = if serves { Vec::new() } else { head(number, opening, random) };
         let drip = random.chance(300).then(|| {
             let piece = random.range(1, 60) as usize;
             (piece, Duration::from_micros(random.below(if quiet { 500 } else { 5_000 })))
@@ -232,15 +252,15 @@ impl Script {
         for _ in 0..count {
             if random.chance(200) {
                 let mut out = Vec::new();
-                let pinged = ping(random, &mut out);
+                let pinged = ping(random, serves, &mut out);
                 steps.push(Step::Frames(out, Vec::new(), vec![pinged]));
             }
             if random.chance(50) {
                 let mut out = Vec::new();
-                encode::append_frame(&mut out, true, Opcode::Pong, b"unasked", Some(key(random)));
+                encode::append_frame(&mut out, true, Opcode::Pong, b"unasked", key(random, serves));
                 steps.push(Step::Frames(out, Vec::new(), Vec::new()));
             }
-            budget -= message(random, budget, &config.limits, &mut steps).min(budget);
+            budget -= message(random, budget, &config.limits, serves, &mut steps).min(budget);
             if random.chance(400) {
                 steps.push(pause(random));
             }
@@ -257,7 +277,7 @@ impl Script {
             }
             11 => Step::Reset,
             12 => {
-                let mut bytes = violation(random, &config.limits);
+                let mut bytes = violation(random, &config.limits, serves);
                 if random.chance(500) {
                     bytes.resize(bytes.len() + random.below(3_000) as usize, 0xaa); // it does not notice, and goes on
                 }
@@ -265,8 +285,8 @@ impl Script {
             }
             13 => {
                 let mut out = Vec::new();
-                encode::append_frame(&mut out, true, Opcode::Binary, &[7; 50], Some(key(random)));
-                out.truncate(random.range(1, 55) as usize);
+                encode::append_frame(&mut out, true, Opcode::Binary, &[7; 50], key(random, serves));
+                out.truncate(random.range(1, out.len() as u64 - 1) as usize);
                 Step::Cut(out)
             }
             14 => {
@@ -298,6 +318,7 @@ impl Script {
             reading,
             answers_close,
             answers_ping,
+            lingers: serves && !quiet && random.chance(100),
         }
     }
 }

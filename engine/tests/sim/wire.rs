@@ -1,10 +1,10 @@
-//! Reads what a server sends, without the crate's own decoder: the second opinion of RFC 6455 §5.
+//! Reads what the engine sends, as a server or as a client, without the crate's own decoder: the second opinion of RFC 6455 §5.
 //!
 //! Slow and plain on purpose: it gathers all bytes and looks again at each call.
 
 use super::oracle::Digest;
 
-/// What a server said.
+/// What the engine said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     Message(Digest),
@@ -13,20 +13,27 @@ pub enum Said {
     Close(Option<u16>, String),
 }
 
-/// All bytes behind the response head that are not yet understood.
+/// All bytes behind the head that are not yet understood.
 #[derive(Default)]
 pub struct Wire {
     bytes: Vec<u8>,
     at: usize,
     closed: bool,
+    /// RFC 6455 §5.1: it is a client, and masks everything.
+    masked: bool,
+    key: Option<[u8; 4]>,
 }
 
 impl Wire {
+    pub fn new(masked: bool) -> Self {
+        Self { masked, ..Self::default() }
+    }
+
     /// Takes bytes; appends what is complete to `said`.
     pub fn feed(&mut self, bytes: &[u8], said: &mut Vec<Said>) {
         self.bytes.extend_from_slice(bytes);
         while let Some((first, payload)) = self.frame() {
-            assert!(!self.closed, "the server went on after its Close (RFC 6455 §5.5.1): {first:#x}");
+            assert!(!self.closed, "it went on after its Close (RFC 6455 §5.5.1): {first:#x}");
             // The engine never fragments, compresses or leaves FIN out: RFC 6455 §5.2.
             said.push(match first {
                 0x81 => Said::Message(Digest::of(true, std::str::from_utf8(&payload).expect("§5.6").as_bytes())),
@@ -40,7 +47,7 @@ impl Wire {
                     let reason = payload.get(2..).unwrap_or_default().to_vec();
                     Said::Close(code, String::from_utf8(reason).expect("RFC 6455 §5.5.1"))
                 }
-                _ => panic!("the server sent a frame that starts with {first:#x}"),
+                _ => panic!("it sent a frame that starts with {first:#x}"),
             });
         }
         if self.at > 1 << 16 {
@@ -57,8 +64,8 @@ impl Wire {
     fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let rest = &self.bytes[self.at..];
         let (first, second) = (*rest.first()?, *rest.get(1)?);
-        assert_eq!(second & 0x80, 0, "a server masks nothing (RFC 6455 §5.1)");
-        let (len, head) = match second {
+        assert_eq!(second & 0x80 != 0, self.masked, "a client masks, a server does not (RFC 6455 §5.1)");
+        let (len, head) = match second & 0x7f {
             126 => (usize::from(u16::from_be_bytes(*rest.get(2..)?.first_chunk()?)), 4),
             127 => (u64::from_be_bytes(*rest.get(2..)?.first_chunk()?) as usize, 10),
             short => (usize::from(short), 2),
@@ -69,7 +76,14 @@ impl Wire {
             _ => 10,
         };
         assert_eq!(head, shortest, "a length of {len} in more bytes than it needs (RFC 6455 §5.2)");
-        let payload = rest.get(head..head + len)?.to_vec();
+        let key: Option<[u8; 4]> = if self.masked { Some(*rest.get(head..)?.first_chunk()?) } else { None };
+        let head = head + key.map_or(0, |key| key.len());
+        let mut payload = rest.get(head..head + len)?.to_vec();
+        if let Some(key) = key {
+            // Twice in a row by chance: once in 2^32 (RFC 6455 §5.3, §10.3).
+            assert_ne!(self.key.replace(key), Some(key), "two frames share a masking key");
+            payload.iter_mut().enumerate().for_each(|(at, byte)| *byte ^= key[at % 4]);
+        }
         self.at += head + len;
         assert!(first & 0x8 == 0 || len <= 125, "a control frame of {len} bytes (RFC 6455 §5.5)");
         Some((first, payload))

@@ -100,6 +100,8 @@ impl SimConfig {
             let harmless = random.chance(500);
             if harmless { 0 } else { random.range(1, most) as u32 }
         };
+        // Drawn apart, so that seeds that connect to nobody have the manners they always had.
+        let mut connects = super::Random::new(seed ^ 0x636f_6e6e_6563);
         let faults = Faults {
             more_cleared: rude(400),
             no_buffers: rude(200),
@@ -109,8 +111,8 @@ impl SimConfig {
             reset: rude(40),
             accept_aborted: rude(150),
             accept_failed: rude(150),
-            connect_refused: 0,
-            connect_hangs: 0,
+            connect_refused: connects.pick(&[0, 0, 100, 500]),
+            connect_hangs: connects.pick(&[0, 0, 100, 500]),
             spurious_wake: rude(50),
             empty_wait: rude(100),
             slow: rude(100),
