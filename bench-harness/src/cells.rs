@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::contenders::Way;
 use crate::frames::Payload;
 use crate::load::Shape;
 use crate::results::{self, Figure};
@@ -22,6 +23,8 @@ pub enum Cell {
         size: usize,
         /// Connections.
         connections: usize,
+        /// Plain, with messages compressed both ways, or over TLS.
+        way: Way,
     },
     /// So many connections at rest: memory.
     Idle {
@@ -34,7 +37,8 @@ pub enum Cell {
 pub const QUICK: &str = "125x64x1,125x64x16,16384x64x1,rate:125x64@60000";
 /// What `--full` measures.
 pub const FULL: &str = "20x64x16,125x64x16,125x64x1,125x1000x16,125x1000x1,1024x64x1,16384x64x1,65536x64x1,1048576x1x1,\
-    ascii:16384x64x1,utf8:16384x64x1,rate:125x64@60000,fanout:125x1000x1,connect:32,idle:10000";
+    ascii:16384x64x1,utf8:16384x64x1,rate:125x64@60000,fanout:125x1000x1,connect:32,idle:10000,\
+    deflate:1024x64x16,deflate:16384x64x1,tls:125x64x1,tls:125x64x16,tls:16384x64x1";
 
 /// Bytes of the one message that a connection carries before it rests.
 pub const IDLE_SIZE: usize = 125;
@@ -44,18 +48,24 @@ const SIZE_MAX: usize = 16 << 20;
 impl Cell {
     /// In words.
     pub fn title(&self) -> String {
+        let way = match self.way() {
+            Way::Plain => "",
+            Way::Deflate => ", compressed both ways (permessage-deflate)",
+            Way::Tls => ", over TLS",
+        };
         let plural = |count: usize| if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") };
         match *self {
             Cell::Idle { connections } => format!("{connections} connections at rest after one message"),
-            Cell::Load { shape, payload, size, connections } => {
+            Cell::Load { shape, payload, size, connections, .. } => {
                 let kind = match payload {
+                    _ if self.way() == Way::Deflate => " of trades as JSON",
                     Payload::Binary => "",
                     Payload::Ascii => " of ASCII text",
                     Payload::MultiByte => " of multi-byte text",
                 };
                 let what = format!("{size} bytes{kind}, {}", plural(connections));
                 match shape {
-                    Shape::Closed { depth } => format!("{what}, {depth} in flight each"),
+                    Shape::Closed { depth } => format!("{what}, {depth} in flight each{way}"),
                     Shape::Open { rate } => format!("{what}, {rate} messages/s (latency from the intended send)"),
                     Shape::FanOut { depth } => {
                         format!("{size} bytes{kind} from 1 publisher to {connections} subscribers, {depth} in flight")
@@ -73,6 +83,14 @@ impl Cell {
         }
     }
 
+    /// How servers are started for it.
+    pub fn way(&self) -> Way {
+        match *self {
+            Cell::Idle { .. } => Way::Plain,
+            Cell::Load { way, .. } => way,
+        }
+    }
+
     /// The figure that decides it.
     pub fn main(&self) -> Figure {
         match self {
@@ -80,6 +98,8 @@ impl Cell {
             Cell::Load { shape: Shape::Open { .. }, .. } => results::P50,
             // Checking letters is work that differs by an order of magnitude: what a server gets done says it best.
             Cell::Load { payload: Payload::MultiByte, .. } => results::RATE,
+            // What compressing costs depends on how well it is done: a rate, with the bytes that it bought beside it.
+            Cell::Load { way: Way::Deflate, .. } => results::RATE,
             Cell::Load { .. } => results::CPU,
         }
     }
@@ -88,6 +108,7 @@ impl Cell {
     pub fn suits_raw(&self) -> bool {
         match self {
             Cell::Idle { .. } => true,
+            Cell::Load { way: Way::Deflate, .. } => false,
             Cell::Load { shape, .. } => matches!(shape, Shape::Closed { .. } | Shape::Open { .. }),
         }
     }
@@ -107,33 +128,45 @@ impl FromStr for Cell {
     fn from_str(text: &str) -> Result<Cell, String> {
         let wrong = || {
             format!(
-                "{text:?} is none of SIZExCONNECTIONSxDEPTH, ascii:..., utf8:..., rate:SIZExCONNECTIONS@RATE, \
-                 fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS"
+                "{text:?} is none of SIZExCONNECTIONSxDEPTH, ascii:..., utf8:..., deflate:..., tls:..., \
+                 rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS"
             )
         };
         let (kind, numbers) = text.trim().split_once(':').unwrap_or(("binary", text.trim()));
         let numbers: Vec<usize> =
             numbers.split(['x', '@']).map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
         let cell = match (kind, &numbers[..]) {
-            ("binary" | "ascii" | "utf8", &[size, connections, depth]) => {
-                let payload = match kind {
-                    "binary" => Payload::Binary,
-                    "ascii" => Payload::Ascii,
-                    _ => Payload::MultiByte,
+            ("binary" | "ascii" | "utf8" | "deflate" | "tls", &[size, connections, depth]) => {
+                let (payload, way) = match kind {
+                    "binary" => (Payload::Binary, Way::Plain),
+                    "ascii" => (Payload::Ascii, Way::Plain),
+                    "deflate" => (Payload::Ascii, Way::Deflate),
+                    "tls" => (Payload::Binary, Way::Tls),
+                    _ => (Payload::MultiByte, Way::Plain),
                 };
                 let depth = u32::try_from(depth).map_err(|_| wrong())?;
-                Cell::Load { shape: Shape::Closed { depth }, payload, size, connections }
+                // Nothing is compressed of an empty message.
+                if way == Way::Deflate && size == 0 {
+                    return Err(wrong());
+                }
+                Cell::Load { shape: Shape::Closed { depth }, payload, size, connections, way }
             }
             ("rate", &[size, connections, rate]) if text.contains('@') => {
                 let rate = u32::try_from(rate).map_err(|_| wrong())?;
-                Cell::Load { shape: Shape::Open { rate }, payload: Payload::Binary, size, connections }
+                Cell::Load { shape: Shape::Open { rate }, payload: Payload::Binary, size, connections, way: Way::Plain }
             }
             ("fanout", &[size, connections, depth]) => {
                 let depth = u32::try_from(depth).map_err(|_| wrong())?;
-                Cell::Load { shape: Shape::FanOut { depth }, payload: Payload::Binary, size, connections }
+                Cell::Load {
+                    shape: Shape::FanOut { depth },
+                    payload: Payload::Binary,
+                    size,
+                    connections,
+                    way: Way::Plain,
+                }
             }
             ("connect", &[connections]) => {
-                Cell::Load { shape: Shape::Connect, payload: Payload::Binary, size: 0, connections }
+                Cell::Load { shape: Shape::Connect, payload: Payload::Binary, size: 0, connections, way: Way::Plain }
             }
             ("idle", &[connections]) => Cell::Idle { connections },
             _ => return Err(wrong()),
@@ -155,11 +188,13 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Cell::Idle { connections } => write!(f, "idle:{connections}"),
-            Cell::Load { shape, payload, size, connections } => {
-                let kind = match payload {
-                    Payload::Binary => "",
-                    Payload::Ascii => "ascii:",
-                    Payload::MultiByte => "utf8:",
+            Cell::Load { shape, payload, size, connections, way } => {
+                let kind = match (way, payload) {
+                    (Way::Deflate, _) => "deflate:",
+                    (Way::Tls, _) => "tls:",
+                    (Way::Plain, Payload::Binary) => "",
+                    (Way::Plain, Payload::Ascii) => "ascii:",
+                    (Way::Plain, Payload::MultiByte) => "utf8:",
                 };
                 match shape {
                     Shape::Closed { depth } => write!(f, "{kind}{size}x{connections}x{depth}"),
@@ -184,8 +219,22 @@ mod tests {
             assert!(!cell.title().is_empty());
         }
         let cell: Cell = "125x64x16".parse().expect("a cell");
-        let Cell::Load { shape, payload, size, connections } = cell else { panic!("{cell:?}") };
+        let Cell::Load { shape, payload, size, connections, way } = cell else { panic!("{cell:?}") };
         assert_eq!((shape, payload, size, connections), (Shape::Closed { depth: 16 }, Payload::Binary, 125, 64));
+        assert_eq!(way, Way::Plain);
+    }
+
+    #[test]
+    fn compressed_and_secret_cells_are_for_servers_that_can() {
+        for (name, way, main, raw) in [
+            ("deflate:1024x64x16", Way::Deflate, results::RATE, false),
+            ("tls:125x64x16", Way::Tls, results::CPU, true),
+            ("125x64x16", Way::Plain, results::CPU, true),
+            ("utf8:125x64x16", Way::Plain, results::RATE, true),
+        ] {
+            let cell: Cell = name.parse().expect(name);
+            assert_eq!((cell.way(), cell.main(), cell.suits_raw()), (way, main, raw), "{name}");
+        }
     }
 
     #[test]
@@ -207,6 +256,9 @@ mod tests {
             "connect:",
             "16777217x1x1",
             "text:1x1x1",
+            "deflate:0x1x1",
+            "deflate:1x1",
+            "tls:1x1x0",
         ] {
             assert!(bad.parse::<Cell>().is_err(), "{bad}");
         }

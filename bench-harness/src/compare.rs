@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cells::{self, Cell};
-use crate::contenders::Contender;
+use crate::certificate::Certificate;
+use crate::contenders::{Contender, Place, Way};
 use crate::dial::Target;
 use crate::load::{self, Edge, Shape};
 use crate::net::Patience;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub server_core: usize,
     /// Core of the load.
     pub load_core: usize,
+    /// What is offered where messages are compressed.
+    pub offer: String,
     /// Compare every byte that comes back.
     pub check: bool,
     /// How the load waits, except at a fixed rate, where it always polls.
@@ -61,13 +64,32 @@ impl Plan {
         self.cells.iter().map(|cell| turn * (self.turns(cell) * self.rounds) as u32).sum()
     }
 
+    /// Drops who was listed for one kind of cell and finds none of it.
+    pub fn drop_variants(&mut self) {
+        let cells = &self.cells;
+        let stays = |one: &Contender| !one.is_variant() || cells.iter().any(|cell| takes_part(one, cell));
+        self.contenders.retain(stays);
+    }
+
     fn turns(&self, cell: &Cell) -> usize {
         self.contenders.iter().filter(|contender| takes_part(contender, cell)).count()
     }
 }
 
 fn takes_part(contender: &Contender, cell: &Cell) -> bool {
-    contender.missing.is_none() && (!contender.raw || cell.suits_raw())
+    let suits = !contender.raw || cell.suits_raw();
+    contender.missing.is_none() && suits && contender.command(cell.way()).is_some()
+}
+
+/// Why a contender that could be asked has no turns in a cell; one that was never meant for it needs no reason.
+fn left_out(contender: &Contender, cell: &Cell) -> Option<String> {
+    let meant = contender.missing.is_none() && !contender.raw && !contender.is_variant();
+    let lacks = match cell.way() {
+        Way::Plain => return None,
+        Way::Deflate => "it has no command for compressed messages (permessage-deflate)",
+        Way::Tls => "it has no command for TLS",
+    };
+    (meant && !takes_part(contender, cell)).then(|| lacks.to_owned())
 }
 
 /// What a server and its core have used so far.
@@ -102,6 +124,8 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
         contenders: plan.contenders.iter().map(Contender::describe).collect(),
         cells: Vec::new(),
     };
+    let over_tls = plan.cells.iter().any(|cell| cell.way() == Way::Tls);
+    let certificate = over_tls.then(Certificate::make).transpose()?;
     let turns: usize = plan.cells.iter().map(|cell| plan.turns(cell) * plan.rounds).sum();
     let bar = ProgressBar::new(turns as u64);
     let style = "{bar:30} {pos}/{len} turns, {eta} left  {msg}";
@@ -115,6 +139,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
             main: cell.main(),
             turns: vec![Vec::new(); count],
             failures: vec![None; count],
+            left_out: plan.contenders.iter().map(|contender| left_out(contender, cell)).collect(),
         };
         'rounds: for round in 0..plan.rounds {
             for step in 0..count {
@@ -128,7 +153,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
                     continue;
                 }
                 bar.set_message(format!("{cell}, round {}, {}", round + 1, contender.name));
-                match turn(plan, cell, contender) {
+                match turn(plan, cell, contender, certificate.as_ref()) {
                     Ok(turn) => {
                         done += 1;
                         marked += usize::from(turn.disturbed.is_some());
@@ -157,17 +182,24 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
     Ok(run)
 }
 
-fn turn(plan: &Plan, cell: &Cell, contender: &Contender) -> io::Result<Turn> {
+fn turn(plan: &Plan, cell: &Cell, contender: &Contender, certificate: Option<&Certificate>) -> io::Result<Turn> {
     let port = proc::free_port()?;
-    let server = Server::start(&contender.command_at(port, plan.server_core), plan.server_core, port)?;
+    let place = Place { port, core: plan.server_core, certificate: certificate.map(Certificate::files) };
+    let command = contender.command_at(cell.way(), place).expect("who takes part has a command");
+    let server = Server::start(&command, plan.server_core, port)?;
     let address = format!("127.0.0.1:{port}");
-    let target = match contender.raw {
-        true => Target::raw(&address, false)?,
-        false => Target::web(&format!("ws://{address}{}", cell.path()), false)?,
+    let target = match (cell.way(), contender.raw, certificate) {
+        (Way::Tls, true, Some(trusted)) => Target::over_tls(&address, trusted.client.clone(), false)?,
+        (Way::Tls, false, Some(trusted)) => {
+            Target::over_tls(&format!("wss://{address}{}", cell.path()), trusted.client.clone(), false)?
+        }
+        (_, true, _) => Target::raw(&address, false)?,
+        (_, false, _) => Target::web(&format!("ws://{address}{}", cell.path()), false)?,
     };
+    let target = if cell.way() == Way::Deflate { target.offering(&plan.offer)? } else { target };
     match *cell {
         Cell::Idle { connections } => idle_turn(server, target, connections),
-        Cell::Load { shape, payload, size, connections } => {
+        Cell::Load { shape, payload, size, connections, .. } => {
             let at_a_rate = matches!(shape, Shape::Open { .. });
             let patience = if at_a_rate { Patience::Poll } else { plan.patience };
             let load = load::Plan {
@@ -203,6 +235,7 @@ fn idle_turn(server: Server, target: Target, connections: usize) -> io::Result<T
 fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn> {
     let mut random = File::open("/dev/urandom")?;
     let mut edges = Vec::with_capacity(2);
+    let compressed = load.target.context().is_some();
     let outcome = load::run(load, &mut random, &mut |_: Edge| {
         edges.push(Meter::read(server.pid(), plan)?);
         Ok(())
@@ -228,6 +261,9 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     let mut turn = Turn::default();
     turn.note(results::CPU, server_cpu * 1e9 / messages);
     turn.note(results::RATE, outcome.rate());
+    if compressed {
+        turn.note(results::TRAVELS, outcome.reply_len());
+    }
     for (figure, quantile) in [
         (results::P50, 0.5),
         (results::P90, 0.9),
@@ -259,3 +295,6 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     };
     Ok(turn)
 }
+
+#[cfg(test)]
+mod tests;

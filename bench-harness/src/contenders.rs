@@ -13,6 +13,50 @@ use serde_json::Value;
 
 use crate::results;
 
+/// What a server is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Messages as they are.
+    Plain,
+    /// Compressed both ways by permessage-deflate.
+    Deflate,
+    /// Over TLS.
+    Tls,
+}
+
+impl Way {
+    const ALL: [Way; 3] = [Way::Plain, Way::Deflate, Way::Tls];
+
+    /// In `peers.json`.
+    fn key(self) -> &'static str {
+        match self {
+            Way::Plain => "command",
+            Way::Deflate => "deflate_command",
+            Way::Tls => "tls_command",
+        }
+    }
+
+    /// In `--extra`.
+    fn suffix(self) -> &'static str {
+        match self {
+            Way::Plain => "",
+            Way::Deflate => ":deflate",
+            Way::Tls => ":tls",
+        }
+    }
+}
+
+/// What a command is filled in with.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// `{port}`: where to listen, on 127.0.0.1.
+    pub port: u16,
+    /// `{core}`: the core it is pinned to.
+    pub core: usize,
+    /// `{cert}` and `{key}`: files of PEM.
+    pub certificate: Option<(&'a Path, &'a Path)>,
+}
+
 /// A server and how to start it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contender {
@@ -20,8 +64,8 @@ pub struct Contender {
     pub name: String,
     /// As far as it is known.
     pub version: String,
-    /// Program and arguments, with `{port}` and `{core}` still to be filled in.
-    pub command: Vec<String>,
+    /// Program and arguments, with the parts of [`Place`] still to be filled in, for each way it has a command for.
+    pub commands: Vec<(Way, Vec<String>)>,
     /// It returns bytes as they come, without WebSocket.
     pub raw: bool,
     /// Why it takes no part.
@@ -29,48 +73,96 @@ pub struct Contender {
 }
 
 impl Contender {
-    fn own(name: &str, program: &Path, arguments: &str, raw: bool) -> Contender {
-        let mut command = vec![program.to_string_lossy().into_owned()];
-        command.extend(arguments.split_whitespace().map(str::to_owned));
+    fn own(name: &str, program: &Path, arguments: &[(Way, &str)], raw: bool) -> Contender {
+        let command = |(way, arguments): &(Way, &str)| {
+            let mut command = vec![program.to_string_lossy().into_owned()];
+            command.extend(words(arguments));
+            (*way, command)
+        };
         let missing = (!program.exists()).then(|| "it is not built: cargo build --release --workspace".to_owned());
-        Contender { name: name.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), command, raw, missing }
+        let (name, version) = (name.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        Contender { name, version, commands: arguments.iter().map(command).collect(), raw, missing }
     }
 
-    /// The command with its port and core.
-    pub fn command_at(&self, port: u16, core: usize) -> Vec<String> {
-        let fill = |word: &String| word.replace("{port}", &port.to_string()).replace("{core}", &core.to_string());
-        self.command.iter().map(fill).collect()
+    /// Its command for `way`, if it has one.
+    pub fn command(&self, way: Way) -> Option<&[String]> {
+        self.commands.iter().find(|(has, _)| *has == way).map(|(_, command)| &command[..])
+    }
+
+    /// The same, filled in.
+    pub fn command_at(&self, way: Way, place: Place<'_>) -> Option<Vec<String>> {
+        let path = |path: Option<&Path>| path.map_or(String::new(), |path| path.to_string_lossy().into_owned());
+        let parts = [
+            ("{port}", place.port.to_string()),
+            ("{core}", place.core.to_string()),
+            ("{cert}", path(place.certificate.map(|(certificate, _)| certificate))),
+            ("{key}", path(place.certificate.map(|(_, key)| key))),
+        ];
+        let fill = |word: &String| parts.iter().fold(word.clone(), |word, (part, value)| word.replace(part, value));
+        Some(self.command(way)?.iter().map(fill).collect())
+    }
+
+    /// It stands beside others in cells of one way and has no command for plain messages.
+    pub fn is_variant(&self) -> bool {
+        !self.commands.is_empty() && self.command(Way::Plain).is_none()
+    }
+
+    /// Another command of the same name; false if there is one for that way already.
+    pub fn merge(&mut self, other: &Contender) -> bool {
+        let is_new = other.raw == self.raw && other.commands.iter().all(|(way, _)| self.command(*way).is_none());
+        if is_new {
+            self.commands.extend(other.commands.iter().cloned());
+        }
+        is_new
     }
 
     /// For the report. Programs are named without their folder: it is this machine's business.
     pub fn describe(&self) -> results::Contender {
-        let mut words = self.command.clone();
-        if let Some(program) = words.first_mut() {
-            *program =
-                Path::new(&*program).file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-        }
+        let shown = |(_, words): &(Way, Vec<String>)| {
+            let mut words = words.clone();
+            if let Some(program) = words.first_mut() {
+                *program =
+                    Path::new(&*program).file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            }
+            words.join(" ")
+        };
         results::Contender {
             name: self.name.clone(),
             version: self.version.clone(),
-            command: words.join(" "),
+            command: self.commands.iter().map(shown).collect::<Vec<_>>().join("; "),
             raw: self.raw,
             missing: self.missing.clone(),
         }
     }
 }
 
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace().map(str::to_owned)
+}
+
 impl FromStr for Contender {
     type Err = String;
 
-    /// `NAME=COMMAND` or, for a raw echo, `NAME:raw=COMMAND`. The command is split at blanks; there is no quoting.
+    /// `NAME=COMMAND`; `NAME:raw=COMMAND` for a raw echo, `NAME:deflate=COMMAND` for cells whose messages are compressed and
+    /// `NAME:tls=COMMAND` for those over TLS. The command is split at blanks; there is no quoting.
     fn from_str(text: &str) -> Result<Contender, String> {
         let (name, command) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=COMMAND"))?;
-        let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let command: Vec<String> = words(command).collect();
+        let (name, way) = [Way::Deflate, Way::Tls]
+            .iter()
+            .find_map(|way| Some((name.strip_suffix(way.suffix())?, *way)))
+            .unwrap_or((name, Way::Plain));
         let (name, raw) = name.strip_suffix(":raw").map_or((name, false), |name| (name, true));
         if name.is_empty() || !command.iter().any(|word| word.contains("{port}")) {
             return Err(format!("{text:?}: a name, and a command that names {{port}}"));
         }
-        Ok(Contender { name: name.to_owned(), version: String::new(), command, raw, missing: None })
+        Ok(Contender {
+            name: name.to_owned(),
+            version: String::new(),
+            commands: vec![(way, command)],
+            raw,
+            missing: None,
+        })
     }
 }
 
@@ -79,14 +171,25 @@ pub fn own() -> io::Result<Vec<Contender>> {
     let program = std::env::current_exe()?;
     let server = program.with_file_name("wsring");
     let listen = "--listen 127.0.0.1:{port}";
-    let waiting =
-        Contender::own("wsring (waiting)", &server, &format!("serve --cores {{core}} --spin-us 0 {listen}"), false);
+    let files = "--tls-cert {cert} --tls-key {key}";
+    let serve = format!("serve --cores {{core}} {listen}");
+    let wait = format!("serve --cores {{core}} --spin-us 0 {listen}");
+    let ours = |name, serve: &str| {
+        let (deflate, tls) = (format!("{serve} --deflate shared"), format!("{serve} {files}"));
+        Contender::own(name, &server, &[(Way::Plain, serve), (Way::Deflate, &deflate), (Way::Tls, &tls)], false)
+    };
+    // The level at which uWebSockets compresses, and with the same library: its own is faster and larger.
+    let level = format!("{serve} --deflate shared --deflate-level 6");
+    let (epoll, ring) = (format!("epoll-echo {listen}"), format!("ring-echo {listen}"));
+    let tokio = format!("tokio-uring {listen}");
+    let ring_tls = format!("{ring} {files}");
     Ok(vec![
-        Contender::own("wsring", &server, &format!("serve --cores {{core}} {listen}"), false),
-        waiting,
-        Contender::own("tokio-uring", &program, &format!("tokio-uring {listen}"), false),
-        Contender::own("epoll-echo", &program, &format!("epoll-echo {listen}"), true),
-        Contender::own("ring-echo", &program, &format!("ring-echo {listen}"), true),
+        ours("wsring", &serve),
+        ours("wsring (waiting)", &wait),
+        Contender::own("tokio-uring", &program, &[(Way::Plain, &tokio)], false),
+        Contender::own("epoll-echo", &program, &[(Way::Plain, &epoll)], true),
+        Contender::own("ring-echo", &program, &[(Way::Plain, &ring), (Way::Tls, &ring_tls)], true),
+        Contender::own("wsring (deflate 6)", &server, &[(Way::Deflate, &level)], false),
     ])
 }
 
@@ -100,18 +203,17 @@ pub fn peers(list: &Path, folder: &Path) -> io::Result<Vec<Contender>> {
     let peer = |entry: &Value| {
         let text = |key| entry.get(key).and_then(Value::as_str).map(str::to_owned);
         let name = text("name").ok_or_else(|| bad("an entry has no name".to_owned()))?;
-        let command = text("command").unwrap_or_default().replace("{peers}", &folder.to_string_lossy());
         let missing = text("missing");
-        if missing.is_none() && !command.contains("{port}") {
+        let command = |way: Way| {
+            let command = text(way.key())?.replace("{peers}", &folder.to_string_lossy());
+            Some((way, words(&command).collect::<Vec<_>>()))
+        };
+        let commands: Vec<_> = Way::ALL.into_iter().filter_map(command).collect();
+        let has_port = |(_, command): &(Way, Vec<String>)| command.iter().any(|word| word.contains("{port}"));
+        if missing.is_none() && !(commands.iter().all(has_port) && commands.iter().any(|(way, _)| *way == Way::Plain)) {
             return Err(bad(format!("{name} has neither a command with {{port}} nor a reason why it is missing")));
         }
-        Ok(Contender {
-            name,
-            version: text("version").unwrap_or_default(),
-            command: command.split_whitespace().map(str::to_owned).collect(),
-            raw: false,
-            missing,
-        })
+        Ok(Contender { name, version: text("version").unwrap_or_default(), commands, raw: false, missing })
     };
     entries.iter().map(peer).collect()
 }
@@ -120,15 +222,28 @@ pub fn peers(list: &Path, folder: &Path) -> io::Result<Vec<Contender>> {
 mod tests {
     use super::*;
 
+    fn at(port: u16, core: usize) -> Place<'static> {
+        Place { port, core, certificate: None }
+    }
+
     #[test]
     fn commands_are_read_and_filled_in() {
         let ring: Contender = "ring=./wsring serve --cores {core} --listen 127.0.0.1:{port}".parse().expect("good");
         assert!(!ring.raw);
-        assert_eq!(ring.command_at(9001, 3), ["./wsring", "serve", "--cores", "3", "--listen", "127.0.0.1:9001"]);
+        let filled = ["./wsring", "serve", "--cores", "3", "--listen", "127.0.0.1:9001"].map(String::from);
+        assert_eq!(ring.command_at(Way::Plain, at(9001, 3)), Some(filled.into()));
+        assert_eq!((ring.command(Way::Deflate), ring.command_at(Way::Tls, at(1, 1))), (None, None));
         let other: Contender = "x:raw=/opt/echo {port}".parse().expect("good");
         assert_eq!((other.name.as_str(), other.raw), ("x", true));
         assert_eq!(other.describe().command, "echo {port}");
-        for bad in ["", "echo {port}", "=echo {port}", "x=echo", "x="] {
+        let mut tls: Contender = "x:raw:tls=echo {port} {cert} {key}".parse().expect("good");
+        let place = Place { certificate: Some((Path::new("/c.pem"), Path::new("/k.pem"))), ..at(7, 0) };
+        let filled = ["echo", "7", "/c.pem", "/k.pem"].map(String::from);
+        assert_eq!(tls.command_at(Way::Tls, place), Some(filled.into()));
+        assert!(tls.raw && tls.is_variant() && !other.is_variant());
+        assert!(tls.merge(&other) && !tls.is_variant() && !tls.merge(&other), "one command for each way");
+        assert!(!tls.merge(&ring), "a raw echo and a WebSocket server are not one");
+        for bad in ["", ":tls=echo {port}", "echo {port}", "=echo {port}", "x=echo", "x="] {
             assert!(bad.parse::<Contender>().is_err(), "{bad}");
         }
     }
@@ -136,14 +251,21 @@ mod tests {
     #[test]
     fn built_and_missing_peers_are_listed() {
         let list = std::env::temp_dir().join(format!("wsring-peers-{}.json", std::process::id()));
-        let text = r#"[{"name":"a","version":"1.2","command":"{peers}/target/a --listen 127.0.0.1:{port}"},
+        let text = r#"[{"name":"a","version":"1.2","command":"{peers}/target/a --listen 127.0.0.1:{port}",
+            "deflate_command":"{peers}/target/a --deflate {port}"},
             {"name":"b","missing":"no compiler"}]"#;
         fs::write(&list, text).expect("write");
         let found = peers(&list, Path::new("/p")).expect("a list");
-        assert_eq!(found[0].command_at(7, 0), ["/p/target/a", "--listen", "127.0.0.1:7"]);
+        let filled = ["/p/target/a", "--listen", "127.0.0.1:7"].map(String::from);
+        assert_eq!(found[0].command_at(Way::Plain, at(7, 0)), Some(filled.into()));
+        let filled = ["/p/target/a", "--deflate", "7"].map(String::from);
+        assert_eq!(found[0].command_at(Way::Deflate, at(7, 0)), Some(filled.into()));
+        assert_eq!(found[0].command(Way::Tls), None);
         assert_eq!((found[1].name.as_str(), found[1].missing.as_deref()), ("b", Some("no compiler")));
-        fs::write(&list, r#"[{"name":"a"}]"#).expect("write");
-        assert!(peers(&list, Path::new("/p")).is_err());
+        for bad in [r#"[{"name":"a"}]"#, r#"[{"name":"a","command":"a {port}","tls_command":"a"}]"#] {
+            fs::write(&list, bad).expect("write");
+            assert!(peers(&list, Path::new("/p")).is_err(), "{bad}");
+        }
         fs::remove_file(&list).expect("remove");
         assert!(peers(&list, Path::new("/p")).is_err());
     }

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::deflate::{self, Context};
 use crate::frames::Echo;
 use crate::stream::Stream;
 
@@ -38,6 +39,8 @@ pub struct Target {
     web: Option<(String, String)>,
     /// How to speak TLS, and whose name the server's certificate must prove.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// `Sec-WebSocket-Extensions` of the handshake: compression, which the server must accept.
+    offer: Option<(String, Context)>,
 }
 
 fn invalid(why: String) -> io::Error {
@@ -86,12 +89,26 @@ impl Target {
         let has_port = host.rfind(':') > host.rfind(']');
         let with_port = if has_port { host.to_owned() } else { format!("{host}:{port}") };
         let addr = resolve(&with_port, allow_remote)?;
-        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())), tls: None })
+        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())), tls: None, offer: None })
+    }
+
+    /// The same server, which must accept this offer of permessage-deflate (RFC 7692 §5).
+    pub fn offering(self, offer: &str) -> io::Result<Target> {
+        let context = deflate::context(offer).map_err(invalid)?;
+        if self.web.is_none() {
+            return Err(invalid("a raw echo compresses nothing".to_owned()));
+        }
+        Ok(Target { offer: Some((offer.to_owned(), context)), ..self })
+    }
+
+    /// How replies are compressed, if they are.
+    pub fn context(&self) -> Option<Context> {
+        self.offer.as_ref().map(|(_, context)| *context)
     }
 
     /// A raw byte echo at `HOST:PORT`.
     pub fn raw(host: &str, allow_remote: bool) -> io::Result<Target> {
-        Ok(Target { addr: resolve(host, allow_remote)?, web: None, tls: None })
+        Ok(Target { addr: resolve(host, allow_remote)?, web: None, tls: None, offer: None })
     }
 
     /// What comes back from there.
@@ -132,16 +149,19 @@ impl Target {
     /// Sends the opening handshake (RFC 6455 §4.1), after that of TLS; nothing more to a raw echo.
     pub fn ask(&self, stream: &mut Stream) -> io::Result<()> {
         let Some((host, path)) = &self.web else { return stream.shake() };
+        let offer = self.offer.as_ref().map(|(offer, _)| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{}\r\n",
+            offer.unwrap_or_default()
         );
         stream.write_all(request.as_bytes())
     }
 
     /// Reads the answer to [`Target::ask`] and checks it.
     pub fn hear(&self, stream: &mut Stream) -> io::Result<()> {
-        if self.web.is_some() { read_answer(stream) } else { Ok(()) }
+        let offer = self.offer.as_ref().map(|(offer, _)| &offer[..]);
+        if self.web.is_some() { read_answer(stream, offer) } else { Ok(()) }
     }
 }
 
@@ -171,7 +191,7 @@ pub fn say_goodbye(mut streams: Vec<Stream>, echo: Echo) -> usize {
     left
 }
 
-fn read_answer(stream: &mut Stream) -> io::Result<()> {
+fn read_answer(stream: &mut Stream, offer: Option<&str>) -> io::Result<()> {
     let mut head = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
     let deadline = Instant::now() + ANSWER_WAIT;
@@ -192,21 +212,23 @@ fn read_answer(stream: &mut Stream) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    check_answer(&String::from_utf8_lossy(&head[..filled]))
+    check_answer(&String::from_utf8_lossy(&head[..filled]), offer)
 }
 
-fn check_answer(head: &str) -> io::Result<()> {
+fn check_answer(head: &str, offer: Option<&str>) -> io::Result<()> {
     let fault = |why: String| Err(io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}")));
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or("");
     if !status.starts_with("HTTP/1.1 101 ") {
         return fault(format!("the server answered {status:?}"));
     }
-    let mut accept = None;
+    let (mut accept, mut extensions) = (None, None);
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         let value = value.trim();
         if name.eq_ignore_ascii_case("sec-websocket-accept") {
             accept = Some(value);
+        } else if name.eq_ignore_ascii_case("sec-websocket-extensions") && offer.is_some() && extensions.is_none() {
+            extensions = Some(value);
         } else if name.eq_ignore_ascii_case("sec-websocket-extensions")
             || name.eq_ignore_ascii_case("sec-websocket-protocol")
         {
@@ -217,7 +239,10 @@ fn check_answer(head: &str) -> io::Result<()> {
     if accept != Some(ACCEPT) {
         return fault(format!("Sec-WebSocket-Accept is {accept:?}, not {ACCEPT}"));
     }
-    Ok(())
+    match offer.map(|offer| deflate::check_answer(offer, extensions)) {
+        Some(Err(why)) => fault(why),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -249,14 +274,20 @@ mod tests {
     fn answers_must_be_exact() {
         let good =
             format!("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n");
-        assert!(check_answer(&good).is_ok());
+        assert!(check_answer(&good, None).is_ok());
         for bad in [
             good.replace("101", "200"),
             good.replace("s3pP", "S3pP"),
             good.replace("sec-websocket-accept", "x"),
             good.replace("upgrade:", "Sec-WebSocket-Extensions:"),
         ] {
-            assert!(check_answer(&bad).is_err(), "{bad}");
+            assert!(check_answer(&bad, None).is_err(), "{bad}");
+        }
+        let offer = Some(deflate::OFFER);
+        let accepted = format!("Sec-WebSocket-Extensions: {}\r\nupgrade:", deflate::OFFER);
+        assert!(check_answer(&good.replace("upgrade:", &accepted), offer).is_ok());
+        for bad in [good.replace("upgrade:", &format!("{accepted} x\r\n{accepted}")), good] {
+            assert!(check_answer(&bad, offer).is_err(), "{bad}");
         }
     }
 }

@@ -7,12 +7,17 @@
 use std::fmt;
 use std::io::{self, Read};
 
+use crate::deflate;
+use crate::trade;
+
 /// The most bytes a run of frames may hold, in flight frames included.
 pub const RUN_BYTES_MAX: usize = 256 << 20;
 
 /// First byte of a whole text or binary message: FIN set, no reserved bit, opcode 1 or 2 (RFC 6455 §5.2).
 const FIN_TEXT: u8 = 0x81;
 const FIN_BINARY: u8 = 0x82;
+/// Distinct messages that are compressed, at most: compressed, they stay in L2.
+const DEFLATED_MAX: usize = 512;
 
 /// What payloads are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,17 +67,21 @@ pub enum Echo {
     Raw,
 }
 
-/// A run of masked frames of one payload size, and the replies they ask for.
+/// A run of masked frames of one message size, and the replies they ask for.
 pub struct Frames {
     /// `distinct + depth` frames: the first `depth` stand again at the end, so that no batch ever wraps.
     sent: Vec<u8>,
+    /// Where each of them begins, and the end of the last.
+    starts: Vec<usize>,
     /// The bodies expected back, frame by frame; for a raw echo they are read out of `sent`.
     payloads: Vec<u8>,
     distinct: usize,
     size: usize,
-    frame_len: usize,
     echo: Echo,
+    /// The one header that a reply may have; none if replies are as long as a server's compressor makes them.
     head: Vec<u8>,
+    /// How compressed replies are read, if they are compressed.
+    deflated: Option<deflate::Context>,
 }
 
 impl Frames {
@@ -98,20 +107,9 @@ impl Frames {
         if size > 0 {
             payloads.chunks_exact_mut(size).for_each(|bytes| payload.shape(bytes));
         }
-        let mut sent = Vec::with_capacity((distinct + depth) * frame_len);
-        for index in 0..distinct {
-            // RFC 6455 §5.3: a fresh, unpredictable mask for every frame. It repeats only after `distinct` frames.
-            let mut mask = [0; 4];
-            random.read_exact(&mut mask)?;
-            sent.extend_from_slice(&masked_head);
-            sent.extend_from_slice(&mask);
-            let payload = &payloads[index * size..(index + 1) * size];
-            sent.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-        }
-        for again in 0..depth {
-            let start = (again % distinct) * frame_len;
-            sent.extend_from_within(start..start + frame_len);
-        }
+        let first = masked_head[0];
+        let bodies: Vec<&[u8]> = (0..distinct).map(|index| &payloads[index * size..(index + 1) * size]).collect();
+        let (sent, starts) = lay_out(first, &bodies, depth, random)?;
         let head = match echo {
             Echo::Raw => masked_head,
             Echo::WebSocket => {
@@ -120,7 +118,28 @@ impl Frames {
                 head
             }
         };
-        Ok(Frames { sent, payloads, distinct, size, frame_len, echo, head })
+        Ok(Frames { sent, starts, payloads, distinct, size, echo, head, deflated: None })
+    }
+
+    /// The same for messages of trades as JSON, `size` bytes each, compressed one by one with permessage-deflate (RFC 7692
+    /// §7.2.1); `context` says how replies are compressed. A size of zero leaves nothing to compress and is an error, too.
+    pub fn deflated(size: usize, depth: usize, context: deflate::Context, random: &mut dyn Read) -> io::Result<Frames> {
+        let distinct = ((2 << 20) / size.max(1)).clamp(2, DEFLATED_MAX);
+        // Deflate stores what it cannot shrink, and no message of JSON grows by it.
+        let fits = (distinct + depth).checked_mul(size + 14).is_some_and(|bytes| bytes <= RUN_BYTES_MAX);
+        if size == 0 || !fits {
+            let why = format!(
+                "{depth} in flight of {size} bytes each to compress: 1 byte at least, {RUN_BYTES_MAX} bytes of frames at most"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let payloads: Vec<u8> =
+            (0..distinct as u64).flat_map(|number| trade::json(number, size).into_bytes()).collect();
+        let bodies: Vec<Vec<u8>> = payloads.chunks_exact(size).map(deflate::compress).collect();
+        let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+        let (sent, starts) = lay_out(deflate::RSV1 | FIN_TEXT, &bodies, depth, random)?;
+        let (echo, head) = (Echo::WebSocket, Vec::new());
+        Ok(Frames { sent, starts, payloads, distinct, size, echo, head, deflated: Some(context) })
     }
 
     /// How many frames differ in mask and payload.
@@ -128,13 +147,25 @@ impl Frames {
         self.distinct
     }
 
-    /// Bytes of one frame as sent: header, mask, payload.
+    /// Bytes of the longest frame as sent: header, mask, payload. All are that long unless they are compressed.
     pub fn frame_len(&self) -> usize {
-        self.frame_len
+        self.starts.windows(2).map(|pair| pair[1] - pair[0]).max().expect("two frames at least")
     }
 
-    /// Bytes of one reply.
+    /// Where frame `index` begins in the endless cycle, whose length is that of `distinct` frames.
+    pub fn start(&self, index: usize) -> usize {
+        self.starts[index]
+    }
+
+    /// Bytes of `count` frames from frame `index` on, which is one of the distinct ones. `count` is at most `depth`.
+    pub fn span(&self, index: usize, count: usize) -> usize {
+        debug_assert!(index < self.distinct);
+        self.starts[index + count] - self.starts[index]
+    }
+
+    /// Bytes of one reply; not for compressed ones, which differ.
     pub fn reply_len(&self) -> usize {
+        debug_assert!(self.deflated.is_none());
         self.head.len() + if self.echo == Echo::Raw { 4 } else { 0 } + self.size
     }
 
@@ -145,17 +176,50 @@ impl Frames {
 
     /// `len` bytes to send, `at` bytes into the endless cycle of frames. `len` is at most `depth` frames.
     pub fn bytes(&self, at: usize, len: usize) -> &[u8] {
-        debug_assert!(at < self.distinct * self.frame_len);
+        debug_assert!(at < self.starts[self.distinct]);
         &self.sent[at..at + len]
+    }
+
+    /// The message that frame `index` carries.
+    pub fn message(&self, index: usize) -> &[u8] {
+        &self.payloads[index * self.size..(index + 1) * self.size]
     }
 
     /// What follows the checked header in the reply to frame `index`: payload, behind the mask if the echo is raw.
     fn body(&self, index: usize) -> &[u8] {
         match self.echo {
-            Echo::WebSocket => &self.payloads[index * self.size..(index + 1) * self.size],
-            Echo::Raw => &self.sent[index * self.frame_len + self.head.len()..(index + 1) * self.frame_len],
+            Echo::WebSocket => self.message(index),
+            Echo::Raw => &self.sent[self.starts[index] + self.head.len()..self.starts[index + 1]],
         }
     }
+}
+
+/// Frames that begin with `first`, one for each of `bodies` and `depth` of them again, and where each begins.
+fn lay_out(first: u8, bodies: &[&[u8]], depth: usize, random: &mut dyn Read) -> io::Result<(Vec<u8>, Vec<usize>)> {
+    let longest = bodies.iter().map(|body| body.len()).max().unwrap_or(0);
+    let mut sent = Vec::with_capacity((bodies.len() + depth) * (longest + 14));
+    let mut starts = Vec::with_capacity(bodies.len() + depth + 1);
+    for body in bodies {
+        // RFC 6455 §5.3: a fresh, unpredictable mask for every frame. It repeats only after all of them.
+        let mut mask = [0; 4];
+        random.read_exact(&mut mask)?;
+        starts.push(sent.len());
+        sent.push(first);
+        push_len(&mut sent, body.len(), true);
+        sent.extend_from_slice(&mask);
+        sent.extend(body.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    }
+    let cycle = sent.len();
+    for again in 0..depth {
+        let (round, index) = (again / bodies.len(), again % bodies.len());
+        let begin = starts[index];
+        let end = if index + 1 < bodies.len() { starts[index + 1] } else { cycle };
+        debug_assert_eq!(sent.len(), (round + 1) * cycle + begin);
+        starts.push(sent.len());
+        sent.extend_from_within(begin..end);
+    }
+    starts.push(sent.len());
+    Ok((sent, starts))
 }
 
 /// Payload length in its only legal, shortest form (RFC 6455 §5.2), with the mask bit as asked.
@@ -192,6 +256,8 @@ pub enum Fault {
     },
     /// Bytes came while no message was in flight.
     Unasked,
+    /// A reply to a compressed message that it may not be; what is wrong with it.
+    Deflate(String),
 }
 
 impl fmt::Display for Fault {
@@ -207,6 +273,7 @@ impl fmt::Display for Fault {
             }
             Fault::Byte { at } => write!(f, "wrong byte in a reply, {at} bytes into its body"),
             Fault::Unasked => write!(f, "the server sent bytes that no message asked for"),
+            Fault::Deflate(why) => write!(f, "wrong compressed reply: {why}"),
         }
     }
 }
@@ -224,17 +291,29 @@ pub struct Replies {
     index: usize,
     /// Bytes of that reply that have come; always below its length.
     got: usize,
+    /// The same for replies that differ in length.
+    deflated: deflate::Reply,
+    /// Payload bytes of all replies that have come whole.
+    payload_bytes: u64,
 }
 
 impl Replies {
     /// Replies to a stream that begins with frame `index`.
     pub fn from_frame(index: usize) -> Replies {
-        Replies { index, got: 0 }
+        Replies { index, ..Replies::default() }
+    }
+
+    /// Payload bytes of the replies so far, as they travelled: the messages', or what they were compressed to.
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
     }
 
     /// Takes what was received and says how many replies it completed. Headers are always compared, bodies if `check`.
     /// `in_flight` messages may be answered; a byte more is [`Fault::Unasked`]. Allocates only for a fault.
     pub fn feed(&mut self, frames: &Frames, mut bytes: &[u8], in_flight: u32, check: bool) -> Result<u32, Fault> {
+        if let Some(context) = frames.deflated {
+            return self.feed_deflated(frames, context, bytes, in_flight, check);
+        }
         let mut finished = 0;
         let head = &frames.head[..];
         let reply_len = frames.reply_len();
@@ -265,6 +344,31 @@ impl Replies {
             if self.got == reply_len {
                 self.got = 0;
                 self.index = (self.index + 1) % frames.distinct;
+                self.payload_bytes += frames.size as u64;
+                finished += 1;
+            }
+        }
+        Ok(finished)
+    }
+
+    fn feed_deflated(
+        &mut self,
+        frames: &Frames,
+        context: deflate::Context,
+        mut bytes: &[u8],
+        in_flight: u32,
+        check: bool,
+    ) -> Result<u32, Fault> {
+        let mut finished = 0;
+        while !bytes.is_empty() {
+            if finished == in_flight {
+                return Err(Fault::Unasked);
+            }
+            let (used, whole) = self.deflated.feed(frames.message(self.index), context, bytes, check)?;
+            bytes = &bytes[used..];
+            if let Some(len) = whole {
+                self.index = (self.index + 1) % frames.distinct;
+                self.payload_bytes += len as u64;
                 finished += 1;
             }
         }

@@ -15,8 +15,10 @@
 compile_error!("wsring-bench runs on Linux only: it measures io_uring and epoll servers through /proc");
 
 mod cells;
+mod certificate;
 mod compare;
 mod contenders;
+mod deflate;
 mod dial;
 #[cfg(test)]
 mod echo_tests;
@@ -36,6 +38,9 @@ mod show;
 mod stream;
 mod tls;
 mod tokio_echo;
+// The messages that the benches of the engine's compression have, too: figures can be laid side by side.
+#[path = "../../engine/proto/benches/trade.rs"]
+mod trade;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -185,6 +190,10 @@ struct LoadArgs {
     /// What payloads are made of.
     #[arg(long, value_enum, default_value_t = Content::Binary)]
     payload: Content,
+    /// Messages of trades as JSON, compressed by permessage-deflate, which the server must accept; or another offer of it.
+    #[arg(long, value_name = "OFFER", num_args = 0..=1, default_missing_value = deflate::OFFER,
+          conflicts_with_all = ["payload", "raw", "fanout", "connect"])]
+    deflate: Option<String>,
     /// Seconds that count.
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: Duration,
@@ -259,8 +268,8 @@ struct CompareArgs {
     /// All shapes of load in under 40 minutes.
     #[arg(long, conflicts_with = "cells")]
     full: bool,
-    /// Shapes of load: SIZExCONNECTIONSxDEPTH, ascii:... or utf8:... for text, rate:SIZExCONNECTIONS@RATE,
-    /// fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS.
+    /// Shapes of load: SIZExCONNECTIONSxDEPTH, ascii:... or utf8:... for text, deflate:... for trades as JSON, compressed
+    /// both ways, tls:... over TLS 1.3 (AES-128-GCM), rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS.
     #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
     /// Rounds for each; in every round each server has its turn.
@@ -276,9 +285,12 @@ struct CompareArgs {
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Another server: NAME=COMMAND, or NAME:raw=COMMAND for one that returns bytes as they come; {port} and {core} are filled
-    /// in.
+    /// in. NAME:deflate=COMMAND is the same server for deflate: cells, NAME:tls=COMMAND for tls: cells, with {cert} and {key}.
     #[arg(long)]
     extra: Vec<Contender>,
+    /// What deflate: cells offer.
+    #[arg(long, value_name = "OFFER", default_value = deflate::OFFER, value_parser = offer)]
+    deflate_offer: String,
     /// What `bench-harness/peers/build` wrote; where it usually lies unless given.
     #[arg(long)]
     peers: Option<PathBuf>,
@@ -317,6 +329,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(value) if (0.0..=3600.0).contains(&value) => Ok(Duration::from_secs_f64(value)),
         _ => Err(format!("{text:?} is not a number of seconds from 0 to 3600")),
     }
+}
+
+/// An offer of permessage-deflate.
+fn offer(text: &str) -> Result<String, String> {
+    deflate::context(text).map(|_| text.to_owned())
 }
 
 fn main() -> ExitCode {
@@ -405,8 +422,10 @@ fn load_one(args: &LoadArgs) -> io::Result<()> {
         None if args.connect => Shape::Connect,
         None => Shape::Closed { depth: args.depth },
     };
+    let target = args.target.resolve(&args.tls, args.allow_remote)?;
+    let target = args.deflate.iter().try_fold(target, |target, offer| target.offering(offer))?;
     let plan = load::Plan {
-        target: args.target.resolve(&args.tls, args.allow_remote)?,
+        target,
         shape,
         connections: args.connections,
         payload: args.payload.into(),
@@ -428,6 +447,7 @@ fn load_one(args: &LoadArgs) -> io::Result<()> {
         .count("messages", outcome.messages)
         .number("seconds", outcome.seconds)
         .number("messages_per_s", outcome.rate())
+        .number("payload_bytes_per_reply", outcome.reply_len())
         .number("latency_p50_us", us(0.5))
         .number("latency_p99_us", us(0.99))
         .number("latency_p999_us", us(0.999))
@@ -589,7 +609,14 @@ fn choose(args: &CompareArgs) -> io::Result<Vec<Contender>> {
     } else {
         eprintln!("no peers take part: {PEERS} is not there; bench-harness/peers/build makes it");
     }
-    contenders.extend(args.extra.iter().cloned());
+    for (at, extra) in args.extra.iter().enumerate() {
+        // A name that comes again with another way is the same server, if it was named here.
+        let named = args.extra[..at].iter().any(|other| other.name == extra.name);
+        let same = contenders.iter_mut().find(|contender| named && contender.name == extra.name);
+        if !same.is_some_and(|same| same.merge(extra)) {
+            contenders.push(extra.clone());
+        }
+    }
     for (at, contender) in contenders.iter().enumerate() {
         if contenders[..at].iter().any(|other| other.name == contender.name) {
             return Err(invalid(format!("two servers are called {}", contender.name)));
@@ -629,7 +656,7 @@ fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
     }
     let quick = !args.full && args.cells.is_empty();
     let (rounds, measured, warmup) = if quick { (3, 700, 200) } else { (5, 1500, 300) };
-    Ok(compare::Plan {
+    let mut plan = compare::Plan {
         cells,
         rounds: args.rounds.unwrap_or(rounds).max(1),
         measured: args.seconds.unwrap_or(Duration::from_millis(measured)),
@@ -637,10 +664,13 @@ fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
         contenders,
         server_core: args.server_core,
         load_core: args.load_core,
+        offer: args.deflate_offer.clone(),
         check: args.check,
         patience: if args.sleep { Patience::Sleep } else { Patience::Poll },
         command: command_line(),
-    })
+    };
+    plan.drop_variants();
+    Ok(plan)
 }
 
 #[cfg(test)]
@@ -660,10 +690,47 @@ mod tests {
         assert_eq!(all[..5], ["wsring", "wsring (waiting)", "tokio-uring", "epoll-echo", "ring-echo"]);
         assert_eq!(all.last().map(String::as_str), Some("x y"));
         assert_eq!(chosen(&["--only", "wsring"]).expect("one"), ["wsring"]);
-        assert_eq!(chosen(&["--only", "wsr,x"]).expect("by their beginning"), ["wsring", "wsring (waiting)", "x y"]);
+        assert_eq!(
+            chosen(&["--only", "wsr,x"]).expect("by their beginning"),
+            ["wsring", "wsring (waiting)", "wsring (deflate 6)", "x y"]
+        );
         assert!(chosen(&["--only", "nobody"]).is_err());
         assert!(chosen(&["--extra", "wsring=./other {port}"]).is_err(), "two of one name");
+        assert!(chosen(&["--extra", "wsring:tls=./other {port}"]).is_err(), "ours is not added to");
+        assert_eq!(chosen(&["--extra", "x y:raw:tls=./a {port}", "--only", "x"]).expect("one server"), ["x y"]);
+        assert!(chosen(&["--extra", "x y:raw=./b {port}"]).is_err(), "two commands for one way");
         assert!(chosen(&["--peers", "/nonexistent/peers.json"]).is_err(), "asked for and not there");
+    }
+
+    /// With everybody at hand who usually is: six peers, two of which compress.
+    fn planned(words: &[&str]) -> compare::Plan {
+        let Task::Compare(args) =
+            Cli::try_parse_from([&["x", "compare"], words].concat()).expect("a command line").task
+        else {
+            panic!("compare")
+        };
+        let mut plan = plan(&args).expect("a plan");
+        plan.contenders = contenders::own().expect("ours");
+        plan.contenders.iter_mut().for_each(|contender| contender.missing = None);
+        let peer = |number| {
+            let mut peer: Contender = format!("peer {number}=./a {{port}}").parse().expect("a peer");
+            let compresses = format!("peer {number}:deflate=./a {{port}}").parse().expect("a peer");
+            assert!(number >= 2 || peer.merge(&compresses));
+            peer
+        };
+        plan.contenders.extend((0..6).map(peer));
+        plan.drop_variants();
+        plan
+    }
+
+    #[test]
+    fn the_sets_end_in_time() {
+        let full = planned(&["--full"]);
+        assert!(full.expected() < Duration::from_secs(40 * 60), "{:?}", full.expected());
+        assert!(full.contenders.iter().any(|contender| contender.name == "wsring (deflate 6)"));
+        let quick = planned(&["--quick"]);
+        assert!(quick.expected() < Duration::from_secs(3 * 60), "{:?}", quick.expected());
+        assert!(!quick.contenders.iter().any(Contender::is_variant), "nobody who finds no cell");
     }
 
     #[test]
@@ -673,6 +740,9 @@ mod tests {
         assert!(Cli::try_parse_from(["x", "compare", "--cells", "1x2"]).is_err());
         assert!(Cli::try_parse_from(["x", "load", "--url", "ws://127.0.0.1:1/", "--raw", "127.0.0.1:1"]).is_err());
         assert!(Cli::try_parse_from(["x", "load"]).is_err());
+        assert!(Cli::try_parse_from(["x", "load", "--url", "ws://127.0.0.1:1/", "--deflate"]).is_ok());
+        assert!(Cli::try_parse_from(["x", "load", "--raw", "127.0.0.1:1", "--deflate"]).is_err());
+        assert!(Cli::try_parse_from(["x", "compare", "--deflate-offer", "gzip"]).is_err());
         assert!(Cli::try_parse_from(["x", "load", "--raw", "127.0.0.1:1", "--rate", "5", "--depth", "2"]).is_err());
         assert!(Cli::try_parse_from(["x", "compare", "--quick", "--full"]).is_err());
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));

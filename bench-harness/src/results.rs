@@ -43,6 +43,8 @@ figures! {
     CPU "server_cpu_ns_per_message" "server CPU, ns/message" 0 Lower;
     /// Messages answered; for fan-out, messages delivered; for connecting, connections opened and closed.
     RATE "messages_per_s" "messages/s" 0 Higher;
+    /// Payload of a reply as it travels, where servers compress: what their CPU time has bought.
+    TRAVELS "payload_bytes_per_reply" "payload bytes/reply" 0 Lower;
     /// Round trips, or the time from the intended send.
     P50 "latency_p50_us" "latency p50, us" 1 Lower;
     /// As above.
@@ -126,6 +128,8 @@ pub struct Cell {
     pub turns: Vec<Vec<Turn>>,
     /// By contender: why it has no (more) turns in this cell.
     pub failures: Vec<Option<String>>,
+    /// By contender: why it was not asked to take part in this cell.
+    pub left_out: Vec<Option<String>>,
 }
 
 /// A whole comparison.
@@ -228,6 +232,7 @@ mod tests {
             main: CPU,
             turns: vec![[10.0, 20.0, 40.0].map(turn).into(), [5.0, 20.0].map(turn).into(), vec![]],
             failures: vec![None; 3],
+            left_out: vec![None; 3],
         };
         assert_eq!(cell.ratio(1, 0, CPU), Some(Spread { median: 0.75, min: 0.5, max: 1.0, count: 2 }));
         assert_eq!(cell.spread(0, CPU).map(|spread| spread.median), Some(20.0));
@@ -246,6 +251,7 @@ mod tests {
                 [-1.0, 0.0].map(turn).into(),
             ],
             failures: vec![None; 3],
+            left_out: vec![None; 3],
         };
         assert_eq!(cell.ratio(1, 0, CPU), Some(Spread { median: 3.0, min: 2.0, max: 4.0, count: 2 }));
         assert_eq!((cell.ratio(2, 0, CPU), cell.ratio(0, 2, CPU)), (None, None));

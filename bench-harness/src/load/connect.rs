@@ -36,7 +36,8 @@ pub(super) fn run(plan: &Plan, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
     on_edge(Edge::End)?;
     let messages = (made - made_before) as u64;
     let client_idle = Duration::ZERO;
-    Ok(Outcome { messages, seconds, latencies, client_cpu, client_idle, messages_in_all: made as u64 })
+    let messages_in_all = made as u64;
+    Ok(Outcome { messages, reply_bytes: 0, seconds, latencies, client_cpu, client_idle, messages_in_all })
 }
 
 /// `plan.connections` at once, step by step: the server always has several at the same step. A latency is the time from

@@ -24,6 +24,8 @@ const BEHIND_MAX: u64 = 5;
 struct Conn {
     /// Where sending stands in the endless cycle of frames, in bytes.
     sent_at: usize,
+    /// The frame that is handed over next.
+    next: usize,
     /// Bytes to send that the socket has not taken yet.
     unsent: usize,
     sending: bool,
@@ -40,7 +42,8 @@ struct Load<'a> {
     conns: Vec<Conn>,
     /// Connections with something to send at the end of the pass.
     marked: Vec<usize>,
-    batch: u32,
+    /// The most bytes of one send.
+    batch_len: usize,
     clock: Clock,
     latencies: Histogram<u64>,
     check: bool,
@@ -73,14 +76,18 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
         Shape::Closed { depth } => depth,
         _ => BATCH_MAX,
     };
-    let frames = Frames::new(plan.payload, plan.size, batch as usize, plan.target.echo(), random)?;
+    let frames = match plan.target.context() {
+        Some(context) => Frames::deflated(plan.size, batch as usize, context, random)?,
+        None => Frames::new(plan.payload, plan.size, batch as usize, plan.target.echo(), random)?,
+    };
     let net = dial(plan, plan.connections, frames.run())?;
     let clock = Clock(Instant::now());
     let conns = (0..plan.connections).map(|nth| {
         // Connections begin at different frames, so that neighbours do not carry the same masks.
         let first = nth * 7 % frames.distinct();
         Conn {
-            sent_at: first * frames.frame_len(),
+            sent_at: frames.start(first),
+            next: first,
             unsent: 0,
             sending: false,
             marked: false,
@@ -94,7 +101,7 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
         net,
         conns: conns.collect(),
         marked: Vec::with_capacity(plan.connections),
-        batch,
+        batch_len: batch as usize * frames.frame_len(),
         clock,
         latencies: histogram(),
         check: plan.check,
@@ -134,7 +141,7 @@ impl Turns for Load<'_> {
                     let state = &mut self.conns[conn];
                     state.sending = false;
                     state.unsent -= sent;
-                    state.sent_at = (state.sent_at + sent) % (self.frames.distinct() * self.frames.frame_len());
+                    state.sent_at = (state.sent_at + sent) % self.frames.start(self.frames.distinct());
                     if state.unsent > 0 {
                         self.mark(conn);
                     }
@@ -152,6 +159,10 @@ impl Turns for Load<'_> {
 
     fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    fn reply_bytes(&self) -> u64 {
+        self.conns.iter().map(|conn| conn.replies.payload_bytes()).sum()
     }
 
     fn idle(&self) -> Duration {
@@ -208,7 +219,8 @@ impl Load<'_> {
     /// Puts `count` new messages in flight that count from `since`.
     fn hand_over(&mut self, conn: usize, count: u32, since: u64) {
         let state = &mut self.conns[conn];
-        state.unsent += count as usize * self.frames.frame_len();
+        state.unsent += self.frames.span(state.next, count as usize);
+        state.next = (state.next + count as usize) % self.frames.distinct();
         state.in_flight += count;
         state.runs.push_back((since, count));
         self.in_flight += u64::from(count);
@@ -230,7 +242,7 @@ impl Load<'_> {
             if !state.sending && state.unsent > 0 {
                 state.sending = true;
                 // No batch wraps: the run goes on for `batch` frames behind its end.
-                let len = state.unsent.min(self.batch as usize * self.frames.frame_len());
+                let len = state.unsent.min(self.batch_len).min(self.frames.run().len() - state.sent_at);
                 self.net.send(conn, state.sent_at, len);
             }
         }

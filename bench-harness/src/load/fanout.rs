@@ -48,8 +48,11 @@ struct Load<'a> {
 }
 
 pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
-    if plan.target.echo() == Echo::Raw {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "a raw echo cannot fan out"));
+    if plan.target.echo() == Echo::Raw || plan.target.context().is_some() {
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "a raw echo cannot fan out, and compressed messages do not",
+        ));
     }
     let frames = Frames::new(plan.payload, plan.size, depth as usize, Echo::WebSocket, random)?;
     let net = dial(plan, plan.connections + 1, frames.run())?;
@@ -114,6 +117,10 @@ impl Load<'_> {
 }
 
 impl Turns for Load<'_> {
+    fn reply_bytes(&self) -> u64 {
+        self.subscribers.iter().map(|subscriber| subscriber.replies.payload_bytes()).sum()
+    }
+
     fn turn(&mut self, timeout: Duration) -> io::Result<()> {
         self.publish();
         self.net.wait(timeout)?;
@@ -131,7 +138,7 @@ impl Turns for Load<'_> {
                 Event::Sent(_, sent) => {
                     self.sending = false;
                     self.unsent -= sent;
-                    self.sent_at = (self.sent_at + sent) % (self.frames.distinct() * self.frames.frame_len());
+                    self.sent_at = (self.sent_at + sent) % self.frames.start(self.frames.distinct());
                 }
                 Event::Ended(conn, error) => return Err(on_conn(conn, error)),
             }

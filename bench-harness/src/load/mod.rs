@@ -88,6 +88,8 @@ pub enum Edge {
 pub struct Outcome {
     /// Messages answered in the counted time; connections made in it.
     pub messages: u64,
+    /// Payload bytes of their replies as they travelled: compressed, if they were.
+    pub reply_bytes: u64,
     /// The counted time.
     pub seconds: f64,
     /// Latencies in nanoseconds: of what was sent and answered in the counted time; at a fixed rate of all that was to be sent
@@ -105,6 +107,11 @@ impl Outcome {
     /// Messages a second.
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.seconds
+    }
+
+    /// Payload bytes of a reply as it travelled, on average.
+    pub fn reply_len(&self) -> f64 {
+        self.reply_bytes as f64 / self.messages as f64
     }
 
     /// CPU time in which this thread had something to do.
@@ -165,6 +172,8 @@ trait Turns {
     fn turn(&mut self, timeout: Duration) -> io::Result<()>;
     /// Messages answered so far.
     fn finished(&self) -> u64;
+    /// Payload bytes of those answers, as they travelled.
+    fn reply_bytes(&self) -> u64;
     /// Messages sent and not answered.
     fn in_flight(&self) -> u64;
     /// Time spent polling for nothing.
@@ -204,13 +213,14 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
     // Without a rate, what is answered before the end counts, however late in the last pass it was sent.
     let at_a_rate = matches!(plan.shape, Shape::Open { .. });
     load.begin(from..if at_a_rate { from + plan.measured.as_nanos() as u64 } else { u64::MAX });
-    let (finished_before, idle_before) = (load.finished(), load.idle());
+    let (finished_before, bytes_before, idle_before) = (load.finished(), load.reply_bytes(), load.idle());
     let (begun, cpu_before) = (Instant::now(), proc::thread_cpu()?);
     turn_until(load, |_| begun.elapsed() >= plan.measured)?;
     let seconds = begun.elapsed().as_secs_f64();
     let client_cpu = proc::thread_cpu()? - cpu_before;
     on_edge(Edge::End)?;
     let messages = load.finished() - finished_before;
+    let reply_bytes = load.reply_bytes() - bytes_before;
     let client_idle = load.idle() - idle_before;
     let mut latencies = load.latencies().clone();
 
@@ -224,7 +234,8 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
     if at_a_rate {
         latencies = load.latencies().clone(); // what was to be sent in the counted time may be answered after it
     }
-    Ok(Outcome { messages, seconds, latencies, client_cpu, client_idle, messages_in_all: load.finished() })
+    let messages_in_all = load.finished();
+    Ok(Outcome { messages, reply_bytes, seconds, latencies, client_cpu, client_idle, messages_in_all })
 }
 
 /// Opens all connections of a plan and hands them to a ring.

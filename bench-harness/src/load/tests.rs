@@ -1,5 +1,7 @@
 //! The load client against servers of a few lines: a good one, and ones that lie.
 
+mod deflate;
+
 use super::*;
 use crate::echo_tests::{start_ring_with, tls_configs};
 use crate::epoll_echo::EpollEcho;
@@ -56,16 +58,23 @@ fn serve(lie: Lie) -> Liar {
 
 /// The opening handshake, whatever is asked for.
 fn accept(stream: &mut TcpStream) -> io::Result<()> {
+    accept_with(stream, "").map(|_| ())
+}
+
+/// The same with a line or more of the server's, telling what was asked for.
+fn accept_with(stream: &mut TcpStream, lines: &str) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    stream.write_all(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-    )
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n{lines}\r\n"
+    );
+    stream.write_all(answer.as_bytes())?;
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// The next message: its first byte and its payload. None after a Close, which is answered.
@@ -76,7 +85,7 @@ fn read_message(stream: &mut TcpStream) -> io::Result<Option<(u8, Vec<u8>)>> {
         stream.write_all(&[0x88, 2, 0x03, 0xE8])?;
         return Ok(None);
     }
-    assert!(matches!(start[0], 0x81 | 0x82), "one whole message");
+    assert!(matches!(start[0], 0x81 | 0x82 | 0xC1), "one whole message");
     assert_eq!(start[1] & 0x80, 0x80, "masked (RFC 6455 §5.1)");
     let mut wide = [0; 8];
     let len = match start[1] & 0x7F {

@@ -93,6 +93,7 @@ fn whole(cell: &Cell, at: usize, base: usize, contender: &str) -> Value {
         "turns": cell.turns[at].len(),
         "disturbed": cell.disturbed(at),
         "failed": cell.failures.get(at),
+        "left_out": cell.left_out.get(at),
         "figures": figures,
     })
 }

@@ -22,7 +22,7 @@ pub use table::{markdown, summary, table};
 
 use crate::results::{ALL, Better, Cell, Contender, Figure, Run, Spread};
 use crate::results::{CLIENT_BUSY, CLIENT_CPU, CPU, KERNEL, MAX, P50, P90, P99, P999, P9999, RATE, RSS};
-use crate::results::{SERVER_BUSY, STOLEN, SYSCALLS, WAITED};
+use crate::results::{SERVER_BUSY, STOLEN, SYSCALLS, TRAVELS, WAITED};
 
 /// How a contender stands to the base in one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,9 @@ fn label(contender: &Contender) -> String {
 /// Why a contender has no, or not all, turns in a cell.
 fn reason(run: &Run, cell: &Cell, contender: usize) -> Option<String> {
     let missing = run.contenders[contender].missing.as_ref().map(|why| format!("missing: {why}"));
-    missing.or_else(|| cell.failures.get(contender)?.as_ref().map(|why| format!("failed: {why}")))
+    let failed = || cell.failures.get(contender)?.as_ref().map(|why| format!("failed: {why}"));
+    let left_out = || cell.left_out.get(contender)?.as_ref().map(|why| format!("left out: {why}"));
+    missing.or_else(failed).or_else(left_out)
 }
 
 /// What a table shows in place of a figure that is not there.
@@ -175,6 +177,7 @@ fn short(figure: Figure) -> &'static str {
     match figure {
         CPU => "CPU ns/msg",
         RATE => "msg/s",
+        TRAVELS => "B/reply",
         P50 => "p50 us",
         P90 => "p90 us",
         P99 => "p99 us",

@@ -46,6 +46,7 @@ fn sample() -> Run {
             title: title.into(),
             main: if resting { RSS } else { CPU },
             turns: turns.collect(),
+            left_out: vec![None; NAMES.len()],
             failures: (0..NAMES.len()).map(|at| failed(at).then(|| "refused connection 4,093".into())).collect(),
         }
     });
@@ -172,6 +173,7 @@ fn nothing_from_outside_is_markup() {
     for cell in &mut run.cells {
         (cell.id, cell.title) = (bad.into(), bad.into());
         cell.failures = cell.failures.iter().map(|failure| failure.as_ref().map(|_| bad.into())).collect();
+        cell.left_out = cell.failures.iter().map(|failure| failure.is_none().then(|| bad.into())).collect();
         for turn in cell.turns.iter_mut().flatten() {
             turn.disturbed = Some(bad.into());
         }
