@@ -72,6 +72,9 @@ mod tests {
         let made = Certificate::make().expect("a certificate");
         let (certificate, key) = made.files();
         assert!(tls::server(certificate, key).is_ok());
+        let ciphers = &made.client.crypto_provider().cipher_suites;
+        let ciphers: Vec<_> = ciphers.iter().map(|cipher| cipher.suite()).collect();
+        assert_eq!(ciphers, [rustls::CipherSuite::TLS13_AES_128_GCM_SHA256], "one for all");
         assert_eq!(fs::metadata(key).expect("a key").permissions().mode() & 0o077, 0);
         let folder = made.folder.clone();
         drop(made);

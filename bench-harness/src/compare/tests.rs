@@ -1,4 +1,4 @@
-//! Who takes part in what, and one comparison over TLS from end to end.
+//! Who takes part in what.
 
 use super::*;
 
