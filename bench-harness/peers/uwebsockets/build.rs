@@ -1,6 +1,7 @@
 //! Compiles uWebSockets, uSockets and `src/echo.cpp` into one object, and has it linked.
 //!
-//! Owns how the C++ peer is built: its makefile's flags (-O3, link-time optimisation), epoll, no TLS, no zlib; the
+//! Owns how the C++ peer is built: its makefile's flags (-O3, link-time optimisation), epoll, no TLS; zlib, and libdeflate
+//! where the sources know how to use it (UWS_USE_LIBDEFLATE); the
 //! instruction set is plain, like that of the peers in Rust (the makefile would take this machine's). Promises to name
 //! what is missing when it fails. Refuses to run the build script of the crate that carries the sources.
 
@@ -28,6 +29,14 @@ fn main() {
         })
         .unwrap_or_else(|why| fail(&why));
     println!("cargo:rustc-link-arg-bins={}", object.display());
+    // Behind the object that needs them: a linker looks for symbols in the order of its arguments.
+    for (crate_links, library) in [("LIBDEFLATE", "libdeflate.a"), ("Z", "libz.a")] {
+        let path = Path::new(&variable(&format!("DEP_{crate_links}_ROOT"))).join("lib").join(library);
+        if !path.exists() {
+            fail(&format!("{} was not built", path.display()));
+        }
+        println!("cargo:rustc-link-arg-bins={}", path.display());
+    }
     println!("cargo:rustc-link-arg-bins=-lstdc++");
 }
 
@@ -50,7 +59,8 @@ fn build(cc: &str, cxx: &str, sources: &Path, u_sockets: &Path, out: &Path, lto:
     }
     let object = out.join("echo.o");
     let mut command = Command::new(cxx);
-    command.args(&common).args(["-std=c++20", "-DUWS_NO_ZLIB", "-c", "src/echo.cpp"]);
+    command.args(&common).args(["-std=c++20", "-DUWS_USE_LIBDEFLATE", "-c", "src/echo.cpp"]);
+    command.arg("-I").arg(variable("DEP_Z_INCLUDE")).arg("-I").arg(variable("DEP_LIBDEFLATE_INCLUDE"));
     command.arg(format!("-DPEER_VERSION=\"{}\"", version()));
     command.arg(format!("-DPEER_BUILD=\"{}\"", if lto { "-O3 -flto" } else { "-O3" }));
     command.arg("-I").arg(sources.join("src")).arg("-I").arg(u_sockets).arg("-o").arg(&object);

@@ -24,14 +24,30 @@ pub const BATCH_MAX: usize = 64;
 
 /// The address after `--listen`. Ends the process with 2 and a line of usage if the command line says anything else.
 pub fn listen_address() -> SocketAddr {
-    let mut words = std::env::args().skip(1);
-    match (words.next().as_deref(), words.next().map(|address| address.parse()), words.next()) {
-        (Some("--listen"), Some(Ok(address)), None) => address,
-        _ => {
-            eprintln!("usage: peer-NAME --listen ADDRESS:PORT");
-            std::process::exit(2);
-        }
+    match command_line() {
+        Some((address, false)) => address,
+        _ => usage("--listen ADDRESS:PORT"),
     }
+}
+
+/// The same for a peer that compresses if asked to: whether `--deflate shared` follows.
+pub fn listen_address_and_deflate() -> (SocketAddr, bool) {
+    command_line().unwrap_or_else(|| usage("--listen ADDRESS:PORT [--deflate shared]"))
+}
+
+fn command_line() -> Option<(SocketAddr, bool)> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["--listen", address] => Some((address.parse().ok()?, false)),
+        ["--listen", address, "--deflate", "shared"] => Some((address.parse().ok()?, true)),
+        _ => None,
+    }
+}
+
+fn usage(line: &str) -> ! {
+    eprintln!("usage: peer-NAME {line}");
+    std::process::exit(2);
 }
 
 /// The one line that a peer prints, once connections are accepted.

@@ -1,6 +1,6 @@
 // An echo server on uWebSockets, to be measured.
 //
-// Owns its settings. Promises that no message is dropped and that `/bcast` reaches everybody there, the sender included.
+// Owns its settings: with `--deflate shared` it accepts permessage-deflate with one compressor for all connections. Promises that no message is dropped and that `/bcast` reaches everybody there, the sender included.
 // Replies to the messages of one read leave together without help: the library corks a socket while it reads from it.
 
 #include <cstdio>
@@ -17,9 +17,9 @@ struct Nothing {};
 constexpr const char *TOPIC = "everybody";
 
 template <typename Message>
-uWS::App::WebSocketBehavior<Nothing> behavior(Message on_message) {
+uWS::App::WebSocketBehavior<Nothing> behavior(bool deflate, Message on_message) {
     return {
-        .compression = uWS::DISABLED,
+        .compression = deflate ? uWS::CompressOptions(uWS::SHARED_COMPRESSOR | uWS::SHARED_DECOMPRESSOR) : uWS::DISABLED,
         .maxPayloadLength = 64 * 1024 * 1024,
         // Off: no other peer has an idle clock.
         .idleTimeout = 0,
@@ -33,14 +33,15 @@ uWS::App::WebSocketBehavior<Nothing> behavior(Message on_message) {
 }
 
 int usage() {
-    std::fprintf(stderr, "usage: peer-uwebsockets --listen ADDRESS:PORT\n");
+    std::fprintf(stderr, "usage: peer-uwebsockets --listen ADDRESS:PORT [--deflate shared]\n");
     return 2;
 }
 
 }  // namespace
 
 int main(int argc, char **argv) {
-    if (argc != 3 || std::strcmp(argv[1], "--listen") != 0) {
+    const bool deflate = argc == 5 && std::strcmp(argv[3], "--deflate") == 0 && std::strcmp(argv[4], "shared") == 0;
+    if ((argc != 3 && !deflate) || std::strcmp(argv[1], "--listen") != 0) {
         return usage();
     }
     const std::string address = argv[2];
@@ -52,20 +53,21 @@ int main(int argc, char **argv) {
     const int port = std::atoi(address.c_str() + colon + 1);
 
     uWS::App app;
-    auto fan_out = behavior([&app](auto *, std::string_view message, uWS::OpCode opcode) {
-        app.publish(TOPIC, message, opcode, false);
+    auto fan_out = behavior(deflate, [&app, deflate](auto *, std::string_view message, uWS::OpCode opcode) {
+        app.publish(TOPIC, message, opcode, deflate);
     });
     fan_out.open = [](auto *ws) { ws->subscribe(TOPIC); };
     app.ws<Nothing>("/bcast", std::move(fan_out));
-    app.ws<Nothing>("/*", behavior([](auto *ws, std::string_view message, uWS::OpCode opcode) {
-        ws->send(message, opcode, false);
+    app.ws<Nothing>("/*", behavior(deflate, [deflate](auto *ws, std::string_view message, uWS::OpCode opcode) {
+        ws->send(message, opcode, deflate);
     }));
     bool listening = false;
     app.listen(host, port, [&](auto *socket) {
         listening = socket != nullptr;
         if (listening) {
-            std::printf("uWebSockets %s, ws://%s/: epoll, corked, no compression, no TLS, no limit on backpressure, "
-                        "no idle clock, %s\n", PEER_VERSION, address.c_str(), PEER_BUILD);
+            std::printf("uWebSockets %s, ws://%s/: epoll, corked, %s, no TLS, no limit on backpressure, "
+                        "no idle clock, %s\n", PEER_VERSION, address.c_str(),
+                        deflate ? "one compressor for all (libdeflate, zlib)" : "no compression", PEER_BUILD);
             std::fflush(stdout);
         }
     });
