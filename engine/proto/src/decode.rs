@@ -32,9 +32,11 @@ use crate::simd::{self, Assembly, HEADROOM, MaskKey};
 /// 1009, at the first byte of the header that shows it. Control frames have their own limit, 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Payload bytes of one data frame, as they are sent.
+    /// Payload bytes of one data frame. Of a compressed message an eighth and a kibibyte more: what does not compress
+    /// becomes longer.
     pub frame_max: u64,
-    /// Payload bytes of one message, over all its frames; of a compressed one as they are sent, and again inflated.
+    /// Payload bytes of one message, over all its frames. Of a compressed one, what it inflates to; as it is sent it may
+    /// have an eighth and a kibibyte more.
     pub message_max: u64,
     /// Frames of one message, empty ones included; 0 is taken as 1.
     pub fragments_max: u32,
@@ -53,20 +55,29 @@ impl Limits {
         self.frame_max.min(self.message_max)
     }
 
-    /// What the next header may be, after `fragments` frames with `sum` bytes of an open message.
-    fn expect(&self, role: Role, compression: bool, fragments: u32, sum: u64) -> Expect {
+    /// The same for what is compressed. DEFLATE's worst honest case is a block of fixed codes, nine bits a byte (RFC 1951
+    /// §3.2.6), so whatever may be sent plain may be sent compressed.
+    fn packed(&self) -> Limits {
+        let longer = |len: u64| len.saturating_add(len / 8).saturating_add(1024);
+        Limits { frame_max: longer(self.frame_max), message_max: longer(self.message_max), ..*self }
+    }
+
+    /// What a data frame may have after `sum` bytes of its message, and what more is called.
+    fn room(&self, sum: u64) -> (u64, Violation) {
         let room = self.message_max.saturating_sub(sum);
-        let (payload_max, too_big) = if room < self.frame_max {
-            (room, Violation::MessageTooBig)
-        } else {
-            (self.frame_max, Violation::FrameTooBig)
-        };
+        if room < self.frame_max { (room, Violation::MessageTooBig) } else { (self.frame_max, Violation::FrameTooBig) }
+    }
+
+    /// What the next header may be, after `fragments` frames with `sum` bytes of an open message, which is `compressed` or not.
+    fn expect(&self, role: Role, compression: bool, fragments: u32, sum: u64, compressed: bool) -> Expect {
+        let (payload_max, too_big) = if compressed { self.packed().room(sum) } else { self.room(sum) };
         Expect {
             role,
             in_message: fragments > 0,
             compression,
             fragment_allowed: fragments < self.fragments_max.max(1),
             payload_max,
+            packed_max: if compression { self.packed().whole_max() } else { payload_max },
             too_big,
         }
     }
@@ -321,8 +332,9 @@ impl Decoder {
     fn scan_behind(&self, mut rest: &[u8], limits: &Limits) -> bool {
         let mut sum = 0;
         let mut fragments = 0;
+        let mut compressed = false;
         loop {
-            let expect = limits.expect(self.role, self.compression != Compression::No, fragments, sum);
+            let expect = limits.expect(self.role, self.compression != Compression::No, fragments, sum, compressed);
             let Ok(Parsed::Head(head)) = frame::parse(rest, &expect) else {
                 return false;
             };
@@ -334,6 +346,7 @@ impl Decoder {
                 if head.fin {
                     return true;
                 }
+                compressed |= head.compressed;
                 sum += head.payload_len;
                 fragments += 1;
             }
@@ -399,10 +412,11 @@ impl Decoder {
         let compression = self.compression != Compression::No;
         match self.state {
             // Nothing of a message is kept any more, so only the rules of the format hold.
-            State::CloseSent => Limits::NONE.expect(self.role, compression, self.fragments.min(1), 0),
+            State::CloseSent => Limits::NONE.expect(self.role, compression, self.fragments.min(1), 0, false),
             _ => {
                 let sum = self.assembly.as_ref().map_or(0, Assembly::len);
-                limits.expect(self.role, compression, self.fragments, sum as u64)
+                let compressed = self.fragments > 0 && self.kind.is_compressed();
+                limits.expect(self.role, compression, self.fragments, sum as u64, compressed)
             }
         }
     }

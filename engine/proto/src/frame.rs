@@ -83,6 +83,8 @@ pub struct Expect {
     pub fragment_allowed: bool,
     /// The most payload bytes a data frame may announce.
     pub payload_max: u64,
+    /// The same for the first frame of a compressed message, which may be longer than it was.
+    pub packed_max: u64,
     /// What a data frame above `payload_max` is called.
     pub too_big: Violation,
 }
@@ -160,7 +162,8 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         LEN_64 => (extended_len(&bytes[2..], 8, u64::from(u16::MAX) + 1)?, 10),
         _ => (u64::from(short), 2),
     };
-    if !opcode.is_control() && payload_len > expect.payload_max {
+    let payload_max = if compressed { expect.packed_max } else { expect.payload_max };
+    if !opcode.is_control() && payload_len > payload_max {
         return Err(expect.too_big);
     }
 

@@ -10,6 +10,7 @@ fn expect(role: Role) -> Expect {
         compression: false,
         fragment_allowed: true,
         payload_max: u64::MAX,
+        packed_max: u64::MAX,
         too_big: Violation::FrameTooBig,
     }
 }
@@ -171,7 +172,8 @@ proptest! {
         payload_max in prop_oneof![0u64..300, any::<u64>()],
     ) {
         let too_big = Violation::MessageTooBig;
-        let expect = Expect { role, in_message, compression, fragment_allowed, payload_max, too_big };
+        let packed_max = payload_max.saturating_add(100);
+        let expect = Expect { role, in_message, compression, fragment_allowed, payload_max, packed_max, too_big };
         let bytes = &bytes[..bytes.len().min(HEAD_MAX)];
         let shown = fault(bytes, &expect);
         if let Ok(Parsed::Head(head)) = parse(bytes, &expect) {

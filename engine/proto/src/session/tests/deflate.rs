@@ -155,7 +155,7 @@ fn bombs_stop_at_the_limit() {
     }
     let payload = deflate(&mut stream, &[&part[..], b"x"].concat());
     assert_eq!(server.feed(&one(&payload)), Err(Violation::MessageTooBig));
-    // What is sent counts too.
+    // What does not compress is longer as it is sent, and may be: whole, or in frames.
     let mut random = 1u64;
     let mut byte = || {
         random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
@@ -164,8 +164,19 @@ fn bombs_stop_at_the_limit() {
     let noise: Vec<u8> = (0..1000).map(|_| byte()).collect();
     let payload = deflate(&mut fresh(), &noise);
     assert!(payload.len() > 1000);
-    let mut server = peer(Role::Server, false, limits(payload.len() as u64 - 1));
-    assert_eq!(server.feed(&one(&payload)), Err(Violation::MessageTooBig));
+    for cuts in [&[][..], &[1], &[400, 999]] {
+        let both = Limits { frame_max: 1000, ..limits(1000) };
+        let bytes = frames(Role::Server, Opcode::Binary, &payload, cuts);
+        assert_eq!(peer(Role::Server, false, both).feed(&bytes), Ok(vec![Owned::Binary(noise.clone())]), "{cuts:?}");
+        let less = Limits { frame_max: 1000, ..limits(999) };
+        assert_eq!(peer(Role::Server, false, less).feed(&bytes), Err(Violation::MessageTooBig), "{cuts:?}");
+    }
+    // But bounded all the same: no header may announce more than this.
+    for (len, fits) in [(1000 + 125 + 1024, true), (1000 + 125 + 1025, false)] {
+        let mut server = peer(Role::Server, false, limits(1000));
+        let header = &frames(Role::Server, Opcode::Binary, &vec![0; len], &[])[..8];
+        assert_eq!(server.feed(header).is_ok(), fits, "{len} bytes announced");
+    }
     let mut server = peer(Role::Server, false, Limits { fragments_max: 2, ..Limits::default() });
     let bytes = frames(Role::Server, Opcode::Binary, &payload, &[1, 2]);
     assert_eq!(server.feed(&bytes), Err(Violation::TooManyFragments));
