@@ -63,23 +63,33 @@ impl Limits {
     }
 
     /// What a data frame may have after `sum` bytes of its message, and what more is called.
+    #[inline(always)]
     fn room(&self, sum: u64) -> (u64, Violation) {
         let room = self.message_max.saturating_sub(sum);
         if room < self.frame_max { (room, Violation::MessageTooBig) } else { (self.frame_max, Violation::FrameTooBig) }
     }
 
-    /// What the next header may be, after `fragments` frames with `sum` bytes of an open message, which is `compressed` or not.
-    fn expect(&self, role: Role, compression: bool, fragments: u32, sum: u64, compressed: bool) -> Expect {
-        let (payload_max, too_big) = if compressed { self.packed().room(sum) } else { self.room(sum) };
+    /// What the next header may be, after `fragments` frames with `sum` bytes of an open message.
+    fn expect(&self, role: Role, fragments: u32, sum: u64) -> Expect {
+        let (payload_max, too_big) = self.room(sum);
         Expect {
             role,
             in_message: fragments > 0,
-            compression,
+            compression: false,
             fragment_allowed: fragments < self.fragments_max.max(1),
             payload_max,
-            packed_max: if compression { self.packed().whole_max() } else { payload_max },
+            packed_max: payload_max,
             too_big,
         }
+    }
+
+    /// The same where messages may be compressed, and the open one is or is not.
+    #[cold]
+    #[inline(never)]
+    fn expect_packed(&self, role: Role, fragments: u32, sum: u64, compressed: bool) -> Expect {
+        let packed = self.packed();
+        let limits = if compressed { &packed } else { self };
+        Expect { compression: true, packed_max: packed.whole_max(), ..limits.expect(role, fragments, sum) }
     }
 
     fn wish_max(&self) -> usize {
@@ -334,7 +344,10 @@ impl Decoder {
         let mut fragments = 0;
         let mut compressed = false;
         loop {
-            let expect = limits.expect(self.role, self.compression != Compression::No, fragments, sum, compressed);
+            let expect = match self.compression {
+                Compression::No => limits.expect(self.role, fragments, sum),
+                _ => limits.expect_packed(self.role, fragments, sum, compressed),
+            };
             let Ok(Parsed::Head(head)) = frame::parse(rest, &expect) else {
                 return false;
             };
@@ -409,15 +422,14 @@ impl Decoder {
     }
 
     fn expect(&self, limits: &Limits) -> Expect {
-        let compression = self.compression != Compression::No;
-        match self.state {
-            // Nothing of a message is kept any more, so only the rules of the format hold.
-            State::CloseSent => Limits::NONE.expect(self.role, compression, self.fragments.min(1), 0, false),
-            _ => {
-                let sum = self.assembly.as_ref().map_or(0, Assembly::len);
-                let compressed = self.fragments > 0 && self.kind.is_compressed();
-                limits.expect(self.role, compression, self.fragments, sum as u64, compressed)
-            }
+        // After our close frame nothing of a message is kept any more, so only the rules of the format hold.
+        let (limits, fragments, sum) = match self.state {
+            State::CloseSent => (&Limits::NONE, self.fragments.min(1), 0),
+            _ => (limits, self.fragments, self.assembly.as_ref().map_or(0, Assembly::len) as u64),
+        };
+        match self.compression {
+            Compression::No => limits.expect(self.role, fragments, sum),
+            _ => limits.expect_packed(self.role, fragments, sum, fragments > 0 && self.kind.is_compressed()),
         }
     }
 

@@ -162,8 +162,7 @@ pub fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Violation> {
         LEN_64 => (extended_len(&bytes[2..], 8, u64::from(u16::MAX) + 1)?, 10),
         _ => (u64::from(short), 2),
     };
-    let payload_max = if compressed { expect.packed_max } else { expect.payload_max };
-    if !opcode.is_control() && payload_len > payload_max {
+    if !opcode.is_control() && payload_len > expect.payload_max && !(compressed && payload_len <= expect.packed_max) {
         return Err(expect.too_big);
     }
 

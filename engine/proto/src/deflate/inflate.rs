@@ -134,10 +134,17 @@ impl Inflater {
     /// Stopping at the block's end shows that: a byte too many is offered, and left alone exactly if the tail ended a block.
     /// A message that was cut inside a block takes other bytes of it, or makes some.
     fn finish(&mut self) -> Result<(), Violation> {
-        let mut tail = [0; TAIL.len() + 1];
-        tail[..TAIL.len()].copy_from_slice(&TAIL);
-        let (_, used, made) = self.step(&tail, &mut [0], InflateFlush::Block)?;
-        if used == TAIL.len() && made == 0 { Ok(()) } else { Err(Violation::BrokenDeflate) }
+        // Each is a whole stored block, or the end of one: zlib stops behind it and leaves the byte more. The second shows that
+        // it stopped at the byte's end: where bits of the tail are left, they are ones, and no block that goes on begins so.
+        let mut blocks = [0; 1 + TAIL.len() + 1];
+        blocks[1..=TAIL.len()].copy_from_slice(&TAIL);
+        for (block, len) in [(&blocks[1..], TAIL.len()), (&blocks[..], 1 + TAIL.len())] {
+            let (status, used, made) = self.step(block, &mut [0], InflateFlush::Block)?;
+            if used != len || made > 0 || status == Status::StreamEnd {
+                return Err(Violation::BrokenDeflate);
+            }
+        }
+        Ok(())
     }
 
     /// What zlib did, with the bytes it took and made.

@@ -177,6 +177,14 @@ fn memory_is_bounded_and_kept() {
     assert!(kept[8..].iter().all(|&bytes| bytes == kept[7]), "{kept:?}");
 }
 
+// A message cut inside a block of dynamic codes, where the tail happens to hold the end of the block: what is left of the tail's
+// last byte would begin the next block. Found by `cut_messages_are_broken`.
+#[test]
+fn a_block_that_ends_inside_the_tail_is_broken() {
+    let payload = b"\x0c\x8e\x89\x09\x00\x30\x08\x03\x67\xcd\x67\xba\xff\x04\x0d";
+    assert_eq!(inflate(payload), Err(Violation::BrokenDeflate));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
