@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use wsring_proto::deflate::{ANSWER_LEN_MAX, Agreed, Settings, choose};
 use wsring_proto::handshake::{HeadLimits, HeaderTable, OFFERS_MAX, PARAMS_MAX, Request};
 
 /// An offer by name, with its parameters and their values.
@@ -35,7 +36,23 @@ fn offers(values: &[&[u8]]) -> Option<(Vec<Offer>, bool)> {
         known.push((offer.name().to_owned(), params));
     }
     assert!(known.len() <= OFFERS_MAX, "{} offers", known.len());
+    negotiate(&request);
     Some((known, true))
+}
+
+/// RFC 7692 §7.1: what is agreed on was offered, is one extension, and leaves no parameter out of its range.
+fn negotiate(request: &Request<'_>) {
+    for settings in [Settings::shared(), Settings::dedicated(), Settings { window_bits: 9, ..Settings::dedicated() }] {
+        let Ok(Some(answer)) = choose(request.extensions(), &settings) else { continue };
+        let offered = request.extensions().flatten().any(|offer| offer.name().eq_ignore_ascii_case("permessage-deflate"));
+        assert!(offered, "accepted and not offered");
+        let Agreed { server_window_bits, client_window_bits, .. } = answer.agreed();
+        assert!((9..=settings.window_bits).contains(&server_window_bits), "we compress with {server_window_bits} bits");
+        assert!((8..=15).contains(&client_window_bits), "the client compresses with {client_window_bits} bits");
+        let mut room = [0; ANSWER_LEN_MAX];
+        let text = answer.text(&mut room);
+        assert!(text.starts_with("permessage-deflate") && !text.contains(','), "{text}");
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
