@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::client_echo::Flight;
 use crate::contenders::Way;
 use crate::frames::Payload;
 use crate::load::Shape;
@@ -31,6 +32,8 @@ pub enum Cell {
         /// Connections.
         connections: usize,
     },
+    /// A client is what is measured, and the harness echoes.
+    Client(Flight),
 }
 
 /// What `--quick` measures.
@@ -52,10 +55,14 @@ impl Cell {
             Way::Plain => "",
             Way::Deflate => ", compressed both ways (permessage-deflate)",
             Way::Tls => ", over TLS",
+            Way::Client => " by the client that is measured",
         };
         let plural = |count: usize| if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") };
         match *self {
             Cell::Idle { connections } => format!("{connections} connections at rest after one message"),
+            Cell::Client(Flight { connections, depth, size }) => {
+                format!("{size} bytes, {}, {depth} in flight each{way}", plural(connections))
+            }
             Cell::Load { shape, payload, size, connections, .. } => {
                 let kind = match payload {
                     _ if self.way() == Way::Deflate => " of trades as JSON",
@@ -79,15 +86,18 @@ impl Cell {
     /// How many are open at once.
     pub fn connections(&self) -> usize {
         match *self {
-            Cell::Idle { connections } | Cell::Load { connections, .. } => connections,
+            Cell::Idle { connections } | Cell::Load { connections, .. } | Cell::Client(Flight { connections, .. }) => {
+                connections
+            }
         }
     }
 
-    /// How servers are started for it.
+    /// How contenders are started for it.
     pub fn way(&self) -> Way {
         match *self {
             Cell::Idle { .. } => Way::Plain,
             Cell::Load { way, .. } => way,
+            Cell::Client(_) => Way::Client,
         }
     }
 
@@ -100,7 +110,7 @@ impl Cell {
             Cell::Load { payload: Payload::MultiByte, .. } => results::RATE,
             // What compressing costs depends on how well it is done: a rate, with the bytes that it bought beside it.
             Cell::Load { way: Way::Deflate, .. } => results::RATE,
-            Cell::Load { .. } => results::CPU,
+            Cell::Load { .. } | Cell::Client(_) => results::CPU,
         }
     }
 
@@ -108,7 +118,7 @@ impl Cell {
     pub fn suits_raw(&self) -> bool {
         match self {
             Cell::Idle { .. } => true,
-            Cell::Load { way: Way::Deflate, .. } => false,
+            Cell::Load { way: Way::Deflate, .. } | Cell::Client(_) => false,
             Cell::Load { shape, .. } => matches!(shape, Shape::Closed { .. } | Shape::Open { .. }),
         }
     }
@@ -128,7 +138,7 @@ impl FromStr for Cell {
     fn from_str(text: &str) -> Result<Cell, String> {
         let wrong = || {
             format!(
-                "{text:?} is none of SIZExCONNECTIONSxDEPTH, ascii:..., utf8:..., deflate:..., tls:..., \
+                "{text:?} is none of SIZExCONNECTIONSxDEPTH, ascii:..., utf8:..., deflate:..., tls:..., client:..., \
                  rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS"
             )
         };
@@ -165,6 +175,10 @@ impl FromStr for Cell {
                     way: Way::Plain,
                 }
             }
+            ("client", &[size, connections, depth]) => {
+                let depth = u32::try_from(depth).map_err(|_| wrong())?;
+                Cell::Client(Flight { connections, depth, size })
+            }
             ("connect", &[connections]) => {
                 Cell::Load { shape: Shape::Connect, payload: Payload::Binary, size: 0, connections, way: Way::Plain }
             }
@@ -173,6 +187,7 @@ impl FromStr for Cell {
         };
         let (connections, size, counts) = match cell {
             Cell::Idle { connections } => (connections, 0, true),
+            Cell::Client(Flight { connections, depth, size }) => (connections, size, depth > 0),
             Cell::Load { shape, size, connections, .. } => {
                 let counts =
                     !matches!(shape, Shape::Closed { depth: 0 } | Shape::FanOut { depth: 0 } | Shape::Open { rate: 0 });
@@ -188,13 +203,14 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Cell::Idle { connections } => write!(f, "idle:{connections}"),
+            Cell::Client(Flight { connections, depth, size }) => write!(f, "client:{size}x{connections}x{depth}"),
             Cell::Load { shape, payload, size, connections, way } => {
                 let kind = match (way, payload) {
                     (Way::Deflate, _) => "deflate:",
                     (Way::Tls, _) => "tls:",
-                    (Way::Plain, Payload::Binary) => "",
-                    (Way::Plain, Payload::Ascii) => "ascii:",
-                    (Way::Plain, Payload::MultiByte) => "utf8:",
+                    (_, Payload::Binary) => "",
+                    (_, Payload::Ascii) => "ascii:",
+                    (_, Payload::MultiByte) => "utf8:",
                 };
                 match shape {
                     Shape::Closed { depth } => write!(f, "{kind}{size}x{connections}x{depth}"),
@@ -213,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_typed_again() {
-        for name in QUICK.split(',').chain(FULL.split(',')) {
+        for name in QUICK.split(',').chain(FULL.split(',')).chain(["client:125x64x16", "client:0x1x1"]) {
             let cell: Cell = name.parse().expect(name);
             assert_eq!(cell.to_string(), name.trim());
             assert!(!cell.title().is_empty());
@@ -225,11 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn compressed_and_secret_cells_are_for_servers_that_can() {
+    fn compressed_secret_and_client_cells_are_for_those_who_can() {
         for (name, way, main, raw) in [
             ("deflate:1024x64x16", Way::Deflate, results::RATE, false),
             ("tls:125x64x16", Way::Tls, results::CPU, true),
             ("125x64x16", Way::Plain, results::CPU, true),
+            ("client:125x64x16", Way::Client, results::CPU, false),
             ("utf8:125x64x16", Way::Plain, results::RATE, true),
         ] {
             let cell: Cell = name.parse().expect(name);
@@ -259,6 +276,10 @@ mod tests {
             "deflate:0x1x1",
             "deflate:1x1",
             "tls:1x1x0",
+            "client:1x1",
+            "client:1x0x1",
+            "client:1x1x0",
+            "client:16777217x1x1",
         ] {
             assert!(bad.parse::<Cell>().is_err(), "{bad}");
         }

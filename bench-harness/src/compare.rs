@@ -14,9 +14,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cells::{self, Cell};
 use crate::certificate::Certificate;
+use crate::client_echo::{self, ClientEcho, Flight};
 use crate::contenders::{Contender, Place, Way};
 use crate::dial::Target;
-use crate::load::{self, Edge, Shape};
+use crate::load::{self, Edge, OnEdge, Outcome, Shape};
 use crate::net::Patience;
 use crate::proc::{self, Server};
 use crate::results::{self, Run, Turn};
@@ -88,6 +89,7 @@ fn left_out(contender: &Contender, cell: &Cell) -> Option<String> {
         Way::Plain => return None,
         Way::Deflate => "it has no command for compressed messages (permessage-deflate)",
         Way::Tls => "it has no command for TLS",
+        Way::Client => "it has no command for a client",
     };
     (meant && !takes_part(contender, cell)).then(|| lacks.to_owned())
 }
@@ -183,8 +185,11 @@ pub fn run(plan: &Plan, stop: &AtomicBool, on_cell: &mut dyn FnMut(&Run, &result
 }
 
 fn turn(plan: &Plan, cell: &Cell, contender: &Contender, certificate: Option<&Certificate>) -> io::Result<Turn> {
+    if let Cell::Client(flight) = *cell {
+        return client_turn(plan, flight, contender);
+    }
     let port = proc::free_port()?;
-    let place = Place { port, core: plan.server_core, certificate: certificate.map(Certificate::files) };
+    let place = Place { port, core: plan.server_core, certificate: certificate.map(Certificate::files), flight: None };
     let command = contender.command_at(cell.way(), place).expect("who takes part has a command");
     let server = Server::start(&command, plan.server_core, port)?;
     let address = format!("127.0.0.1:{port}");
@@ -198,6 +203,7 @@ fn turn(plan: &Plan, cell: &Cell, contender: &Contender, certificate: Option<&Ce
     };
     let target = if cell.way() == Way::Deflate { target.offering(&plan.offer)? } else { target };
     match *cell {
+        Cell::Client(_) => unreachable!("it has had its turn"),
         Cell::Idle { connections } => idle_turn(server, target, connections),
         Cell::Load { shape, payload, size, connections, .. } => {
             let at_a_rate = matches!(shape, Shape::Open { .. });
@@ -234,11 +240,38 @@ fn idle_turn(server: Server, target: Target, connections: usize) -> io::Result<T
 
 fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn> {
     let mut random = File::open("/dev/urandom")?;
+    counted_turn(plan, server, Some(load), |on_edge| load::run(load, &mut random, on_edge))
+}
+
+/// The client takes the server's core and place, and what is noted of servers is noted of it.
+fn client_turn(plan: &Plan, flight: Flight, contender: &Contender) -> io::Result<Turn> {
+    let echo = ClientEcho::bind()?;
+    let place = Place { port: echo.port()?, core: plan.server_core, certificate: None, flight: Some(flight) };
+    let command = contender.command_at(Way::Client, place).expect("who takes part has a command");
+    let client = Server::spawn(&command, plan.server_core)?;
+    let Plan { warmup, measured, patience, .. } = *plan;
+    let echoed = client_echo::Plan { flight, warmup, measured, patience };
+    counted_turn(plan, client, None, |on_edge| echo.run(&echoed, on_edge))
+}
+
+/// A turn whose counted time `run` tells; `load` is what it does to a server, if it is one that is measured.
+fn counted_turn(
+    plan: &Plan,
+    server: Server,
+    load: Option<&load::Plan>,
+    run: impl FnOnce(OnEdge<'_>) -> io::Result<Outcome>,
+) -> io::Result<Turn> {
     let mut edges = Vec::with_capacity(2);
-    let compressed = load.target.context().is_some();
-    let outcome = load::run(load, &mut random, &mut |_: Edge| {
+    let compressed = load.is_some_and(|load| load.target.context().is_some());
+    let shape = load.map(|load| load.shape);
+    let outcome = run(&mut |_: Edge| {
         edges.push(Meter::read(server.pid(), plan)?);
         Ok(())
+    });
+    let outcome = outcome.map_err(|error| match load {
+        Some(_) => error,
+        // Seen from here it has only gone, or never came: it knows why.
+        None => io::Error::new(error.kind(), format!("{error}; it said: {}", server.last_words())),
     })?;
     let output = server.stop()?;
     let [begin, end] = &edges[..] else { unreachable!("a run has two edges, not {}", edges.len()) };
@@ -254,7 +287,7 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     // The server's own count covers its whole life; a server that does not count messages is given ours.
     let syscalls = report::printed_count(&output, "enters").map_or(f64::NAN, |enters| {
         let received = report::printed_count(&output, "messages").filter(|&count| count > 0);
-        let all = received.filter(|_| !matches!(load.shape, Shape::FanOut { .. }));
+        let all = received.filter(|_| !matches!(shape, Some(Shape::FanOut { .. })));
         enters as f64 / all.unwrap_or(outcome.messages_in_all) as f64
     });
 
@@ -272,9 +305,11 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
         (results::P9999, 0.9999),
         (results::MAX, 1.0),
     ] {
-        turn.note(figure, outcome.latencies.value_at_quantile(quantile) as f64 / 1e3);
+        if load.is_some() {
+            turn.note(figure, outcome.latencies.value_at_quantile(quantile) as f64 / 1e3);
+        }
     }
-    if load.shape != Shape::Connect {
+    if shape != Some(Shape::Connect) {
         turn.note(results::SYSCALLS, syscalls);
     }
     turn.note(results::CLIENT_CPU, outcome.worked().as_nanos() as f64 / messages);
@@ -282,7 +317,7 @@ fn load_turn(plan: &Plan, server: Server, load: &load::Plan) -> io::Result<Turn>
     turn.note(results::SERVER_BUSY, server_cpu / window * 100.0);
     turn.note(results::WAITED, waited * 100.0);
     turn.note(results::STOLEN, stolen * 100.0);
-    turn.latencies = Some(outcome.latencies);
+    turn.latencies = load.is_some().then_some(outcome.latencies);
     turn.disturbed = match () {
         () if waited > DISTURBED_SHARE => {
             Some(format!("the server waited for its core {:.1} % of the time", waited * 100.0))

@@ -11,9 +11,10 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use crate::client_echo::Flight;
 use crate::results;
 
-/// What a server is started for.
+/// What a contender is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Messages as they are.
@@ -22,10 +23,12 @@ pub enum Way {
     Deflate,
     /// Over TLS.
     Tls,
+    /// As a client: it dials.
+    Client,
 }
 
 impl Way {
-    const ALL: [Way; 3] = [Way::Plain, Way::Deflate, Way::Tls];
+    const ALL: [Way; 4] = [Way::Plain, Way::Deflate, Way::Tls, Way::Client];
 
     /// In `peers.json`.
     fn key(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Way {
             Way::Plain => "command",
             Way::Deflate => "deflate_command",
             Way::Tls => "tls_command",
+            Way::Client => "client_command",
         }
     }
 
@@ -42,6 +46,7 @@ impl Way {
             Way::Plain => "",
             Way::Deflate => ":deflate",
             Way::Tls => ":tls",
+            Way::Client => ":client",
         }
     }
 }
@@ -49,12 +54,14 @@ impl Way {
 /// What a command is filled in with.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// `{port}`: where to listen, on 127.0.0.1.
+    /// `{port}`: where to listen, or for a client where to dial, on 127.0.0.1.
     pub port: u16,
     /// `{core}`: the core it is pinned to.
     pub core: usize,
     /// `{cert}` and `{key}`: files of PEM.
     pub certificate: Option<(&'a Path, &'a Path)>,
+    /// `{connections}`, `{depth}` and `{size}`: what a client does.
+    pub flight: Option<Flight>,
 }
 
 /// A server and how to start it.
@@ -92,11 +99,15 @@ impl Contender {
     /// The same, filled in.
     pub fn command_at(&self, way: Way, place: Place<'_>) -> Option<Vec<String>> {
         let path = |path: Option<&Path>| path.map_or(String::new(), |path| path.to_string_lossy().into_owned());
+        let count = |part: fn(Flight) -> usize| place.flight.map_or(String::new(), |flight| part(flight).to_string());
         let parts = [
             ("{port}", place.port.to_string()),
             ("{core}", place.core.to_string()),
             ("{cert}", path(place.certificate.map(|(certificate, _)| certificate))),
             ("{key}", path(place.certificate.map(|(_, key)| key))),
+            ("{connections}", count(|flight| flight.connections)),
+            ("{depth}", count(|flight| flight.depth as usize)),
+            ("{size}", count(|flight| flight.size)),
         ];
         let fill = |word: &String| parts.iter().fold(word.clone(), |word, (part, value)| word.replace(part, value));
         Some(self.command(way)?.iter().map(fill).collect())
@@ -143,12 +154,12 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 impl FromStr for Contender {
     type Err = String;
 
-    /// `NAME=COMMAND`; `NAME:raw=COMMAND` for a raw echo, `NAME:deflate=COMMAND` for cells whose messages are compressed and
-    /// `NAME:tls=COMMAND` for those over TLS. The command is split at blanks; there is no quoting.
+    /// `NAME=COMMAND`; `NAME:raw=COMMAND` for a raw echo, `NAME:deflate=COMMAND` for cells whose messages are compressed,
+    /// `NAME:tls=COMMAND` for those over TLS and `NAME:client=COMMAND` for those that measure a client. The command is split at blanks; there is no quoting.
     fn from_str(text: &str) -> Result<Contender, String> {
         let (name, command) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=COMMAND"))?;
         let command: Vec<String> = words(command).collect();
-        let (name, way) = [Way::Deflate, Way::Tls]
+        let (name, way) = [Way::Deflate, Way::Tls, Way::Client]
             .iter()
             .find_map(|way| Some((name.strip_suffix(way.suffix())?, *way)))
             .unwrap_or((name, Way::Plain));
@@ -174,18 +185,25 @@ pub fn own() -> io::Result<Vec<Contender>> {
     let files = "--tls-cert {cert} --tls-key {key}";
     let serve = format!("serve --cores {{core}} {listen}");
     let wait = format!("serve --cores {{core}} --spin-us 0 {listen}");
-    let ours = |name, serve: &str| {
+    let ours = |name, serve: &str, client: &str| {
         let (deflate, tls) = (format!("{serve} --deflate shared"), format!("{serve} {files}"));
-        Contender::own(name, &server, &[(Way::Plain, serve), (Way::Deflate, &deflate), (Way::Tls, &tls)], false)
+        let servers = [(Way::Plain, serve), (Way::Deflate, &deflate), (Way::Tls, &tls)];
+        let mut ours = Contender::own(name, &server, &servers, false);
+        // The client is this program, around the library.
+        let client = [(Way::Client, client)];
+        assert!(ours.merge(&Contender::own(name, &program, &client, false)), "one command for each way");
+        ours
     };
+    let client = "ring-client --url ws://127.0.0.1:{port}/ --core {core} --connections {connections} --depth {depth} --size {size}";
+    let client_waits = format!("{client} --spin-us 0");
     // The level at which uWebSockets compresses, and with the same library: its own is faster and larger.
     let level = format!("{serve} --deflate shared --deflate-level 6");
     let (epoll, ring) = (format!("epoll-echo {listen}"), format!("ring-echo {listen}"));
     let tokio = format!("tokio-uring {listen}");
     let ring_tls = format!("{ring} {files}");
     Ok(vec![
-        ours("wsring", &serve),
-        ours("wsring (waiting)", &wait),
+        ours("wsring", &serve, client),
+        ours("wsring (waiting)", &wait, &client_waits),
         Contender::own("tokio-uring", &program, &[(Way::Plain, &tokio)], false),
         Contender::own("epoll-echo", &program, &[(Way::Plain, &epoll)], true),
         Contender::own("ring-echo", &program, &[(Way::Plain, &ring), (Way::Tls, &ring_tls)], true),
@@ -223,7 +241,7 @@ mod tests {
     use super::*;
 
     fn at(port: u16, core: usize) -> Place<'static> {
-        Place { port, core, certificate: None }
+        Place { port, core, certificate: None, flight: None }
     }
 
     #[test]
@@ -242,6 +260,11 @@ mod tests {
         assert_eq!(tls.command_at(Way::Tls, place), Some(filled.into()));
         assert!(tls.raw && tls.is_variant() && !other.is_variant());
         assert!(tls.merge(&other) && !tls.is_variant() && !tls.merge(&other), "one command for each way");
+        let client: Contender = "x:client=dial {port} {connections}x{depth} of {size}".parse().expect("good");
+        let flight = Some(Flight { connections: 64, depth: 16, size: 125 });
+        let filled = ["dial", "7", "64x16", "of", "125"].map(String::from);
+        assert_eq!(client.command_at(Way::Client, Place { flight, ..at(7, 0) }), Some(filled.into()));
+        assert!(client.is_variant() && client.command(Way::Plain).is_none());
         assert!(!tls.merge(&ring), "a raw echo and a WebSocket server are not one");
         for bad in ["", ":tls=echo {port}", "echo {port}", "=echo {port}", "x=echo", "x="] {
             assert!(bad.parse::<Contender>().is_err(), "{bad}");
@@ -252,7 +275,7 @@ mod tests {
     fn built_and_missing_peers_are_listed() {
         let list = std::env::temp_dir().join(format!("wsring-peers-{}.json", std::process::id()));
         let text = r#"[{"name":"a","version":"1.2","command":"{peers}/target/a --listen 127.0.0.1:{port}",
-            "deflate_command":"{peers}/target/a --deflate {port}"},
+            "deflate_command":"{peers}/target/a --deflate {port}", "client_command":"{peers}/target/a --client {port}"},
             {"name":"b","missing":"no compiler"}]"#;
         fs::write(&list, text).expect("write");
         let found = peers(&list, Path::new("/p")).expect("a list");
@@ -260,6 +283,8 @@ mod tests {
         assert_eq!(found[0].command_at(Way::Plain, at(7, 0)), Some(filled.into()));
         let filled = ["/p/target/a", "--deflate", "7"].map(String::from);
         assert_eq!(found[0].command_at(Way::Deflate, at(7, 0)), Some(filled.into()));
+        let filled = ["/p/target/a", "--client", "7"].map(String::from);
+        assert_eq!(found[0].command_at(Way::Client, at(7, 0)), Some(filled.into()));
         assert_eq!(found[0].command(Way::Tls), None);
         assert_eq!((found[1].name.as_str(), found[1].missing.as_deref()), ("b", Some("no compiler")));
         for bad in [r#"[{"name":"a"}]"#, r#"[{"name":"a","command":"a {port}","tls_command":"a"}]"#] {

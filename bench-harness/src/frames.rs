@@ -222,6 +222,13 @@ fn lay_out(first: u8, bodies: &[&[u8]], depth: usize, random: &mut dyn Read) -> 
     Ok((sent, starts))
 }
 
+/// Header of a whole binary message, up to its mask if it has one.
+pub fn head(len: usize, masked: bool) -> Vec<u8> {
+    let mut head = vec![FIN_BINARY];
+    push_len(&mut head, len, masked);
+    head
+}
+
 /// Payload length in its only legal, shortest form (RFC 6455 §5.2), with the mask bit as asked.
 fn push_len(head: &mut Vec<u8>, len: usize, masked: bool) {
     let mask_bit = if masked { 0x80 } else { 0 };

@@ -6,6 +6,7 @@
 //! wsring-bench tokio-uring --listen 127.0.0.1:9000       wsring's core in another runtime
 //! wsring-bench load --url ws://127.0.0.1:9001/ ...       one server under load; --deflate compresses, --tls-ca is for wss://
 //! wsring-bench idle --url ws://127.0.0.1:9001/ --pid N   memory of connections at rest
+//! wsring-bench ring-client --core 0 --url ws://...       wsring's client, which keeps messages in flight: for client: cells
 //! wsring-bench compare --quick                           wsring, its peers and the baselines, turn by turn
 //! ```
 //!
@@ -16,6 +17,7 @@ compile_error!("wsring-bench runs on Linux only: it measures io_uring and epoll 
 
 mod cells;
 mod certificate;
+mod client_echo;
 mod compare;
 mod contenders;
 mod deflate;
@@ -33,6 +35,7 @@ mod proc;
 mod report;
 mod results;
 mod ring_buffers;
+mod ring_client;
 mod ring_echo;
 mod show;
 mod stream;
@@ -75,6 +78,9 @@ enum Task {
     RingEcho(RingArgs),
     /// Echo messages with wsring's core on the sockets of a tokio-uring runtime: what a ring of its own earns.
     TokioUring(TokioArgs),
+    /// Keep messages in flight with wsring's client until a signal, or until the server closes: what client: cells measure.
+    #[command(hide = true)]
+    RingClient(ClientArgs),
     /// Load one server and print one JSON line.
     Load(LoadArgs),
     /// Read a server's memory around connections that rest, and print one JSON line.
@@ -126,6 +132,28 @@ struct TokioArgs {
     /// Listen on addresses other than loopback.
     #[arg(long)]
     allow_remote: bool,
+}
+
+#[derive(Args)]
+struct ClientArgs {
+    /// A server on loopback that echoes: ws://HOST:PORT/PATH.
+    #[arg(long)]
+    url: String,
+    /// Connections.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Messages in flight on each.
+    #[arg(long, default_value_t = 1)]
+    depth: u32,
+    /// Payload bytes of a message.
+    #[arg(long, default_value_t = 125)]
+    size: usize,
+    /// Core to run on.
+    #[arg(long)]
+    core: usize,
+    /// Microseconds to poll for traffic before sleeping, as of `wsring serve`.
+    #[arg(long, default_value_t = 50)]
+    spin_us: u32,
 }
 
 #[derive(Args)]
@@ -269,7 +297,8 @@ struct CompareArgs {
     #[arg(long, conflicts_with = "cells")]
     full: bool,
     /// Shapes of load: SIZExCONNECTIONSxDEPTH, ascii:... or utf8:... for text, deflate:... for trades as JSON, compressed
-    /// both ways, tls:... over TLS 1.3 (AES-128-GCM), rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS.
+    /// both ways, tls:... over TLS 1.3 (AES-128-GCM), rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH,
+    /// connect:AT_A_TIME, idle:CONNECTIONS, client:SIZExCONNECTIONSxDEPTH for what a client needs, in the server's place.
     #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
     /// Rounds for each; in every round each server has its turn.
@@ -285,7 +314,8 @@ struct CompareArgs {
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Another server: NAME=COMMAND, or NAME:raw=COMMAND for one that returns bytes as they come; {port} and {core} are filled
-    /// in. NAME:deflate=COMMAND is the same server for deflate: cells, NAME:tls=COMMAND for tls: cells, with {cert} and {key}.
+    /// in. NAME:deflate=COMMAND is the same server for deflate: cells, NAME:tls=COMMAND for tls: cells, with {cert} and {key};
+    /// NAME:client=COMMAND is a client that dials {port}, for client: cells, with {connections}, {depth} and {size}.
     #[arg(long)]
     extra: Vec<Contender>,
     /// What deflate: cells offer.
@@ -306,7 +336,7 @@ struct CompareArgs {
     /// The load sleeps when it has nothing to do, rather than poll.
     #[arg(long)]
     sleep: bool,
-    /// Compare every byte that comes back.
+    /// Compare every byte that comes back. In client: cells it comes back to the client, which is not asked to look.
     #[arg(long)]
     check: bool,
     /// Write JSON lines to this file.
@@ -341,6 +371,7 @@ fn main() -> ExitCode {
         Task::EpollEcho(args) => echo(&args),
         Task::RingEcho(args) => ring_echo(&args),
         Task::TokioUring(args) => tokio_echo(&args),
+        Task::RingClient(args) => ring_client(&args),
         Task::Load(args) => load_one(&args),
         Task::Idle(args) => idle_one(&args),
         Task::Compare(args) => compare_all(*args),
@@ -397,6 +428,17 @@ fn tokio_echo(args: &TokioArgs) -> io::Result<()> {
     let stats = echo.run(&STOP)?;
     // How often the runtime enters the kernel is not known here.
     eprintln!("tokio-uring: messages={}", stats.messages);
+    Ok(())
+}
+
+fn ring_client(args: &ClientArgs) -> io::Result<()> {
+    stop_on_signals();
+    proc::raise_descriptor_limit()?;
+    // Of another address this is an error.
+    let _loopback = Target::web(&args.url, false)?;
+    let flight = client_echo::Flight { connections: args.connections, depth: args.depth, size: args.size };
+    let stats = ring_client::run(&args.url, flight, args.core, args.spin_us, &STOP)?;
+    eprintln!("ring-client: enters={} messages={}", stats.enters, stats.messages);
     Ok(())
 }
 

@@ -157,9 +157,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `command` (program and arguments) pinned to `core` and waits, up to 10 s, until it listens on `port`. It is
-    /// killed when the calling thread ends, too.
+    /// Starts `command` as [`Server::spawn`] does and waits, up to 10 s, until it listens on `port`.
     pub fn start(command: &[String], core: usize, port: u16) -> io::Result<Server> {
+        let mut server = Server::spawn(command, core)?;
+        server.wait_listening(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        Ok(server)
+    }
+
+    /// Starts `command` (program and arguments) pinned to `core`, for one that does not listen. It is killed when the calling
+    /// thread ends, too.
+    pub fn spawn(command: &[String], core: usize) -> io::Result<Server> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let serial = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("wsring-bench-{}-{serial}.log", std::process::id());
@@ -186,9 +193,7 @@ impl Server {
         let child = start
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{program} on core {core}: {error}")))?;
-        let mut server = Server { child, output: log };
-        server.wait_listening(SocketAddr::from(([127, 0, 0, 1], port)))?;
-        Ok(server)
+        Ok(Server { child, output: log })
     }
 
     /// Its process id.
@@ -231,6 +236,12 @@ impl Server {
     fn signal_group(&self, signal: libc::c_int) {
         // SAFETY: takes no pointer. `child` has not been waited for, so its pid is still its own, and its group's.
         unsafe { libc::kill(-(self.child.id() as libc::pid_t), signal) };
+    }
+
+    /// The last line that it has printed so far, or nothing.
+    pub fn last_words(&self) -> String {
+        let said = self.said();
+        said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
     }
 
     fn said(&self) -> String {

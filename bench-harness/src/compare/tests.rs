@@ -20,10 +20,35 @@ fn who_cannot_is_left_out_with_a_reason() {
         ("125x64x1", [true, true, true, false], [false; 4]),
         ("deflate:1024x64x16", [false, true, false, true], [true, false, false, false]),
         ("tls:125x64x1", [false, false, true, false], [true, true, false, false]),
+        ("client:125x64x1", [false, false, false, false], [true, true, false, false]),
         ("fanout:125x64x1", [true, true, false, false], [false; 4]),
     ] {
         let all = [&plain, &both, &raw, &variant];
         assert_eq!(all.map(|one| takes_part(one, &cell(name))), takes_parts, "{name}");
         assert_eq!(all.map(|one| left_out(one, &cell(name)).is_some()), reasons, "{name}");
     }
+}
+
+/// The reason is the client's own, although all that is seen from here is that it does not come.
+#[test]
+fn a_client_that_gives_up_fails_its_turn_with_its_words() {
+    let core = core_affinity::get_core_ids().expect("cores")[0].id;
+    let plan = Plan {
+        cells: vec!["client:125x2x1".parse().expect("a cell")],
+        rounds: 2,
+        measured: Duration::from_millis(10),
+        warmup: Duration::ZERO,
+        contenders: vec![contender(&["mute:client=echo no way to {port} for {connections}x{depth} of {size}"])],
+        server_core: core,
+        load_core: core,
+        offer: String::new(),
+        check: false,
+        patience: Patience::Sleep,
+        command: String::new(),
+    };
+    let run = run(&plan, &AtomicBool::new(false), &mut |_, _| {}).expect("a machine that can be read");
+    let failure = run.cells[0].failures[0].as_deref().expect("it has failed");
+    assert!(failure.starts_with("round 1: the client opened 0 of 2 connections"), "{failure}");
+    assert!(failure.contains("it said: no way to ") && failure.ends_with("for 2x1 of 125"), "{failure}");
+    assert!(run.cells[0].turns[0].is_empty());
 }

@@ -21,7 +21,7 @@ use crate::net::{Net, Patience};
 use crate::proc;
 
 /// No reply at all for so long ends the run.
-const STALL: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(10) };
+pub const STALL: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(10) };
 
 /// How long the server may take for what is in flight at the end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -152,7 +152,7 @@ pub fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io::Resul
 pub type OnEdge<'a> = &'a mut dyn FnMut(Edge) -> io::Result<()>;
 
 /// 3 digits; a latency above a minute counts as a minute.
-fn histogram() -> Histogram<u64> {
+pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("bounds that hdrhistogram documents")
 }
 

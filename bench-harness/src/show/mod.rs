@@ -39,7 +39,7 @@ enum Verdict {
 const VERDICT_ROUNDS_MIN: usize = 3;
 
 /// What a reader must know of two figures, at the foot of every report.
-const CAVEATS: [&str; 4] = [
+const CAVEATS: [&str; 5] = [
     "\"kernel, bytes/connection\" is the kernel memory of the whole machine and counts both ends of each connection, \
      the server's and the load's.",
     "\"client busy\" near 100 % means that the load limits the rate, not the server: then CPU per message is the figure \
@@ -47,6 +47,7 @@ const CAVEATS: [&str; 4] = [
     "In deflate: cells a server is free to compress well or fast: read messages/s together with \"payload bytes/reply\".",
     "In tls: cells all speak TLS 1.3 with AES-128-GCM; the load encrypts and decrypts on its own core, which is in none of \
      the server's figures but makes the load busier than without TLS.",
+    "In client: cells a client is measured: \"server\" is its process, \"client\" the echo on the load's core that answers it.",
 ];
 
 /// What a ratio to the base says about the contender; nothing for a figure that is neither good nor bad, or from too few
