@@ -26,7 +26,7 @@ use super::dials::{Declined, DialError, State};
 use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::secure::Secure;
-use super::turn::Core;
+use super::turn::{Core, Lookup};
 use crate::handler::{CloseReason, CoreCx, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 #[cfg(feature = "tls")]
@@ -111,20 +111,21 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return self.connect_next(index, None);
         }
         dial.state = State::Resolving;
-        let generation = dial.generation;
         self.out.dials.set_timer(index, self.ring.now().plus(timeout));
         match &self.resolve {
-            Some(resolve) => resolve(host, port, (index, generation)),
+            Some(resolve) => resolve(host, port, (index, self.out.dials.last_timer())),
             None => self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::Unsupported.into() }),
         }
     }
 
     /// A name was looked up.
-    pub(super) fn on_resolved(&mut self, (index, generation): (u32, u32), found: io::Result<Vec<SocketAddr>>) {
-        let Some(index) = self.out.dials.find_token(index, generation) else { return };
+    pub(super) fn on_resolved(&mut self, (index, timer): Lookup, found: io::Result<Vec<SocketAddr>>) {
+        if !self.out.dials.has_timer(index, timer) {
+            return; // the time of this lookup is over, whatever the dial does now
+        }
         let dial = self.out.dials.dial(index);
         if dial.state != State::Resolving || dial.abandoned {
-            return; // its time was over, or is in this pass
+            return; // it is not wanted any more, or fails in this pass
         }
         let host = dial.target.host().to_owned();
         match found {

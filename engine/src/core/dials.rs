@@ -188,6 +188,11 @@ impl Dials {
         self.dial(index).timer = 0;
     }
 
+    /// Whether a dial has this timer still.
+    pub(crate) fn has_timer(&self, index: u32, timer: u64) -> bool {
+        self.dials.get(index as usize).is_some_and(|dial| dial.timer == timer)
+    }
+
     /// When the next timer comes, or one that is not wanted any more.
     pub(crate) fn next_due(&self) -> Option<Time> {
         if !self.wanted.is_empty() {

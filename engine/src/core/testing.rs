@@ -44,7 +44,7 @@ impl Remote {
 
 /// A lookup of a name that an engine asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookup((u32, u32));
+pub struct Lookup(super::turn::Lookup);
 
 /// One core's engine on a ring that is not the kernel's.
 pub struct Engine<H: Handler, R: Ring = SimRing> {

@@ -50,11 +50,15 @@ pub(crate) struct Control {
     pub(crate) resolved: Mutex<Vec<Resolved>>,
 }
 
-/// A name that was looked up for a dial, by its index and generation.
-pub(crate) type Resolved = ((u32, u32), io::Result<Vec<SocketAddr>>);
+/// A lookup for a dial: its index, and the number of the timer that this lookup has. A dial looks its name up anew in each
+/// attempt, and a late answer belongs to none but its own.
+pub(crate) type Lookup = (u32, u64);
+
+/// A name that was looked up.
+pub(crate) type Resolved = (Lookup, io::Result<Vec<SocketAddr>>);
 
 /// Looks up a host and port for a dial, elsewhere; the answer comes by way of [`Control::resolved`] and a wake.
-pub(crate) type Resolve = Box<dyn Fn(String, u16, (u32, u32))>;
+pub(crate) type Resolve = Box<dyn Fn(String, u16, Lookup)>;
 
 /// A core's place in the process, and what it has of the world beside its ring.
 pub(crate) struct Seat {
