@@ -6,6 +6,7 @@
 //! pipe.
 
 use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,6 +87,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         wait,
         ended: false,
         heard: false,
+        spoilt: false,
         well: Arc::clone(&told),
     })?;
     running.stop_on_signals()?;
@@ -183,6 +185,8 @@ struct Talk {
     ended: bool,
     /// Something came since that was last asked.
     heard: bool,
+    /// A message could not be printed.
+    spoilt: bool,
     well: Arc<AtomicBool>,
 }
 
@@ -202,6 +206,8 @@ impl Talk {
                         continue;
                     }
                     Ok(Input::Quiet) => {
+                        // Asked several times while the output was slow, it was asked once: what came since is not read yet.
+                        while let Ok(Input::Quiet) = self.input.try_recv() {}
                         if !std::mem::take(&mut self.heard) {
                             cx.close_conn(id, CloseCode::NORMAL, "");
                         }
@@ -242,11 +248,26 @@ impl Talk {
                 writeln!(out, "{hex}")
             }
         };
-        // Nobody reads any more (`wsring connect ... | head -1`): that is an end like another.
-        if printed.and_then(|()| out.flush()).is_err() {
-            self.well.store(true, Ordering::Relaxed);
+        if let Err(error) = printed.and_then(|()| out.flush()) {
+            // Nobody reads any more (`wsring connect ... | head -1`): that is an end like another.
+            self.spoilt = error.kind() != io::ErrorKind::BrokenPipe;
+            if self.spoilt {
+                tell(&format!("cannot write to the standard output: {error}"));
+            }
+            self.well.store(!self.spoilt, Ordering::Relaxed);
             cx.stop();
         }
+    }
+}
+
+/// Text of the server with its control characters escaped.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
     }
 }
 
@@ -277,7 +298,7 @@ impl Handler for Talk {
                 tell(&why.to_string());
                 if let DialError::Declined(declined) = why {
                     for (name, value) in &declined.headers {
-                        tell(&format!("  {name}: {}", String::from_utf8_lossy(value)));
+                        tell(&format!("  {name}: {}", Shown(&String::from_utf8_lossy(value))));
                     }
                     if !declined.body.is_empty() {
                         tell(&format!("  {}", String::from_utf8_lossy(&declined.body).trim_end().escape_debug()));
@@ -312,7 +333,8 @@ impl Handler for Talk {
         let well = match why {
             CloseReason::Peer { code, reason } => {
                 let number = code.map_or(1005, CloseCode::as_u16); // RFC 6455 §7.1.5
-                tell(format!("closed by the server: {number} {reason}").trim_end());
+                // A terminal must not do what the server says.
+                tell(format!("closed by the server: {number} {}", Shown(reason)).trim_end());
                 matches!(number, 1000 | 1001 | 1005)
             }
             CloseReason::Local { clean: true } | CloseReason::Stopped => true,
@@ -336,12 +358,16 @@ impl Handler for Talk {
                 tell(&format!("the connection broke: {errno:?}"));
                 false
             }
+            CloseReason::Tls(error) => {
+                tell(&error.to_string());
+                false
+            }
             _ => false,
         };
         if lost > 0 && !well {
             tell(&format!("{lost} bytes were not sent"));
         }
-        self.well.store(well, Ordering::Relaxed);
+        self.well.store(well && !self.spoilt, Ordering::Relaxed);
         let again = self.target.is_redialled() && !matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
         if !again || self.ended {
             self.dial.take().into_iter().for_each(|dial| cx.abandon(dial));
