@@ -171,7 +171,7 @@ fn what_the_request_says() {
             assert!(head.contains(&format!("\r\n{line}\r\n")), "no {line}: {head}");
         }
         stream.write_all(switching(head, "Sec-WebSocket-Protocol: v1\r\n").as_bytes()).unwrap();
-        stream.write_all(b"\x88\x08\x0f\xa1enough").unwrap();
+        stream.write_all(b"\x88\x09\x0f\xa1enough\x07").unwrap();
         let _ = stream.read(&mut [0; 100]);
     });
     let args = ["--origin", "https://desk.example", "--subprotocol", "v2", "--subprotocol", "v1"];
@@ -179,7 +179,10 @@ fn what_the_request_says() {
     let (code, output, errors) = Talk::start(&url, &args).ended();
     server.join().unwrap();
     assert_eq!((code, &*output), (Some(1), ""), "4001 is no good end");
-    assert!(errors.contains("subprotocol v1") && errors.contains("closed by the server: 4001 enough"), "{errors}");
+    assert!(
+        errors.contains("subprotocol v1") && errors.contains("closed by the server: 4001 enough\\u{7}"),
+        "{errors}"
+    );
 }
 
 #[test]
