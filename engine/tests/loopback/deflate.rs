@@ -22,7 +22,8 @@ fn with(deflate: Deflate) -> Config {
 const LENS: [usize; 16] =
     [0, 1, 63, 64, 125, 511, 512, 513, 1024, 4096, 8192, 20_000, 65_535, 65_536, 300_000, 1 << 20];
 
-fn converse(client: &mut Packed, deflate: &Deflate, takeover: bool) -> u64 {
+/// All lengths there and back, compressed where that was agreed on. Returns how many messages that is.
+pub(crate) fn converse(client: &mut Packed, deflate: &Deflate, takeover: bool) -> u64 {
     let mut count = 0;
     for (round, &len) in LENS.iter().enumerate() {
         for kind in 0..3 {

@@ -7,11 +7,13 @@ use std::thread;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection};
-use wsring::{Config, Feature, Features};
+use wsring::{Config, Deflate, Feature, Features};
 
 use super::{Wire, with_tls};
 use crate::common::certificates::Authority;
+use crate::common::packed::Packed;
 use crate::common::*;
+use crate::deflate::converse;
 use crate::programme::{borders, programme};
 
 /// A port where plain connections are taken to `addr` over TLS, so that plain clients can be used.
@@ -129,4 +131,21 @@ configurations! {
         c.output_low = 500;
         c.features = c.features.without(Feature::MultishotRecv);
     }, |_, c| c.max_fragment_size = Some(600);
+}
+
+/// Compressed, then encrypted: every length, moved messages and smallest blocks too.
+#[test]
+fn compressed_messages_go_over_tls() {
+    for (deflate, takeover) in [(Deflate::shared(), false), (Deflate::dedicated(), true)] {
+        for (recv_buffers, send_blocks) in [((64, 512), (2, 512)), ((16, 64 << 10), (64, 16 << 10))] {
+            let authority = Authority::new();
+            let config = Config { deflate, recv_buffers, send_blocks, ..with_tls(authority.server()) };
+            let (running, addr) = serve(config, 1, |_| Echo);
+            let at = relay(addr, &Arc::new(authority.client(&[&TLS13])));
+            let count = converse(&mut Packed::connect(at, "permessage-deflate"), &deflate, takeover);
+            let stats = finish(running);
+            assert_eq!((stats.messages, stats.violations, stats.tls_failed, stats.closed), (count, 0, 0, 1));
+            assert!(stats.compressed > 0 && stats.compressed < count);
+        }
+    }
 }
