@@ -340,7 +340,7 @@ impl Handler for Talk {
             CloseReason::Local { clean: true } | CloseReason::Stopped => true,
             CloseReason::Local { .. } => {
                 tell("the server did not answer our close");
-                true
+                false
             }
             CloseReason::Violation(violation) => {
                 tell(&format!("the server broke the protocol: {} {violation}", violation.close_code()));
