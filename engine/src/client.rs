@@ -3,7 +3,7 @@
 use crate::affinity;
 use crate::config::Config;
 use crate::handler::Handler;
-use crate::server::{self, Error, Running, Signals};
+use crate::server::{self, Error, Running};
 
 /// Cores that only dial out. (A server's handler dials in the same way, on the cores that it has.)
 ///
@@ -66,10 +66,7 @@ impl Client {
     /// # Errors
     /// As [`Self::start`] and [`Running::join`].
     pub fn run<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
-        let signals = Signals::new()?;
-        let running = self.start(factory)?;
-        signals.stop(running.handle())?;
-        running.join().map(drop)
+        server::run_until_signal(|| self.start(factory))
     }
 
     /// Starts the threads and returns when all of them run.

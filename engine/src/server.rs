@@ -153,11 +153,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`] and [`Running::join`].
     pub fn run<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
-        // Before the first connection: a peer that has been accepted is told 1001, however early the signal.
-        let signals = Signals::new()?;
-        let running = self.start(factory)?;
-        signals.stop(running.handle())?;
-        running.join().map(drop)
+        run_until_signal(|| self.start(factory))
     }
 
     /// Starts the threads and returns when all of them accept connections.
@@ -176,6 +172,15 @@ impl Server {
         }
         start_cores(self.config, cores, addrs, sockets, factory)
     }
+}
+
+/// Runs what `start` starts until SIGINT or SIGTERM, or until it ends by itself.
+pub(crate) fn run_until_signal(start: impl FnOnce() -> Result<Running, Error>) -> Result<(), Error> {
+    // Before the first connection: a peer that has been accepted is told 1001, however early the signal.
+    let signals = Signals::new()?;
+    let running = start()?;
+    signals.stop(running.handle())?;
+    running.join().map(drop)
 }
 
 /// What must hold before anything is made.
@@ -358,16 +363,16 @@ impl Handle {
 }
 
 /// SIGINT and SIGTERM, caught from here on.
-pub(crate) struct Signals(signal_hook::iterator::Signals);
+struct Signals(signal_hook::iterator::Signals);
 
 impl Signals {
-    pub(crate) fn new() -> Result<Self, Error> {
+    fn new() -> Result<Self, Error> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Self).map_err(Error::Start)
     }
 
     /// Each stops the server from now on; those already caught, at once.
-    pub(crate) fn stop(mut self, handle: Handle) -> Result<(), Error> {
+    fn stop(mut self, handle: Handle) -> Result<(), Error> {
         let watch = move || self.0.forever().for_each(|_| handle.stop());
         std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
         Ok(())

@@ -146,6 +146,17 @@ impl Line {
         }
     }
 
+    /// These come next, byte for byte.
+    #[track_caller]
+    pub fn gets(&self, messages: &[Vec<u8>]) {
+        for bytes in messages {
+            match self.next() {
+                Told::Binary(got) => assert!(got == *bytes, "{} bytes came back changed", bytes.len()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// The next opening, after any number of failures.
     #[track_caller]
     pub fn open_at_last(&self) -> ConnId {
@@ -261,12 +272,7 @@ fn our_own_server_echoes_every_size() {
         let setup = Setup { config, says: says.clone(), closes_after: says.len(), ..Setup::default() };
         let line = setup.dial([target(addr)]);
         line.open();
-        for bytes in &says {
-            match line.next() {
-                Told::Binary(echo) => assert!(echo == *bytes, "{} bytes came back changed", bytes.len()),
-                other => panic!("{other:?}"),
-            }
-        }
+        line.gets(&says);
         assert_eq!(line.closed(), "Local { clean: true }");
         let stats = line.finish();
         assert_eq!((stats.connected, stats.opened, stats.closed, stats.dials_failed), (1, 1, 1, 0));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wsring::{CloseCode, Config, DialError, Message, Reconnect};
 
-use super::dialling::{Line, Setup, Told, dial, switching, target};
+use super::dialling::{Setup, Told, dial, switching, target};
 use crate::common::*;
 
 fn quick() -> Reconnect {
@@ -44,14 +44,6 @@ fn doorman(count: usize, mut serve: impl FnMut(TcpStream) + Send + 'static) -> (
     (addr, thread)
 }
 
-#[track_caller]
-fn gets(line: &Line, expected: &[u8]) {
-    match line.next() {
-        Told::Binary(bytes) => assert_eq!(bytes, expected),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// A server that dies and returns on the same port, three times: after each return the connection is there and works, and while
 /// the server is dead every attempt is counted.
 #[test]
@@ -63,7 +55,7 @@ fn a_server_that_dies_and_returns() {
     let line = setup.dial([target(addr).reconnect(policy)]);
     for _ in 0..3 {
         line.open_at_last();
-        gets(&line, b"subscribe");
+        line.gets(&[b"subscribe".to_vec()]);
         finish(server);
         let closed = line.closed();
         assert!(closed.contains("Peer") && closed.contains("1001"), "{closed}");
@@ -82,7 +74,7 @@ fn a_server_that_dies_and_returns() {
         server = rebind(addr);
     }
     line.open_at_last();
-    gets(&line, b"subscribe");
+    line.gets(&[b"subscribe".to_vec()]);
     let client = finish(line.running);
     assert_eq!((client.opened, client.closed), (4, client.connected));
     assert!(client.dials_failed >= 9);
@@ -207,7 +199,7 @@ fn abandoned_dials() {
     let says = vec![b"still here".to_vec()];
     let line = Setup { opened, says, ..Setup::default() }.dial([target(addr).reconnect(quick())]);
     line.open();
-    gets(&line, b"still here");
+    line.gets(&[b"still here".to_vec()]);
     finish(server);
     line.closed();
     thread::sleep(Duration::from_millis(100));
