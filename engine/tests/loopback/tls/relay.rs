@@ -43,10 +43,12 @@ fn encrypt(tls: &Mutex<ClientConnection>, from: &TcpStream, mut to: &TcpStream, 
         let Ok(len @ 1..) = read_some(from, &mut bytes[..most]) else { break };
         let mut sealed = Vec::new();
         let mut tls = tls.lock().expect("no panic");
-        tls.writer().write_all(&bytes[..len]).expect("it is taken");
         if random.below(20) == 0 {
-            let _ = tls.refresh_traffic_keys(); // TLS 1.2 has no such thing
+            // Before what was read, never behind it: a record behind the client's Close may find the socket closed,
+            // and its answer is a reset. TLS 1.2 has no such thing.
+            let _ = tls.refresh_traffic_keys();
         }
+        tls.writer().write_all(&bytes[..len]).expect("it is taken");
         while tls.wants_write() {
             tls.write_tls(&mut sealed).expect("into memory");
         }
