@@ -49,8 +49,9 @@ pub struct Config {
     pub backlog: u32,
     /// Bytes of free buffers a core keeps for large messages. Default 32 MiB.
     pub pool_bytes_max: usize,
-    /// Microseconds a core polls before it sleeps, at most 1,000,000: lower latency for a busier idle core. Default 0.
-    /// See `docs/decisions.md` for figures.
+    /// Microseconds for which a core polls rather than sleeps after it had a message (or a [`Handle`](crate::Handle) woke
+    /// it), at most 1,000,000: lower latency for a busier core. Connections that come and go, and acknowledgements of what
+    /// was sent, do not make it poll. Default 0. See `docs/decisions.md` for figures.
     pub spin_us: u32,
     /// Receive buffers of a core (a power of two up to 32768; bytes of each). Default (0, 0): chosen by what the kernel
     /// has, 4 x 64 KiB or 1024 x 4 KiB.

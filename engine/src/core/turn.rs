@@ -170,10 +170,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.now = Tick::of(self.ring.now());
         self.out.stats.passes += 1;
         self.called = false;
+        let messages = self.out.stats.messages;
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
         }
         self.replay_stashes();
+        if self.out.stats.messages != messages {
+            self.ring.expect_more();
+        }
         self.expire_deadlines();
         self.drive_dials();
         if self.called {
@@ -653,6 +657,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if self.control.woken.swap(false, Ordering::AcqRel) {
             self.called = true;
             self.handler.on_wake(&mut CoreCx::new(&mut self.out));
+            self.ring.expect_more();
         }
         if self.control.has_resolved.swap(false, Ordering::AcqRel) {
             let resolved = std::mem::take(&mut *self.control.resolved.lock().expect("nobody panics with it"));

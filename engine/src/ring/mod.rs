@@ -3,7 +3,8 @@
 //! [`Ring`] is all that `core` knows of io_uring(7): operations go in with a [`Token`], completions come out with the
 //! same token. [`uring`] is the kernel, [`sim`] is a deterministic kernel with faults for tests. The seam promises:
 //!
-//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it spins.
+//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it spins, which it does only
+//!   for a while after [`Ring::expect_more`].
 //! - What the kernel holds, nobody else can name: the memory of a send is moved into [`Op::Send`] and comes back with
 //!   its completion; received bytes are lent by a [`Ring::Lease`] that is not `Clone` and must be given back by
 //!   [`Ring::release`].
@@ -325,6 +326,10 @@ pub trait Ring {
     /// # Errors
     /// Only when the ring itself is broken.
     fn wait(&mut self, until: Option<Time>) -> io::Result<()>;
+
+    /// Says that messages came since the last [`Ring::wait`]: a ring that polls before it sleeps does so for its whole
+    /// spin time from then on. Nothing to the others.
+    fn expect_more(&mut self) {}
 
     /// The next completion that the last [`Ring::wait`] gathered.
     fn next(&mut self) -> Option<(Token, Done<Self::Lease>)>;

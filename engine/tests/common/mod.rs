@@ -132,6 +132,13 @@ pub enum End {
     Reset,
 }
 
+/// How often this thread has given up its core by itself (voluntary_ctxt_switches, proc_pid_status(5)).
+pub fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("it runs");
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.expect("a count").trim().parse().expect("a number")
+}
+
 /// A plain TCP connection with every wait bounded.
 pub fn tcp(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&addr, WAIT).expect("connects");

@@ -328,6 +328,7 @@ fn a_wait_that_polls_comes_back_at_its_deadline() {
     for features in [Features::all(), Features::all().without(Feature::DeferTaskrun)] {
         let mut bench = Bench::new(|c| (c.spin_us, c.features) = (FOR_EVER_US, features)).expect("plain memory");
         for _ in 0..3 {
+            bench.ring.expect_more();
             let began = bench.ring.now();
             let until = began.plus(Duration::from_millis(5));
             bench.ring.wait(Some(until)).expect("the ring works");
@@ -337,11 +338,32 @@ fn a_wait_that_polls_comes_back_at_its_deadline() {
     }
 }
 
+/// In one of five waits: a busy machine may have a deadline over before the wait, or take the core away from who polls.
+#[test]
+fn a_wait_polls_only_when_more_is_expected() {
+    let mut bench = Bench::new(|c| c.spin_us = FOR_EVER_US).expect("plain memory");
+    let mut slept = |expected: bool| {
+        let waits = (0..5).map(|_| {
+            let until = bench.ring.now().plus(Duration::from_millis(5));
+            if expected {
+                bench.ring.expect_more();
+            }
+            let before = sleeps();
+            bench.ring.wait(Some(until)).expect("the ring works");
+            sleeps() > before
+        });
+        waits.collect::<Vec<_>>()
+    };
+    let (quiet, lively) = (slept(false), slept(true));
+    assert!(quiet.contains(&true) && lively.contains(&false), "{quiet:?} {lively:?}");
+}
+
 /// What polling has used up of a deadline is not waited for again.
 #[test]
 fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
     let mut bench = Bench::new(|c| c.spin_us = 300_000).expect("plain memory");
     let waits = (0..5).map(|_| {
+        bench.ring.expect_more();
         let began = bench.ring.now();
         let until = began.plus(Duration::from_millis(400));
         while bench.ring.now() < until {
@@ -373,6 +395,7 @@ fn a_wait_that_polls_takes_what_overflowed() {
     let mut seen = vec![0; pairs.len()];
     while seen.contains(&0) {
         let until = bench.ring.now().plus(WAIT);
+        bench.ring.expect_more();
         bench.ring.wait(Some(until)).expect("the ring works");
         assert!(bench.ring.now() < until, "polled past what had overflowed: {seen:?}");
         while let Some((token, Done::Received { lease: Some(lease), .. })) = bench.ring.next() {

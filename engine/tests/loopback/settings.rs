@@ -17,8 +17,10 @@ fn ping_pong(config: Config, count: usize, len: usize) -> Stats {
     finish(running)
 }
 
-/// Answers with how often its thread has slept so far (voluntary_ctxt_switches, proc_pid_status(5)).
-struct Sleeper;
+/// Tells how often its thread has slept so far: at once if `greets`, and to each message.
+struct Sleeper {
+    greets: bool,
+}
 
 impl Handler for Sleeper {
     type Conn = ();
@@ -27,10 +29,14 @@ impl Handler for Sleeper {
         Verdict::accept(())
     }
 
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.greets {
+            let _ = cx.send(&*sleeps().to_string());
+        }
+    }
+
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
-        let status = std::fs::read_to_string("/proc/thread-self/status").expect("it runs");
-        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        let _ = cx.send(count.expect("a count").trim());
+        let _ = cx.send(&*sleeps().to_string());
     }
 }
 
@@ -40,7 +46,7 @@ impl Handler for Sleeper {
 fn spin_us_polls_before_it_sleeps() {
     const PAUSES: usize = 10;
     let awake = |spin_us| {
-        let (running, addr) = serve(Config { spin_us, ..Config::default() }, 1, |_| Sleeper);
+        let (running, addr) = serve(Config { spin_us, ..Config::default() }, 1, |_| Sleeper { greets: false });
         let mut client = Client::connect(addr);
         let mut ask = || {
             client.send(TEXT, b"how often?");
@@ -60,12 +66,30 @@ fn spin_us_polls_before_it_sleeps() {
     assert!(sleeping < PAUSES && polling > 0, "awake in {sleeping} and {polling} of {PAUSES} pauses");
 }
 
+/// Connections that come and go do not make a core poll: it sleeps between any two of them.
+#[test]
+fn spin_us_does_not_poll_for_connections() {
+    let (running, addr) = serve(Config { spin_us: 1_000_000, ..Config::default() }, 1, |_| Sleeper { greets: true });
+    let mut counts = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(addr);
+        counts.push(String::from_utf8(client.frame().payload).expect("digits").parse::<u64>().expect("a number"));
+        client.close();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
+    finish(running);
+}
+
 /// A core that polls looks at its deadlines while it does: one once waited for the spin time to be over.
 #[test]
 fn spin_us_does_not_hold_up_deadlines() {
     let handshake_timeout = Duration::from_millis(5);
     let (running, addr) = serve(Config { spin_us: 1_000_000, handshake_timeout, ..Config::default() }, 1, |_| Echo);
+    let mut talker = Client::connect(addr);
     let cuts = (0..5).map(|_| {
+        talker.send(TEXT, b"keeps it polling for a second");
+        talker.frame();
         let began = Instant::now();
         let silent = tcp(addr);
         assert_eq!(read_some(&silent, &mut [0]).expect("an end"), 0);
@@ -74,6 +98,7 @@ fn spin_us_does_not_hold_up_deadlines() {
     // The shortest: the machine may be busy now and then.
     let shortest = cuts.min().expect("five");
     assert!(shortest < Duration::from_millis(500), "{shortest:?} for a deadline of 5 ms");
+    talker.close();
     assert_eq!(finish(running).timeouts, 5);
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Cores to run on, one thread each [default: the process's affinity mask].
     #[arg(long, value_name = "N,N...", value_delimiter = ',', value_parser = core_number)]
     cores: Option<Vec<usize>>,
-    /// Microseconds to poll for traffic before sleeping, at most a second; 0 sleeps at once.
+    /// Microseconds to poll rather than sleep after a message, at most a second; 0 sleeps at once.
     #[arg(long, value_name = "N", default_value_t = SPIN_US, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     spin_us: u32,
     /// Longest message accepted, in bytes.

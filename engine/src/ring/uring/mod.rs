@@ -85,6 +85,8 @@ pub struct Uring {
     origin: Instant,
     now: Time,
     spin: Duration,
+    /// Before this a wait polls rather than sleeps.
+    spin_until: Time,
     zero_copy_from: usize,
     features: Features,
     enters: u64,
@@ -150,6 +152,7 @@ impl Uring {
             origin: Instant::now(),
             now: Time::default(),
             spin: Duration::from_micros(config.spin_us.into()),
+            spin_until: Time::default(),
             zero_copy_from: config.zero_copy_from.unwrap_or(usize::MAX),
             features,
             enters: 0,
@@ -375,11 +378,12 @@ impl Ring for Uring {
             self.enter(0, ENTER_GETEVENTS, None)?;
         } else {
             let mut wait = true;
-            if !self.spin.is_zero() {
+            let spin = self.spin_until.since(self.now);
+            if !spin.is_zero() {
                 if !self.uring.submission().is_empty() {
                     self.enter(0, ENTER_GETEVENTS, None)?;
                 }
-                let most = timeout.map_or(self.spin, |timeout| timeout.min(self.spin));
+                let most = timeout.map_or(spin, |timeout| timeout.min(spin));
                 let spun = self.spin(most)?;
                 timeout = timeout.map(|timeout| timeout.saturating_sub(spun.unwrap_or_default()));
                 wait = spun.is_some() && timeout != Some(Duration::ZERO);
@@ -393,6 +397,10 @@ impl Ring for Uring {
         self.gather();
         self.now = Time::from_nanos(self.origin.elapsed().as_nanos() as u64);
         Ok(())
+    }
+
+    fn expect_more(&mut self) {
+        self.spin_until = self.now.plus(self.spin);
     }
 
     #[inline]
