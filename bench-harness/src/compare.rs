@@ -228,10 +228,10 @@ fn idle_turn(server: Server, target: Target, connections: usize) -> io::Result<T
     let plan = idle::Plan { target, pid: server.pid(), connections, warm: 100, size: cells::IDLE_SIZE };
     let outcome = idle::run(&plan, &mut File::open("/dev/urandom")?)?;
     server.stop()?;
-    let each = |before: u64, after: u64| (after as f64 - before as f64) / connections as f64;
     let mut turn = Turn::default();
-    turn.note(results::RSS, each(outcome.before.rss, outcome.after.rss));
-    turn.note(results::KERNEL, each(outcome.kernel_before, outcome.kernel_after));
+    for (figure, value) in outcome.figures(connections) {
+        turn.note(figure, value);
+    }
     if !outcome.quiet {
         turn.disturbed = Some("the server did not come to rest".to_owned());
     }

@@ -13,6 +13,7 @@ use socket2::SockRef;
 use crate::dial::{CONNECTIONS_MAX, Target};
 use crate::frames::{Frames, Payload, Replies};
 use crate::proc::{self, Memory};
+use crate::results::{self, Figure};
 use crate::stream::Stream;
 
 /// The server is quiet when it used less CPU time than this in [`QUIET_LOOK`].
@@ -48,6 +49,19 @@ pub struct Outcome {
     pub kernel_after: u64,
     /// False if the server still used CPU time when memory was read, 15 s after the last message.
     pub quiet: bool,
+}
+
+impl Outcome {
+    /// For a report: what each of so many `connections` has taken, and the absolute figures that it is the difference of.
+    pub fn figures(&self, connections: usize) -> [(Figure, f64); 4] {
+        let each = |before: u64, after: u64| (after as f64 - before as f64) / connections as f64;
+        [
+            (results::RSS, each(self.before.rss, self.after.rss)),
+            (results::KERNEL, each(self.kernel_before, self.kernel_after)),
+            (results::RSS_BEFORE, self.before.rss as f64),
+            (results::RSS_AT_REST, self.after.rss as f64),
+        ]
+    }
 }
 
 /// Opens the connections of `plan` one by one and reads the server's memory around them. A connection that fails, or whose
@@ -116,6 +130,30 @@ mod tests {
     use crate::epoll_echo::EpollEcho;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn each_figure_is_of_its_own_memory() {
+        let memory = |rss| Memory { rss, vm_rss: 1, pss: 2, anonymous: 3 };
+        let outcome = Outcome {
+            before: memory(1_000_000),
+            after: memory(1_001_740),
+            kernel_before: 900_000,
+            kernel_after: 946_900,
+            quiet: true,
+        };
+        assert_eq!(
+            outcome.figures(10),
+            [
+                (results::RSS, 174.0),
+                (results::KERNEL, 4690.0),
+                (results::RSS_BEFORE, 1_000_000.0),
+                (results::RSS_AT_REST, 1_001_740.0)
+            ]
+        );
+        // A server that gave memory back: less than nothing, and no wrap-around.
+        let thrifty = Outcome { after: memory(999_000), ..outcome };
+        assert_eq!(thrifty.figures(100)[0], (results::RSS, -10.0));
+    }
 
     #[test]
     fn idle_connections_are_opened_and_counted() {

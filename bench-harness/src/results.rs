@@ -63,6 +63,10 @@ figures! {
     RSS "rss_bytes_per_connection" "RSS, bytes/connection" 0 Lower;
     /// Kernel memory (slab) of the whole machine for each connection at rest, both ends of it.
     KERNEL "kernel_bytes_per_connection" "kernel, bytes/connection" 0 Lower;
+    /// Resident memory of the server's process after its warm-up, before the connections that rest: what [`RSS`] counts from.
+    RSS_BEFORE "rss_before_bytes" "RSS before, bytes" 0 Lower;
+    /// The same with all connections at rest.
+    RSS_AT_REST "rss_at_rest_bytes" "RSS with all at rest, bytes" 0 Lower;
     /// CPU time of the load's thread.
     CLIENT_CPU "client_cpu_ns_per_message" "client CPU, ns/message" 0 Neither;
     /// How much of the counted time the load's thread ran.

@@ -4,9 +4,9 @@
 //! wants it; what the terminal's tables name, the page names too. Refuses to know: how a picture is drawn.
 
 use super::plots::{self, Ink};
-use super::{CAVEATS, VERDICT_ROUNDS_MIN, Verdict, absence, direction, disturbances, factor, label, marked, measured};
-use super::{number, partial, reason, rounds, turns, verdict};
-use crate::results::{Better, CPU, Cell, Figure, RATE, Run, Spread};
+use super::{CAVEATS, VERDICT_ROUNDS_MIN, Verdict, absence, beside, direction, disturbances, factor, label, marked};
+use super::{measured, number, partial, reason, rounds, turns, verdict};
+use crate::results::{Better, CPU, Cell, Figure, KERNEL, RATE, RSS, RSS_AT_REST, RSS_BEFORE, Run, Spread};
 
 impl Verdict {
     /// A class of the style sheet, and a word for print.
@@ -99,7 +99,11 @@ fn matrix(run: &Run, base: usize, inks: &[Ink]) -> String {
         out += &format!("<tr><th scope=\"row\"><a href=\"#{anchor}\">{}</a>", escaped(&cell.title));
         let repeated = place > 0 && run.cells[place - 1].main == cell.main;
         let direction = if repeated { String::new() } else { format!(", {}", direction(cell.main.better)) };
-        out += &format!("<small>{}{direction}</small></th>", figure_name(cell.main));
+        out += &format!("<small>{}{direction}</small>", figure_name(cell.main));
+        if let Some((figure, _)) = beside(cell) {
+            out += &format!("<small>and {}</small>", figure_name(figure));
+        }
+        out += "</th>";
         for at in 0..run.contenders.len() {
             out += &matrix_box(run, cell, at, base);
         }
@@ -115,14 +119,18 @@ fn matrix_box(run: &Run, cell: &Cell, at: usize, base: usize) -> String {
     };
     let mark = if marked(run, cell, at) { "\u{2020}" } else { "" };
     let value = number(spread.median, cell.main.digits) + mark;
-    let partial = partial(run, cell, at).map_or(String::new(), |turns| format!("<small>{turns}</small>"));
+    let second = beside(cell).and_then(|(figure, word)| Some((figure, word, cell.spread(at, figure)?)));
+    let mut foot = second.map_or(String::new(), |(figure, word, spread)| {
+        format!("<small>{word} {}</small>", number(spread.median, figure.digits))
+    });
+    foot += &partial(run, cell, at).map_or(String::new(), |turns| format!("<small>{turns}</small>"));
     let Some(ratio) = cell.ratio(at, base, cell.main).filter(|_| at != base) else {
         let small = if at == base { "<small>base</small>" } else { "" };
-        return format!("<td>{value}{small}{partial}</td>");
+        return format!("<td>{value}{small}{foot}</td>");
     };
     // A limit is neither better nor worse than what it limits.
     let Some(verdict) = verdict(ratio, cell.main.better).filter(|_| !run.contenders[at].raw) else {
-        return format!("<td>{value}<small>{}\u{d7}</small>{partial}</td>", factor(ratio.median));
+        return format!("<td>{value}<small>{}\u{d7}</small>{foot}</td>", factor(ratio.median));
     };
     // The ground darkens with the distance, whichever way: a tenth, a half, more.
     let strength = match ratio.median.ln().abs() {
@@ -131,7 +139,7 @@ fn matrix_box(run: &Run, cell: &Cell, at: usize, base: usize) -> String {
         _ => "s3",
     };
     let (class, times) = (verdict.class(), factor(ratio.median));
-    format!("<td class=\"{class} {strength}\">{value}<small>{times}\u{d7} {class}</small>{partial}</td>")
+    format!("<td class=\"{class} {strength}\">{value}<small>{times}\u{d7} {class}</small>{foot}</td>")
 }
 
 /// A table's head with a column for each contender.
@@ -149,17 +157,22 @@ fn head(run: &Run, inks: &[Ink], first: &str) -> String {
 fn section(run: &Run, cell: &Cell, base: usize, inks: &[Ink]) -> String {
     let mut out =
         format!("<h2 id=\"{}\">{} <code>{}</code></h2>\n", anchor(cell), escaped(&cell.title), escaped(&cell.id));
-    let mut figures = vec![cell.main];
-    figures.extend([CPU, RATE].into_iter().filter(|figure| *figure != cell.main));
-    let bars: String = figures
-        .into_iter()
-        .filter_map(|figure| {
-            let picture = plots::bars(run, cell, base, figure, inks)?;
-            let (name, direction) = (figure_name(figure), direction(figure.better));
+    let bars = |figures: &[Figure]| -> String {
+        let shown = figures.iter().filter_map(|figure| {
+            let picture = plots::bars(run, cell, base, *figure, inks)?;
+            let (name, direction) = (figure_name(*figure), direction(figure.better));
             Some(format!("<figure><figcaption>{name} <span>{direction}</span></figcaption>{picture}</figure>\n"))
-        })
-        .collect();
-    out += &format!("<div class=\"plots\">\n<div>\n{bars}</div>\n");
+        });
+        format!("<div>\n{}</div>\n", shown.collect::<String>())
+    };
+    out += "<div class=\"plots\">\n";
+    if cell.main == RSS {
+        // The kernel's memory beside the server's, and beneath them what a connection's share is part of.
+        out += &(bars(&[RSS, RSS_BEFORE]) + &bars(&[KERNEL, RSS_AT_REST]));
+    } else {
+        let others = [CPU, RATE].into_iter().filter(|figure| *figure != cell.main);
+        out += &bars(&std::iter::once(cell.main).chain(others).collect::<Vec<_>>());
+    }
     if let Some(picture) = plots::latency(run, cell, base, inks) {
         out +=
             "<figure><figcaption>latency by percentile, \u{b5}s <span>all turns together, both axes logarithmic</span>";

@@ -21,8 +21,8 @@ pub use lines::{hgrm, write};
 pub use table::{markdown, summary, table};
 
 use crate::results::{ALL, Better, Cell, Contender, Figure, Run, Spread};
-use crate::results::{CLIENT_BUSY, CLIENT_CPU, CPU, KERNEL, MAX, P50, P90, P99, P999, P9999, RATE, RSS};
-use crate::results::{SERVER_BUSY, STOLEN, SYSCALLS, TRAVELS, WAITED};
+use crate::results::{CLIENT_BUSY, CLIENT_CPU, CPU, KERNEL, MAX, P50, P90, P99, P999, P9999, RATE, RSS, RSS_AT_REST};
+use crate::results::{RSS_BEFORE, SERVER_BUSY, STOLEN, SYSCALLS, TRAVELS, WAITED};
 
 /// How a contender stands to the base in one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,11 @@ enum Verdict {
 const VERDICT_ROUNDS_MIN: usize = 3;
 
 /// What a reader must know of two figures, at the foot of every report.
-const CAVEATS: [&str; 5] = [
+const CAVEATS: [&str; 6] = [
     "\"kernel, bytes/connection\" is the kernel memory of the whole machine and counts both ends of each connection, \
      the server's and the load's.",
+    "In idle: cells \"RSS\" is the server's process after its warm-up, before any connection rests, and with all of them at \
+     rest; RSS a connection is the difference, so it does not hold what a server has set aside from the start.",
     "\"client busy\" near 100 % means that the load limits the rate, not the server: then CPU per message is the figure \
      that tells them apart.",
     "In deflate: cells a server is free to compress well or fast: read messages/s together with \"payload bytes/reply\".",
@@ -77,6 +79,20 @@ fn direction(better: Better) -> &'static str {
         Better::Neither => "neither good nor bad",
     }
 }
+
+/// The figure that the main one of a cell is not told without, if somebody has it: who polls before it sleeps pays for its
+/// latency with CPU, and who keeps little of its own may have left more to the kernel. With a word for it.
+fn beside(cell: &Cell) -> Option<(Figure, &'static str)> {
+    let (figure, word) = match cell.main {
+        P50 | P90 | P99 | P999 | P9999 | MAX => (CPU, "CPU"),
+        RSS => (KERNEL, "kernel"),
+        _ => return None,
+    };
+    measured(cell).contains(&figure).then_some((figure, word))
+}
+
+/// What connections at rest cost, a contender's share and in all, where that was measured.
+const MEMORY: [Figure; 4] = [RSS, KERNEL, RSS_BEFORE, RSS_AT_REST];
 
 /// The figures that somebody has in this cell, the main one first.
 fn measured(cell: &Cell) -> Vec<Figure> {
@@ -191,6 +207,8 @@ fn short(figure: Figure) -> &'static str {
         SYSCALLS => "syscalls/msg",
         RSS => "RSS B/conn",
         KERNEL => "kernel B/conn",
+        RSS_BEFORE => "RSS before B",
+        RSS_AT_REST => "RSS at rest B",
         CLIENT_CPU => "client ns/msg",
         CLIENT_BUSY => "client busy %",
         SERVER_BUSY => "server busy %",

@@ -5,10 +5,10 @@
 
 use super::grid::{Grid, WIDTH_MAX};
 use super::{
-    CAVEATS, absence, direction, disturbances, factor, label, marked, measured, number, partial, reason, rounds,
+    CAVEATS, MEMORY, absence, beside, direction, disturbances, factor, label, marked, measured, number, partial, reason,
 };
-use super::{short, turns};
-use crate::results::{Better, CPU, Cell, Figure, MAX, P50, P90, P99, P999, P9999, Run, Spread};
+use super::{rounds, short, turns};
+use crate::results::{Better, Cell, Figure, RSS, Run, Spread};
 
 /// One cell: a row for each contender, a column for each figure, and the ratios to `base`.
 pub fn table(run: &Run, cell: &Cell, base: usize) -> String {
@@ -126,10 +126,10 @@ pub fn markdown(run: &Run, base: usize) -> String {
     out += &format!("\n|---|---:|{}\n", "---:|".repeat(others.len()));
     for cell in &run.cells {
         let main = cell.main;
-        // Who polls before it sleeps pays for its latency with CPU: the one is not told without the other.
-        let beside = is_latency(main) && (0..run.contenders.len()).any(|at| cell.spread(at, CPU).is_some());
-        let and_cpu = if beside { format!("; {}, {}", CPU.name, direction(CPU.better)) } else { String::new() };
-        out += &format!("| {}: {}, {}{and_cpu} |", plain(&cell.title), main.name, direction(main.better));
+        let beside = beside(cell);
+        let and =
+            beside.map_or(String::new(), |(figure, _)| format!("; {}, {}", figure.name, direction(figure.better)));
+        out += &format!("| {}: {}, {}{and} |", plain(&cell.title), main.name, direction(main.better));
         for at in std::iter::once(&base).chain(&others) {
             let figure = |figure: Figure| match *at == base {
                 true => cell.spread(base, figure).map(|spread| number(spread.median, figure.digits)),
@@ -142,8 +142,8 @@ pub fn markdown(run: &Run, base: usize) -> String {
                 Some(_) => "-".into(),
                 None => absence(run, cell, *at).into(),
             });
-            if let Some(cpu) = figure(CPU).filter(|_| beside) {
-                text += &format!("; CPU {cpu}");
+            if let Some((word, value)) = beside.and_then(|(second, word)| Some((word, figure(second)?))) {
+                text += &format!("; {word} {value}");
             }
             if marked(run, cell, *at) {
                 text += " \u{2020}";
@@ -156,8 +156,31 @@ pub fn markdown(run: &Run, base: usize) -> String {
         out.push('\n');
     }
     out.push('\n');
+    out += &memory(run);
     for note in foot(run) {
         out += &format!("- {note}\n");
+    }
+    out
+}
+
+/// Cells at rest once more, in bytes and with a row for each contender: ratios alone do not say whether what one connection
+/// needs matters beside what the server needs without any.
+fn memory(run: &Run) -> String {
+    let mut out = String::new();
+    for cell in run.cells.iter().filter(|cell| cell.main == RSS) {
+        out += &format!("| {}, medians |", plain(&cell.title));
+        MEMORY.iter().for_each(|figure| out += &format!(" {} |", figure.name));
+        out += &format!("\n|---|{}\n", "---:|".repeat(MEMORY.len()));
+        for (at, contender) in run.contenders.iter().enumerate() {
+            let mark = if marked(run, cell, at) { " \u{2020}" } else { "" };
+            out += &format!("| {}{mark} |", plain(&label(contender)));
+            for figure in MEMORY {
+                let value = cell.spread(at, figure).map(|spread| number(spread.median, figure.digits));
+                out += &format!(" {} |", value.unwrap_or_else(|| absence(run, cell, at).into()));
+            }
+            out.push('\n');
+        }
+        out.push('\n');
     }
     out
 }
@@ -188,10 +211,6 @@ fn foot(run: &Run) -> Vec<String> {
     }
     notes.extend(CAVEATS.map(plain));
     notes
-}
-
-fn is_latency(figure: Figure) -> bool {
-    [P50, P90, P99, P999, P9999, MAX].contains(&figure)
 }
 
 /// Beneath a table: who failed, who is missing, which turns are disturbed, and why.

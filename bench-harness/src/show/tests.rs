@@ -1,5 +1,7 @@
 //! A made-up comparison, shown in every way there is.
 
+mod memory;
+
 use hdrhistogram::Histogram;
 
 use super::*;
@@ -29,7 +31,7 @@ fn sample() -> Run {
         let resting = id == "idle";
         let failed = |at| resting && at == 5;
         let turn = |at: usize, round: usize, chance: &mut Chance| match resting {
-            true => rest(unit[at] * 9000.0 * chance.near(0.01)),
+            true => rest(unit[at] * 9000.0 * chance.near(0.01), 5120.0),
             false => {
                 let cpu = unit[at] * base_cpu[place] * chance.near(0.03);
                 let mut turn = load(cpu, 1e9 / cpu.max(200.0) * chance.near(0.02), chance);
@@ -85,11 +87,16 @@ fn load(cpu: f64, rate: f64, chance: &mut Chance) -> Turn {
     turn
 }
 
-/// A turn at rest.
-fn rest(bytes: f64) -> Turn {
+/// Before any of the connections rests, in bytes.
+const BEFORE: f64 = 3_141_632.0;
+
+/// A turn at rest: bytes of each of 10,000 connections.
+fn rest(bytes: f64, kernel: f64) -> Turn {
     let mut turn = Turn::default();
     turn.note(RSS, bytes);
-    turn.note(KERNEL, 5120.0);
+    turn.note(KERNEL, kernel);
+    turn.note(RSS_BEFORE, BEFORE);
+    turn.note(RSS_AT_REST, BEFORE + 10_000.0 * bytes);
     turn
 }
 
@@ -144,8 +151,8 @@ fn the_page_is_whole() {
     let run = sample();
     let page = body(&run);
     let seen = tags(&page);
-    // Two pictures of bars and one of latencies for a cell under load; bars alone for one at rest.
-    assert_eq!(seen["svg"], 3 + 3 + 1);
+    // Two pictures of bars and one of latencies for a cell under load; four of bars for one at rest.
+    assert_eq!(seen["svg"], 3 + 3 + 4);
     for contender in &run.contenders {
         assert!(page.contains(&contender.name) && page.contains(&contender.version), "{}", contender.name);
     }
@@ -187,9 +194,10 @@ fn nothing_from_outside_is_markup() {
     let markdown = markdown(&run, BASE);
     assert!(!markdown.contains("<script>"));
     let rows: Vec<_> = markdown.lines().filter(|line| line.starts_with('|')).collect();
-    assert_eq!(rows.len(), 2 + 3);
-    for row in rows {
-        assert_eq!(row.matches('|').count() - row.matches("\\|").count(), NAMES.len() + 2, "{row}");
+    let (all, memory) = rows.split_at(2 + 3);
+    assert_eq!(memory.len(), 2 + NAMES.len());
+    for (row, columns) in all.iter().map(|row| (row, 1 + NAMES.len())).chain(memory.iter().map(|row| (row, 5))) {
+        assert_eq!(row.matches('|').count() - row.matches("\\|").count(), columns + 1, "{row}");
     }
 }
 
@@ -320,7 +328,7 @@ fn a_memory_below_zero_stays_inside_its_picture() {
     let mut run = sample();
     run.cells.drain(..2);
     for turn in &mut run.cells[0].turns[3] {
-        *turn = rest(-4_000_000.0);
+        *turn = rest(-4_000_000.0, 5120.0);
     }
     let page = body(&run);
     assert!(page.contains("-4,000,000") && !page.contains("NaN"));
@@ -328,7 +336,7 @@ fn a_memory_below_zero_stays_inside_its_picture() {
     let lefts = picture.split("d=\"M").skip(1).map(|path| path.split(',').next().unwrap().parse::<f64>().unwrap());
     assert!(lefts.into_iter().all(|left| left >= 132.0), "{picture}");
     assert!(run.cells[0].ratio(3, BASE, RSS).is_none());
-    assert!(markdown(&run, BASE).contains("| - |"));
+    assert!(markdown(&run, BASE).contains("| -; kernel **1.00**"));
 }
 
 #[test]
