@@ -169,6 +169,10 @@ impl Turns for Load<'_> {
         self.net.idle()
     }
 
+    fn timed(&self) -> u64 {
+        self.latencies.len()
+    }
+
     fn latencies(&mut self) -> &mut Histogram<u64> {
         &mut self.latencies
     }

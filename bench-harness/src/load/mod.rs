@@ -178,6 +178,8 @@ trait Turns {
     fn in_flight(&self) -> u64;
     /// Time spent polling for nothing.
     fn idle(&self) -> Duration;
+    /// How many latencies have been recorded so far.
+    fn timed(&self) -> u64;
     /// Latencies recorded so far.
     fn latencies(&mut self) -> &mut Histogram<u64>;
     /// From here on what is sent, or at a fixed rate is to be sent, in these nanoseconds has its latency recorded.
@@ -215,7 +217,9 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
     load.begin(from..if at_a_rate { from + plan.measured.as_nanos() as u64 } else { u64::MAX });
     let (finished_before, bytes_before, idle_before) = (load.finished(), load.reply_bytes(), load.idle());
     let (begun, cpu_before) = (Instant::now(), proc::thread_cpu()?);
-    turn_until(load, |_| begun.elapsed() >= plan.measured)?;
+    // Others may take the core for all of a short time: it goes on until it has something to tell. At a rate it must not,
+    // because what is to be sent in it has been settled.
+    turn_until(load, |load| begun.elapsed() >= plan.measured && (at_a_rate || load.timed() > 0))?;
     let seconds = begun.elapsed().as_secs_f64();
     let client_cpu = proc::thread_cpu()? - cpu_before;
     on_edge(Edge::End)?;

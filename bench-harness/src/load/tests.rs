@@ -181,6 +181,17 @@ fn counts_are_exact() {
     }
 }
 
+/// A machine that gives the load no time must not make a server look as if it had not answered.
+#[test]
+fn a_time_that_is_too_short_lasts_for_one_message() {
+    let server = serve(Lie::None);
+    let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+    let plan = Plan { warmup: Duration::ZERO, measured: Duration::ZERO, ..plan(target, 2, 1, 125, true) };
+    let outcome = run(&plan, &mut random(), &mut |_| Ok(())).expect("a good server");
+    assert!(outcome.messages > 0 && !outcome.latencies.is_empty(), "{}", outcome.messages);
+    assert!(outcome.seconds > 0.0 && outcome.rate().is_finite());
+}
+
 #[test]
 fn both_edges_are_told_once() {
     let server = serve(Lie::None);
