@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -149,9 +149,11 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A server that this process has started. Dropped, it is killed.
+/// A server that this process has started. Dropped, it is killed, with whatever it has started in its group.
 pub struct Server {
     child: Child,
+    /// It has been waited for: its id is no longer its own.
+    reaped: bool,
     /// What it printed: a file that has no name any more, so that nothing is left behind.
     output: File,
 }
@@ -193,7 +195,7 @@ impl Server {
         let child = start
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{program} on core {core}: {error}")))?;
-        Ok(Server { child, output: log })
+        Ok(Server { child, reaped: false, output: log })
     }
 
     /// Its process id.
@@ -205,13 +207,13 @@ impl Server {
         let deadline = Instant::now() + LISTEN_WAIT;
         loop {
             let listens = TcpStream::connect_timeout(&addr, Duration::from_millis(100)).is_ok();
-            let ended = self.child.try_wait()?;
+            let ended = self.has_ended()?;
             // Somebody else may have taken the port while our server failed to.
-            if listens && ended.is_none() {
+            if listens && !ended {
                 return Ok(());
             }
-            if ended.is_some() || Instant::now() > deadline {
-                let state = ended.map_or("it runs".to_owned(), |status| status.to_string());
+            if ended || Instant::now() > deadline {
+                let state = if ended { self.reap()?.to_string() } else { "it runs".to_owned() };
                 let why = format!("the server does not listen on {addr} ({state}); it said: {}", self.said());
                 return Err(io::Error::new(ErrorKind::TimedOut, why));
             }
@@ -219,21 +221,45 @@ impl Server {
         }
     }
 
-    /// Ends it with SIGTERM, after 10 s with SIGKILL; gives back the first 64 KiB of what it printed, both streams.
+    /// Ends it with SIGTERM, after 10 s with SIGKILL; gives back the first 64 KiB of what it printed, both streams. What it
+    /// has started and left behind is killed.
     pub fn stop(mut self) -> io::Result<String> {
         self.signal_group(libc::SIGTERM);
         let deadline = Instant::now() + STOP_WAIT;
-        while self.child.try_wait()?.is_none() {
+        while !self.has_ended()? {
             if Instant::now() > deadline {
                 return Err(io::Error::new(ErrorKind::TimedOut, "the server did not end within 10 s of SIGTERM"));
             }
             thread::sleep(Duration::from_millis(5));
         }
+        self.reap()?;
         Ok(self.said())
+    }
+
+    /// Whether it has ended. It is not waited for, so that its id still names its group, which may live on without it.
+    fn has_ended(&self) -> io::Result<bool> {
+        assert!(!self.reaped, "asked for after its end was taken notice of: {}", self.child.id());
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: an information of zeros is valid, and the call fills it (waitid(2)); if nothing has ended, its pid stays 0.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            if libc::waitid(libc::P_PID, self.child.id(), &mut info, options) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(info.si_pid() != 0)
+        }
+    }
+
+    /// Kills what still runs of its group, itself included, and takes notice of its end.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        self.signal_group(libc::SIGKILL);
+        self.reaped = true;
+        self.child.wait()
     }
 
     /// To the server and whatever it has started.
     fn signal_group(&self, signal: libc::c_int) {
+        assert!(!self.reaped, "{} may be somebody else's id by now", self.child.id());
         // SAFETY: takes no pointer. `child` has not been waited for, so its pid is still its own, and its group's.
         unsafe { libc::kill(-(self.child.id() as libc::pid_t), signal) };
     }
@@ -254,10 +280,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After `stop` it is a no-op: std remembers that the child was waited for.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.signal_group(libc::SIGKILL);
-            let _ = self.child.wait();
+        if !self.reaped {
+            let _ = self.reap();
         }
     }
 }
