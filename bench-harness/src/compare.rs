@@ -226,7 +226,8 @@ fn turn(plan: &Plan, cell: &Cell, contender: &Contender, certificate: Option<&Ce
 
 fn idle_turn(server: Server, target: Target, connections: usize) -> io::Result<Turn> {
     let plan = idle::Plan { target, pid: server.pid(), connections, warm: 100, size: cells::IDLE_SIZE };
-    let outcome = idle::run(&plan, &mut File::open("/dev/urandom")?)?;
+    let outcome = idle::run(&plan, &mut File::open("/dev/urandom")?);
+    let outcome = outcome.map_err(|error| with_words(error, &server))?;
     server.stop()?;
     let mut turn = Turn::default();
     for (figure, value) in outcome.figures(connections) {
@@ -254,6 +255,15 @@ fn client_turn(plan: &Plan, flight: Flight, contender: &Contender) -> io::Result
     counted_turn(plan, client, None, |on_edge| echo.run(&echoed, on_edge))
 }
 
+/// With what a server or a client said last, if all that is seen from here is that it has gone, or never came: it knows why.
+fn with_words(error: io::Error, server: &Server) -> io::Error {
+    match error.kind() {
+        // What it sent was wrong, or we asked for what cannot be.
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => error,
+        kind => io::Error::new(kind, format!("{error}; it said: {}", server.last_words())),
+    }
+}
+
 /// A turn whose counted time `run` tells; `load` is what it does to a server, if it is one that is measured.
 fn counted_turn(
     plan: &Plan,
@@ -268,11 +278,7 @@ fn counted_turn(
         edges.push(Meter::read(server.pid(), plan)?);
         Ok(())
     });
-    let outcome = outcome.map_err(|error| match load {
-        Some(_) => error,
-        // Seen from here it has only gone, or never came: it knows why.
-        None => io::Error::new(error.kind(), format!("{error}; it said: {}", server.last_words())),
-    })?;
+    let outcome = outcome.map_err(|error| with_words(error, &server))?;
     let output = server.stop()?;
     let [begin, end] = &edges[..] else { unreachable!("a run has two edges, not {}", edges.len()) };
     if outcome.messages == 0 {

@@ -367,7 +367,17 @@ fn offer(text: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().task {
+    match perform(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wsring-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> io::Result<()> {
+    match task {
         Task::EpollEcho(args) => echo(&args),
         Task::RingEcho(args) => ring_echo(&args),
         Task::TokioUring(args) => tokio_echo(&args),
@@ -375,13 +385,6 @@ fn main() -> ExitCode {
         Task::Load(args) => load_one(&args),
         Task::Idle(args) => idle_one(&args),
         Task::Compare(args) => compare_all(*args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("wsring-bench: {error}");
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -1,4 +1,7 @@
-//! Who takes part in what.
+//! Who takes part in what, and how a comparison goes when servers do not do as they should.
+
+mod stage;
+mod turns;
 
 use super::*;
 
