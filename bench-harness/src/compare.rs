@@ -5,6 +5,8 @@
 //! dropped, and a contender that fails is named and keeps the others from nothing. Refuses to know: how servers work; it
 //! takes their word for nothing but the count of their system calls.
 
+pub mod command;
+
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,8 @@
 //! The command line: who is chosen, what is refused, how long the sets take.
 
 use super::*;
-use clap::CommandFactory;
+use crate::{Cli, Task};
+use clap::{CommandFactory, Parser};
 
 fn chosen(words: &[&str]) -> io::Result<Vec<String>> {
     let words = [&["x", "compare", "--extra", "x y:raw=./a {port}"], words].concat();
