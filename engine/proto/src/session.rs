@@ -114,7 +114,7 @@ impl Session {
                 return Ok(None);
             }
             let Some(whole) = frame::whole(rest, self.decoder.role, limits.whole_max()) else {
-                return in_registers(self.next_found(input, at, limits, pool));
+                return self.next_found(input, at, limits, pool);
             };
             let from = *at + whole.head_len;
             let to = from + whole.payload_len;
@@ -135,7 +135,7 @@ impl Session {
                 }
             };
         }
-        in_registers(self.next_found(input, at, limits, pool))
+        self.next_found(input, at, limits, pool)
     }
 
     /// Everything else: first numbers, then a borrow by them.
@@ -234,27 +234,6 @@ impl Session {
     pub fn role(&self) -> Role {
         self.decoder.role
     }
-}
-
-/// The same event, taken apart and put together.
-///
-/// What a call returns lies in memory, and an event that may come from a call or from the short path would lie there in both
-/// cases: written in two halves and read back as one, which a CPU cannot forward from its store buffer. That wait was 40 %
-/// of what decoding a small frame took.
-#[inline(always)]
-fn in_registers<'a>(found: Result<Option<Event<'a>>, Violation>) -> Result<Option<Event<'a>>, Violation> {
-    Ok(match found? {
-        None => None,
-        Some(Event::Message { message: Message::Text(text), last }) => {
-            Some(Event::Message { message: Message::Text(text), last })
-        }
-        Some(Event::Message { message: Message::Binary(bytes), last }) => {
-            Some(Event::Message { message: Message::Binary(bytes), last })
-        }
-        Some(Event::Ping(payload)) => Some(Event::Ping(payload)),
-        Some(Event::Pong(payload)) => Some(Event::Pong(payload)),
-        Some(Event::Close { code, reason }) => Some(Event::Close { code, reason }),
-    })
 }
 
 fn control(opcode: Opcode, payload: &[u8]) -> Event<'_> {
