@@ -74,7 +74,7 @@ pub struct ClientArgs {
     /// Core to run on.
     #[arg(long)]
     core: usize,
-    /// Microseconds to poll for traffic before sleeping, as of `wsring serve`.
+    /// Microseconds to poll rather than sleep after a message, as of `wsring serve`.
     #[arg(long, default_value_t = 50)]
     spin_us: u32,
 }

@@ -22,7 +22,7 @@ pub struct RingConfig {
     pub recv_buffers: (u16, u32),
     /// Send blocks and bytes of each.
     pub send_blocks: (usize, usize),
-    /// Microseconds to poll for completions before sleeping; 0 sleeps at once.
+    /// Microseconds to poll rather than sleep after [`Ring::expect_more`](crate::ring::Ring::expect_more); 0 never polls.
     pub spin_us: u32,
     /// Sends of at least this many bytes use IORING_OP_SEND_ZC; `None` never.
     pub zero_copy_from: Option<usize>,
