@@ -1,6 +1,6 @@
 //! The protocol alone: a session decodes, and each message is encoded again.
 
-use wsring_proto::{Event, Limits, Pool, Role, Session, encode};
+use wsring_proto::{Ahead, Event, Limits, Pool, Role, Session, encode};
 
 use crate::count;
 use crate::traffic::{Traffic, Words};
@@ -28,17 +28,20 @@ struct Connection {
 
 impl Connection {
     fn echo(&mut self, input: &mut [u8]) -> usize {
-        let (mut at, mut sent) = (0, 0);
+        let Self { session, limits, pool, output } = self;
+        let (mut at, mut sent, mut ahead) = (0, 0, Ahead::new(limits));
         loop {
-            match self.session.next(input, &mut at, &self.limits, &mut self.pool) {
-                Ok(Some(Event::Message { message, .. })) => {
-                    let room = &mut self.output[sent..];
-                    let len = encode::frame(room, true, message.opcode(), message.as_bytes(), None);
-                    sent += len.expect("the output is as large as the input");
-                }
-                Ok(None) => return sent,
-                other => panic!("{other:?} from valid messages"),
-            }
+            let message = match session.next_whole(input, &mut at, &mut ahead, limits, pool) {
+                Ok(Some((message, _))) => message,
+                Ok(None) => match session.next_other(input, &mut at, limits, pool) {
+                    Ok(Some(Event::Message { message, .. })) => message,
+                    Ok(None) => return sent,
+                    other => panic!("{other:?} from valid messages"),
+                },
+                Err(violation) => panic!("{violation:?} in valid messages"),
+            };
+            let len = encode::frame(&mut output[sent..], true, message.opcode(), message.as_bytes(), None);
+            sent += len.expect("the output is as large as the input");
         }
     }
 }

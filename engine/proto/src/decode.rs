@@ -232,6 +232,7 @@ impl Decoder {
     }
 
     /// Whether pooled memory is in use.
+    #[inline]
     pub(crate) fn holds_buffer(&self) -> bool {
         self.assembly.is_some() || matches!(self.place, Place::Control(_))
     }
@@ -339,7 +340,7 @@ impl Decoder {
     }
 
     #[inline(never)]
-    fn scan_behind(&self, mut rest: &[u8], limits: &Limits) -> bool {
+    pub(crate) fn scan_behind(&self, mut rest: &[u8], limits: &Limits) -> bool {
         let mut sum = 0;
         let mut fragments = 0;
         let mut compressed = false;

@@ -205,7 +205,7 @@ fn extended_len(bytes: &[u8], width: usize, shortest: u64) -> Result<u64, Violat
 }
 
 /// A data frame that is a whole message and lies whole in the bytes: the case everything is tuned for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Whole {
     pub(crate) text: bool,
     pub(crate) key: MaskKey,
@@ -222,32 +222,45 @@ pub(crate) struct Whole {
 /// first - 0x81     0 text, 1 binary, anything else is not for us (no FIN, a reserved bit, another opcode)
 /// second ^ mask    the length, or 128 and more if the mask bit is the wrong one
 /// ```
+///
+/// Eight bytes hold all of a header with a mask and 16 bits of length, and are read at once.
 #[inline(always)] // its caller is one hot loop, and the fields are to stay in registers
 pub(crate) fn whole(bytes: &[u8], role: Role, payload_max: u64) -> Option<Whole> {
-    let (&[first, second], rest) = bytes.split_first_chunk()?;
-    let kind = first.wrapping_sub(FIN | Opcode::Text.bits());
-    let short = second ^ role.mask_bit();
+    let word = match bytes.first_chunk() {
+        Some(&chunk) => u64::from_le_bytes(chunk),
+        None => word_of_few(bytes)?,
+    };
+    let kind = (word as u8).wrapping_sub(FIN | Opcode::Text.bits());
+    let short = (word >> 8) as u8 ^ role.mask_bit();
     if kind > 1 || short > LEN_16 {
         return None;
     }
-    let (len_end, payload_len) = if short < LEN_16 {
-        (2, usize::from(short))
+    let (len_end, payload_len, key) = if short < LEN_16 {
+        (2, usize::from(short), word >> 16)
     } else {
-        let len = u16::from_be_bytes(*rest.first_chunk()?);
+        let len = ((word >> 16) as u16).swap_bytes();
         if len < u16::from(LEN_16) {
             return None;
         }
-        (4, usize::from(len))
+        (4, usize::from(len), word >> 32)
     };
     let head_len = len_end + role.key_len();
     if head_len + payload_len > bytes.len() || payload_len as u64 > payload_max {
         return None;
     }
     let key = match role {
-        Role::Server => MaskKey::from_bytes(*bytes[len_end..].first_chunk()?),
+        Role::Server => MaskKey::from_bytes((key as u32).to_le_bytes()),
         Role::Client => MaskKey::NONE,
     };
     Some(Whole { text: kind == 0, key, head_len, payload_len })
+}
+
+/// Two to seven bytes, and zeros behind them, of which no header takes its key: it would not be all here.
+#[cold]
+fn word_of_few(bytes: &[u8]) -> Option<u64> {
+    let mut chunk = [0; 8];
+    chunk.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    (bytes.len() >= 2).then_some(u64::from_le_bytes(chunk))
 }
 
 /// Bytes of the header in front of `payload_len` bytes, 2-14 (RFC 6455 §5.2).

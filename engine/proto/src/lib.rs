@@ -63,5 +63,5 @@ pub use decode::Limits;
 pub use frame::Role;
 pub use opcode::{Message, Opcode};
 pub use pool::Pool;
-pub use session::{Event, Session, State};
+pub use session::{Ahead, Event, Session, State};
 pub use simd::{Assembly, HEADROOM, MaskKey};

@@ -6,15 +6,16 @@
 //! are the engine's.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::close::{self, CloseCode, Violation};
 use crate::decode::{Compression, Decoder, Found, Limits};
 #[cfg(feature = "deflate")]
 use crate::deflate::Agreed;
-use crate::frame::{self, Role};
+use crate::frame::{self, Role, Whole};
 use crate::opcode::{Message, Opcode};
 use crate::pool::Pool;
-use crate::simd::{self, Assembly};
+use crate::simd::{self, Assembly, MaskKey};
 
 /// How far a connection has come (RFC 6455 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,24 @@ pub enum Event<'a> {
         /// At most 123 bytes, empty without a code.
         reason: &'a str,
     },
+}
+
+/// What a loop over one input keeps between its calls of [`Session::next_whole`]: a header that was read already.
+#[derive(Debug)]
+pub struct Ahead {
+    /// Where the frame of `whole` begins; nowhere at first.
+    at: usize,
+    whole: Whole,
+    payload_max: u64,
+}
+
+impl Ahead {
+    /// For one input, under these limits.
+    #[inline]
+    pub fn new(limits: &Limits) -> Self {
+        let whole = Whole { text: false, key: MaskKey::NONE, head_len: 0, payload_len: 0 };
+        Ahead { at: usize::MAX, whole, payload_max: limits.whole_max() }
+    }
 }
 
 /// The receive side of one connection, with its closing state. 72 bytes, 64 without the feature `deflate`; it owns memory
@@ -99,7 +118,7 @@ impl Session {
     ///
     /// # Panics
     /// If `*at` is beyond the input.
-    #[inline(always)] // one loop calls it, and an event that stays in registers is half its cost
+    #[inline]
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -107,38 +126,123 @@ impl Session {
         limits: &Limits,
         pool: &mut Pool,
     ) -> Result<Option<Event<'a>>, Violation> {
-        // The path of almost every message: nothing pending, one frame, all here.
-        if self.decoder.is_at_rest() {
-            let rest = &input[*at..];
-            if rest.is_empty() {
-                return Ok(None);
+        match self.find_whole(input, at, &mut Ahead::new(limits), limits) {
+            Some((place, last)) => {
+                let message = self.unmask(input, at, place, pool)?;
+                Ok(Some(Event::Message { message, last }))
             }
-            let Some(whole) = frame::whole(rest, self.decoder.role, limits.whole_max()) else {
-                return self.next_found(input, at, limits, pool);
-            };
-            let from = *at + whole.head_len;
-            let to = from + whole.payload_len;
-            *at = to;
-            let last = !self.decoder.more_behind(&input[to..], limits);
-            let end = input.len();
-            let payload = &mut input[from..to];
-            if !whole.text {
-                simd::mask(payload, whole.key);
-                return Ok(Some(Event::Message { message: Message::Binary(payload), last }));
-            }
-            return match simd::unmask_text(payload, whole.key) {
-                Ok(text) => Ok(Some(Event::Message { message: Message::Text(text), last })),
-                Err(_) => {
-                    *at = end;
-                    self.decoder.fail(pool);
-                    Err(Violation::InvalidUtf8)
+            None => self.next_other(input, at, limits, pool),
+        }
+    }
+
+    /// The short way of [`next`](Session::next), for a loop that takes many messages from one input: the next event, if
+    /// nothing is pending and it is a message of one frame that lies whole in the input; and whether it is the last
+    /// ([`Event::Message`]). `None` says nothing and moves nothing: ask [`next_other`](Session::next_other), and go on here.
+    ///
+    /// `ahead` is made for the input and used for no other; each header is read once then, where `next` reads it twice.
+    ///
+    /// # Errors
+    /// As [`next`](Session::next): a text that is not UTF-8.
+    ///
+    /// # Panics
+    /// If `*at` is beyond the input. With an `ahead` of another input it may panic, or take other bytes for a message.
+    #[inline(always)] // one loop calls it, and a message that stays in registers is half its cost
+    pub fn next_whole<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        at: &mut usize,
+        ahead: &mut Ahead,
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Result<Option<(Message<'a>, bool)>, Violation> {
+        match self.find_whole(input, at, ahead, limits) {
+            Some((place, last)) => self.unmask(input, at, place, pool).map(|message| Some((message, last))),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds the message at `*at`, by numbers, and moves on; and reads the header behind it.
+    #[inline(always)]
+    fn find_whole(
+        &self,
+        input: &[u8],
+        at: &mut usize,
+        ahead: &mut Ahead,
+        limits: &Limits,
+    ) -> Option<((Range<usize>, Whole), bool)> {
+        if !self.decoder.is_at_rest() {
+            return None;
+        }
+        let whole = if ahead.at == *at {
+            ahead.whole
+        } else if *at == input.len() {
+            return None;
+        } else {
+            frame::whole(&input[*at..], self.decoder.role, ahead.payload_max)?
+        };
+        let from = *at + whole.head_len;
+        let to = from + whole.payload_len;
+        let behind = &input[to..];
+        *at = to;
+        let last = behind.is_empty()
+            || match frame::whole(behind, self.decoder.role, ahead.payload_max) {
+                Some(next) => {
+                    (ahead.at, ahead.whole) = (to, next);
+                    false
                 }
+                None => !self.decoder.scan_behind(behind, limits),
             };
+        Some(((from..to, whole), last))
+    }
+
+    /// The message that was found, unmasked and checked.
+    #[inline(always)]
+    fn unmask<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        at: &mut usize,
+        (place, whole): (Range<usize>, Whole),
+        pool: &mut Pool,
+    ) -> Result<Message<'a>, Violation> {
+        let end = input.len();
+        let payload = &mut input[place];
+        if !whole.text {
+            simd::mask(payload, whole.key);
+            return Ok(Message::Binary(payload));
+        }
+        match simd::unmask_text(payload, whole.key) {
+            Ok(text) => Ok(Message::Text(text)),
+            Err(_) => {
+                *at = end;
+                self.decoder.fail(pool);
+                Err(Violation::InvalidUtf8)
+            }
+        }
+    }
+
+    /// The rest of [`next`](Session::next), for where [`next_whole`](Session::next_whole) said `None`: the next event, whatever
+    /// it is. A message that `next_whole` would find it finds too, and reads its header as often as `next`.
+    ///
+    /// # Errors
+    /// As [`next`](Session::next).
+    ///
+    /// # Panics
+    /// As [`next`](Session::next).
+    #[inline]
+    pub fn next_other<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        at: &mut usize,
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        if *at == input.len() && self.decoder.is_at_rest() {
+            return Ok(None);
         }
         self.next_found(input, at, limits, pool)
     }
 
-    /// Everything else: first numbers, then a borrow by them.
+    /// First numbers, then a borrow by them.
     #[inline(never)]
     fn next_found<'a>(
         &'a mut self,
@@ -204,6 +308,7 @@ impl Session {
     }
 
     /// Whether memory of the pool is in use. Never between messages, once [`next`](Session::next) said `None`.
+    #[inline]
     pub fn holds_buffer(&self) -> bool {
         self.decoder.holds_buffer()
     }

@@ -16,7 +16,7 @@ use super::deadlines::Tick;
 use super::dial::Answering;
 use super::pack::Packing;
 use super::planted::planted;
-use crate::ring::{Memory, Payload, Socket, Token};
+use crate::ring::{Block, Memory, Payload, Socket, Token};
 
 /// Names a connection of one core: index, generation and core. A stale id is a quiet "gone", never somebody else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -209,6 +209,21 @@ impl Link {
         match &mut self.rest {
             Some(rest) if !rest.is_empty() => rest.back_mut(),
             _ => self.first.as_mut(),
+        }
+    }
+
+    /// The one block that this pass fills, if whatever is sent now only has to be added to it: the connection is open, a
+    /// server's, without compression, and marked for the end of the pass.
+    #[inline]
+    pub(crate) fn block_of_pass(&mut self) -> Option<(&mut Block, &mut u32)> {
+        let is_plain = self.flags & (flag::DIRTY | flag::CLIENT) == flag::DIRTY && self.packing.is_none();
+        match &mut self.first {
+            Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. }))
+                if is_plain && self.stage == Stage::Open && self.rest.is_none() =>
+            {
+                Some((block, to))
+            }
+            _ => None,
         }
     }
 

@@ -7,7 +7,7 @@
 use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
 use wsring_proto::opcode::Opcode;
-use wsring_proto::session::Event;
+use wsring_proto::session::{Ahead, Event};
 
 use super::conns::{Phase, Stage, Stash, flag};
 use super::planted::planted;
@@ -87,7 +87,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
         let (out, handler) = (&mut self.out, &mut self.handler);
         let received = bytes.as_ptr_range();
-        let mut at = 0;
+        let (mut at, mut ahead) = (0, Ahead::new(&self.config.limits));
         loop {
             // Asked once a message, here: a callback may have closed or paused this connection, or filled its output.
             let link = &out.links[index as usize];
@@ -97,26 +97,33 @@ impl<R: Ring, H: Handler> Core<R, H> {
             if !link.takes_messages() {
                 return if at < bytes.len() { Run::Stopped(at) } else { Run::Consumed };
             }
-            let message = match session.next(bytes, &mut at, &self.config.limits, &mut out.pool) {
-                Ok(None) => return Run::Consumed,
-                Ok(Some(Event::Message { message, last })) => (message, last),
-                Ok(Some(Event::Ping(payload))) => {
-                    planted!(PongLost, continue);
-                    out.control(index, Opcode::Pong, payload);
-                    continue;
-                }
-                Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
-                Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
+            let limits = &self.config.limits;
+            let (message, last, whole) = match session.next_whole(bytes, &mut at, &mut ahead, limits, &mut out.pool) {
+                Ok(Some((message, last))) => (message, last, true),
+                Ok(None) => match session.next_other(bytes, &mut at, limits, &mut out.pool) {
+                    Ok(None) => return Run::Consumed,
+                    Ok(Some(Event::Message { message, last })) => (message, last, false),
+                    Ok(Some(Event::Ping(payload))) => {
+                        planted!(PongLost, continue);
+                        out.control(index, Opcode::Pong, payload);
+                        continue;
+                    }
+                    Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
+                    Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
+                    Err(violation) => return Run::Violated(violation),
+                },
                 Err(violation) => return Run::Violated(violation),
             };
-            let (message, last) = message;
             self.called = true;
             out.stats.messages += 1;
-            if !received.contains(&message.as_bytes().as_ptr()) {
+            let assembled = !whole && !received.contains(&message.as_bytes().as_ptr());
+            if assembled {
                 out.offer(message.as_bytes());
             }
             handler.on_message(&mut Cx::new(out, data, index, last), message);
-            out.settle_offer(|| session.take_message());
+            if assembled {
+                out.settle_offer(|| session.take_message());
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wsring_proto::{Event, Limits, Message, Pool, Role, Session, State};
+use wsring_proto::{Ahead, Event, Limits, Message, Pool, Role, Session, State};
 
 /// What a session said, in a form that outlives it.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,20 +21,33 @@ struct Reader {
     limits: Limits,
     pool: Pool,
     said: Vec<Said>,
+    /// Asks by the short way first, as the engine does.
+    short: bool,
 }
 
 impl Reader {
-    fn new(role: Role, limits: Limits) -> Self {
-        Self { session: Session::new(role), limits, pool: Pool::new(1 << 16), said: Vec::new() }
+    fn new(role: Role, limits: Limits, short: bool) -> Self {
+        Self { session: Session::new(role), limits, pool: Pool::new(1 << 16), said: Vec::new(), short }
     }
 
     /// False once nothing more can come.
     fn feed(&mut self, bytes: &[u8]) -> bool {
         // In place: the decoder unmasks where the bytes lie. Cut off exactly, so that one byte too far is found.
         let mut bytes = bytes.to_vec().into_boxed_slice();
-        let mut at = 0;
+        let (mut at, mut ahead) = (0, Ahead::new(&self.limits));
+        let Self { session, limits, pool, .. } = self;
         loop {
-            let event = match self.session.next(&mut bytes, &mut at, &self.limits, &mut self.pool) {
+            let whole = match self.short {
+                true => session.next_whole(&mut bytes, &mut at, &mut ahead, limits, pool),
+                false => Ok(None),
+            };
+            let event = match whole {
+                Ok(Some((message, last))) => Ok(Some(Event::Message { message, last })),
+                Ok(None) if self.short => session.next_other(&mut bytes, &mut at, limits, pool),
+                Ok(None) => session.next(&mut bytes, &mut at, limits, pool),
+                Err(violation) => Err(violation),
+            };
+            let event = match event {
                 Ok(None) => return true,
                 Ok(Some(event)) => event,
                 Err(violation) => {
@@ -46,7 +59,7 @@ impl Reader {
             let said = match event {
                 Event::Message { message, .. } => {
                     let bytes = message.as_bytes();
-                    assert!(bytes.len() as u64 <= self.limits.message_max, "a message over the limit");
+                    assert!(bytes.len() as u64 <= limits.message_max, "a message over the limit");
                     Said::Message(matches!(message, Message::Text(_)), bytes.to_vec())
                 }
                 Event::Ping(payload) => Said::Ping(payload.to_vec()),
@@ -75,11 +88,11 @@ fuzz_target!(|data: &[u8]| {
             ..Limits::default()
         },
     };
-    let mut whole = Reader::new(role, limits);
+    let mut whole = Reader::new(role, limits, how & 16 == 0);
     whole.feed(stream);
     // One byte at a time, or pieces of two lengths by turns.
     let lens = if how & 8 == 0 { [1, 1] } else { [usize::from(*first) + 1, usize::from(*second) + 1] };
-    let mut cut = Reader::new(role, limits);
+    let mut cut = Reader::new(role, limits, how & 16 != 0);
     let mut rest = stream;
     for len in lens.into_iter().cycle() {
         let (piece, after) = rest.split_at(len.min(rest.len()));

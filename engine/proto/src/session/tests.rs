@@ -37,6 +37,8 @@ struct Peer {
     session: Session,
     limits: Limits,
     pool: Pool,
+    /// Asks by the short way first, as the engine does.
+    short: bool,
 }
 
 impl Peer {
@@ -45,16 +47,34 @@ impl Peer {
     }
 
     fn limited(role: Role, limits: Limits) -> Peer {
-        Peer { session: Session::new(role), limits, pool: Pool::new(64 << 20) }
+        Peer { session: Session::new(role), limits, pool: Pool::new(64 << 20), short: false }
+    }
+
+    /// The same by the short way.
+    fn short(self) -> Peer {
+        Peer { short: true, ..self }
     }
 
     /// Everything one input gives, with the `last` of each message.
     fn feed_marked(&mut self, bytes: &[u8]) -> (Vec<(Owned, Option<bool>)>, Option<Violation>) {
         let mut input = bytes.to_vec();
         let (mut at, mut events) = (0, Vec::new());
+        let mut ahead = Ahead::new(&self.limits);
         loop {
-            match self.session.next(&mut input, &mut at, &self.limits, &mut self.pool) {
-                Ok(Some(event)) => events.push(owned(event)),
+            let (session, limits, pool) = (&mut self.session, &self.limits, &mut self.pool);
+            let next = if self.short {
+                let found = session
+                    .next_whole(&mut input, &mut at, &mut ahead, limits, pool)
+                    .map(|found| found.map(|(message, last)| owned(Event::Message { message, last })));
+                match found {
+                    Ok(None) => session.next_other(&mut input, &mut at, limits, pool).map(|event| event.map(owned)),
+                    found => found,
+                }
+            } else {
+                session.next(&mut input, &mut at, limits, pool).map(|event| event.map(owned))
+            };
+            match next {
+                Ok(Some(event)) => events.push(event),
                 Ok(None) => {
                     assert_eq!(at, input.len());
                     return (events, None);

@@ -16,7 +16,7 @@ fn agreed(takeover: bool) -> Agreed {
 }
 
 fn peer(role: Role, takeover: bool, limits: Limits) -> Peer {
-    Peer { session: Session::with_deflate(role, &agreed(takeover)), limits, pool: Pool::new(64 << 20) }
+    Peer { session: Session::with_deflate(role, &agreed(takeover)), limits, pool: Pool::new(64 << 20), short: takeover }
 }
 
 /// What a client compresses with: another implementation.

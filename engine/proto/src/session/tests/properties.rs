@@ -116,6 +116,7 @@ proptest! {
         for cuts in [vec![0, bytes.len()], cut_at(bytes.len(), &cuts)] {
             let mut peer = Peer::new(role);
             prop_assert_eq!(run(&mut peer, &bytes, &cuts), (sent.clone(), None));
+            prop_assert_eq!(run(&mut Peer::new(role).short(), &bytes, &cuts), (sent.clone(), None));
             prop_assert!(!peer.session.holds_buffer());
             prop_assert_eq!(peer.session.state(), State::Open);
         }
@@ -154,6 +155,10 @@ proptest! {
         let whole = run(&mut Peer::limited(role, limits), &bytes, &[0, bytes.len()]);
         let cut = run(&mut Peer::limited(role, limits), &bytes, &cut_at(bytes.len(), &cuts));
         prop_assert_eq!(&whole, &cut);
+        let short = run(&mut Peer::limited(role, limits).short(), &bytes, &[0, bytes.len()]);
+        prop_assert_eq!(&whole, &short);
+        let short = run(&mut Peer::limited(role, limits).short(), &bytes, &cut_at(bytes.len(), &cuts));
+        prop_assert_eq!(&whole, &short);
         if bytes.len() < 5_000 {
             let each: Vec<usize> = (0..=bytes.len()).collect();
             prop_assert_eq!(&whole, &run(&mut Peer::limited(role, limits), &bytes, &each));
