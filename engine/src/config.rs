@@ -54,7 +54,7 @@ pub struct Config {
     /// was sent, do not make it poll. Default 0. See `docs/decisions.md` for figures.
     pub spin_us: u32,
     /// Receive buffers of a core (a power of two up to 32768; bytes of each). Default (0, 0): chosen by what the kernel
-    /// has, 4 x 64 KiB or 1024 x 4 KiB.
+    /// has, 2 x 256 KiB or 1024 x 4 KiB.
     pub recv_buffers: (u16, u32),
     /// Send blocks of a core, and bytes of each (at least 512). Default 1024 x 4 KiB.
     pub send_blocks: (usize, usize),

@@ -420,3 +420,24 @@ fn nothing_arrives_out_of_nothing() {
     assert_eq!(play.stats.messages, 1);
     assert!(Duration::from_millis(play.ended) >= ms(100));
 }
+
+/// A receive in vain in fewer than one pass of four. With receives that go on until they find no buffer it is one in each pass;
+/// with as many tried as ever, two in three.
+#[test]
+fn a_shortage_of_receive_buffers_is_no_storm() {
+    const PEERS: usize = 32;
+    for (count, len) in [(20, 4_000), (4, 60_000), (300, 100)] {
+        let message = frame(Opcode::Binary, &vec![7; len]);
+        let open = (0..PEERS).map(|peer| (peer as u64, peer, Do::Open));
+        let steps = open.chain((0..PEERS).map(|peer| (100, peer, Do::Write(message.repeat(count))))).collect();
+        let sim = SimConfig { buffers: (2, 8 << 10), incremental: true, ..quiet() };
+        let config = Config { connections_max: PEERS as u32, ..config() };
+        let play = play(config, sim, Act::echo(), steps, 2_000);
+        for peer in 0..PEERS {
+            assert!(play.messages(peer) == vec![vec![7; len]; count], "{count} messages of {len} bytes to peer {peer}");
+        }
+        let stats = play.stats;
+        assert!(stats.starved > 0, "{stats}");
+        assert!(stats.starved < stats.passes / 4, "{count} messages of {len} bytes: {stats}");
+    }
+}

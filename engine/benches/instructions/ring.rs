@@ -104,7 +104,7 @@ impl MemoryRing {
     fn start(&mut self, token: Token, op: Op) {
         let done = match op {
             Op::Accept { .. } => return self.accept = Some(token),
-            Op::Recv { socket } => return self.peers[socket.0 as usize].receive = Some(token),
+            Op::Recv { socket, .. } => return self.peers[socket.0 as usize].receive = Some(token),
             Op::Wake => return,
             Op::Send { socket, payload } => {
                 self.peers[socket.0 as usize].got.extend_from_slice(payload.bytes());

@@ -231,6 +231,15 @@ impl Decoder {
         matches!(self.place, Place::Delivered) && self.assembly.is_some()
     }
 
+    /// The bytes so far end inside a frame. (A control frame that was handed out is still held.)
+    pub(crate) fn is_in_frame(&self) -> bool {
+        match &self.place {
+            Place::Head { .. } | Place::Payload { .. } => true,
+            Place::Control(bytes) => control_left(bytes) > 0,
+            Place::Rest | Place::Between | Place::Delivered => false,
+        }
+    }
+
     /// Whether pooled memory is in use.
     #[inline]
     pub(crate) fn holds_buffer(&self) -> bool {

@@ -313,6 +313,11 @@ impl Session {
         self.decoder.holds_buffer()
     }
 
+    /// Whether the bytes so far end inside a frame, its header included.
+    pub fn is_in_frame(&self) -> bool {
+        self.decoder.is_in_frame()
+    }
+
     /// We sent a close frame (RFC 6455 §5.5.1). From now on messages, pings and pongs are walked over and nothing of
     /// them is kept; only the peer's close frame is still surfaced. Limits on messages do not apply to what is not
     /// kept; the other rules do. A message handed out before stays valid until the next call.

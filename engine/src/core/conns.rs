@@ -92,7 +92,7 @@ pub(crate) mod flag {
     pub(crate) const PAUSED: u16 = 1 << 6;
     /// Its output went over the high-water mark and has not fallen below the low one.
     pub(crate) const PRESSED: u16 = 1 << 7;
-    /// The receive ended for want of buffers; it waits its turn.
+    /// It waits for receive buffers, so no receive is with the kernel: see `shortage`.
     pub(crate) const STARVED: u16 = 1 << 8;
     /// The peer has sent its last byte.
     pub(crate) const EOF: u16 = 1 << 9;
@@ -106,6 +106,8 @@ pub(crate) mod flag {
     pub(crate) const REPLAY_LISTED: u16 = 1 << 12;
     /// We dialled it: what we send is masked (RFC 6455 §5.3), and the peer closes the TCP connection (§7.1.1).
     pub(crate) const CLIENT: u16 = 1 << 14;
+    /// It went to the front of those who wait for buffers, and goes to the back next time: see `shortage`.
+    pub(crate) const JUMPED: u16 = 1 << 15;
 }
 
 /// One piece of a connection's output, in order.

@@ -20,6 +20,7 @@ pub(crate) mod planted;
 mod rx;
 #[cfg(feature = "tls")]
 mod secure;
+mod shortage;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
 mod turn;

@@ -4,7 +4,6 @@
 //! settle each connection that anything happened to. **Only `settle` submits operations of a connection**, so what may be
 //! in flight is decided in one place: one receive, one send, and a close when nothing else is.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +20,13 @@ use super::deadlines::Tick;
 use super::dial::CANCEL_CONNECT;
 use super::listener::Listeners;
 use super::planted::planted;
+use super::shortage::Shortage;
 use super::tx::Outbox;
 use crate::config::Config;
 use crate::handler::{CloseReason, CoreCx, Cx, Handler};
 use crate::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
 use crate::stats::Stats;
 
-/// Starved receives re-armed a turn: all at once would only starve again (design §5).
-const REARM_MAX: usize = 16;
 /// How long after the stop timeout the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
 /// Bytes of one send, unless a test sets others. Zero-copy sends are not parted: their memory comes back too late to go
@@ -79,8 +77,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) config: Arc<Config>,
     pub(super) listeners: Listeners,
     control: Arc<Control>,
-    /// Receives that found no buffer, first come first served: index and generation.
-    starved: VecDeque<(u32, u32)>,
+    /// Who waits for receive buffers.
+    shortage: Shortage,
     due: Vec<u32>,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
@@ -117,7 +115,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             config,
             listeners: Listeners::new(listeners),
             control,
-            starved: VecDeque::new(),
+            shortage: Shortage::default(),
             due: Vec::new(),
             admitted: 0,
             called: false,
@@ -196,7 +194,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn until(&self) -> Option<Time> {
         // `on_start` may have asked to stop, before the first turn.
         let must_stop = self.out.stop && self.stopping.is_none();
-        if !self.starved.is_empty() || !self.out.replay.is_empty() || !self.due.is_empty() || must_stop {
+        if !self.shortage.is_over() || !self.out.replay.is_empty() || !self.due.is_empty() || must_stop {
             return Some(Time::default());
         }
         let deadline = self.out.deadlines.next_due(self.ring.now());
@@ -241,6 +239,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             link.active = now;
             link.clear(flag::PINGED);
             self.out.stats.bytes_in += lease.len() as u64;
+            self.shortage.on_received(lease.len());
             self.feed(index, &mut lease);
             planted!(LeaseKept, {
                 std::mem::forget(lease);
@@ -252,14 +251,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => {}
             Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
                 planted!(LostRearm, return);
+                if !self.shortage.is_over() {
+                    self.starve(index); // others were first
+                }
                 self.out.mark(index);
             }
             Some(RecvEnd::NoBuffers) => {
                 self.out.stats.starved += 1;
                 planted!(LostStarved, return);
-                let link = self.out.link(index);
-                link.raise(flag::STARVED);
-                self.starved.push_back((index, link.generation));
+                self.starve(index);
                 self.out.mark(index);
             }
             Some(RecvEnd::Eof) => {
@@ -271,6 +271,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.fail(index, errno);
             }
         }
+    }
+
+    /// Has a connection wait for receive buffers.
+    fn starve(&mut self, index: u32) {
+        let in_frame = match &self.conns[index as usize].phase {
+            Phase::Open { session, .. } => session.is_in_frame(),
+            _ => false,
+        };
+        self.shortage.wait(index, self.out.link(index), in_frame);
     }
 
     /// The peer's last byte has come. What is stashed before it is delivered first.
@@ -531,7 +540,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             if !link.has(flag::RECV | flag::STARVED | flag::EOF) {
                 link.raise(flag::RECV);
                 let (token, socket) = (token(Kind::Recv, link), link.socket);
-                self.ring.submit(token, Op::Recv { socket });
+                let once = !self.shortage.is_over();
+                self.ring.submit(token, Op::Recv { socket, once });
             }
         } else if link.has(flag::RECV) && !link.has(flag::RECV_CANCEL) && link.stage == Stage::Open {
             link.raise(flag::RECV_CANCEL);
@@ -564,10 +574,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Starved receives go back a few at a time, oldest first.
+    /// Receives from those who wait for buffers, as many as there is room for.
     fn rearm_starved(&mut self) {
-        for _ in 0..REARM_MAX.min(self.starved.len()) {
-            let Some((index, generation)) = self.starved.pop_front() else { return };
+        for _ in 0..self.shortage.pass(|bytes| self.ring.room_for(bytes)) {
+            let Some((index, generation)) = self.shortage.next() else { return };
             let link = self.out.link(index);
             if link.generation == generation && link.has(flag::STARVED) {
                 link.clear(flag::STARVED | flag::DIRTY);

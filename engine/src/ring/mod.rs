@@ -226,6 +226,9 @@ pub enum Op {
     Recv {
         /// From this socket.
         socket: Socket,
+        /// It ends with the first bytes, rather than go on until it finds no buffer: for when there are few. (Others may end
+        /// as early.)
+        once: bool,
     },
     /// Sends all of the payload unless the socket fails. At most one on a socket: two would reorder.
     Send {
@@ -326,6 +329,13 @@ pub trait Ring {
     /// # Errors
     /// Only when the ring itself is broken.
     fn wait(&mut self, until: Option<Time>) -> io::Result<()>;
+
+    /// How many receives of `bytes` bytes each half of the receive buffers will take: so many can start in a pass beside
+    /// those that are with the kernel. For rings whose receives end with [`RecvEnd::NoBuffers`]; the others are not asked.
+    fn room_for(&self, bytes: u32) -> usize {
+        let _ = bytes;
+        usize::MAX
+    }
 
     /// Says that messages came since the last [`Ring::wait`]: a ring that polls before it sleeps does so for its whole
     /// spin time from then on. Nothing to the others.

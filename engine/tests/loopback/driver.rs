@@ -143,7 +143,7 @@ fn one_receive_serves_many_segments_or_one() {
         let without = if multishot { Features::all() } else { Features::all().without(Feature::MultishotRecv) };
         let mut bench = Bench::new(|c| c.features = without).expect("plain memory");
         let (socket, mut peer) = bench.pair();
-        bench.ring.submit(RECV, Op::Recv { socket });
+        bench.ring.submit(RECV, Op::Recv { socket, once: false });
         for round in 0..3_u8 {
             peer.write_all(&[round; 10]).expect("it goes out");
             let (lease, end) = bench.received();
@@ -151,13 +151,35 @@ fn one_receive_serves_many_segments_or_one() {
             assert_eq!(end, (!multishot).then_some(RecvEnd::Rearm));
             bench.ring.release(lease);
             if !multishot {
-                bench.ring.submit(RECV, Op::Recv { socket });
+                bench.ring.submit(RECV, Op::Recv { socket, once: false });
             }
         }
         peer.shutdown(std::net::Shutdown::Write).expect("shutdown");
         match bench.done(RECV) {
             Done::Received { lease: None, end: Some(RecvEnd::Eof) } => {}
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A receive for once ends with the first bytes, however many buffers there are, and leaves the rest in the socket.
+#[test]
+fn a_receive_for_once_takes_one_buffer() {
+    for features in [Features::all(), Features::none()] {
+        let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((4, 64), features)).expect("plain memory");
+        let (socket, mut peer) = bench.pair();
+        bench.ring.submit(RECV, Op::Recv { socket, once: true });
+        for round in 0..3_u8 {
+            peer.write_all(&[round; 100]).expect("it goes out");
+            let mut bytes = Vec::new();
+            while bytes.len() < 100 {
+                let (lease, end) = bench.received();
+                assert_eq!(end, Some(RecvEnd::Rearm), "{} bytes more than one buffer has", lease.len());
+                bytes.extend_from_slice(&lease);
+                bench.ring.release(lease);
+                bench.ring.submit(RECV, Op::Recv { socket, once: true });
+            }
+            assert_eq!(bytes, [round; 100]);
         }
     }
 }
@@ -172,7 +194,7 @@ fn a_buffer_serves_several_receives_or_one() {
         let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 4096), features)).expect("plain memory");
         assert_eq!(bench.ring.features().has(Feature::IncrementalBuffers), incremental);
         let (socket, mut peer) = bench.pair();
-        bench.ring.submit(RECV, Op::Recv { socket });
+        bench.ring.submit(RECV, Op::Recv { socket, once: false });
         let mut leases = Vec::new();
         for byte in [1, 2] {
             peer.write_all(&[byte; 100]).expect("it goes out");
@@ -193,20 +215,20 @@ fn a_receive_without_a_free_buffer_ends_and_goes_on_later() {
     let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 64), features)).expect("plain memory");
     let (socket, mut peer) = bench.pair();
     peer.write_all(&[7; 150]).expect("it goes out");
-    bench.ring.submit(RECV, Op::Recv { socket });
+    bench.ring.submit(RECV, Op::Recv { socket, once: false });
     let (first, second) = (bench.received(), bench.received());
     assert_eq!((first.0.len(), second.0.len()), (64, 64));
     match bench.done(RECV) {
         Done::Received { lease: None, end: Some(RecvEnd::NoBuffers) } => {}
         other => panic!("{other:?}"),
     }
-    bench.ring.submit(RECV, Op::Recv { socket });
+    bench.ring.submit(RECV, Op::Recv { socket, once: false });
     match bench.done(RECV) {
         Done::Received { lease: None, end: Some(RecvEnd::NoBuffers) } => {}
         other => panic!("{other:?}"),
     }
     bench.ring.release(second.0);
-    bench.ring.submit(RECV, Op::Recv { socket });
+    bench.ring.submit(RECV, Op::Recv { socket, once: false });
     assert_eq!(*bench.received().0, [7; 22]);
     assert_eq!(*first.0, [7; 64], "a lent buffer was written");
 }
@@ -215,7 +237,7 @@ fn a_receive_without_a_free_buffer_ends_and_goes_on_later() {
 fn a_cancelled_receive_ends_and_loses_nothing() {
     let mut bench = Bench::new(|_| ()).expect("plain memory");
     let (socket, mut peer) = bench.pair();
-    bench.ring.submit(RECV, Op::Recv { socket });
+    bench.ring.submit(RECV, Op::Recv { socket, once: false });
     bench.quiet();
     bench.ring.submit(CANCEL, Op::Cancel { target: RECV });
     let (mut cancelled, mut ended) = (0, 0);
@@ -235,7 +257,7 @@ fn a_cancelled_receive_ends_and_loses_nothing() {
     assert!(matches!(bench.done(CANCEL), Done::Cancelled));
     peer.write_all(b"still there").expect("it goes out");
     bench.quiet();
-    bench.ring.submit(RECV, Op::Recv { socket });
+    bench.ring.submit(RECV, Op::Recv { socket, once: false });
     assert_eq!(&*bench.received().0, b"still there");
 }
 
@@ -385,7 +407,7 @@ fn a_wait_that_polls_takes_what_overflowed() {
     let pairs: Vec<_> = (0..7).map(|_| bench.pair()).collect();
     let token = |i: usize| Token::new(Kind::Recv, 9, i as u32);
     for (i, (socket, _)) in pairs.iter().enumerate() {
-        bench.ring.submit(token(i), Op::Recv { socket: *socket });
+        bench.ring.submit(token(i), Op::Recv { socket: *socket, once: false });
         bench.quiet();
     }
     for (_, peer) in &pairs {

@@ -137,7 +137,7 @@ impl Ring for TokioRing {
                 });
                 self.connects.push((token, task.abort_handle()));
             }
-            Op::Recv { socket } => self.receive(token, socket),
+            Op::Recv { socket, .. } => self.receive(token, socket),
             Op::Send { socket, payload } => self.conn(socket).send(token, payload),
             Op::Cancel { target } => {
                 self.cancel(target);

@@ -20,6 +20,8 @@ pub(super) struct Shot {
     pub(super) serial: u64,
     /// A look at the stream is in the calendar.
     pub(super) looks: bool,
+    /// It ends with the first bytes.
+    pub(super) once: bool,
 }
 
 /// A send in flight.
@@ -214,7 +216,7 @@ impl Net {
                 assert!(self.backlogs[listener as usize].is_some(), "accepting on the closed listener {listener}");
                 let accept = &mut self.kernel.accepts[listener as usize];
                 assert!(accept.is_none(), "two accepts on listener {listener}: {accept:?}");
-                *accept = Some(Shot { token, serial, looks: false });
+                *accept = Some(Shot { token, serial, looks: false, once: false });
                 self.poll_accept(listener);
             }
             Op::Connect { remote, .. } => {
@@ -224,10 +226,10 @@ impl Net {
                     self.soon(Event::Connect(token.to_bits()));
                 }
             }
-            Op::Recv { socket } => {
+            Op::Recv { socket, once } => {
                 let file = self.kernel.file(socket, "a receive", token);
                 assert!(file.recv.is_none(), "two receives on {socket:?}: {:?} and {token:?}", file.recv);
-                file.recv = Some(Shot { token, serial, looks: false });
+                file.recv = Some(Shot { token, serial, looks: false, once });
                 self.notify_recv(Some(socket.0));
             }
             Op::Send { socket, payload } => {

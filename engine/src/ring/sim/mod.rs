@@ -185,6 +185,12 @@ impl Ring for SimRing {
         Some((token, done))
     }
 
+    fn room_for(&self, bytes: u32) -> usize {
+        let (count, size) = self.net.config.buffers;
+        let taken = if self.net.config.incremental { (bytes as usize).max(1) } else { size };
+        count * size / 2 / taken
+    }
+
     fn release(&mut self, lease: SimLease) {
         self.net.kernel.buffers.release(lease);
     }

@@ -55,7 +55,7 @@ impl Net {
             return;
         };
         recv.looks &= cancelled;
-        let token = recv.token;
+        let (token, once) = (recv.token, recv.once);
         let faults = self.config.faults.clone();
         let has_bytes = !self.pipes[id].rx.bytes.is_empty();
         // Cancelling may lose to success: then the bytes come, and say that the receive has ended.
@@ -90,8 +90,8 @@ impl Net {
         if std::mem::take(&mut self.pipes[id].blocked) {
             self.call(id);
         }
-        let more =
-            self.config.multishot_recv && !cancelled && self.kernel.fits() && !self.random.chance(faults.more_cleared);
+        let multishot = self.config.multishot_recv && !once;
+        let more = multishot && !cancelled && self.kernel.fits() && !self.random.chance(faults.more_cleared);
         if !more {
             self.kernel.files[slot as usize].as_mut().expect("found above").recv = None;
         }

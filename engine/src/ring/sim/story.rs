@@ -9,7 +9,7 @@ use super::{Done, Errno, Op, Payload, RecvEnd};
 pub(super) fn numbers_of(op: &Op) -> [u64; 3] {
     match op {
         Op::Accept { listener } => [1, u64::from(*listener), 0],
-        Op::Recv { socket } => [2, u64::from(socket.0), 0],
+        Op::Recv { socket, once } => [2, u64::from(socket.0), u64::from(*once)],
         Op::Send { socket, payload } => [3, u64::from(socket.0), hash_of(payload.bytes())],
         Op::Cancel { target } => [4, target.to_bits(), 0],
         Op::CancelSocket { socket } => [5, u64::from(socket.0), 0],

@@ -108,7 +108,7 @@ impl Uring {
         // The ring cycles through all its memory, so that is kept small enough to stay warm (docs/decisions.md); without incremental
         // consumption each segment takes a whole buffer, so there must be more of them (design §5).
         let buffers = match (count, size) {
-            (0, _) | (_, 0) => match register(4, 64 << 10, incremental)? {
+            (0, _) | (_, 0) => match register(2, 256 << 10, incremental)? {
                 buffers if buffers.is_incremental() => buffers,
                 whole => {
                     drop(whole);
@@ -190,10 +190,10 @@ impl Uring {
                     opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).file_index(Some(slot)).build()
                 }
             }
-            Op::Recv { socket } if self.features.has(Feature::MultishotRecv) => {
+            Op::Recv { socket, once: false } if self.features.has(Feature::MultishotRecv) => {
                 opcode::RecvMulti::new(Fixed(socket.0), GROUP).build()
             }
-            Op::Recv { socket } => opcode::Recv::new(Fixed(socket.0), std::ptr::null_mut(), 0)
+            Op::Recv { socket, .. } => opcode::Recv::new(Fixed(socket.0), std::ptr::null_mut(), 0)
                 .buf_group(GROUP)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
@@ -397,6 +397,10 @@ impl Ring for Uring {
         self.gather();
         self.now = Time::from_nanos(self.origin.elapsed().as_nanos() as u64);
         Ok(())
+    }
+
+    fn room_for(&self, bytes: u32) -> usize {
+        self.buffers.room_for(bytes) / 2
     }
 
     fn expect_more(&mut self) {
