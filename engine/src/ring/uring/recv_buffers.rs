@@ -88,7 +88,7 @@ impl RecvBuffers {
     pub(super) fn register(uring: &IoUring, count: u16, size: u32, incremental: bool) -> io::Result<Self> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} buffers: the kernel wants a power of two");
         let ring = Region::new(usize::from(count), size_of::<BufRingEntry>());
-        let region = Rc::new(Region::new(usize::from(count), size as usize).touched());
+        let region = Rc::new(Region::new(usize::from(count), size as usize));
         let register = |flags| {
             // SAFETY: `ring` is page-aligned, zeroed memory for `count` entries; it lives in the same struct as the
             // buffers and outlives the io_uring, which `Uring` drops first.

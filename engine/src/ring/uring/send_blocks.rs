@@ -29,16 +29,6 @@ impl Region {
         Self { base, layout, piece }
     }
 
-    /// The same with all its pages present: nobody waits for a page fault when it is first used.
-    pub(super) fn touched(self) -> Self {
-        for at in (0..self.layout.size()).step_by(4096) {
-            // SAFETY: `at` is below the region's length, and nobody else knows it yet. Volatile, because to the compiler nothing
-            // is gained by writing zeros over zeros.
-            unsafe { self.base.add(at).write_volatile(0) };
-        }
-        self
-    }
-
     pub(super) fn base(&self) -> NonNull<u8> {
         self.base
     }
