@@ -251,8 +251,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => {}
             Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
                 planted!(LostRearm, return);
-                if !self.shortage.is_over() {
-                    self.starve(index); // others were first
+                // Others were first. Who is not to be received from has no turn to wait for.
+                if !self.shortage.is_over() && self.out.link(index).wants_bytes() {
+                    self.starve(index);
                 }
                 self.out.mark(index);
             }
