@@ -241,7 +241,6 @@ impl Decoder {
     }
 
     /// Whether pooled memory is in use.
-    #[inline]
     pub(crate) fn holds_buffer(&self) -> bool {
         self.assembly.is_some() || matches!(self.place, Place::Control(_))
     }

@@ -127,8 +127,8 @@ impl Session {
         pool: &mut Pool,
     ) -> Result<Option<Event<'a>>, Violation> {
         match self.find_whole(input, at, &mut Ahead::new(limits), limits) {
-            Some((place, last)) => {
-                let message = self.unmask(input, at, place, pool)?;
+            Some((place, whole, last)) => {
+                let message = self.unmask(input, at, place, whole.text, whole.key, pool)?;
                 Ok(Some(Event::Message { message, last }))
             }
             None => self.next_other(input, at, limits, pool),
@@ -156,7 +156,10 @@ impl Session {
         pool: &mut Pool,
     ) -> Result<Option<(Message<'a>, bool)>, Violation> {
         match self.find_whole(input, at, ahead, limits) {
-            Some((place, last)) => self.unmask(input, at, place, pool).map(|message| Some((message, last))),
+            Some((place, whole, last)) => {
+                let message = self.unmask(input, at, place, whole.text, whole.key, pool)?;
+                Ok(Some((message, last)))
+            }
             None => Ok(None),
         }
     }
@@ -169,7 +172,7 @@ impl Session {
         at: &mut usize,
         ahead: &mut Ahead,
         limits: &Limits,
-    ) -> Option<((Range<usize>, Whole), bool)> {
+    ) -> Option<(Range<usize>, Whole, bool)> {
         if !self.decoder.is_at_rest() {
             return None;
         }
@@ -192,7 +195,7 @@ impl Session {
                 }
                 None => !self.decoder.scan_behind(behind, limits),
             };
-        Some(((from..to, whole), last))
+        Some((from..to, whole, last))
     }
 
     /// The message that was found, unmasked and checked.
@@ -201,16 +204,18 @@ impl Session {
         &mut self,
         input: &'a mut [u8],
         at: &mut usize,
-        (place, whole): (Range<usize>, Whole),
+        place: Range<usize>,
+        text: bool,
+        key: MaskKey,
         pool: &mut Pool,
     ) -> Result<Message<'a>, Violation> {
         let end = input.len();
         let payload = &mut input[place];
-        if !whole.text {
-            simd::mask(payload, whole.key);
+        if !text {
+            simd::mask(payload, key);
             return Ok(Message::Binary(payload));
         }
-        match simd::unmask_text(payload, whole.key) {
+        match simd::unmask_text(payload, key) {
             Ok(text) => Ok(Message::Text(text)),
             Err(_) => {
                 *at = end;
@@ -254,22 +259,10 @@ impl Session {
         let Some(found) = self.decoder.find(input, at, limits, pool)? else {
             return Ok(None);
         };
-        let end = input.len();
         Ok(Some(match found {
             Found::Borrowed { text, from, to, key } => {
                 let last = !self.decoder.more_behind(&input[to..], limits);
-                let payload = &mut input[from..to];
-                let message = if !text {
-                    simd::mask(payload, key);
-                    Message::Binary(payload)
-                } else if let Ok(text) = simd::unmask_text(payload, key) {
-                    Message::Text(text)
-                } else {
-                    *at = end;
-                    self.decoder.fail(pool);
-                    return Err(Violation::InvalidUtf8);
-                };
-                Event::Message { message, last }
+                Event::Message { message: self.unmask(input, at, from..to, text, key, pool)?, last }
             }
             Found::Held { text } => {
                 let last = !self.decoder.more_behind(&input[*at..], limits);
@@ -308,7 +301,6 @@ impl Session {
     }
 
     /// Whether memory of the pool is in use. Never between messages, once [`next`](Session::next) said `None`.
-    #[inline]
     pub fn holds_buffer(&self) -> bool {
         self.decoder.holds_buffer()
     }
