@@ -30,12 +30,12 @@ pub struct RingArgs {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: String,
-    /// Receive buffers: a power of two up to 32768.
-    #[arg(long, default_value_t = 16)]
-    buffers: u16,
-    /// Bytes of each.
-    #[arg(long, default_value_t = 64 << 10)]
-    size: u32,
+    /// Receive buffers: a power of two up to 32768 [default: 2 of 256 KiB; 1024 of 4 KiB before Linux 6.12]
+    #[arg(long, requires = "size")]
+    buffers: Option<u16>,
+    /// Bytes of each
+    #[arg(long, requires = "buffers")]
+    size: Option<u32>,
     /// Speak TLS with the certificate in this file, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -96,7 +96,7 @@ pub fn ring_echo(args: &RingArgs) -> io::Result<()> {
     let address = dial::resolve(&args.listen, args.allow_remote)?;
     let files = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
     let tls = files.map(|(certificate, key)| tls::server(certificate, key)).transpose()?;
-    let mut echo = ring_echo::RingEcho::bind(address, args.buffers, args.size, tls)?;
+    let mut echo = ring_echo::RingEcho::bind(address, args.buffers.zip(args.size), tls)?;
     eprintln!("ring-echo: listening on {}", echo.local_addr()?);
     let ended = echo.run(&STOP);
     eprintln!("ring-echo: enters={}", echo.enters());

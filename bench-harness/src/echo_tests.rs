@@ -48,13 +48,13 @@ fn start(buffer_len: usize) -> [Running; 2] {
 }
 
 fn start_ring(count: u16, buffer_len: u32) -> Running {
-    start_ring_with(count, buffer_len, None)
+    start_ring_with(Some((count, buffer_len)), None)
 }
 
-pub(crate) fn start_ring_with(count: u16, buffer_len: u32, tls: Option<Arc<ServerConfig>>) -> Running {
+pub(crate) fn start_ring_with(shape: Option<(u16, u32)>, tls: Option<Arc<ServerConfig>>) -> Running {
     // A ring belongs to the thread that made it.
     listen(move |stop, tell| {
-        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), count, buffer_len, tls)?;
+        let mut echo = RingEcho::bind("127.0.0.1:0".parse().expect("address"), shape, tls)?;
         tell(echo.local_addr()?);
         echo.run(stop)
     })
@@ -137,6 +137,17 @@ fn one_buffer_or_two_are_enough_for_the_ring() {
     }
 }
 
+/// In the shape it has unless told otherwise, far more than its buffers take is under way.
+#[test]
+fn many_that_send_at_once_share_the_rings_buffers() {
+    let echo = start_ring_with(None, None);
+    let addr = echo.addr;
+    let many: Vec<_> = (0..100)
+        .map(|i| thread::spawn(move || round_trip(addr, 300_000 + i * 1000, Duration::from_millis(20))))
+        .collect();
+    many.into_iter().for_each(|one| one.join().expect("round trip"));
+}
+
 #[test]
 fn a_peer_that_never_reads_is_not_read_from_without_end() {
     for echo in start(64 << 10) {
@@ -203,7 +214,7 @@ pub(crate) fn tls_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 fn bytes_come_back_over_tls() {
     let (server, client) = tls_configs();
     for (count, buffer_len) in [(16, 64 << 10), (2, 512)] {
-        let running = start_ring_with(count, buffer_len, Some(Arc::clone(&server)));
+        let running = start_ring_with(Some((count, buffer_len)), Some(Arc::clone(&server)));
         let connect = || {
             let stream = TcpStream::connect(running.addr).expect("connect");
             stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");

@@ -253,6 +253,17 @@ impl Buffers {
         self.uses.len() * self.size as usize
     }
 
+    /// One buffer serves several receives.
+    pub fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// How many receives of `bytes` bytes each they take.
+    pub fn room_for(&self, bytes: usize) -> usize {
+        // What is not incremental gives a whole buffer to each.
+        if self.incremental { self.len() / bytes } else { self.uses.len() }
+    }
+
     /// Where a piece lies; asserts that it lies inside.
     pub fn at(&mut self, piece: Piece) -> *const u8 {
         let offset = usize::from(piece.buffer) * self.size as usize + piece.from as usize;

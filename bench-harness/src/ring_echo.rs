@@ -1,8 +1,12 @@
 //! The limit: a raw TCP byte echo on io_uring, one thread, parsing and copying nothing; or the same over TLS, by rustls.
 //!
-//! Owns: its listener, its ring and the buffers. Promises: one io_uring_enter(2) a pass, one multishot receive and at most
+//! Owns: its listener, its ring and the buffers. Promises: one io_uring_enter(2) a pass, one receive and at most
 //! one send in flight per connection, bytes sent from the buffer they arrived in. Refuses to know: frames, and the engine:
 //! it uses the kernel's interface alone, so that what the engine costs shows against it.
+//!
+//! Receives are multishot. When more has come than the buffers take, those that found none wait their turn, a pass tries as
+//! many as half of the buffers will take, and a receive is for one completion: trying all again each pass would end most
+//! of them in vain, and then it is that which is measured.
 //!
 //! A connection that reads slowly holds the buffers its bytes lie in; from half of them on it is not received from. So a
 //! burst from one, or two together, can hold all of them, and the others wait until one of those reads or goes.
@@ -23,10 +27,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::ring_buffers::{GROUP, Piece, Ring};
 use crate::tls::Sealed;
 
+/// Receive buffers and their bytes, few, so that they stay in the cache; and where each receive takes a whole one (before
+/// Linux 6.12).
+const SHAPE: (u16, u32) = (2, 256 << 10);
+const SHAPE_WHOLE: (u16, u32) = (1024, 4 << 10);
 /// Slots of the fixed-file table.
 const CONNS_MAX: u32 = 16_384;
-/// Receives without a buffer that are armed again in one pass.
-const REARM_MAX: usize = 16;
+/// Connections received from in a pass while some wait for buffers, at most.
+const PASS_MAX: usize = 256;
 /// How long a stop may go unnoticed.
 const WAIT: Duration = Duration::from_millis(250);
 
@@ -64,10 +72,25 @@ pub struct RingEcho {
     ring: Ring,
     listener: TcpListener,
     conns: Vec<Conn>,
+    /// Who waits for buffers, first come first served.
     starved: VecDeque<u32>,
+    /// Receives that brought bytes since the last pass with somebody waiting, and how many.
+    receives: usize,
+    bytes: usize,
     tls: Option<Arc<ServerConfig>>,
     /// What one receive decrypts to.
     plain: Vec<u8>,
+}
+
+fn ring((count, size): (u16, u32)) -> io::Result<Ring> {
+    let uring = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_cqsize(8192)
+        .build(1024)?;
+    uring.submitter().register_files_sparse(CONNS_MAX)?;
+    Ring::new(uring, count, size)
 }
 
 impl Conn {
@@ -85,26 +108,25 @@ impl Conn {
 }
 
 impl RingEcho {
-    /// Listens on `addr`, with `count` receive buffers of `size` bytes, for TLS if `tls` says how. Fails as socket(2), bind(2), listen(2) and
-    /// io_uring_setup(2) do.
-    pub fn bind(addr: SocketAddr, count: u16, size: u32, tls: Option<Arc<ServerConfig>>) -> io::Result<RingEcho> {
+    /// Listens on `addr`, with so many receive buffers of so many bytes, or the best shape for this kernel, for TLS if `tls`
+    /// says how. Fails as socket(2), bind(2), listen(2) and io_uring_setup(2) do.
+    pub fn bind(addr: SocketAddr, shape: Option<(u16, u32)>, tls: Option<Arc<ServerConfig>>) -> io::Result<RingEcho> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.bind(&addr.into())?;
         socket.listen(4096)?;
-        let uring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_cqsize(8192)
-            .build(1024)?;
-        uring.submitter().register_files_sparse(CONNS_MAX)?;
+        let mut ring = ring(shape.unwrap_or(SHAPE))?;
+        if shape.is_none() && !ring.buffers.is_incremental() {
+            ring = self::ring(SHAPE_WHOLE)?;
+        }
         let mut echo = RingEcho {
-            ring: Ring::new(uring, count, size)?,
+            ring,
             listener: TcpListener::from(socket),
             conns: (0..CONNS_MAX).map(|_| Conn::default()).collect(),
             starved: VecDeque::new(),
+            receives: 0,
+            bytes: 0,
             tls,
             plain: Vec::new(),
         };
@@ -132,12 +154,23 @@ impl RingEcho {
             while let Some(entry) = self.ring.next() {
                 self.complete(&entry);
             }
-            for _ in 0..self.starved.len().min(REARM_MAX) {
-                let slot = self.starved.pop_front().expect("counted");
-                self.receive(slot);
-            }
+            self.serve_starved();
         }
         Ok(())
+    }
+
+    /// Receives from those who wait for buffers, as many as half of these will take by what a receive brought of late.
+    fn serve_starved(&mut self) {
+        if self.starved.is_empty() {
+            return;
+        }
+        let typical = self.bytes / self.receives.max(1);
+        let room = self.ring.buffers.room_for(typical.max(1)) / 2;
+        (self.receives, self.bytes) = (1, typical);
+        for _ in 0..self.starved.len().min(room.clamp(1, PASS_MAX)) {
+            let slot = self.starved.pop_front().expect("counted");
+            self.receive(slot);
+        }
     }
 
     fn push(&mut self, entry: squeue::Entry, kind: u64, slot: u32) {
@@ -157,7 +190,13 @@ impl RingEcho {
         let conn = &mut self.conns[slot as usize];
         if conn.open && !conn.ending && !conn.paused && !conn.receiving {
             conn.receiving = true;
-            self.push(opcode::RecvMulti::new(Fixed(slot), GROUP).build(), RECV, slot);
+            let entry = if self.starved.is_empty() {
+                opcode::RecvMulti::new(Fixed(slot), GROUP).build()
+            } else {
+                let once = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0).buf_group(GROUP).build();
+                once.flags(squeue::Flags::BUFFER_SELECT)
+            };
+            self.push(entry, RECV, slot);
         }
     }
 
@@ -188,6 +227,8 @@ impl RingEcho {
         conn.receiving &= cqueue::more(flags);
         if result > 0 {
             let piece = self.ring.buffers.take(flags, result as u32);
+            self.receives += 1;
+            self.bytes += piece.len as usize;
             if conn.ending {
                 self.ring.buffers.put(piece);
             } else {
@@ -208,7 +249,11 @@ impl RingEcho {
                 }
                 self.send(slot);
             }
-            self.receive(slot);
+            if self.starved.is_empty() {
+                self.receive(slot);
+            } else if !self.conns[slot as usize].receiving {
+                self.starved.push_back(slot); // others were first
+            }
         } else if result == -libc::ENOBUFS {
             self.starved.push_back(slot);
         } else if result != -libc::ECANCELED || conn.cancelled {

@@ -270,7 +270,7 @@ fn the_baseline_returns_the_very_frames() {
 #[test]
 fn the_baseline_returns_the_very_frames_over_tls() {
     let (server, client) = tls_configs();
-    let echo = start_ring_with(16, 64 << 10, Some(server));
+    let echo = start_ring_with(Some((16, 64 << 10)), Some(server));
     let addr = echo.addr.to_string();
     let target = Target::over_tls(&addr, client, false).expect("target");
     for (connections, depth, size) in [(64, 1, 125), (8, 16, 125), (8, 1, 16 << 10), (3, 2, 1 << 20)] {
