@@ -71,10 +71,10 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self
     }
 
-    /// Parts sends at so many bytes, at least one, instead of at 2 MiB: what a simulation sends is smaller than that.
+    /// Parts long sends at so many bytes, at least one, instead of at 64 KiB: what a simulation sends is smaller than that.
     #[must_use]
-    pub fn send_max(mut self, bytes: u32) -> Self {
-        self.core.send_max = bytes.max(1);
+    pub fn part(mut self, bytes: u32) -> Self {
+        self.core.part = bytes.max(1);
         self
     }
 

@@ -29,9 +29,12 @@ use crate::stats::Stats;
 
 /// How long after the stop timeout the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// Bytes of one send, unless a test sets others. Zero-copy sends are not parted: their memory comes back too late to go
-/// on with.
-const SEND_MAX: u32 = 2 << 20;
+/// Bytes of a part of a long send, unless a test sets others: what the loopback interface carries in one segment. So the copy
+/// of a long message does not hold up everybody else of a pass, and a segment is on its way while the next is copied.
+/// Zero-copy sends are not parted: their memory comes back too late to go on with.
+const PART: u32 = 65_483;
+/// What is at most so many parts long goes whole: all that is gathered of small frames is.
+const PARTS_WHOLE: u32 = 5;
 /// Deadlines looked at in a turn.
 const EXPIRE_MAX: usize = 512;
 
@@ -86,8 +89,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) called: bool,
     /// Set when stopping: the time by which all is over.
     pub(super) stopping: Option<Tick>,
-    /// Bytes of one send.
-    pub(super) send_max: u32,
+    /// Bytes of a part of a long send.
+    pub(super) part: u32,
     /// Connects that are with the kernel.
     pub(super) connects: u32,
     pub(super) resolve: Option<Resolve>,
@@ -120,7 +123,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             admitted: 0,
             called: false,
             stopping: None,
-            send_max: SEND_MAX,
+            part: PART,
             connects: 0,
             resolve,
             #[cfg(feature = "tls")]
@@ -385,7 +388,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Some(secure) = &mut self.conns[index as usize].tls {
             return secure.keep_rest(payload);
         }
-        self.out.link(index).unpop(payload);
+        self.out.unpop(index, payload);
     }
 
     /// The socket is broken: nothing more can come or go.
@@ -509,7 +512,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 // not know how full it is (`Payload::whole`).
                 let partible = planted!(BlockParted, true; matches!(payload.memory, Memory::Heap(_)));
                 if partible && self.config.zero_copy_from.is_none() {
-                    payload.to = payload.to.min(payload.from + self.send_max);
+                    payload.to = payload.from + next_part(&payload, self.part);
                 }
                 if !link.takes_messages() {
                     link.active = self.out.now; // from here on it has the idle timeout to take it
@@ -731,5 +734,35 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
         }
         self.end_dials();
+    }
+}
+
+/// How much of a piece is sent at once. A small rest goes along with the last part: it is not worth its own send.
+fn next_part(payload: &Payload, part: u32) -> u32 {
+    let left = payload.len() as u32;
+    let is_long = payload.from + left > part.saturating_mul(PARTS_WHOLE);
+    if is_long && left.saturating_sub(part) > part / 4 { part } else { left }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_send_goes_in_parts_and_a_small_rest_along_with_the_last() {
+        let parts = |len: u32, part: u32| {
+            let mut payload = Payload { memory: Memory::Heap(vec![0; len as usize]), from: 0, to: len };
+            let mut parts = Vec::new();
+            while !payload.is_empty() {
+                parts.push(next_part(&payload, part));
+                payload.from += parts[parts.len() - 1];
+            }
+            parts
+        };
+        assert_eq!(parts(5000, 1000), [5000]);
+        assert_eq!(parts(5001, 1000), [1000, 1000, 1000, 1000, 1001]);
+        assert_eq!(parts(5251, 1000), [1000, 1000, 1000, 1000, 1000, 251]);
+        assert_eq!(parts(6, 1), [1; 6]);
+        assert!(PART * PARTS_WHOLE >= super::super::tx::COALESCE_MAX as u32);
     }
 }

@@ -28,7 +28,7 @@ use crate::ring::{Memory, Payload, SendBlocks};
 use crate::stats::Stats;
 
 /// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
-const COALESCE_MAX: usize = 256 << 10;
+pub(super) const COALESCE_MAX: usize = 256 << 10;
 /// A message shorter than this is copied into the current piece rather than moved: one send beats one copy.
 const MOVE_MIN: usize = 8 << 10;
 /// The longest frame of the short way through `send`.
@@ -429,11 +429,21 @@ impl Outbox {
 
     /// Adds a piece at the end of the connection's output.
     fn push(&mut self, index: u32, segment: Segment) {
+        self.make_queue(index).push(segment);
+    }
+
+    /// Puts the rest of a send back in front.
+    pub(crate) fn unpop(&mut self, index: u32, payload: Payload) {
+        self.make_queue(index).unpop(payload);
+    }
+
+    /// The connection, with a queue if one more piece needs it.
+    fn make_queue(&mut self, index: u32) -> &mut Link {
         let link = &mut self.links[index as usize];
         if link.first.is_some() && link.rest.is_none() {
             link.rest = Some(self.queues.pop().unwrap_or_default());
         }
-        link.push(segment);
+        link
     }
 
     /// Takes the piece that goes next. A queue with nothing left in it comes back, unless it has grown large.

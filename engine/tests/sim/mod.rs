@@ -210,10 +210,10 @@ fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     config
 }
 
-/// Where sends are parted, drawn apart from everything else. A send block may be larger than a part.
-fn send_max(seed: u64, manners: Manners) -> Option<u32> {
+/// Where long sends are parted, drawn apart from everything else. A send block may be larger than a part.
+fn part(seed: u64, manners: Manners) -> Option<u32> {
     let mut random = Random::new(seed ^ 0x7069_6563_6573);
-    (manners == Manners::Rude && random.chance(500)).then(|| random.range(64, 20_000) as u32)
+    (manners == Manners::Rude && random.chance(500)).then(|| random.range(16, 4_000) as u32)
 }
 
 /// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
@@ -287,8 +287,8 @@ pub fn run_as(
     let app = App::new(random.fork(), world.clone(), dialler);
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
-    if let Some(bytes) = send_max(seed, manners) {
-        engine = engine.send_max(bytes);
+    if let Some(bytes) = part(seed, manners) {
+        engine = engine.part(bytes);
     }
 
     let stats = engine.run().expect("the simulated ring does not break");
