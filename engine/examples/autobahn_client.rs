@@ -1,5 +1,5 @@
-//! The client that the Autobahn testsuite's fuzzing server examines: asks how many cases there are, echoes in each, and has the
-//! report written.
+//! The client that the Autobahn testsuite's fuzzing server examines: asks how many cases there are, echoes in each, waits for the
+//! last one's result, and has the report written.
 //!
 //! `autobahn/run client` starts it as `autobahn_client ws://127.0.0.1:9001 AGENT`. It ends with 0 when every case was run, whatever
 //! came of it: the suite's report says that.
@@ -19,6 +19,9 @@ use wsring::{
 enum Purpose {
     Count,
     Case(u32),
+    /// The suite has a case's result only when it has seen the end of its connection, which may be after a later one's
+    /// beginning; asked for one, it answers when it has it.
+    LastResult,
     Reports,
 }
 
@@ -48,6 +51,7 @@ impl Examinee {
         let url = match self.next {
             Purpose::Count => format!("{server}/getCaseCount"),
             Purpose::Case(case) => format!("{server}/runCase?case={case}&agent={agent}"),
+            Purpose::LastResult => format!("{server}/getCaseStatus?case={}&agent={agent}", self.cases),
             Purpose::Reports => format!("{server}/updateReports?agent={agent}"),
         };
         Target::new(&url)
@@ -76,7 +80,7 @@ impl Handler for Examinee {
             (Purpose::Case(_), message) => {
                 let _ = cx.send(message); // bounded: a server that does not read is not read from
             }
-            (Purpose::Count | Purpose::Reports, _) => {}
+            (Purpose::Count | Purpose::LastResult | Purpose::Reports, _) => {}
         }
     }
 
@@ -84,15 +88,17 @@ impl Handler for Examinee {
         if matches!(why, CloseReason::Stopped) {
             return;
         }
-        let next = match purpose {
-            Purpose::Count => 1,
-            Purpose::Case(case) => case + 1,
+        self.next = match purpose {
+            Purpose::Count if self.cases == 0 => return cx.stop(),
+            Purpose::Count => Purpose::Case(1),
+            Purpose::Case(case) if case < self.cases => Purpose::Case(case + 1),
+            Purpose::Case(_) => Purpose::LastResult,
+            Purpose::LastResult => Purpose::Reports,
             Purpose::Reports => {
-                self.done.store(self.cases > 0, Ordering::Relaxed);
+                self.done.store(true, Ordering::Relaxed);
                 return cx.stop();
             }
         };
-        self.next = if next <= self.cases { Purpose::Case(next) } else { Purpose::Reports };
         self.dial(cx);
     }
 }
