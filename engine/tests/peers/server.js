@@ -31,6 +31,8 @@ async function examine(socket, request) {
     if (url.pathname === "/getCaseCount") {
         socket.send(String(cases.length));
         socket.close(1000);
+    } else if (url.pathname === "/getCaseStatus") {
+        socket.close(1000); // a case is over before its connection is
     } else if (url.pathname === "/updateReports") {
         await peer.close(1000);
         process.exit(0);

@@ -4,7 +4,8 @@
 
 Prints `listening PORT`, then a line `ok NAME` or `FAIL NAME: why` for each check, and ends once the client asks it to.
 The client is one that Autobahn's fuzzing server could examine too: it reads how many cases there are from
-/getCaseCount, echoes at /runCase?case=N, and says at /updateReports that it is done.  Other paths are for
+/getCaseCount, echoes at /runCase?case=N, waits at /getCaseStatus for the last, and says at /updateReports that it is
+done.  Other paths are for
 `wsring connect`: /talk echoes, /close closes with the code and reason of its query, /headers tells the request's
 headers, /refuse answers 403.
 """
@@ -46,6 +47,8 @@ async def examine(ws, done):
     query = dict(urllib.parse.parse_qsl(url.query))
     if url.path == "/getCaseCount":
         await ws.send(str(len(CASES)))
+    elif url.path == "/getCaseStatus":
+        pass                            # a case is over before its connection is
     elif url.path == "/updateReports":
         done.set_result(None)
     elif url.path == "/close":
