@@ -73,7 +73,8 @@ def against_client(wstest, folder, patterns, deadline, command):
     """The suite's fuzzing server against a client: `command(url, agent)` runs every case and asks for the report.
 
     The client reads the number of cases from /getCaseCount, runs each at /runCase?case=N&agent=AGENT, echoing every
-    message, waits for the last one's result at /getCaseStatus, and ends with /updateReports?agent=AGENT and exit status 0.  Returns what `against_server` returns.
+    message, waits for the last one's result at /getCaseStatus, and ends with /updateReports?agent=AGENT and exit status 0.
+    Returns what `against_server` returns.
     """
     port, log = testee.free_port(), folder / "client.log"
     url = "ws://127.0.0.1:%d" % port

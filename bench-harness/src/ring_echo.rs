@@ -82,7 +82,7 @@ pub struct RingEcho {
     plain: Vec<u8>,
 }
 
-fn ring((count, size): (u16, u32)) -> io::Result<Ring> {
+fn ring_of((count, size): (u16, u32)) -> io::Result<Ring> {
     let uring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -116,9 +116,9 @@ impl RingEcho {
         socket.set_tcp_nodelay(true)?;
         socket.bind(&addr.into())?;
         socket.listen(4096)?;
-        let mut ring = ring(shape.unwrap_or(SHAPE))?;
+        let mut ring = ring_of(shape.unwrap_or(SHAPE))?;
         if shape.is_none() && !ring.buffers.is_incremental() {
-            ring = self::ring(SHAPE_WHOLE)?;
+            ring = ring_of(SHAPE_WHOLE)?;
         }
         let mut echo = RingEcho {
             ring,

@@ -21,7 +21,7 @@ use super::dial::CANCEL_CONNECT;
 use super::listener::Listeners;
 use super::planted::planted;
 use super::shortage::Shortage;
-use super::tx::Outbox;
+use super::tx::{COALESCE_MAX, Outbox};
 use crate::config::Config;
 use crate::handler::{CloseReason, CoreCx, Cx, Handler};
 use crate::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
@@ -35,6 +35,7 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 const PART: u32 = 65_483;
 /// What is at most so many parts long goes whole: all that is gathered of small frames is.
 const PARTS_WHOLE: u32 = 5;
+const _: () = assert!(PART * PARTS_WHOLE >= COALESCE_MAX as u32);
 /// Deadlines looked at in a turn.
 const EXPIRE_MAX: usize = 512;
 
@@ -740,7 +741,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 /// How much of a piece is sent at once. A small rest goes along with the last part: it is not worth its own send.
 fn next_part(payload: &Payload, part: u32) -> u32 {
     let left = payload.len() as u32;
-    let is_long = payload.from + left > part.saturating_mul(PARTS_WHOLE);
+    let is_long = payload.to > part.saturating_mul(PARTS_WHOLE);
     if is_long && left.saturating_sub(part) > part / 4 { part } else { left }
 }
 
@@ -763,6 +764,5 @@ mod tests {
         assert_eq!(parts(5001, 1000), [1000, 1000, 1000, 1000, 1001]);
         assert_eq!(parts(5251, 1000), [1000, 1000, 1000, 1000, 1000, 251]);
         assert_eq!(parts(6, 1), [1; 6]);
-        assert!(PART * PARTS_WHOLE >= super::super::tx::COALESCE_MAX as u32);
     }
 }

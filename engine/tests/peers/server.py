@@ -5,9 +5,8 @@
 Prints `listening PORT`, then a line `ok NAME` or `FAIL NAME: why` for each check, and ends once the client asks it to.
 The client is one that Autobahn's fuzzing server could examine too: it reads how many cases there are from
 /getCaseCount, echoes at /runCase?case=N, waits at /getCaseStatus for the last, and says at /updateReports that it is
-done.  Other paths are for
-`wsring connect`: /talk echoes, /close closes with the code and reason of its query, /headers tells the request's
-headers, /refuse answers 403.
+done.  Other paths are for `wsring connect`: /talk echoes, /close closes with the code and reason of its query, /headers
+tells the request's headers, /refuse answers 403.
 """
 import asyncio
 import http
