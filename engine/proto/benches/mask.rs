@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use wsring_proto::{
     pool::Pool,
-    simd::{Assembly, HEADROOM, MaskKey, kernel_name, mask, mask_copy, scalar, unmask_text},
+    simd::{self, Assembly, HEADROOM, MaskKey, kernel_name, mask, mask_copy, scalar, unmask_text},
 };
 
 const KEY: MaskKey = MaskKey::from_bytes([0x37, 0x7A, 0x21, 0x3D]); // no high bits: masked ASCII stays below 0x80
@@ -51,6 +51,29 @@ fn masking(c: &mut Criterion) {
             })
         });
     });
+    group.finish();
+}
+
+/// What `simd::copy` is for: `memcpy` on AMD's Zen 3 where the target lies a few bytes behind the source, modulo a page.
+fn copying(c: &mut Criterion) {
+    const PAGE: usize = 4096;
+    let mut group = c.benchmark_group("copy");
+    for size in [1024, 4096, 16_384, 65_536] {
+        group.throughput(Throughput::Bytes(size as u64));
+        for behind in [12, 700] {
+            let from = vec![b'a'; size + PAGE];
+            let mut to = vec![0; size + 2 * PAGE];
+            let from = &from[from.as_ptr().align_offset(PAGE)..][..size];
+            let page = to.as_ptr().align_offset(PAGE);
+            let to = &mut to[page + behind..][..size];
+            for (name, copy) in
+                [("memcpy", <[u8]>::copy_from_slice as fn(&mut [u8], &[u8])), ("ours", |to, from| simd::copy(from, to))]
+            {
+                let id = BenchmarkId::new(format!("{name}, target {behind} bytes behind"), size);
+                group.bench_function(id, |b| b.iter(|| copy(black_box(to), black_box(from))));
+            }
+        }
+    }
     group.finish();
 }
 
@@ -118,5 +141,5 @@ fn assembly(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, masking, text, assembly);
+criterion_group!(benches, masking, copying, text, assembly);
 criterion_main!(benches);

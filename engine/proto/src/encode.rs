@@ -64,7 +64,7 @@ pub fn frame(out: &mut [u8], fin: bool, opcode: Opcode, payload: &[u8], mask: Op
     let out = out.get_mut(..len)?;
     let head_len = frame::write(out, fin, opcode, payload.len(), mask);
     match mask {
-        None => out[head_len..].copy_from_slice(payload),
+        None => simd::copy(payload, &mut out[head_len..]),
         Some(key) => simd::mask_copy(payload, &mut out[head_len..], key),
     }
     Some(len)
@@ -119,11 +119,7 @@ pub fn append_frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]
     let head_len = frame::write(&mut head, fin, opcode, payload.len(), mask);
     out.reserve(head_len + payload.len());
     out.extend_from_slice(&head[..head_len]);
-    let payload_at = out.len();
-    out.extend_from_slice(payload);
-    if let Some(key) = mask {
-        simd::mask(&mut out[payload_at..], key);
-    }
+    simd::mask_append(payload, out, mask.unwrap_or(MaskKey::NONE));
 }
 
 /// Writes a close frame to the start of `out` (RFC 6455 §5.5.1); the payload is that of

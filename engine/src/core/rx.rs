@@ -8,6 +8,7 @@ use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
 use wsring_proto::opcode::Opcode;
 use wsring_proto::session::{Ahead, Event};
+use wsring_proto::simd;
 
 use super::conns::{Phase, Stage, Stash, flag};
 use super::planted::planted;
@@ -46,7 +47,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 return;
             });
             // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
-            return stash.bytes.extend_from_slice(bytes);
+            return simd::copy_append(bytes, &mut stash.bytes);
         }
         match &mut conn.phase {
             Phase::Open { .. } => self.feed_frames(index, bytes),
@@ -61,7 +62,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             planted!(StashLost, return);
             let rest = &bytes[stopped..];
             let mut stash = self.out.pool.take(rest.len(), rest.len());
-            stash.extend_from_slice(rest);
+            simd::copy_append(rest, &mut stash);
             self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0 }));
             self.out.mark(index);
         }

@@ -390,7 +390,7 @@ impl Outbox {
                     Memory::Heap(heap) if heap.capacity() - heap.len() >= need => true,
                     memory => {
                         let mut larger = self.pool.take(used + need, (used + need) * 2);
-                        larger.extend_from_slice(&memory.bytes()[..used]);
+                        simd::copy_append(&memory.bytes()[..used], &mut larger);
                         match std::mem::replace(memory, Memory::Heap(larger)) {
                             Memory::Block(block) => self.blocks.put(block),
                             Memory::Heap(heap) => self.pool.put(heap),

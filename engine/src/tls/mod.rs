@@ -27,6 +27,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use wsring_proto::pool::Pool;
+use wsring_proto::simd;
 
 pub use error::TlsError;
 pub use peer::TlsPeer;
@@ -183,7 +184,7 @@ impl Tls {
                 Some(_) => HELD_MAX + 1 - self.held.len(),
             };
             let more = missing.min(bytes.len() - at);
-            self.held.extend_from_slice(&bytes[at..at + more]);
+            simd::copy_append(&bytes[at..at + more], &mut self.held);
             at += more;
             let mut held = mem::take(&mut self.held);
             let ran = self.run(&mut held, plain, pool);
@@ -207,7 +208,7 @@ impl Tls {
         if !rest.is_empty() && !self.peer_closed {
             let whole = record_len(rest).unwrap_or(0).min(FRAGMENT_MAX + (2 << 10));
             self.held = pool.take(rest.len(), whole);
-            self.held.extend_from_slice(rest);
+            simd::copy_append(rest, &mut self.held);
             if rest.len() > HELD_MAX {
                 self.ended = true;
                 return Err(TlsError::TooLong);
@@ -335,7 +336,7 @@ fn step<D>(
         Ok(ConnectionState::ReadTraffic(mut records)) => loop {
             match records.next_record() {
                 Some(Ok(record)) => {
-                    plain.extend_from_slice(record.payload);
+                    simd::copy_append(record.payload, plain);
                     done += record.discard;
                 }
                 Some(Err(error)) => break Err(error),

@@ -12,7 +12,7 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 use crate::close::Violation;
 use crate::decode::Limits;
 use crate::pool::Pool;
-use crate::simd::HEADROOM;
+use crate::simd::{self, HEADROOM};
 
 /// What the sender took off (RFC 7692 §7.2.1): the end of an empty block, whose first bits it left.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
@@ -197,7 +197,7 @@ fn grow(bytes: &mut Vec<u8>, most: usize, pool: &mut Pool) {
     if bytes.capacity() < len {
         match pool.take_kept(len, len) {
             Some(mut larger) => {
-                larger.extend_from_slice(bytes);
+                simd::copy_append(bytes, &mut larger);
                 pool.put(core::mem::replace(bytes, larger));
             }
             None => bytes.reserve_exact(len - bytes.len()),

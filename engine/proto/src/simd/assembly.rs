@@ -5,7 +5,7 @@
 //! continuation could repair (RFC 6455 §8.1); memory follows the bytes received, never the length announced. Refuses to
 //! know: opcodes, limits, and where the buffer comes from or goes to (see [`crate::pool`]).
 
-use super::{InvalidUtf8, MaskKey, xor};
+use super::{InvalidUtf8, MaskKey, append, copy_append};
 use alloc::vec::Vec;
 
 /// Bytes kept free in front of the payload, so that a frame header can be written in place: a header is at most 14 bytes
@@ -87,19 +87,10 @@ impl Assembly {
         if self.bytes.capacity() - start < piece.len() {
             self.grow(piece.len(), expect);
         }
-        assert!(self.bytes.capacity() - start >= piece.len());
-        // SAFETY: `start <= capacity`, and the assertion above leaves `piece.len()` writable bytes behind `start`; `piece`
-        // cannot overlap memory that `self` owns and nobody has initialised. `xor` initialises all of them, so the new
-        // length covers initialised bytes only. Fails without: tests under the address sanitizer.
-        let high = unsafe {
-            let to = self.bytes.as_mut_ptr().add(start);
-            let high = if text {
-                xor::<true>(piece.as_ptr(), to, piece.len(), key)
-            } else {
-                xor::<false>(piece.as_ptr(), to, piece.len(), key)
-            };
-            self.bytes.set_len(start + piece.len());
-            high
+        let high = if text {
+            append::<true>(piece, &mut self.bytes, key)
+        } else {
+            append::<false>(piece, &mut self.bytes, key)
         };
         if !text {
             return Ok(());
@@ -150,7 +141,7 @@ impl Assembly {
     pub fn move_to(&mut self, mut larger: Vec<u8>) -> Vec<u8> {
         assert!(larger.capacity() >= self.bytes.len());
         larger.clear();
-        larger.extend_from_slice(&self.bytes);
+        copy_append(&self.bytes, &mut larger);
         core::mem::replace(&mut self.bytes, larger)
     }
 

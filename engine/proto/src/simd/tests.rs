@@ -226,7 +226,7 @@ fn a_key_turns_with_the_bytes() {
 
 #[test]
 fn mask_and_mask_copy_are_the_twin() {
-    for len in [0, 1, 5, 64, 65, 1000] {
+    for len in [0, 1, 5, 64, 65, 1000, COPY_MIN - 1, COPY_MIN, 5000] {
         for key in KEYS.into_iter().chain([MaskKey::NONE]) {
             let from = noise(len);
             let (expected, _) = twin(&from, key);
@@ -236,6 +236,29 @@ fn mask_and_mask_copy_are_the_twin() {
             mask(&mut to, key);
             assert_eq!(to, from, "twice is never");
         }
+    }
+}
+
+// Behind what is there, and not a byte further than it says; with room, in the room that is there.
+#[test]
+fn what_is_appended_is_the_twin_behind_the_old() {
+    for len in (0..=300).chain(COPY_MIN - 40..=COPY_MIN + 40) {
+        let from = noise(len + 1);
+        for key in [KEY, MaskKey::NONE] {
+            for (before, room) in [(0, 0), (1, len), (13, len + 7), (64, len / 2)] {
+                let (old, from) = (noise(before), &from[1..]);
+                let (expected, _) = twin(from, key);
+                let mut to = Vec::with_capacity(before + room);
+                to.extend_from_slice(&old);
+                let at = to.as_ptr();
+                mask_append(from, &mut to, key);
+                assert_eq!((&to[..before], &to[before..]), (&old[..], &expected[..]), "{before} + {len}, {key:?}");
+                assert!(room < len || to.as_ptr() == at, "it had room for {len} more and moved");
+            }
+        }
+        let mut to = vec![7; 3];
+        copy_append(&from, &mut to);
+        assert_eq!((&to[..3], &to[3..]), (&[7; 3][..], &from[..]));
     }
 }
 
