@@ -398,6 +398,28 @@ fn a_request_head_of_the_limit_passes_and_one_byte_more_does_not() {
     }
 }
 
+// Who is paused in the handling of a message that came in pieces holds no memory of it: the next to send one gets that.
+#[test]
+fn a_paused_peer_does_not_hold_the_message_it_was_paused_for() {
+    let kept = |peers: usize| {
+        let mut act = Act::echo();
+        act.on_message = Box::new(|cx, message| {
+            assert_eq!(message.as_bytes().len(), 40_000);
+            cx.pause();
+        });
+        let open = (0..peers).map(|peer| (0, peer, Do::Open));
+        let write = (0..peers).map(|peer| {
+            let at = 100 + 10 * peer as u64;
+            (at, peer, Do::Write(frame(Opcode::Binary, &[7; 40_000])))
+        });
+        let play = play(config(), quiet(), act, open.chain(write).collect(), 1_000);
+        assert_eq!(play.stats.messages, peers as u64);
+        play.pool_bytes
+    };
+    assert!(kept(1) > 40_000, "it came in pieces");
+    assert!(kept(8) < 2 * kept(1));
+}
+
 #[test]
 fn the_pool_keeps_no_more_than_its_limit() {
     let large = stage::piece(true, Opcode::Binary, &vec![1; 60_000]);

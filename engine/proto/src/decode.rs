@@ -181,6 +181,11 @@ impl Kind {
     }
 }
 
+/// A whole message from this length on that ends its input is unmasked into memory of its own, not where it lies: that costs
+/// the same, and who sends it on need not copy it again. (With others behind it, theirs gather in one send.) What is not
+/// masked stays where it is.
+pub(crate) const OWN_MIN: usize = 64 << 10;
+
 /// In front of the payload in [`Place::Control`].
 const CONTROL_HEAD: usize = 6;
 
@@ -401,7 +406,7 @@ impl Decoder {
     }
 
     /// What the last call handed out, and what nobody wants since we sent a close frame.
-    fn give_back(&mut self, pool: &mut Pool) {
+    pub(crate) fn give_back(&mut self, pool: &mut Pool) {
         let spent = match &self.place {
             Place::Delivered => true,
             Place::Control(bytes) => control_left(bytes) == 0,
@@ -592,7 +597,11 @@ impl Decoder {
                     return Ok(Step::Found(Found::Compressed { from, to: *at, key }));
                 }
                 let text = self.kind.is_text();
-                return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
+                if here < OWN_MIN || *at < input.len() || key.is_none() {
+                    return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
+                }
+                let bytes = pool.take(HEADROOM + here, HEADROOM + here);
+                return self.hold(Assembly::unmasked(bytes, &input[from..*at], key, text), text, pool).map(Step::Found);
             }
             let piece = &input[from..*at];
             if !piece.is_empty() {
@@ -660,21 +669,25 @@ impl Decoder {
         };
         // RFC 6455 §8.1, RFC 7692 §6.2: text is what comes out.
         let text = self.kind.is_text();
-        let assembly = match Assembly::whole(bytes, text) {
-            Ok(assembly) => assembly,
-            Err(bytes) => {
-                pool.put(bytes);
-                return Err(Violation::InvalidUtf8);
-            }
-        };
-        self.assembly = Some(assembly);
-        self.place = Place::Delivered;
-        Ok(Some(Found::Held { text }))
+        self.hold(Assembly::whole(bytes, text), text, pool).map(Some)
     }
 
     #[cfg(not(feature = "deflate"))]
     fn inflate(&mut self, _: &[u8], _: &Limits, _: &mut Pool) -> Result<Option<Found>, Violation> {
         unreachable!("no header may say that a message is compressed")
+    }
+
+    /// A whole message in memory of its own is the one held; it is not text that is not UTF-8.
+    fn hold(&mut self, made: Result<Assembly, Vec<u8>>, text: bool, pool: &mut Pool) -> Result<Found, Violation> {
+        match made {
+            Ok(assembly) => self.assembly = Some(assembly),
+            Err(bytes) => {
+                pool.put(bytes);
+                return Err(Violation::InvalidUtf8);
+            }
+        }
+        self.place = Place::Delivered;
+        Ok(Found::Held { text })
     }
 
     fn end_message(&mut self) {

@@ -76,7 +76,7 @@ impl Ahead {
 }
 
 /// The receive side of one connection, with its closing state. 72 bytes, 64 without the feature `deflate`; it owns memory
-/// only in the middle of a message or control frame that was cut, and until the call after one was handed out; and,
+/// only in the middle of a message or control frame that was cut, and until the call after a message was handed out; and,
 /// where that was agreed on, a window for inflating.
 ///
 /// The loop: call [`next`](Session::next) on each input until it says `None`.
@@ -108,9 +108,9 @@ impl Session {
     /// Once the peer's close frame was surfaced, or a violation returned, all input is used up and ignored (RFC 6455
     /// §1.4, §7.1.7). After [`on_close_sent`](Session::on_close_sent), only a close frame is surfaced.
     ///
-    /// Takes from `pool` only for a frame that the input cuts or a fragmented message: at first what the bytes at hand
-    /// need, later in step with the bytes received, so never by the length announced. What was taken goes back at the
-    /// next call after it was handed out.
+    /// Takes from `pool` only for a frame that the input cuts, a fragmented message, or a masked one of 64 KiB and more that
+    /// ends the input: at first what the bytes at hand need, later in step with the bytes received, so never by the length
+    /// announced. What was taken goes back at the next call after it was handed out, or by [`give_back`](Session::give_back).
     ///
     /// # Errors
     /// What the peer did wrong, once. It shows at the first byte that proves it, whatever the pieces the bytes come
@@ -280,18 +280,24 @@ impl Session {
         }))
     }
 
-    /// Whether the message of the last event arrived in pieces and is still here, so that
+    /// Whether the message of the last event lies in memory of its own and is still here, so that
     /// [`take_message`](Session::take_message) would move it out.
     pub fn message_is_assembled(&self) -> bool {
         self.decoder.is_delivered()
     }
 
-    /// Moves the message of the last event out, if it arrived in pieces: [`HEADROOM`](crate::HEADROOM) bytes of any
-    /// content, then the payload, so that a header can be written in front and the whole sent without a copy. `None`
-    /// if the message was borrowed from the input, or is taken already. The memory is the caller's to give back
-    /// ([`Pool::put`]).
+    /// Moves the message of the last event out, if it lies in memory of its own: it arrived in pieces, or was inflated, or is
+    /// one of 64 KiB and more that was masked and ended its input. [`HEADROOM`](crate::HEADROOM) bytes of any content, then
+    /// the payload, so that a header can be written in front and the whole sent without a copy. `None` if the message was
+    /// borrowed from the input, or is taken already. The memory is the caller's to give back ([`Pool::put`]).
     pub fn take_message(&mut self) -> Option<Vec<u8>> {
         self.decoder.take_delivered().map(Assembly::into_bytes)
+    }
+
+    /// Gives back the memory of what was handed out last, as the next call would: for who does not call again soon. Changes
+    /// nothing else.
+    pub fn give_back(&mut self, pool: &mut Pool) {
+        self.decoder.give_back(pool);
     }
 
     /// Gives every buffer back, for a connection that ends. A message that was still arriving is lost, and with it the

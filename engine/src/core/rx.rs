@@ -96,6 +96,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 session.on_close_sent();
             }
             if !link.takes_messages() {
+                session.give_back(&mut out.pool); // it may be long until the next call
                 return if at < bytes.len() { Run::Stopped(at) } else { Run::Consumed };
             }
             let limits = &self.config.limits;

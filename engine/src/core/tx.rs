@@ -31,6 +31,8 @@ use crate::stats::Stats;
 pub(super) const COALESCE_MAX: usize = 256 << 10;
 /// A message shorter than this is copied into the current piece rather than moved: one send beats one copy.
 const MOVE_MIN: usize = 8 << 10;
+/// The same where other output waits before it. From here on it fills segments of its own, so that no send is saved.
+const MOVE_BEHIND_MIN: usize = 64 << 10;
 /// The longest frame of the short way through `send`.
 const SMALL_FRAME_MAX: u32 = encode::frame_len(CONTROL_PAYLOAD_MAX, false) as u32;
 /// Queues kept for connections with more than one piece of output, and pieces that a kept one has room for.
@@ -232,7 +234,8 @@ impl Outbox {
             return Pressure::Refused;
         }
         self.stats.sent += 1;
-        if bytes.len() >= MOVE_MIN && self.is_assembled(bytes) {
+        let move_min = if link.first.is_none() { MOVE_MIN } else { MOVE_BEHIND_MIN };
+        if bytes.len() >= move_min && self.is_assembled(bytes) {
             self.promise(index, message.opcode(), need);
         } else {
             self.frame(index, message.opcode(), bytes);

@@ -418,6 +418,71 @@ fn an_assembled_message_is_moved_out() {
     assert!(!session.message_is_assembled() && session.take_message().is_none());
 }
 
+// From 64 KiB on a masked message that ends its input can be moved out too; what has a byte less, others behind it, or no mask,
+// is borrowed.
+#[test]
+fn a_long_whole_message_is_moved_out() {
+    const LONG: usize = 64 << 10;
+    let letters = |len| "я".repeat(len / 2).into_bytes();
+    let is_own = |role, input: &[u8], expected: &[u8], text| {
+        let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
+        let mut session = Session::new(role);
+        let (mut input, mut at) = (input.to_vec(), 0);
+        let event = session.next(&mut input, &mut at, &limits, &mut pool).map(|event| event.map(owned));
+        let message = match event {
+            Ok(Some((Owned::Text(message), Some(_)))) if text => message.into_bytes(),
+            Ok(Some((Owned::Binary(message), Some(_)))) if !text => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(message == expected);
+        let is_own = session.message_is_assembled();
+        assert_eq!(is_own, session.holds_buffer());
+        let taken = session.take_message();
+        assert!(is_own == taken.is_some() && taken.is_none_or(|bytes| bytes[HEADROOM..] == *expected));
+        is_own
+    };
+    for (payload, opcode) in [
+        (vec![0xFF; LONG], Opcode::Binary),
+        (vec![b'm'; LONG], Opcode::Text),
+        (letters(LONG), Opcode::Text),
+        (vec![b'm'; LONG + 77], Opcode::Text),
+    ] {
+        let text = opcode == Opcode::Text;
+        let frame = masked(true, opcode, &payload);
+        assert!(is_own(Role::Server, &frame, &payload, text));
+        assert!(!is_own(Role::Server, &[&frame[..], &frame[..1]].concat(), &payload, text), "others are behind it");
+        assert!(!is_own(Role::Client, &plain(true, opcode, &payload), &payload, text), "no mask");
+        let shorter = masked(true, opcode, &payload[..LONG - 2]);
+        assert!(!is_own(Role::Server, &shorter, &payload[..LONG - 2], text));
+    }
+
+    // RFC 6455 §8.1: what is not text fails, and its memory comes back.
+    let mut broken = letters(LONG);
+    broken.pop();
+    broken.push(b'm');
+    let mut peer = Peer::new(Role::Server);
+    assert_eq!(peer.feed(&masked(true, Opcode::Text, &broken)), Err(Violation::InvalidUtf8));
+    assert!(!peer.session.holds_buffer() && peer.pool.kept_bytes() > LONG);
+}
+
+// Who does not call again soon gives back what was handed out, and nothing of what is still arriving.
+#[test]
+fn a_message_handed_out_is_given_back_before_the_next_call() {
+    let frame = masked(true, Opcode::Text, &[b'm'; 1000]);
+    let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
+    let mut session = Session::new(Role::Server);
+    assert_eq!(session.next(&mut frame[..500].to_vec(), &mut 0, &limits, &mut pool), Ok(None));
+    session.give_back(&mut pool);
+    assert!(session.holds_buffer() && pool.kept_bytes() == 0);
+    let event = session.next(&mut frame[500..].to_vec(), &mut 0, &limits, &mut pool).map(|event| event.map(owned));
+    assert_eq!(event, Ok(Some((text(&"m".repeat(1000)), Some(true)))));
+    assert!(session.holds_buffer());
+    session.give_back(&mut pool);
+    assert!(!session.holds_buffer() && pool.kept_bytes() > 0 && session.state() == State::Open);
+    let event = session.next(&mut frame.clone(), &mut 0, &limits, &mut pool).map(|event| event.map(owned));
+    assert_eq!(event, Ok(Some((text(&"m".repeat(1000)), Some(true)))));
+}
+
 // Only what must be kept is: a payload that starts with its input is borrowed, though its header came before.
 #[test]
 fn a_payload_behind_a_cut_header_is_borrowed() {
