@@ -2,7 +2,7 @@
 //!
 //! Owns the place in the stream (RFC 6455 §5) and the memory of what arrived in pieces. Promises to look at every byte
 //! once, to keep what straddles two inputs in pooled memory that follows the bytes received, never the length
-//! announced, and to hold none between messages. Lends nothing itself: it finds numbers (`Found`), and the session
+//! announced, and to hold none between messages. A long message goes there too, though it is all here: see `OWN_MIN`. Lends nothing itself: it finds numbers (`Found`), and the session
 //! borrows by them. Knows nothing of the user or of what we send.
 //!
 //! ```text

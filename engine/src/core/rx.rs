@@ -1,6 +1,7 @@
 //! What arriving bytes become: a request head, frames, or nothing.
 //!
-//! Frames are decoded where they lie, in the receive buffer, and each message goes to the handler from there. When the
+//! Frames are decoded where they lie, in the receive buffer, and each message goes to the handler from there, but for long ones
+//! and those that came in pieces: they get a buffer of their own, which can move into a send. When the
 //! handler pauses, or its connection's output is full, the bytes not yet worked on are stashed and replayed later, so
 //! that a pause loses and reorders nothing.
 

@@ -31,7 +31,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// From so many bytes on a copy is the kernels' work too, with a key of zeros, and not `memcpy`'s: glibc copies them by
-/// `rep movsb`, which AMD's Zen 3 does 13 times slower where the target lies 1 to 31 bytes behind the source, modulo 4096. A
+/// `rep movsb`, which AMD's Zen 3 does 14 to 35 times slower where the target lies 1 to 31 bytes behind the source, modulo 4096. A
 /// payload that moves behind a header of another length often does.
 const COPY_MIN: usize = 2048;
 
