@@ -9,10 +9,11 @@
 //!            header ends in a later input            payload ends in a later input
 //!  Rest ───────────────────────────────> Head ──> Payload ──────────────┐
 //!   ^ ^                                   │ control, cut                │ last frame, some of it kept
-//!   │ └── all of the message is here ─────┤                             v
+//!   │ └── all of the message is here (1) ─┤                             v
 //!   │                                     └──> Control            Delivered
 //!   └── the next call gives the memory back ──────┴─────────────────────┘
 //!  Between: like Rest, inside a fragmented message
+//!  (1) from OWN_MIN on, and if it was compressed: Delivered
 //! ```
 
 #[cfg(feature = "deflate")]

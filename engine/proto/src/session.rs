@@ -76,7 +76,7 @@ impl Ahead {
 }
 
 /// The receive side of one connection, with its closing state. 72 bytes, 64 without the feature `deflate`; it owns memory
-/// only in the middle of a message or control frame that was cut, and until the call after a message was handed out; and,
+/// only in the middle of a message or control frame that was cut, and until the call after either was handed out; and,
 /// where that was agreed on, a window for inflating.
 ///
 /// The loop: call [`next`](Session::next) on each input until it says `None`.
@@ -294,8 +294,8 @@ impl Session {
         self.decoder.take_delivered().map(Assembly::into_bytes)
     }
 
-    /// Gives back the memory of what was handed out last, as the next call would: for who does not call again soon. Changes
-    /// nothing else.
+    /// Gives back the memory of what was handed out last, as the next call would: for who does not call again soon. What is
+    /// still arriving stays, but for a message that nobody wants since [`on_close_sent`](Session::on_close_sent).
     pub fn give_back(&mut self, pool: &mut Pool) {
         self.decoder.give_back(pool);
     }
