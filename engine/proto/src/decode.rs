@@ -2,8 +2,9 @@
 //!
 //! Owns the place in the stream (RFC 6455 §5) and the memory of what arrived in pieces. Promises to look at every byte
 //! once, to keep what straddles two inputs in pooled memory that follows the bytes received, never the length
-//! announced, and to hold none between messages. A long message goes there too, though it is all here: see `OWN_MIN`. Lends nothing itself: it finds numbers (`Found`), and the session
-//! borrows by them. Knows nothing of the user or of what we send.
+//! announced, and to hold none between messages. (A long message goes there too, though it is all here: `OWN_MIN`.)
+//! Lends nothing itself: it finds numbers (`Found`), and the session borrows by them. Knows nothing of the user or of what
+//! we send.
 //!
 //! ```text
 //!            header ends in a later input            payload ends in a later input
@@ -591,18 +592,15 @@ impl Decoder {
         let left = left - here as u64;
 
         if self.state == State::Open {
-            if fin && left == 0 && self.assembly.is_none() {
+            let is_own = here >= OWN_MIN && *at == input.len() && !key.is_none() && !self.kind.is_compressed();
+            if fin && left == 0 && self.assembly.is_none() && !is_own {
                 // All of the message is here, or was empty so far: no need to keep it.
                 self.end_message();
                 if self.kind.is_compressed() {
                     return Ok(Step::Found(Found::Compressed { from, to: *at, key }));
                 }
                 let text = self.kind.is_text();
-                if here < OWN_MIN || *at < input.len() || key.is_none() {
-                    return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
-                }
-                let bytes = pool.take(HEADROOM + here, HEADROOM + here);
-                return self.hold(Assembly::unmasked(bytes, &input[from..*at], key, text), text, pool).map(Step::Found);
+                return Ok(Step::Found(Found::Borrowed { text, from, to: *at, key }));
             }
             let piece = &input[from..*at];
             if !piece.is_empty() {
@@ -670,25 +668,21 @@ impl Decoder {
         };
         // RFC 6455 §8.1, RFC 7692 §6.2: text is what comes out.
         let text = self.kind.is_text();
-        self.hold(Assembly::whole(bytes, text), text, pool).map(Some)
+        let assembly = match Assembly::whole(bytes, text) {
+            Ok(assembly) => assembly,
+            Err(bytes) => {
+                pool.put(bytes);
+                return Err(Violation::InvalidUtf8);
+            }
+        };
+        self.assembly = Some(assembly);
+        self.place = Place::Delivered;
+        Ok(Some(Found::Held { text }))
     }
 
     #[cfg(not(feature = "deflate"))]
     fn inflate(&mut self, _: &[u8], _: &Limits, _: &mut Pool) -> Result<Option<Found>, Violation> {
         unreachable!("no header may say that a message is compressed")
-    }
-
-    /// A whole message in memory of its own is the one held; it is not text that is not UTF-8.
-    fn hold(&mut self, made: Result<Assembly, Vec<u8>>, text: bool, pool: &mut Pool) -> Result<Found, Violation> {
-        match made {
-            Ok(assembly) => self.assembly = Some(assembly),
-            Err(bytes) => {
-                pool.put(bytes);
-                return Err(Violation::InvalidUtf8);
-            }
-        }
-        self.place = Place::Delivered;
-        Ok(Found::Held { text })
     }
 
     fn end_message(&mut self) {

@@ -36,25 +36,6 @@ impl Assembly {
         Assembly { bytes, text_to: HEADROOM }
     }
 
-    /// A message of one frame that is all here, unmasked with `key` into `bytes` behind [`HEADROOM`], and checked if it is
-    /// `text`. The content of `bytes` is dropped and its capacity used; allocates only if that is too small.
-    ///
-    /// # Errors
-    /// The buffer, if this is text that is not UTF-8.
-    pub fn unmasked(bytes: Vec<u8>, payload: &[u8], key: MaskKey, text: bool) -> Result<Self, Vec<u8>> {
-        let mut whole = Assembly::new(bytes);
-        whole.bytes.reserve(payload.len());
-        if !text {
-            append::<false>(payload, &mut whole.bytes, key);
-            return Ok(whole);
-        }
-        if append::<true>(payload, &mut whole.bytes, key) {
-            return Assembly::whole(whole.bytes, text);
-        }
-        whole.text_to = whole.bytes.len(); // no high bit: ASCII
-        Ok(whole)
-    }
-
     /// A message that is whole: [`HEADROOM`] bytes without meaning, then the payload, checked if it is `text`.
     ///
     /// # Errors
