@@ -1,14 +1,17 @@
 //! The bytes the load sends and the bytes it must get back, made before the clock starts.
 //!
 //! Owns: one run of masked frames laid end to end, and the expected reply to each. Promises: every frame has its own
-//! random mask and payload, a batch of frames is one contiguous slice wherever it begins, and a reply is counted only when
-//! its header and length are exact. Refuses to know: sockets, time.
+//! random mask and payload, and a batch of frames is one contiguous slice wherever it begins; `replies` compares what comes
+//! back. Refuses to know: sockets, time.
 
-use std::fmt;
+mod replies;
+
 use std::io::{self, Read};
 
 use crate::deflate;
 use crate::trade;
+
+pub use replies::{Fault, Replies};
 
 /// The most bytes a run of frames may hold, in flight frames included.
 pub const RUN_BYTES_MAX: usize = 256 << 20;
@@ -242,144 +245,6 @@ fn push_len(head: &mut Vec<u8>, len: usize, masked: bool) {
             head.push(mask_bit | 127);
             head.extend_from_slice(&(len as u64).to_be_bytes());
         }
-    }
-}
-
-/// What a server did wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The reply's header is not the one header it may have: opcode, reserved bits, mask bit or length differ.
-    Head {
-        /// The header expected.
-        expected: Vec<u8>,
-        /// As much of it as came, the last byte wrong.
-        found: Vec<u8>,
-    },
-    /// A byte of the reply's body differs (only looked for with `--check`).
-    Byte {
-        /// Offset in the body.
-        at: usize,
-    },
-    /// Bytes came while no message was in flight.
-    Unasked,
-    /// A reply to a compressed message that it may not be; what is wrong with it.
-    Deflate(String),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Head { expected, found } => {
-                let hint = match found.first().map(|byte| byte & 0x0F) {
-                    Some(0x8) => " (a Close frame)",
-                    Some(0x9) => " (a Ping; the load client answers none)",
-                    _ => "",
-                };
-                write!(f, "wrong reply header: expected {expected:02x?}, found {found:02x?}{hint}")
-            }
-            Fault::Byte { at } => write!(f, "wrong byte in a reply, {at} bytes into its body"),
-            Fault::Unasked => write!(f, "the server sent bytes that no message asked for"),
-            Fault::Deflate(why) => write!(f, "wrong compressed reply: {why}"),
-        }
-    }
-}
-
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidData, fault.to_string())
-    }
-}
-
-/// Where one connection stands in its stream of replies.
-#[derive(Debug, Default)]
-pub struct Replies {
-    /// Which frame the next reply answers; always below `distinct`.
-    index: usize,
-    /// Bytes of that reply that have come; always below its length.
-    got: usize,
-    /// The same for replies that differ in length.
-    deflated: deflate::Reply,
-    /// Payload bytes of all replies that have come whole.
-    payload_bytes: u64,
-}
-
-impl Replies {
-    /// Replies to a stream that begins with frame `index`.
-    pub fn from_frame(index: usize) -> Replies {
-        Replies { index, ..Replies::default() }
-    }
-
-    /// Payload bytes of the replies so far, as they travelled: the messages', or what they were compressed to.
-    pub fn payload_bytes(&self) -> u64 {
-        self.payload_bytes
-    }
-
-    /// Takes what was received and says how many replies it completed. Headers are always compared, bodies if `check`.
-    /// `in_flight` messages may be answered; a byte more is [`Fault::Unasked`]. Allocates only for a fault.
-    pub fn feed(&mut self, frames: &Frames, mut bytes: &[u8], in_flight: u32, check: bool) -> Result<u32, Fault> {
-        if let Some(context) = frames.deflated {
-            return self.feed_deflated(frames, context, bytes, in_flight, check);
-        }
-        let mut finished = 0;
-        let head = &frames.head[..];
-        let reply_len = frames.reply_len();
-        while !bytes.is_empty() {
-            if finished == in_flight {
-                return Err(Fault::Unasked);
-            }
-            if self.got < head.len() {
-                let step = bytes.len().min(head.len() - self.got);
-                if let Some(wrong) = (0..step).find(|&i| bytes[i] != head[self.got + i]) {
-                    let found = [&head[..self.got], &bytes[..=wrong]].concat();
-                    return Err(Fault::Head { expected: head.to_vec(), found });
-                }
-                self.got += step;
-                bytes = &bytes[step..];
-            }
-            let step = bytes.len().min(reply_len - self.got);
-            if check && step > 0 {
-                let begin = self.got - head.len();
-                let expected = &frames.body(self.index)[begin..begin + step];
-                if *expected != bytes[..step] {
-                    let same = expected.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-                    return Err(Fault::Byte { at: begin + same });
-                }
-            }
-            self.got += step;
-            bytes = &bytes[step..];
-            if self.got == reply_len {
-                self.got = 0;
-                self.index = (self.index + 1) % frames.distinct;
-                self.payload_bytes += frames.size as u64;
-                finished += 1;
-            }
-        }
-        Ok(finished)
-    }
-
-    fn feed_deflated(
-        &mut self,
-        frames: &Frames,
-        context: deflate::Context,
-        mut bytes: &[u8],
-        in_flight: u32,
-        check: bool,
-    ) -> Result<u32, Fault> {
-        let mut finished = 0;
-        while !bytes.is_empty() {
-            if finished == in_flight {
-                return Err(Fault::Unasked);
-            }
-            let (used, whole) = self.deflated.feed(frames.message(self.index), context, bytes, check)?;
-            bytes = &bytes[used..];
-            if let Some(len) = whole {
-                self.index = (self.index + 1) % frames.distinct;
-                self.payload_bytes += len as u64;
-                finished += 1;
-            }
-        }
-        Ok(finished)
     }
 }
 
