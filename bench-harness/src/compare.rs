@@ -19,7 +19,7 @@ use crate::certificate::Certificate;
 use crate::client_echo::{self, ClientEcho, Flight};
 use crate::contenders::{Contender, Place, Way};
 use crate::dial::Target;
-use crate::load::{self, Edge, OnEdge, Outcome, Shape};
+use crate::load::{self, Bodies, Edge, OnEdge, Outcome, Shape};
 use crate::net::Patience;
 use crate::proc::{self, Server};
 use crate::results::{self, Run, Turn};
@@ -53,7 +53,7 @@ pub struct Plan {
     /// What is offered where messages are compressed.
     pub offer: String,
     /// Compare every byte that comes back.
-    pub check: bool,
+    pub bodies: Bodies,
     /// How the load waits, except at a fixed rate, where it always polls.
     pub patience: Patience,
     /// The command line, for the report.
@@ -218,7 +218,7 @@ fn turn(plan: &Plan, cell: &Cell, contender: &Contender, certificate: Option<&Ce
                 size,
                 warmup: plan.warmup,
                 measured: plan.measured,
-                check: plan.check,
+                bodies: plan.bodies,
                 patience,
             };
             load_turn(plan, server, &load)

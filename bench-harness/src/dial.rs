@@ -106,6 +106,11 @@ impl Target {
         self.offer.as_ref().map(|(_, context)| *context)
     }
 
+    /// It speaks TLS.
+    pub fn is_sealed(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// A raw byte echo at `HOST:PORT`.
     pub fn raw(host: &str, allow_remote: bool) -> io::Result<Target> {
         Ok(Target { addr: resolve(host, allow_remote)?, web: None, tls: None, offer: None })

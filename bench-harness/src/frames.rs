@@ -172,6 +172,12 @@ impl Frames {
         self.head.len() + if self.echo == Echo::Raw { 4 } else { 0 } + self.size
     }
 
+    /// Bytes of the head that every reply begins with; not for compressed ones.
+    pub fn head_len(&self) -> usize {
+        debug_assert!(self.deflated.is_none());
+        self.head.len()
+    }
+
     /// All that is ever sent; [`Frames::bytes`] is a part of it.
     pub fn run(&self) -> &[u8] {
         &self.sent

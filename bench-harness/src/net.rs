@@ -1,11 +1,15 @@
 //! The load client's sockets: one ring, multishot receives, sends from memory that was laid out before the clock starts.
 //!
 //! Owns: the connections' descriptors and the ring. Promises: one io_uring_enter(2) a pass for everything; at most one send in
-//! flight per connection, of bytes that are never copied (over TLS, of what they encrypt to); the time in which it found nothing to do is known, so that a load
+//! flight per connection, of bytes that are never copied (over TLS, of what they encrypt to); long replies can be received
+//! without their bodies (`heads`); the time in which it found nothing to do is known, so that a load
 //! that polls can still say how busy it was. Refuses to know: frames. It is independent of the engine under test.
+
+mod heads;
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -14,6 +18,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::ring_buffers::{GROUP, Piece, Ring};
 use crate::stream::Stream;
+
+use heads::Heads;
 
 /// Receive buffers and bytes of each: about a second-level cache.
 const BUFFERS: (u16, u32) = (16, 64 << 10);
@@ -24,6 +30,8 @@ const LOOKS: u32 = 16;
 
 const RECV: u64 = 1;
 const SEND: u64 = 2;
+const RECV_HEAD: u64 = 3;
+const RECV_BODY: u64 = 4;
 
 /// How to wait for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +46,23 @@ pub enum Patience {
 pub enum Event {
     /// Bytes for a connection; give the piece back.
     Received(usize, Piece),
+    /// Bytes of the head of a connection's reply: ask for them before the next wait.
+    Head(usize, Range<usize>),
+    /// So many bytes of its body have come, and are gone.
+    Discarded(usize, usize),
     /// The socket has taken so many bytes.
     Sent(usize, usize),
     /// The server has ended a connection, or it has failed.
     Ended(usize, io::Error),
+}
+
+/// What becomes of the bytes that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All are received into buffers.
+    All,
+    /// Every reply is a head of so many bytes, 1 to 14, and a body of so many, one at least, which the kernel discards. Not over TLS.
+    Heads(usize, usize),
 }
 
 /// The sockets.
@@ -49,6 +70,8 @@ pub struct Net<'a> {
     // Nothing is in flight once it has dropped, so it goes before the sockets, and its lifetime keeps `run` longer still.
     ring: Ring,
     streams: Vec<Stream>,
+    /// Replies whose bodies are discarded; without, all that comes is kept.
+    heads: Option<Heads>,
     /// Bytes that the send of each connection with TLS is for, and bytes of it that the socket has not taken.
     sealing: Vec<(usize, usize)>,
     /// What the last receive of a connection with TLS decrypted to.
@@ -65,7 +88,7 @@ pub struct Net<'a> {
 
 impl<'a> Net<'a> {
     /// Takes over `streams` and receives from all of them; sends come out of `run`. Fails as io_uring_setup(2) does.
-    pub fn new(streams: Vec<Stream>, run: &'a [u8], patience: Patience) -> io::Result<Net<'a>> {
+    pub fn new(streams: Vec<Stream>, run: &'a [u8], patience: Patience, keep: Keep) -> io::Result<Net<'a>> {
         let entries = (streams.len() * 2).next_power_of_two().clamp(256, 32_768) as u32;
         let uring = IoUring::builder()
             .setup_single_issuer()
@@ -81,7 +104,12 @@ impl<'a> Net<'a> {
         let sealing = vec![(0, 0); streams.len()];
         let (starved, plain, idle) = (VecDeque::new(), Vec::new(), Duration::ZERO);
         let (over_tls, broken) = (streams.iter().any(|stream| stream.sealed.is_some()), Vec::new());
-        let mut net = Net { ring, streams, sealing, plain, over_tls, broken, run, starved, patience, idle };
+        let heads = match keep {
+            Keep::All => None,
+            Keep::Heads(head, body) => Some(Heads::new(streams.len(), head, body)),
+        };
+        assert!(heads.is_none() || !over_tls, "a sealed reply has to be opened");
+        let mut net = Net { ring, streams, heads, sealing, plain, over_tls, broken, run, starved, patience, idle };
         for conn in 0..net.streams.len() {
             net.receive(conn as u32);
         }
@@ -126,13 +154,17 @@ impl<'a> Net<'a> {
     }
 
     fn receive(&mut self, conn: u32) {
-        self.push(&opcode::RecvMulti::new(Fixed(conn), GROUP).build().user_data(RECV << 32 | u64::from(conn)));
+        let (of, entry) = match &mut self.heads {
+            None => (RECV, opcode::RecvMulti::new(Fixed(conn), GROUP).build()),
+            Some(heads) => heads.receive(conn),
+        };
+        self.push(&entry.user_data(of << 32 | u64::from(conn)));
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: a send reads `run`, which is borrowed for longer than the ring lives, or what a connection's TLS has set aside
         // to be sent, which is not touched before that has completed, and goes behind the ring; a receive names the ring's
-        // own buffers.
+        // own buffers, or those of `heads`, which do not move and go behind the ring.
         unsafe { self.ring.push(entry) };
     }
 
@@ -201,6 +233,11 @@ impl<'a> Net<'a> {
                 });
             }
             let ended = !cqueue::more(flags);
+            if let (Some(heads), 1..) = (&mut self.heads, result) {
+                let event = heads.received(conn as usize, entry.user_data() >> 32, result as usize);
+                self.receive(conn);
+                return Some(event);
+            }
             if result > 0 {
                 let piece = self.ring.buffers.take(flags, result as u32);
                 if ended {
@@ -233,6 +270,11 @@ impl<'a> Net<'a> {
     /// The bytes of a piece that was received; over TLS of the last piece alone, until the next event.
     pub fn bytes(&mut self, piece: Piece) -> &[u8] {
         if self.over_tls { &self.plain } else { self.ring.buffers.bytes(piece) }
+    }
+
+    /// The bytes of a connection's head that an event has named.
+    pub fn head(&self, conn: usize, bytes: Range<usize>) -> &[u8] {
+        self.heads.as_ref().map_or(&[], |heads| heads.bytes(conn, bytes))
     }
 
     /// Gives a piece back.

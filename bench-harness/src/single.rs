@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use crate::dial::Target;
 use crate::frames::Payload;
-use crate::load::Shape;
+use crate::load::{Bodies, Shape};
 use crate::net::Patience;
 use crate::report::Line;
 use crate::{deflate, idle, load, proc, seconds, show, tls};
@@ -33,6 +33,28 @@ pub struct TlsArgs {
     /// Speak TLS: trust the certificate in this file, in PEM, or what it signs. For wss:// and --raw.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
+}
+
+/// What the load does with replies. It compares every head and length.
+#[derive(Args)]
+pub struct BodyArgs {
+    /// Compare every byte that comes back too; in client: cells it comes back to the client, which is not asked to look.
+    #[arg(long)]
+    check: bool,
+    /// Copy every reply into the load's memory, as a client does that reads it. Without, the kernel discards bodies of 64 KiB and
+    /// more, so that the server does not pay for pages that the load's core has cached.
+    #[arg(long, conflicts_with = "check")]
+    copy: bool,
+}
+
+impl BodyArgs {
+    pub fn bodies(&self) -> Bodies {
+        match (self.check, self.copy) {
+            (true, _) => Bodies::Compared,
+            (false, true) => Bodies::Copied,
+            (false, false) => Bodies::Discarded,
+        }
+    }
 }
 
 impl TargetArgs {
@@ -95,9 +117,8 @@ pub struct LoadArgs {
     /// Sleep when there is nothing to do, as most clients do, rather than poll. At a fixed rate it always polls.
     #[arg(long)]
     sleep: bool,
-    /// Compare every byte that comes back.
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    bodies: BodyArgs,
     /// Write all latencies to this file, as HdrHistogram's tools read them.
     #[arg(long)]
     hgrm: Option<PathBuf>,
@@ -170,7 +191,7 @@ pub fn load_one(args: &LoadArgs) -> io::Result<()> {
         size: args.size,
         warmup: args.warmup,
         measured: args.seconds,
-        check: args.check,
+        bodies: args.bodies.bodies(),
         patience: if args.sleep && args.rate.is_none() { Patience::Sleep } else { Patience::Poll },
     };
     let outcome = load::run(&plan, &mut File::open("/dev/urandom")?, &mut |_| Ok(()))?;
@@ -181,7 +202,7 @@ pub fn load_one(args: &LoadArgs) -> io::Result<()> {
     let line = Line::new()
         .count("size", args.size as u64)
         .count("connections", args.connections as u64)
-        .flag("checked", args.check)
+        .flag("checked", args.bodies.bodies() == Bodies::Compared)
         .count("messages", outcome.messages)
         .number("seconds", outcome.seconds)
         .number("messages_per_s", outcome.rate())

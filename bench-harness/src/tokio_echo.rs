@@ -122,7 +122,7 @@ mod tests {
             size,
             warmup: Duration::from_millis(20),
             measured: Duration::from_millis(150),
-            check: true,
+            bodies: load::Bodies::Compared,
             patience: Patience::Sleep,
         };
         let outcome = load::run(&plan, &mut File::open("/dev/urandom").expect("urandom"), &mut |_| Ok(()));

@@ -14,6 +14,7 @@ use crate::cells::{self, Cell};
 use crate::contenders::{self, Contender};
 use crate::net::Patience;
 use crate::signals::{STOP, stop_on_signals};
+use crate::single::BodyArgs;
 use crate::{compare, deflate, machine, proc, results, seconds, show};
 
 #[derive(Args)]
@@ -64,9 +65,8 @@ pub struct CompareArgs {
     /// The load sleeps when it has nothing to do, rather than poll.
     #[arg(long)]
     sleep: bool,
-    /// Compare every byte that comes back. In client: cells it comes back to the client, which is not asked to look.
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    bodies: BodyArgs,
     /// Write JSON lines to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -242,7 +242,7 @@ fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
         server_core: args.server_core,
         load_core: args.load_core,
         offer: args.deflate_offer.clone(),
-        check: args.check,
+        bodies: args.bodies.bodies(),
         patience: if args.sleep { Patience::Sleep } else { Patience::Poll },
         command: command_line(),
     };

@@ -45,7 +45,7 @@ fn a_client_that_gives_up_fails_its_turn_with_its_words() {
         server_core: core,
         load_core: core,
         offer: String::new(),
-        check: false,
+        bodies: Bodies::Discarded,
         patience: Patience::Sleep,
         command: String::new(),
     };

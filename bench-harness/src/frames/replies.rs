@@ -110,16 +110,30 @@ impl Replies {
                     return Err(Fault::Byte { at: begin + same });
                 }
             }
-            self.got += step;
             bytes = &bytes[step..];
-            if self.got == reply_len {
-                self.got = 0;
-                self.index = (self.index + 1) % frames.distinct;
-                self.payload_bytes += frames.size as u64;
-                finished += 1;
-            }
+            finished += u32::from(self.step(frames, step));
         }
         Ok(finished)
+    }
+
+    /// Takes `len` bytes of a reply's body that nobody has looked at, and says whether the reply is whole. Its head has been
+    /// fed, and the body has so many bytes left.
+    pub fn discarded(&mut self, frames: &Frames, len: usize) -> bool {
+        debug_assert!(frames.deflated.is_none() && self.got >= frames.head.len());
+        assert!(len <= frames.reply_len() - self.got, "no more than this reply's");
+        self.step(frames, len)
+    }
+
+    /// Goes on by `len` bytes of the reply that has begun, at most to its end; says whether that has come.
+    fn step(&mut self, frames: &Frames, len: usize) -> bool {
+        self.got += len;
+        let is_whole = self.got == frames.reply_len();
+        if is_whole {
+            self.got = 0;
+            self.index = (self.index + 1) % frames.distinct;
+            self.payload_bytes += frames.size as u64;
+        }
+        is_whole
     }
 
     fn feed_deflated(

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Clock, OnEdge, Outcome, Plan, Shape, Turns, count, dial, histogram, on_conn};
+use super::{Bodies, Clock, DISCARD_MIN, OnEdge, Outcome, Plan, Shape, Turns, count, dial, histogram, on_conn};
 use crate::dial;
 use crate::frames::{Frames, Replies};
-use crate::net::{Event, Net};
+use crate::net::{Event, Keep, Net};
 
 /// At a fixed rate: messages of one connection that leave in one send.
 const BATCH_MAX: u32 = 64;
@@ -80,7 +80,7 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
         Some(context) => Frames::deflated(plan.size, batch as usize, context, random)?,
         None => Frames::new(plan.payload, plan.size, batch as usize, plan.target.echo(), random)?,
     };
-    let net = dial(plan, plan.connections, frames.run())?;
+    let net = dial(plan, plan.connections, frames.run(), keep(plan, &frames))?;
     let clock = Clock(Instant::now());
     let conns = (0..plan.connections).map(|nth| {
         // Connections begin at different frames, so that neighbours do not carry the same masks.
@@ -104,7 +104,7 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
         batch_len: batch as usize * frames.frame_len(),
         clock,
         latencies: histogram(),
-        check: plan.check,
+        check: plan.bodies == Bodies::Compared,
         refill: true,
         pace: None,
         counted: 0..0,
@@ -122,6 +122,16 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
     outcome
 }
 
+/// What of the replies is kept.
+pub(super) fn keep(plan: &Plan, frames: &Frames) -> Keep {
+    let is_plain = plan.target.context().is_none() && !plan.target.is_sealed();
+    if plan.bodies == Bodies::Discarded && plan.size >= DISCARD_MIN && is_plain {
+        Keep::Heads(frames.head_len(), frames.reply_len() - frames.head_len())
+    } else {
+        Keep::All
+    }
+}
+
 impl Turns for Load<'_> {
     fn turn(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = self.send_due(timeout)?;
@@ -136,6 +146,16 @@ impl Turns for Load<'_> {
                     self.net.release(piece);
                     let finished = fed.map_err(|fault| on_conn(conn, fault.into()))?;
                     self.take_back(conn, finished, now);
+                }
+                Event::Head(conn, bytes) => {
+                    let Conn { replies, in_flight, .. } = &mut self.conns[conn];
+                    let fed = replies.feed(self.frames, self.net.head(conn, bytes), *in_flight, self.check);
+                    fed.map_err(|fault| on_conn(conn, fault.into()))?;
+                }
+                Event::Discarded(conn, len) => {
+                    let now = self.clock.nanos();
+                    let is_whole = self.conns[conn].replies.discarded(self.frames, len);
+                    self.take_back(conn, is_whole.into(), now);
                 }
                 Event::Sent(conn, sent) => {
                     let state = &mut self.conns[conn];

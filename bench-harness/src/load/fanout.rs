@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Clock, OnEdge, Outcome, Plan, Turns, count, dial, histogram, on_conn};
+use super::{Bodies, Clock, OnEdge, Outcome, Plan, Turns, count, dial, histogram, on_conn};
 use crate::dial;
 use crate::frames::{Echo, Frames, Replies};
-use crate::net::{Event, Net};
+use crate::net::{Event, Keep, Net};
 
 /// How long a server has to let everybody join.
 const JOIN_WAIT: Duration = Duration::from_millis(200);
@@ -55,7 +55,7 @@ pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdg
         ));
     }
     let frames = Frames::new(plan.payload, plan.size, depth as usize, Echo::WebSocket, random)?;
-    let net = dial(plan, plan.connections + 1, frames.run())?;
+    let net = dial(plan, plan.connections + 1, frames.run(), Keep::All)?;
     // A server may answer the handshake before it has put the newcomer among those who receive.
     thread::sleep(JOIN_WAIT);
     let clock = Clock(Instant::now());
@@ -73,7 +73,7 @@ pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdg
         clock,
         latencies: histogram(),
         counted: 0..0,
-        check: plan.check,
+        check: plan.bodies == Bodies::Compared,
         refill: true,
         delivered: 0,
     };
@@ -135,6 +135,7 @@ impl Turns for Load<'_> {
                     let finished = fed.map_err(|fault| on_conn(conn, fault.into()))?;
                     self.deliver(conn, finished, now);
                 }
+                Event::Head(..) | Event::Discarded(..) => unreachable!("all is kept"),
                 Event::Sent(_, sent) => {
                     self.sending = false;
                     self.unsent -= sent;

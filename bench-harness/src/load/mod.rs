@@ -17,11 +17,15 @@ use hdrhistogram::Histogram;
 
 use crate::dial::{CONNECTIONS_MAX, Target};
 use crate::frames::Payload;
-use crate::net::{Net, Patience};
+use crate::net::{Keep, Net, Patience};
 use crate::proc;
 
 /// No reply at all for so long ends the run.
 pub const STALL: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(10) };
+
+/// From this size on a message's body can be discarded: it costs a second receive, which does not pay for less than a segment
+/// of the loopback interface.
+pub const DISCARD_MIN: usize = 64 << 10;
 
 /// How long the server may take for what is in flight at the end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -52,6 +56,19 @@ pub enum Shape {
     Connect,
 }
 
+/// What becomes of the bodies of replies. Heads and lengths are always compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bodies {
+    /// The kernel discards those of [`DISCARD_MIN`] bytes and more; shorter ones are copied. Over TLS, in a fan-out and compressed,
+    /// all are copied.
+    #[default]
+    Discarded,
+    /// All are copied out of the sockets, as by a client that reads them.
+    Copied,
+    /// All are copied and every byte is compared.
+    Compared,
+}
+
 /// What to send, where, and for how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -69,8 +86,8 @@ pub struct Plan {
     pub warmup: Duration,
     /// Time that is counted.
     pub measured: Duration,
-    /// Compare every byte that comes back.
-    pub check: bool,
+    /// What becomes of the replies' bodies.
+    pub bodies: Bodies,
     /// How to wait.
     pub patience: Patience,
 }
@@ -243,13 +260,13 @@ fn count(load: &mut dyn Turns, plan: &Plan, clock: Clock, on_edge: OnEdge<'_>) -
 }
 
 /// Opens all connections of a plan and hands them to a ring.
-fn dial<'a>(plan: &Plan, count: usize, run: &'a [u8]) -> io::Result<Net<'a>> {
+fn dial<'a>(plan: &Plan, count: usize, run: &'a [u8], keep: Keep) -> io::Result<Net<'a>> {
     let dial = |nth| plan.target.dial(nth).map_err(|error| on_conn(nth, error));
     let streams: Vec<_> = (0..count).map(dial).collect::<io::Result<_>>()?;
     for stream in &streams {
         stream.tcp.set_nonblocking(true)?;
     }
-    Net::new(streams, run, plan.patience)
+    Net::new(streams, run, plan.patience, keep)
 }
 
 fn on_conn(nth: usize, error: io::Error) -> io::Error {

@@ -5,6 +5,7 @@ mod deflate;
 use super::*;
 use crate::echo_tests::{start_ring_with, tls_configs};
 use crate::epoll_echo::EpollEcho;
+use crate::frames::Frames;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ enum Lie {
     Short(u64),
     /// This reply is announced and sent one byte long.
     Long(u64),
+    /// This reply has a byte more than it announces.
+    Tail(u64),
     /// This reply has the text opcode.
     Opcode(u64),
     /// This reply is sent twice.
@@ -135,6 +138,9 @@ fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
         // Counted before it is sent: once the client has it, it is in the count.
         echoed.fetch_add(1, Ordering::SeqCst);
         stream.write_all(&reply)?;
+        if lie == Lie::Tail(nth) {
+            stream.write_all(&[0])?;
+        }
         if lie == Lie::Twice(nth) {
             stream.write_all(&reply)?;
         }
@@ -151,7 +157,7 @@ fn plan(target: Target, connections: usize, depth: u32, size: usize, check: bool
         size,
         warmup: Duration::from_millis(20),
         measured: Duration::from_millis(150),
-        check,
+        bodies: if check { Bodies::Compared } else { Bodies::Discarded },
         patience: if size.is_multiple_of(2) { Patience::Sleep } else { Patience::Poll },
     }
 }
@@ -212,6 +218,47 @@ fn a_corrupted_byte_is_caught_by_check_alone() {
     let error = outcome.map(|_| ()).expect_err("a flipped byte");
     assert!(error.to_string().contains("wrong byte in a reply, 0 bytes into"), "{error}");
     assert!(load(Lie::Byte(20), 2, 4, 125, false).0.is_ok(), "it is not looked for without --check");
+}
+
+/// Bodies are discarded where nobody looks at them, and nowhere else.
+#[test]
+fn only_long_plain_bodies_are_discarded() {
+    let web = Target::web("ws://127.0.0.1:1/", false).expect("target");
+    let raw = Target::raw("127.0.0.1:1", false).expect("target");
+    let keep = |target: &Target, size, bodies| {
+        let plan = Plan { bodies, ..plan(target.clone(), 1, 1, size, false) };
+        let frames = Frames::new(plan.payload, size, 1, target.echo(), &mut random()).expect("frames");
+        echo::keep(&plan, &frames)
+    };
+    // A server's head has 10 bytes at that length; a raw echo's has the mask behind it, which counts as body.
+    assert_eq!(keep(&web, DISCARD_MIN, Bodies::Discarded), Keep::Heads(10, DISCARD_MIN));
+    assert_eq!(keep(&raw, DISCARD_MIN, Bodies::Discarded), Keep::Heads(10, DISCARD_MIN + 4));
+    assert_eq!(keep(&web, DISCARD_MIN - 1, Bodies::Discarded), Keep::All);
+    assert_eq!(keep(&web, DISCARD_MIN, Bodies::Copied), Keep::All);
+    assert_eq!(keep(&web, DISCARD_MIN, Bodies::Compared), Keep::All);
+    let sealed = Target::over_tls("127.0.0.1:1", tls_configs().1, false).expect("target");
+    assert_eq!(keep(&sealed, DISCARD_MIN, Bodies::Discarded), Keep::All);
+    let packed = web.offering(crate::deflate::OFFER).expect("offer");
+    assert_eq!(keep(&packed, DISCARD_MIN, Bodies::Discarded), Keep::All);
+}
+
+/// Each of them is caught by the head of the next reply, or by the wait for it.
+#[test]
+fn lies_about_discarded_bodies_are_caught() {
+    let size = DISCARD_MIN + 1;
+    let error = |lie, depth| load(lie, 1, depth, size, false).0.map(|_| ()).expect_err("a lie").to_string();
+    for depth in [1, 3] {
+        assert!(error(Lie::Short(5), depth).contains("wrong reply header"));
+        assert!(error(Lie::Long(5), depth).contains("wrong reply header"));
+    }
+    assert!(error(Lie::Hangup(5), 1).contains("closed the connection"));
+    assert!(error(Lie::Drop(5), 1).contains("no reply for"));
+    // A byte more than announced answers nothing, or stands where the next head should.
+    let named = |error: &str| error.contains("no message asked for") || error.contains("wrong reply header");
+    assert!([1, 3].into_iter().all(|depth| named(&error(Lie::Tail(5), depth))));
+    assert!(load(Lie::Byte(5), 1, 3, size, false).0.is_ok(), "bodies are not looked at");
+    let error = load(Lie::Byte(5), 1, 3, size, true).0.map(|_| ()).expect_err("a flipped byte");
+    assert!(error.to_string().contains("wrong byte in a reply"), "{error}");
 }
 
 #[test]

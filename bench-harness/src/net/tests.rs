@@ -40,7 +40,7 @@ fn receives_without_a_buffer_get_their_bytes_later() {
     let run: Vec<u8> = (0..CONNS * LEN).map(|at| ((at as u64 * 0x9E37_79B9) >> 16) as u8).collect();
     for patience in [Patience::Sleep, Patience::Poll] {
         with_echo(|addr| {
-            let mut net = Net::new(connect(addr, CONNS), &run, patience).expect("net");
+            let mut net = Net::new(connect(addr, CONNS), &run, patience, Keep::All).expect("net");
             let mut unsent = vec![LEN; CONNS];
             let mut back = vec![0; CONNS];
             let mut held = VecDeque::new();
@@ -58,6 +58,7 @@ fn receives_without_a_buffer_get_their_bytes_later() {
                             }
                         }
                         Event::Ended(conn, error) => panic!("connection {conn}: {error}"),
+                        Event::Head(..) | Event::Discarded(..) => unreachable!("all is kept"),
                     }
                 }
                 while release && let Some((conn, piece)) = held.pop_front() {
@@ -88,6 +89,52 @@ fn receives_without_a_buffer_get_their_bytes_later() {
     }
 }
 
+/// A body that takes several receives, and heads however they are cut: nothing of a head is lost, nothing of a body is written.
+#[test]
+fn heads_are_kept_and_bodies_are_discarded() {
+    const HEAD: usize = 10;
+    const BODY: usize = (1 << 20) + 77;
+    const ROUNDS: usize = 5;
+    // Heads that differ from connection to connection; bodies without a zero.
+    let reply = |conn: usize| [vec![conn as u8; HEAD], vec![0xA5; BODY]].concat();
+    let run: Vec<u8> = (0..4).flat_map(reply).collect();
+    with_echo(|addr| {
+        let mut net = Net::new(connect(addr, 4), &run, Patience::Sleep, Keep::Heads(HEAD, BODY)).expect("net");
+        // The first send ends inside the head.
+        let mut sent = [0; 4];
+        (0..4).for_each(|conn| net.send(conn, conn * (HEAD + BODY), 3 + conn));
+        let (mut heads, mut gone) = (vec![Vec::new(); 4], [0; 4]);
+        let began = Instant::now();
+        while gone.iter().any(|gone| *gone < ROUNDS * BODY) {
+            net.wait(Duration::from_millis(10)).expect("wait");
+            while let Some(event) = net.next() {
+                match event {
+                    Event::Received(..) => unreachable!("nothing else is kept"),
+                    Event::Head(conn, bytes) => {
+                        assert_eq!(gone[conn] % BODY, 0, "a head comes behind a body");
+                        heads[conn].extend_from_slice(net.head(conn, bytes));
+                    }
+                    Event::Discarded(conn, len) => {
+                        gone[conn] += len;
+                        assert_eq!(heads[conn].len(), gone[conn].div_ceil(BODY) * HEAD, "a body comes behind a head");
+                    }
+                    Event::Sent(conn, some) => {
+                        sent[conn] += some;
+                        let at = sent[conn] % (HEAD + BODY);
+                        if sent[conn] < ROUNDS * (HEAD + BODY) {
+                            net.send(conn, conn * (HEAD + BODY) + at, HEAD + BODY - at);
+                        }
+                    }
+                    Event::Ended(conn, error) => panic!("connection {conn}: {error}"),
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{gone:?}");
+        }
+        assert!((0..4).all(|conn| heads[conn] == vec![conn as u8; ROUNDS * HEAD]), "{heads:?}");
+        assert!(net.heads.as_ref().expect("heads").nowhere.iter().all(|byte| *byte == 0), "MSG_TRUNC of tcp(7)");
+    });
+}
+
 #[test]
 fn a_load_with_more_in_flight_than_buffers_loses_nothing() {
     for patience in [Patience::Sleep, Patience::Poll] {
@@ -100,7 +147,7 @@ fn a_load_with_more_in_flight_than_buffers_loses_nothing() {
                 size: LEN,
                 warmup: Duration::from_millis(20),
                 measured: Duration::from_millis(200),
-                check: true,
+                bodies: load::Bodies::Compared,
                 patience,
             };
             let mut random = std::fs::File::open("/dev/urandom").expect("urandom");
@@ -115,7 +162,7 @@ fn more_than_the_queue_holds_is_sent() {
     let run = [7; 8];
     with_echo(|addr| {
         // 256 entries: a receive that ends with its connection and a send make 2 each.
-        let mut net = Net::new(connect(addr, 8), &run, Patience::Sleep).expect("net");
+        let mut net = Net::new(connect(addr, 8), &run, Patience::Sleep, Keep::All).expect("net");
         for _ in 0..1000 {
             net.send(0, 0, 8);
         }
@@ -131,6 +178,7 @@ fn more_than_the_queue_holds_is_sent() {
                     }
                     Event::Sent(_, some) => sent += some,
                     Event::Ended(conn, error) => panic!("connection {conn}: {error}"),
+                    Event::Head(..) | Event::Discarded(..) => unreachable!("all is kept"),
                 }
             }
             assert!(began.elapsed() < Duration::from_secs(10), "{sent} sent, {back} back");
@@ -143,7 +191,8 @@ fn more_than_the_queue_holds_is_sent() {
 fn a_ring_that_ends_is_quiet() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let run = vec![0; 16 << 20];
-    let mut net = Net::new(connect(listener.local_addr().expect("address"), 8), &run, Patience::Sleep).expect("net");
+    let mut net =
+        Net::new(connect(listener.local_addr().expect("address"), 8), &run, Patience::Sleep, Keep::All).expect("net");
     let mut sending = false;
     // Nobody reads: the socket takes some, and then a send stays.
     for _ in 0..1000 {

@@ -39,13 +39,15 @@ enum Verdict {
 const VERDICT_ROUNDS_MIN: usize = 3;
 
 /// What a reader must know of two figures, at the foot of every report.
-const CAVEATS: [&str; 6] = [
+const CAVEATS: [&str; 7] = [
     "\"kernel, bytes/connection\" is the kernel memory of the whole machine and counts both ends of each connection, \
      the server's and the load's.",
     "In idle: cells \"RSS\" is the server's process after its warm-up, before any connection rests, and with all of them at \
      rest; RSS a connection is the difference, so it does not hold what a server has set aside from the start.",
     "\"client busy\" near 100 % means that the load limits the rate, not the server: then CPU per message is the figure \
      that tells them apart.",
+    "Unless --check or --copy is given, the load lets the kernel discard the bodies of replies of 64 KiB and more, so that a \
+     server does not pay for pages that the load's core has just read.",
     "In deflate: cells a server is free to compress well or fast: read messages/s together with \"payload bytes/reply\".",
     "In tls: cells all speak TLS 1.3 with AES-128-GCM; the load encrypts and decrypts on its own core, which is in none of \
      the server's figures but makes the load busier than without TLS.",

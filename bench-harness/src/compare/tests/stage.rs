@@ -130,7 +130,7 @@ pub(super) fn plan(cells: &str, rounds: usize, contenders: Vec<Contender>) -> Pl
         server_core: cores[0].id,
         load_core: cores[cores.len() - 1].id,
         offer: String::new(),
-        check: false,
+        bodies: Bodies::Discarded,
         patience: Patience::Sleep,
         command: String::new(),
     }

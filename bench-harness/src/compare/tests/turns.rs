@@ -96,7 +96,8 @@ fn a_wrong_echo_is_caught_where_bytes_are_compared() {
     for check in [true, false] {
         let stage = Stage::new(if check { "checked" } else { "unchecked" });
         let all = vec![stage.contender("liar", "", LIAR), stage.contender("good", "", GOOD)];
-        let run = run_all(&Plan { check, ..plan("125x1x1", 2, all) });
+        let run =
+            run_all(&Plan { bodies: if check { Bodies::Compared } else { Bodies::Copied }, ..plan("125x1x1", 2, all) });
         let cell = &run.cells[0];
         assert_eq!((counts(cell), &cell.failures[1]), (if check { vec![0, 2] } else { vec![2, 2] }, &None));
         match &cell.failures[0] {
@@ -167,7 +168,7 @@ fn no_process_is_left_behind() {
         stage.contender("mortal", helper, MORTAL),
         stage.contender("leaves", &format!("{helper} exit 7;"), GOOD),
     ];
-    let run = run_all(&Plan { check: true, ..plan("125x1x1", 1, all) });
+    let run = run_all(&Plan { bodies: Bodies::Compared, ..plan("125x1x1", 1, all) });
     assert_eq!(counts(&run.cells[0]), [1, 0, 0, 0]);
     assert_eq!(stage.order(), "good helper liar helper mortal helper leaves helper");
     // A helper gets its signal and is gone when it next runs: that is not awaited by the turn.
