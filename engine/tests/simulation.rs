@@ -127,6 +127,14 @@ fn seed_78_a_dial_made_while_the_core_stops_fails_too() {
     run(78, Manners::Rude, false);
 }
 
+/// A handshake that was to have 304.98 ms was given up after 304.72.
+/// A deadline was counted in whole milliseconds, so one of 304.98 was one of 304, which are 19 ticks and nothing over: up to a
+/// millisecond too soon. Now the rest of a millisecond counts.
+#[test]
+fn seed_26995_a_deadline_has_all_of_its_microseconds() {
+    run(26_995, Manners::Rude, false);
+}
+
 /// Nobody does anything wrong, so everything must arrive: messages, pongs and Closes, both ways.
 #[test]
 fn quiet_kernel_is_complete() {

@@ -30,7 +30,9 @@ impl Tick {
 
     /// The first tick that is at least `after` later: a deadline is never early.
     pub(crate) fn after(self, after: Duration) -> Self {
-        let ticks = after.as_millis().div_ceil(u128::from(TICK_MS)) + 1;
+        // All of its nanoseconds: 304.9 ms are more than 19 ticks.
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        let ticks = nanos.div_ceil(TICK_MS * 1_000_000) + 1;
         Self(self.0.wrapping_add(u32::try_from(ticks).unwrap_or(u32::MAX / 2).min(u32::MAX / 2)))
     }
 
@@ -259,11 +261,24 @@ mod tests {
         }
     }
 
+    /// Nor is it more than two ticks late, wherever in a tick it begins and however long it is.
     #[test]
     fn a_deadline_is_never_early() {
-        let start = Time::from_nanos(15_999_999);
-        let at = Tick::of(start).after(Duration::from_millis(20));
-        assert!(!at.is_due(Tick::of(start.plus(Duration::from_millis(20)))));
-        assert!(at.is_due(Tick::of(start.plus(Duration::from_millis(48)))));
+        let tick = TICK_MS * 1_000_000;
+        for from in [0, 1, 11_277_323, tick - 1] {
+            for after in [0, 1, 304_000_000, 304_000_001, 304_999_999, tick - 1, tick, tick + 1] {
+                let (start, after) = (Time::from_nanos(5 * tick + from), Duration::from_nanos(after));
+                let due = Tick::of(start).after(after).start();
+                assert!(due >= start.plus(after), "{after:?} from {start:?}: {due:?}");
+                assert!(
+                    due <= start.plus(after).plus(Duration::from_nanos(2 * tick)),
+                    "{after:?} from {start:?}: {due:?}"
+                );
+            }
+        }
+        assert!(
+            !Tick::ZERO.after(Duration::MAX).is_due(Tick(u32::MAX / 2 - 1)),
+            "for ever is as long as there are ticks"
+        );
     }
 }

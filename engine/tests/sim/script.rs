@@ -124,7 +124,11 @@ fn payload(random: &mut Random, text: bool, len: usize) -> Vec<u8> {
     string.into_bytes()
 }
 
-fn size(random: &mut Random, most: usize) -> usize {
+/// Where a long message may lie in one receive, half of all are long.
+fn size(random: &mut Random, most: usize, narrow: usize) -> usize {
+    if narrow > 65_536 && random.chance(500) {
+        return (random.range(60_000, narrow as u64) as usize).min(most);
+    }
     let size = match random.below(20) {
         0..=9 => random.below(200),
         10..=13 => random.pick(&[0, 1, 124, 125, 126, 127]),
@@ -137,10 +141,17 @@ fn size(random: &mut Random, most: usize) -> usize {
 }
 
 /// Frames of one message; control frames may stand between its fragments (RFC 6455 §5.4).
-fn message(random: &mut Random, most: usize, limits: &Limits, serves: bool, steps: &mut Vec<Step>) -> usize {
+fn message(
+    random: &mut Random,
+    most: usize,
+    narrow: usize,
+    limits: &Limits,
+    serves: bool,
+    steps: &mut Vec<Step>,
+) -> usize {
     let most = most.min(limits.frame_max as usize);
     let text = random.chance(500);
-    let len = size(random, most);
+    let len = size(random, most, narrow);
     let bytes = payload(random, text, len);
     let digest = Digest::of(text, &bytes);
     let opcode = if text { Opcode::Text } else { Opcode::Binary };
@@ -245,7 +256,7 @@ impl Script {
         });
         // No more bytes than the narrowest place lets through in a few hundred steps.
         let narrow = [sim.buffers.1, sim.rx_capacity.0, sim.tx_capacity.0].into_iter().min().expect("three");
-        let mut budget = (narrow * 150).clamp(500, 200_000);
+        let mut budget = (narrow * 150).clamp(500, if narrow > 65_536 { 800_000 } else { 200_000 });
         let mut steps = Vec::new();
         let mut pipelined = random.chance(200);
         let count = if random.chance(200) { random.below(40) } else { random.below(14) };
@@ -260,7 +271,7 @@ impl Script {
                 encode::append_frame(&mut out, true, Opcode::Pong, b"unasked", key(random, serves));
                 steps.push(Step::Frames(out, Vec::new(), Vec::new()));
             }
-            budget -= message(random, budget, &config.limits, serves, &mut steps).min(budget);
+            budget -= message(random, budget, narrow, &config.limits, serves, &mut steps).min(budget);
             if random.chance(400) {
                 steps.push(pause(random));
             }

@@ -120,7 +120,7 @@ impl SimConfig {
             late: rude(300),
         };
         let small = random.chance(500);
-        Self {
+        let mut sim = Self {
             seed,
             sockets_max: if random.chance(200) { random.range(1, 6) } else { random.range(6, 40) } as u32,
             backlog: random.range(1, 16) as usize,
@@ -139,6 +139,14 @@ impl SimConfig {
             dialled_key: None,
             delay_ns_max: random.range(0, 200_000),
             faults,
+        };
+        // Some have room for long messages that come whole, in one receive. Drawn apart, too.
+        let mut roomy = super::Random::new(seed ^ 0x726f_6f6d_7921);
+        if roomy.chance(100) {
+            sim.buffers = (1 << roomy.range(1, 3), roomy.range(100_000, 300_000) as usize);
+            sim.rx_capacity = (roomy.range(70_000, 150_000) as usize, 300_000);
+            sim.tx_capacity = sim.rx_capacity;
         }
+        sim
     }
 }
