@@ -79,6 +79,12 @@ fn small_messages_to_a_peer_that_never_reads() {
     never_reads(125);
 }
 
+/// Unmasked into memory of their own and moved into the output, which has twice their capacity.
+#[test]
+fn messages_that_come_whole_and_move_to_a_peer_that_never_reads() {
+    never_reads(64 << 10);
+}
+
 #[test]
 fn messages_larger_than_a_receive_buffer_to_a_peer_that_never_reads() {
     never_reads(100_000);
