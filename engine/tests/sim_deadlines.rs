@@ -288,6 +288,17 @@ fn a_stop_waits_for_answers_and_not_for_ever() {
     assert_eq!((play.reason(0), play.reason(1)), (Some("Stopped"), Some("Stopped")));
 }
 
+// A stop for ever once ended at once: its deadline lay as far ahead as there are ticks, and the second that the kernel has
+// after it lay beyond them, in the past.
+#[test]
+fn a_stop_for_ever_waits_for_answers() {
+    let config = Config { stop_timeout: Duration::MAX, ..config() };
+    let steps = vec![(0, 0, Do::Open), (1_000, 0, Do::Stop), (3_000, 0, Do::Write(close_of(1001)))];
+    let play = stage::play(config, quiet(), Act::echo(), steps, 60_000);
+    assert_eq!(play.closes(0), [(Some(1001), "server stopping".to_owned())]);
+    assert!((3_000..3_010).contains(&play.ended), "a stop ends when everybody has answered: {}", play.ended);
+}
+
 // What a slow kernel still owes after the stop timeout is waited for, not polled for.
 #[test]
 fn a_stop_past_its_deadline_sleeps() {

@@ -135,6 +135,20 @@ fn seed_26995_a_deadline_has_all_of_its_microseconds() {
     run(26_995, Manners::Rude, false);
 }
 
+/// A server stopped reading in the middle of a request until the handshake had timed out, then answered at once.
+/// It had been asked when it had read the request, so it looked as if it had answered in time. It is late who stops reading, too.
+#[test]
+fn seed_63506_a_server_that_stops_reading_is_late() {
+    run(63_506, Manners::Rude, false);
+}
+
+/// The engine cancelled its accept because it was to stop, and in the same pass that accept ended by itself.
+/// Nothing was left to wait for, so the cancel was never handed over. That harms nobody, and is none of what may not stay behind.
+#[test]
+fn seed_138420_a_cancel_is_overtaken_by_the_end_of_its_accept() {
+    run(138_420, Manners::Rude, false);
+}
+
 /// Nobody does anything wrong, so everything must arrive: messages, pongs and Closes, both ways.
 #[test]
 fn quiet_kernel_is_complete() {

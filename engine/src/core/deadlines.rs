@@ -1,8 +1,8 @@
 //! Owns the deadlines of connections: a hashed timing wheel with links inside, so that setting, moving and removing one
 //! costs a few stores and no memory, however many connections come and go.
 //!
-//! A connection has at most one entry. Time is counted in ticks of 16 ms and wraps after two years. The wheel promises
-//! that an entry fires once, not before its tick, or at its horizon, whichever comes first: who set it asks again then
+//! A connection has at most one entry. Time is counted in ticks of 16 ms and wraps after two years; what is to come in more
+//! than 198 days comes then. The wheel promises that an entry fires once, not before its tick, or at its horizon, whichever comes first: who set it asks again then
 //! and sets a new one. It refuses to know what a deadline means.
 
 use std::time::Duration;
@@ -14,6 +14,8 @@ const TICK_MS: u64 = 16;
 /// Slots of the wheel: a horizon of 32 s.
 const SLOTS: usize = 2048;
 const NONE: u32 = u32::MAX;
+/// The longest way to a deadline, 198 days: two of them, one behind the other, are still to come (`Tick::is_due`).
+const TICKS_MAX: u32 = u32::MAX / 4;
 
 /// A point in time, in ticks since the clock's origin; wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -33,7 +35,7 @@ impl Tick {
         // All of its nanoseconds: 304.9 ms are more than 19 ticks.
         let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         let ticks = nanos.div_ceil(TICK_MS * 1_000_000) + 1;
-        Self(self.0.wrapping_add(u32::try_from(ticks).unwrap_or(u32::MAX / 2).min(u32::MAX / 2)))
+        Self(self.0.wrapping_add(u32::try_from(ticks).unwrap_or(TICKS_MAX).min(TICKS_MAX)))
     }
 
     /// Whether `self` has come by `now`.
@@ -276,9 +278,8 @@ mod tests {
                 );
             }
         }
-        assert!(
-            !Tick::ZERO.after(Duration::MAX).is_due(Tick(u32::MAX / 2 - 1)),
-            "for ever is as long as there are ticks"
-        );
+        let forever = Tick::ZERO.after(Duration::MAX);
+        assert_eq!(forever, Tick(TICKS_MAX));
+        assert!(!forever.after(Duration::from_secs(3600)).is_due(Tick::ZERO), "and an hour");
     }
 }

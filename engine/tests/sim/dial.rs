@@ -359,8 +359,9 @@ impl Dial {
             }
             // A server that answers in time is heard.
             (Failure::HandshakeTimeout, reply) => {
-                let (Some(began), Some(answered)) = (person.dialled_at, person.answered_at) else { return true };
+                let (Some(began), Some(answered)) = (person.request_at, person.answered_at) else { return true };
                 matches!(reply, Some(Reply::Never | Reply::Reset))
+                    || person.stalled
                     || answered.since(began) + SLACK >= self.plan.handshake_timeout
             }
             (

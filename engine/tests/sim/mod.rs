@@ -102,7 +102,6 @@ impl Town {
             let Some(dialled) = net.take_dialled(number as u64 + 1) else { return };
             let server = Peer::serve(number, dialled, &mut self.random, &self.sim, &self.config, &self.world);
             self.peers.push(server);
-            self.world.ledger.borrow_mut().people[number].dialled_at = Some(net.now());
             self.peers[number].on_event(net);
         }
     }

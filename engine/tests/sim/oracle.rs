@@ -77,8 +77,9 @@ pub struct Person {
     /// The dial that its request names.
     pub dial: Option<u64>,
     pub reply: Option<Reply>,
-    /// When the engine connected to it, which may be long before it reads the request.
-    pub dialled_at: Option<Time>,
+    pub request_at: Option<Time>,
+    /// It stopped reading for a while before it had the request.
+    pub stalled: bool,
     /// When the last byte of its answer was on its way.
     pub answered_at: Option<Time>,
     pub beats: usize,

@@ -334,6 +334,7 @@ impl Peer {
                         let _ = after;
                         self.script.reading.stall = None;
                         self.read_at = net.now().plus(pause);
+                        self.person(|person| person.stalled |= person.request_at.is_none());
                     }
                 }
             }
@@ -357,7 +358,7 @@ impl Peer {
                 None => self.on_head(head),
                 Some((addr, reply)) => {
                     assert!(bytes.is_empty(), "a client sends nothing behind its request (RFC 6455 §4.1)");
-                    self.on_request(head, addr, reply);
+                    self.on_request(head, addr, reply, now);
                 }
             }
         }
@@ -389,7 +390,7 @@ impl Peer {
     }
 
     /// RFC 6455 §4.2.1: what a server checks before it opens; then it answers as it pleases.
-    fn on_request(&mut self, head: &str, addr: SocketAddr, reply: Reply) {
+    fn on_request(&mut self, head: &str, addr: SocketAddr, reply: Reply, now: Time) {
         let value = |name: &str| {
             let mut headers = head.lines().filter_map(|line| line.split_once(": "));
             headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -409,6 +410,7 @@ impl Peer {
         self.say(&format!("is asked by dial {tag} and answers {reply:?}"));
         self.person(|person| {
             person.dial = Some(tag);
+            person.request_at = Some(now);
             person.reply = Some(reply.clone());
         });
         self.out = reply.write(accept, chosen, self.number, &mut self.random);
