@@ -52,7 +52,7 @@ pub struct Plan {
     pub load_core: usize,
     /// What is offered where messages are compressed.
     pub offer: String,
-    /// Compare every byte that comes back.
+    /// What becomes of the replies' bodies.
     pub bodies: Bodies,
     /// How the load waits, except at a fixed rate, where it always polls.
     pub patience: Patience,

@@ -1,4 +1,4 @@
-//! The load client's sockets: one ring, multishot receives, sends from memory that was laid out before the clock starts.
+//! The load client's sockets: one ring, multishot receives (or, to discard, one-shot), sends from memory that was laid out before the clock starts.
 //!
 //! Owns: the connections' descriptors and the ring. Promises: one io_uring_enter(2) a pass for everything; at most one send in
 //! flight per connection, of bytes that are never copied (over TLS, of what they encrypt to); long replies can be received
@@ -48,8 +48,8 @@ pub enum Event {
     Received(usize, Piece),
     /// Bytes of the head of a connection's reply: ask for them before the next wait.
     Head(usize, Range<usize>),
-    /// So many bytes of its body have come, and are gone.
-    Discarded(usize, usize),
+    /// So many bytes of its body have come, and are gone; whether the socket has more.
+    Discarded(usize, usize, bool),
     /// The socket has taken so many bytes.
     Sent(usize, usize),
     /// The server has ended a connection, or it has failed.
@@ -234,7 +234,12 @@ impl<'a> Net<'a> {
             }
             let ended = !cqueue::more(flags);
             if let (Some(heads), 1..) = (&mut self.heads, result) {
-                let event = heads.received(conn as usize, entry.user_data() >> 32, result as usize);
+                let event = heads.received(
+                    conn as usize,
+                    entry.user_data() >> 32,
+                    result as usize,
+                    cqueue::sock_nonempty(flags),
+                );
                 self.receive(conn);
                 return Some(event);
             }

@@ -42,7 +42,8 @@ pub struct BodyArgs {
     #[arg(long)]
     check: bool,
     /// Copy every reply into the load's memory, as a client does that reads it. Without, the kernel discards bodies of 64 KiB and
-    /// more, so that the server does not pay for pages that the load's core has cached.
+    /// more, so that the server does not pay for pages that the load's core has cached; but not over TLS, compressed, in a fan-out,
+    /// or where a client is measured: there all are copied anyway.
     #[arg(long, conflicts_with = "check")]
     copy: bool,
 }
@@ -202,7 +203,8 @@ pub fn load_one(args: &LoadArgs) -> io::Result<()> {
     let line = Line::new()
         .count("size", args.size as u64)
         .count("connections", args.connections as u64)
-        .flag("checked", args.bodies.bodies() == Bodies::Compared)
+        .flag("checked", plan.bodies == Bodies::Compared)
+        .flag("discarded", plan.discards())
         .count("messages", outcome.messages)
         .number("seconds", outcome.seconds)
         .number("messages_per_s", outcome.rate())

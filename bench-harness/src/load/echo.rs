@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Bodies, Clock, DISCARD_MIN, OnEdge, Outcome, Plan, Shape, Turns, count, dial, histogram, on_conn};
+use super::{Bodies, Clock, OnEdge, Outcome, Plan, Shape, Turns, count, dial, histogram, on_conn};
 use crate::dial;
-use crate::frames::{Frames, Replies};
+use crate::frames::{Fault, Frames, Replies};
 use crate::net::{Event, Keep, Net};
 
 /// At a fixed rate: messages of one connection that leave in one send.
@@ -80,7 +80,11 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
         Some(context) => Frames::deflated(plan.size, batch as usize, context, random)?,
         None => Frames::new(plan.payload, plan.size, batch as usize, plan.target.echo(), random)?,
     };
-    let net = dial(plan, plan.connections, frames.run(), keep(plan, &frames))?;
+    let keep = match plan.discards() {
+        true => Keep::Heads(frames.head_len(), frames.reply_len() - frames.head_len()),
+        false => Keep::All,
+    };
+    let net = dial(plan, plan.connections, frames.run(), keep)?;
     let clock = Clock(Instant::now());
     let conns = (0..plan.connections).map(|nth| {
         // Connections begin at different frames, so that neighbours do not carry the same masks.
@@ -122,16 +126,6 @@ pub(super) fn run(plan: &Plan, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io
     outcome
 }
 
-/// What of the replies is kept.
-pub(super) fn keep(plan: &Plan, frames: &Frames) -> Keep {
-    let is_plain = plan.target.context().is_none() && !plan.target.is_sealed();
-    if plan.bodies == Bodies::Discarded && plan.size >= DISCARD_MIN && is_plain {
-        Keep::Heads(frames.head_len(), frames.reply_len() - frames.head_len())
-    } else {
-        Keep::All
-    }
-}
-
 impl Turns for Load<'_> {
     fn turn(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = self.send_due(timeout)?;
@@ -152,9 +146,14 @@ impl Turns for Load<'_> {
                     let fed = replies.feed(self.frames, self.net.head(conn, bytes), *in_flight, self.check);
                     fed.map_err(|fault| on_conn(conn, fault.into()))?;
                 }
-                Event::Discarded(conn, len) => {
+                Event::Discarded(conn, len, more) => {
                     let now = self.clock.nanos();
-                    let is_whole = self.conns[conn].replies.discarded(self.frames, len);
+                    let state = &mut self.conns[conn];
+                    let is_whole = state.replies.discarded(self.frames, len);
+                    // The last reply asked for is here, and more has come: by the next head another message would be in flight.
+                    if is_whole && more && state.in_flight == 1 {
+                        return Err(on_conn(conn, Fault::Unasked.into()));
+                    }
                     self.take_back(conn, is_whole.into(), now);
                 }
                 Event::Sent(conn, sent) => {

@@ -101,6 +101,15 @@ pub enum Edge {
     End,
 }
 
+impl Plan {
+    /// Bodies of replies are discarded: asked for, worth it, and possible.
+    pub fn discards(&self) -> bool {
+        let echoes = matches!(self.shape, Shape::Closed { .. } | Shape::Open { .. });
+        let is_plain = self.target.context().is_none() && !self.target.is_sealed();
+        self.bodies == Bodies::Discarded && self.size >= DISCARD_MIN && echoes && is_plain
+    }
+}
+
 /// What a run has shown.
 pub struct Outcome {
     /// Messages answered in the counted time; connections made in it.

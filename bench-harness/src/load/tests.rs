@@ -5,7 +5,6 @@ mod deflate;
 use super::*;
 use crate::echo_tests::{start_ring_with, tls_configs};
 use crate::epoll_echo::EpollEcho;
-use crate::frames::Frames;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +27,8 @@ enum Lie {
     Opcode(u64),
     /// This reply is sent twice.
     Twice(u64),
+    /// Every reply is sent twice.
+    AllTwice,
     /// This reply never comes, and the connection ends.
     Hangup(u64),
     /// This reply never comes.
@@ -137,7 +138,7 @@ fn echo(mut stream: TcpStream, lie: Lie, echoed: &AtomicU64) -> io::Result<()> {
         let reply = frame(if lie == Lie::Opcode(nth) { first ^ 3 } else { first }, &payload);
         // Counted before it is sent: once the client has it, it is in the count.
         echoed.fetch_add(1, Ordering::SeqCst);
-        stream.write_all(&reply)?;
+        stream.write_all(&if lie == Lie::AllTwice { reply.repeat(2) } else { reply.clone() })?;
         if lie == Lie::Tail(nth) {
             stream.write_all(&[0])?;
         }
@@ -224,22 +225,46 @@ fn a_corrupted_byte_is_caught_by_check_alone() {
 #[test]
 fn only_long_plain_bodies_are_discarded() {
     let web = Target::web("ws://127.0.0.1:1/", false).expect("target");
-    let raw = Target::raw("127.0.0.1:1", false).expect("target");
-    let keep = |target: &Target, size, bodies| {
-        let plan = Plan { bodies, ..plan(target.clone(), 1, 1, size, false) };
-        let frames = Frames::new(plan.payload, size, 1, target.echo(), &mut random()).expect("frames");
-        echo::keep(&plan, &frames)
-    };
-    // A server's head has 10 bytes at that length; a raw echo's has the mask behind it, which counts as body.
-    assert_eq!(keep(&web, DISCARD_MIN, Bodies::Discarded), Keep::Heads(10, DISCARD_MIN));
-    assert_eq!(keep(&raw, DISCARD_MIN, Bodies::Discarded), Keep::Heads(10, DISCARD_MIN + 4));
-    assert_eq!(keep(&web, DISCARD_MIN - 1, Bodies::Discarded), Keep::All);
-    assert_eq!(keep(&web, DISCARD_MIN, Bodies::Copied), Keep::All);
-    assert_eq!(keep(&web, DISCARD_MIN, Bodies::Compared), Keep::All);
+    let plan = |target: &Target, size| Plan { bodies: Bodies::Discarded, ..plan(target.clone(), 1, 1, size, false) };
+    assert!(plan(&web, DISCARD_MIN).discards());
+    assert!(Plan { shape: Shape::Open { rate: 1 }, ..plan(&web, DISCARD_MIN) }.discards());
+    assert!(!plan(&web, DISCARD_MIN - 1).discards());
+    assert!(!Plan { bodies: Bodies::Copied, ..plan(&web, DISCARD_MIN) }.discards());
+    assert!(!Plan { bodies: Bodies::Compared, ..plan(&web, DISCARD_MIN) }.discards());
+    assert!(!Plan { shape: Shape::FanOut { depth: 1 }, ..plan(&web, DISCARD_MIN) }.discards());
     let sealed = Target::over_tls("127.0.0.1:1", tls_configs().1, false).expect("target");
-    assert_eq!(keep(&sealed, DISCARD_MIN, Bodies::Discarded), Keep::All);
+    assert!(!plan(&sealed, DISCARD_MIN).discards());
     let packed = web.offering(crate::deflate::OFFER).expect("offer");
-    assert_eq!(keep(&packed, DISCARD_MIN, Bodies::Discarded), Keep::All);
+    assert!(!plan(&packed, DISCARD_MIN).discards());
+}
+
+#[test]
+fn counts_of_discarded_bodies_are_exact() {
+    for (connections, depth, size) in [(1, 1, DISCARD_MIN), (2, 3, DISCARD_MIN + 1), (3, 2, 1 << 20)] {
+        for (shape, patience) in [
+            (Shape::Closed { depth }, Patience::Sleep),
+            (Shape::Closed { depth }, Patience::Poll),
+            (Shape::Open { rate: 100 }, Patience::Poll),
+        ] {
+            let server = serve(Lie::None);
+            let target = Target::web(&format!("ws://{}/", server.addr), false).expect("target");
+            let plan = Plan { shape, patience, ..plan(target, connections, depth, size, false) };
+            assert!(plan.discards());
+            let outcome = run(&plan, &mut random(), &mut |_| Ok(())).expect("a good server");
+            assert_eq!(outcome.messages_in_all, server.echoed.load(Ordering::SeqCst), "{plan:?}");
+            assert!(outcome.messages > 0 && outcome.reply_bytes == outcome.messages * size as u64, "{plan:?}");
+        }
+    }
+}
+
+/// Whoever sends every reply twice answers before it is asked. Each time that is seen only if the second is there when the
+/// first has been received; of all of them some are.
+#[test]
+fn replies_that_come_twice_and_are_discarded_are_caught() {
+    for size in [DISCARD_MIN, DISCARD_MIN + 1] {
+        let error = load(Lie::AllTwice, 1, 1, size, false).0.map(|_| ()).expect_err("twice as many");
+        assert!(error.to_string().contains("no message asked for"), "{size}: {error}");
+    }
 }
 
 /// Each of them is caught by the head of the next reply, or by the wait for it.
@@ -304,9 +329,12 @@ fn the_baseline_returns_the_very_frames() {
     let seen = Arc::clone(&stop);
     let server = thread::spawn(move || echo.run(&seen));
     for (connections, depth, size) in [(64, 1, 125), (64, 16, 125), (3, 2, 1 << 20)] {
-        let outcome = run(&plan(target.clone(), connections, depth, size, true), &mut random(), &mut |_| Ok(()));
-        let outcome = outcome.expect("every byte comes back");
-        assert!(outcome.messages > 0, "{connections} x {depth} x {size}");
+        // Unchecked, the mask behind a long head is discarded with the body.
+        for check in [true, false] {
+            let outcome = run(&plan(target.clone(), connections, depth, size, check), &mut random(), &mut |_| Ok(()));
+            let outcome = outcome.expect("every byte comes back");
+            assert!(outcome.messages > 0, "{connections} x {depth} x {size}");
+        }
     }
     stop.store(true, Ordering::Relaxed);
     server.join().expect("server").expect("echo");

@@ -49,8 +49,8 @@ impl Heads {
         (RECV_BODY, receive.build())
     }
 
-    /// A receive has brought `len` bytes.
-    pub fn received(&mut self, conn: usize, of: u64, len: usize) -> Event {
+    /// A receive has brought `len` bytes; the socket has `more`, as far as the kernel says (IORING_CQE_F_SOCK_NONEMPTY).
+    pub fn received(&mut self, conn: usize, of: u64, len: usize, more: bool) -> Event {
         let got = self.got[conn];
         self.got[conn] = (got + len) % self.reply_len;
         match of {
@@ -60,7 +60,7 @@ impl Heads {
             }
             _ => {
                 assert!(got + len <= self.reply_len, "a receive ends with the reply");
-                Event::Discarded(conn, len)
+                Event::Discarded(conn, len, more)
             }
         }
     }

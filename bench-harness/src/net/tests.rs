@@ -5,6 +5,7 @@ use crate::dial::Target;
 use crate::epoll_echo::EpollEcho;
 use crate::frames::Payload;
 use crate::load::{self, Plan, Shape};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,50 +90,87 @@ fn receives_without_a_buffer_get_their_bytes_later() {
     }
 }
 
-/// A body that takes several receives, and heads however they are cut: nothing of a head is lost, nothing of a body is written.
+/// Heads come in two pieces, each time cut elsewhere, and bodies take several receives: nothing of a head is lost, nothing of a
+/// body is written.
 #[test]
 fn heads_are_kept_and_bodies_are_discarded() {
     const HEAD: usize = 10;
     const BODY: usize = (1 << 20) + 77;
-    const ROUNDS: usize = 5;
-    // Heads that differ from connection to connection; bodies without a zero.
-    let reply = |conn: usize| [vec![conn as u8; HEAD], vec![0xA5; BODY]].concat();
-    let run: Vec<u8> = (0..4).flat_map(reply).collect();
-    with_echo(|addr| {
-        let mut net = Net::new(connect(addr, 4), &run, Patience::Sleep, Keep::Heads(HEAD, BODY)).expect("net");
-        // The first send ends inside the head.
-        let mut sent = [0; 4];
-        (0..4).for_each(|conn| net.send(conn, conn * (HEAD + BODY), 3 + conn));
-        let (mut heads, mut gone) = (vec![Vec::new(); 4], [0; 4]);
-        let began = Instant::now();
-        while gone.iter().any(|gone| *gone < ROUNDS * BODY) {
-            net.wait(Duration::from_millis(10)).expect("wait");
-            while let Some(event) = net.next() {
-                match event {
-                    Event::Received(..) => unreachable!("nothing else is kept"),
-                    Event::Head(conn, bytes) => {
-                        assert_eq!(gone[conn] % BODY, 0, "a head comes behind a body");
-                        heads[conn].extend_from_slice(net.head(conn, bytes));
-                    }
-                    Event::Discarded(conn, len) => {
-                        gone[conn] += len;
-                        assert_eq!(heads[conn].len(), gone[conn].div_ceil(BODY) * HEAD, "a body comes behind a head");
-                    }
-                    Event::Sent(conn, some) => {
-                        sent[conn] += some;
-                        let at = sent[conn] % (HEAD + BODY);
-                        if sent[conn] < ROUNDS * (HEAD + BODY) {
-                            net.send(conn, conn * (HEAD + BODY) + at, HEAD + BODY - at);
+    for patience in [Patience::Sleep, Patience::Poll] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let streams = connect(listener.local_addr().expect("address"), 2);
+        let mut servers: Vec<TcpStream> = (0..2).map(|_| listener.accept().expect("accept").0).collect();
+        let mut net = Net::new(streams, &[], patience, Keep::Heads(HEAD, BODY)).expect("net");
+        for round in 1..HEAD {
+            for (conn, server) in servers.iter_mut().enumerate() {
+                let head: Vec<u8> = (0..HEAD).map(|at| (round * 20 + conn * 10 + at) as u8).collect();
+                let body = vec![0xA5; BODY];
+                server.write_all(&head[..round]).expect("the beginning of a head");
+                let mut kept = Vec::new();
+                wait_for(&mut net, |net, event| {
+                    let Event::Head(of, bytes) = event else { panic!("a head comes first") };
+                    kept.extend_from_slice(net.head(of, bytes));
+                    of == conn && kept.len() == round
+                });
+                // A body is more than a socket takes, so it is written meanwhile.
+                let mut writer = server.try_clone().expect("a second descriptor");
+                let rest = [&head[round..], &body].concat();
+                let writer = thread::spawn(move || writer.write_all(&rest).expect("the rest of a reply"));
+                let mut gone = 0;
+                wait_for(&mut net, |net, event| {
+                    match event {
+                        Event::Head(of, bytes) if gone == 0 => kept.extend_from_slice(net.head(of, bytes)),
+                        Event::Discarded(_, len, _) => {
+                            assert_eq!(kept, head, "a body comes behind its head");
+                            gone += len;
                         }
+                        _ => panic!("a head, then its body"),
                     }
-                    Event::Ended(conn, error) => panic!("connection {conn}: {error}"),
-                }
+                    gone == BODY
+                });
+                writer.join().expect("written");
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "{gone:?}");
         }
-        assert!((0..4).all(|conn| heads[conn] == vec![conn as u8; ROUNDS * HEAD]), "{heads:?}");
         assert!(net.heads.as_ref().expect("heads").nowhere.iter().all(|byte| *byte == 0), "MSG_TRUNC of tcp(7)");
+    }
+}
+
+/// Feeds `done` with events until it says so.
+fn wait_for(net: &mut Net<'_>, mut done: impl FnMut(&Net<'_>, Event) -> bool) {
+    let began = Instant::now();
+    let mut is_done = false;
+    while !is_done {
+        net.wait(Duration::from_millis(10)).expect("wait");
+        while let Some(event) = net.next() {
+            assert!(!is_done, "an event too many");
+            is_done = done(net, event);
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing more comes");
+    }
+}
+
+/// Inside a head, inside a body, and before anything has come.
+#[test]
+fn a_ring_that_discards_ends_quietly() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let streams = connect(listener.local_addr().expect("address"), 9);
+    let mut net = Net::new(streams, &[], Patience::Sleep, Keep::Heads(10, 1 << 20)).expect("net");
+    let mut servers: Vec<TcpStream> = (0..9).map(|_| listener.accept().expect("accept").0).collect();
+    servers.iter_mut().enumerate().for_each(|(nth, server)| {
+        server.write_all(&vec![0; [0, 5, 500][nth % 3]]).expect("a part of a reply");
     });
+    let mut came = 0;
+    wait_for(&mut net, |_, event| {
+        came += match event {
+            Event::Head(_, bytes) => bytes.len(),
+            Event::Discarded(_, len, _) => len,
+            _ => panic!("nobody ends"),
+        };
+        came == 3 * 505
+    });
+    let began = Instant::now();
+    assert!(net.ring.quiet(), "the kernel ends what is cancelled");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }
 
 #[test]

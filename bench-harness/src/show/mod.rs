@@ -47,7 +47,7 @@ const CAVEATS: [&str; 7] = [
     "\"client busy\" near 100 % means that the load limits the rate, not the server: then CPU per message is the figure \
      that tells them apart.",
     "Unless --check or --copy is given, the load lets the kernel discard the bodies of replies of 64 KiB and more, so that a \
-     server does not pay for pages that the load's core has just read.",
+     server does not pay for pages that the load's core has just read; in tls:, deflate:, fanout: and client: cells all are copied.",
     "In deflate: cells a server is free to compress well or fast: read messages/s together with \"payload bytes/reply\".",
     "In tls: cells all speak TLS 1.3 with AES-128-GCM; the load encrypts and decrypts on its own core, which is in none of \
      the server's figures but makes the load busier than without TLS.",

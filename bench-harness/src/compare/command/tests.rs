@@ -1,7 +1,7 @@
 //! The command line: who is chosen, what is refused, how long the sets take.
 
 use super::*;
-use crate::{Cli, Task};
+use crate::{Cli, Task, load};
 use clap::{CommandFactory, Parser};
 
 fn chosen(words: &[&str]) -> io::Result<Vec<String>> {
@@ -56,6 +56,14 @@ fn the_sets_end_in_time() {
     let quick = planned(&["--quick"]);
     assert!(quick.expected() < Duration::from_secs(3 * 60), "{:?}", quick.expected());
     assert!(!quick.contenders.iter().any(Contender::is_variant), "nobody who finds no cell");
+}
+
+#[test]
+fn bodies_are_discarded_unless_told_otherwise() {
+    assert_eq!(planned(&[]).bodies, load::Bodies::Discarded);
+    assert_eq!(planned(&["--copy"]).bodies, load::Bodies::Copied);
+    assert_eq!(planned(&["--check"]).bodies, load::Bodies::Compared);
+    assert!(Cli::try_parse_from(["x", "compare", "--copy", "--check"]).is_err(), "what is compared is copied");
 }
 
 #[test]
