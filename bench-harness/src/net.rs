@@ -1,4 +1,5 @@
-//! The load client's sockets: one ring, multishot receives (or, to discard, one-shot), sends from memory that was laid out before the clock starts.
+//! The load client's sockets: one ring, multishot receives (or, to discard, one-shot), sends from memory that was laid out before
+//! the clock starts.
 //!
 //! Owns: the connections' descriptors and the ring. Promises: one io_uring_enter(2) a pass for everything; at most one send in
 //! flight per connection, of bytes that are never copied (over TLS, of what they encrypt to); long replies can be received

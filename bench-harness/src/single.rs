@@ -49,6 +49,7 @@ pub struct BodyArgs {
 }
 
 impl BodyArgs {
+    /// What becomes of the replies' bodies.
     pub fn bodies(&self) -> Bodies {
         match (self.check, self.copy) {
             (true, _) => Bodies::Compared,

@@ -117,11 +117,13 @@ impl Replies {
     }
 
     /// Takes `len` bytes of a reply's body that nobody has looked at, and says whether the reply is whole. Its head has been
-    /// fed, and the body has so many bytes left.
-    pub fn discarded(&mut self, frames: &Frames, len: usize) -> bool {
+    /// fed, and the body has so many bytes left. Where it ends the last of the `in_flight` replies and `more` has come behind it,
+    /// that is [`Fault::Unasked`]: when the next head is fed, another message may be in flight.
+    pub fn discarded(&mut self, frames: &Frames, len: usize, in_flight: u32, more: bool) -> Result<bool, Fault> {
         debug_assert!(frames.deflated.is_none() && self.got >= frames.head.len());
         assert!(len <= frames.reply_len() - self.got, "no more than this reply's");
-        self.step(frames, len)
+        let is_whole = self.step(frames, len);
+        if is_whole && more && in_flight == 1 { Err(Fault::Unasked) } else { Ok(is_whole) }
     }
 
     /// Goes on by `len` bytes of the reply that has begun, at most to its end; says whether that has come.

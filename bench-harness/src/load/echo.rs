@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 
 use super::{Bodies, Clock, OnEdge, Outcome, Plan, Shape, Turns, count, dial, histogram, on_conn};
 use crate::dial;
-use crate::frames::{Fault, Frames, Replies};
+use crate::frames::{Frames, Replies};
 use crate::net::{Event, Keep, Net};
 
 /// At a fixed rate: messages of one connection that leave in one send.
@@ -148,12 +148,9 @@ impl Turns for Load<'_> {
                 }
                 Event::Discarded(conn, len, more) => {
                     let now = self.clock.nanos();
-                    let state = &mut self.conns[conn];
-                    let is_whole = state.replies.discarded(self.frames, len);
-                    // The last reply asked for is here, and more has come: by the next head another message would be in flight.
-                    if is_whole && more && state.in_flight == 1 {
-                        return Err(on_conn(conn, Fault::Unasked.into()));
-                    }
+                    let Conn { replies, in_flight, .. } = &mut self.conns[conn];
+                    let taken = replies.discarded(self.frames, len, *in_flight, more);
+                    let is_whole = taken.map_err(|fault| on_conn(conn, fault.into()))?;
                     self.take_back(conn, is_whole.into(), now);
                 }
                 Event::Sent(conn, sent) => {

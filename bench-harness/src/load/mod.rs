@@ -92,15 +92,6 @@ pub struct Plan {
     pub patience: Patience,
 }
 
-/// The two ends of the counted time, told to whoever measures the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edge {
-    /// Counting begins.
-    Begin,
-    /// Counting has ended.
-    End,
-}
-
 impl Plan {
     /// Bodies of replies are discarded: asked for, worth it, and possible.
     pub fn discards(&self) -> bool {
@@ -108,6 +99,15 @@ impl Plan {
         let is_plain = self.target.context().is_none() && !self.target.is_sealed();
         self.bodies == Bodies::Discarded && self.size >= DISCARD_MIN && echoes && is_plain
     }
+}
+
+/// The two ends of the counted time, told to whoever measures the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// Counting begins.
+    Begin,
+    /// Counting has ended.
+    End,
 }
 
 /// What a run has shown.
