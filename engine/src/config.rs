@@ -6,17 +6,27 @@ use wsring_proto::decode::Limits;
 pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
-use crate::ring::uring::{Features, RingConfig};
+use crate::ring::uring::{Feature, Features, RingConfig, SetupError, descriptors_open, raise_nofile};
 
 /// Slots above the connection cap, for connections that are told 503.
 const SOCKETS_SPARE: u32 = 64;
+/// The most connections of a core that nobody set a cap for.
+const CONNECTIONS_DEFAULT: u32 = 100_000;
+/// Descriptors of a core beside its sockets: its ring, its waker, and a few for lookups of names.
+const CORE_DESCRIPTORS: u64 = 8;
+/// Descriptors that a default cap leaves to the rest of the process.
+const PROCESS_DESCRIPTORS: u64 = 64;
 
 /// Settings of a server. Start from `Config::default()` and change fields.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Open connections per core, at most 1,048,512; one more is answered 503. Default: what the descriptor limit allows,
-    /// at most 100,000.
-    pub connections_max: u32,
+    /// Open connections per core, 1 to 1,048,512; one more is answered 503. Default `None`: what the limit on descriptors
+    /// (RLIMIT_NOFILE, getrlimit(2)) allows, at most 100,000.
+    ///
+    /// A core needs 64 sockets more, for those who are told 503. With [`Feature::DirectDescriptors`] the kernel holds the table of
+    /// each core against the limit; without, the sockets of all cores together count against it, beside what else the process has
+    /// open. A cap that the limit has no room for is refused at the start. The soft limit is raised to the hard one first.
+    pub connections_max: Option<u32>,
     /// Limits on a request head; beyond them 431.
     pub head: HeadLimits,
     /// Which origins may connect, and the subprotocols offered, most preferred first.
@@ -84,10 +94,7 @@ impl Default for Config {
     fn default() -> Self {
         let ring = RingConfig::default();
         Self {
-            connections_max: u32::try_from(crate::ring::uring::raise_nofile())
-                .unwrap_or(u32::MAX)
-                .saturating_sub(SOCKETS_SPARE)
-                .clamp(16, 100_000),
+            connections_max: None,
             head: HeadLimits::default(),
             policy: Policy::default(),
             limits: Limits::default(),
@@ -124,7 +131,7 @@ pub struct InvalidConfig(pub(crate) &'static str);
 impl Config {
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         let rules = [
-            (self.connections_max > 0, "connections_max must be at least 1"),
+            (self.connections_max != Some(0), "connections_max must be at least 1"),
             // The kernel's bound on a table of fixed files, whatever the descriptor limit says.
             (self.sockets_max() <= 1 << 20, "connections_max must be at most 1048512"),
             (self.spin_us <= 1_000_000, "spin_us must be at most 1000000, which is a second"),
@@ -158,9 +165,28 @@ impl Config {
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, says)| Err(InvalidConfig(says)))
     }
 
+    /// The settings for `cores` cores on a ring that has these features: with a connection cap that the descriptor limit allows.
+    pub(crate) fn resolved(mut self, cores: usize, features: Features) -> Result<Self, SetupError> {
+        self.features = features;
+        let room = Room { limit: raise_nofile(), cores: cores as u64, open: descriptors_open() };
+        let direct = features.has(Feature::DirectDescriptors);
+        self.connections_max = Some(match self.connections_max {
+            // The kernel itself refuses a table that is too large.
+            Some(wanted) if direct => wanted,
+            Some(wanted) => room.check(wanted)?,
+            None => room.most(direct)?,
+        });
+        Ok(self)
+    }
+
+    /// The connection cap of a core; before [`Self::resolved`], the most that it can be by default.
+    pub(crate) fn connections_max(&self) -> u32 {
+        self.connections_max.unwrap_or(CONNECTIONS_DEFAULT)
+    }
+
     /// Slots of a core's tables: connections, and a few that are told 503.
     pub(crate) fn sockets_max(&self) -> usize {
-        self.connections_max as usize + SOCKETS_SPARE as usize
+        self.connections_max() as usize + SOCKETS_SPARE as usize
     }
 
     pub(crate) fn ring(&self) -> RingConfig {
@@ -174,5 +200,82 @@ impl Config {
             zero_copy_from: self.zero_copy_from,
             features: self.features,
         }
+    }
+}
+
+/// What the limit on descriptors leaves to the connections of a server that is about to start.
+struct Room {
+    /// RLIMIT_NOFILE.
+    limit: u64,
+    cores: u64,
+    /// Descriptors that the process has open already.
+    open: u64,
+}
+
+impl Room {
+    /// `wanted` connections a core, if there are descriptors for all of them.
+    fn check(&self, wanted: u32) -> Result<u32, SetupError> {
+        let a_core = u64::from(wanted) + u64::from(SOCKETS_SPARE) + CORE_DESCRIPTORS;
+        let needed = self.open + self.cores * a_core;
+        if needed > self.limit { Err(SetupError::descriptors("connections of all cores", needed)) } else { Ok(wanted) }
+    }
+
+    /// As many a core as there is room for.
+    fn most(&self, direct: bool) -> Result<u32, SetupError> {
+        let a_core = match direct {
+            true => self.limit.saturating_sub(u64::from(SOCKETS_SPARE)).max(16),
+            false => {
+                let free = self.limit.saturating_sub(self.open + PROCESS_DESCRIPTORS) / self.cores;
+                free.saturating_sub(CORE_DESCRIPTORS + u64::from(SOCKETS_SPARE))
+            }
+        };
+        match u32::try_from(a_core).unwrap_or(u32::MAX).min(CONNECTIONS_DEFAULT) {
+            0 => self.check(1),
+            most => Ok(most),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(limit: u64, cores: u64) -> Room {
+        Room { limit, cores, open: 10 }
+    }
+
+    #[test]
+    fn direct_descriptors_are_held_against_the_limit_core_by_core() {
+        for (limit, most) in [(20_000, 19_936), (1 << 20, 100_000), (100, 36), (64, 16)] {
+            assert_eq!(room(limit, 8).most(true).expect("the kernel checks"), most, "{limit}");
+        }
+    }
+
+    #[test]
+    fn ordinary_descriptors_are_shared_by_all_cores() {
+        for (limit, cores, most) in [(20_000, 1, 19_854), (20_000, 2, 9_891), (1 << 20, 4, 100_000), (1024, 4, 165)] {
+            assert_eq!(room(limit, cores).most(false).expect("there is room"), most, "{limit} for {cores}");
+        }
+        // 73 descriptors a core is the least, beside the 10 that are open.
+        assert_eq!(room(10 + 73, 1).most(false).expect("room for one"), 1);
+        let told = room(10 + 72, 1).most(false).expect_err("no room for one").to_string();
+        assert!(told.contains("83 wanted") && told.contains("ulimit -n"), "{told}");
+    }
+
+    #[test]
+    fn a_cap_that_was_asked_for_is_kept_or_refused() {
+        let exact = 10 + 2 * (1000 + 64 + 8);
+        assert_eq!(room(exact, 2).check(1000).expect("exactly enough"), 1000);
+        let told = room(exact - 1, 2).check(1000).expect_err("one short").to_string();
+        assert!(told.contains("2154 wanted") && told.contains("connection cap"), "{told}");
+    }
+
+    /// A default that changes the process would do so also for whoever only looks at it.
+    #[test]
+    fn the_default_asks_nobody() {
+        assert_eq!(Config::default().connections_max, None);
+        let direct = Config::default().resolved(1, Features::all()).expect("a limit");
+        let shared = Config::default().resolved(1, Features::none()).expect("a limit");
+        assert!(direct.connections_max.is_some() && shared.connections_max <= direct.connections_max);
     }
 }

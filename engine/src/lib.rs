@@ -44,6 +44,11 @@
 //! (which wsring exports as well) with the provider you want. The command, which is the feature `cli` and on by default,
 //! brings ring.
 //!
+//! # Kernels
+//! Linux 6.1 is the oldest that is run; `docs/kernels.md` has the list. What a kernel lacks beyond that is done without, and
+//! [`Running::features`] tells: see [`Feature`]. Before Linux 6.13 connections are ordinary descriptors, and the limit on those
+//! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
+//!
 //! # The rooms
 //! `wsring-proto` is the protocol, pure. `core` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
 //! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads. `tls` is

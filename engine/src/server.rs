@@ -19,7 +19,7 @@ use crate::config::{Config, InvalidConfig};
 use crate::core::{Control, Core, Resolve, Seat};
 use crate::handler::Handler;
 use crate::resolver;
-use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker};
+use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, usable};
 use crate::stats::Stats;
 
 /// Why a server could not start, or ended.
@@ -200,6 +200,9 @@ pub(crate) fn start_cores<H: Handler>(
     sockets: Vec<Vec<Socket>>,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<Running, Error> {
+    let features = usable(config.features)?;
+    let config = config.resolved(cores.len(), features)?;
+    let connections_max = config.connections_max();
     let (config, factory) = (Arc::new(config), Arc::new(factory));
     let (ready, readies) = mpsc::channel();
     let (ended, ends) = mpsc::channel();
@@ -256,7 +259,7 @@ pub(crate) fn start_cores<H: Handler>(
     }
     let missing = members.iter().position(Option::is_none);
     let handle = Handle { members: members.into_iter().flatten().collect() };
-    let running = Running { handle, threads, ends, addrs, cores, features };
+    let running = Running { handle, threads, ends, addrs, cores, features, connections_max };
     match (failed, missing) {
         (None, None) => Ok(running),
         (failed, missing) => {
@@ -388,6 +391,7 @@ pub struct Running {
     addrs: Vec<SocketAddr>,
     cores: Vec<usize>,
     features: Features,
+    connections_max: u32,
 }
 
 impl Running {
@@ -409,6 +413,11 @@ impl Running {
     /// The kernel features in use on every core.
     pub fn features(&self) -> Features {
         self.features
+    }
+
+    /// How many connections each core takes: as configured, or what the limit on descriptors allows.
+    pub fn connections_max(&self) -> u32 {
+        self.connections_max
     }
 
     /// Stops cleanly at SIGINT or SIGTERM from now on, for the rest of the process's life.
@@ -468,7 +477,8 @@ mod tests {
             Ok(Stats { messages: 7, ..Stats::default() })
         })];
         let handle = Handle { members: Arc::new([]) };
-        let running = Running { handle, threads, ends, addrs: vec![], cores: vec![0, 1], features: Features::all() };
+        let (cores, features) = (vec![0, 1], Features::all());
+        let running = Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1 };
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));
     }

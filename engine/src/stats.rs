@@ -71,7 +71,7 @@ counters! {
     tls_failed,
     /// Receives that found no free buffer and were submitted again.
     starved,
-    /// Accepts that failed for want of descriptors or memory.
+    /// Accepts that failed for want of sockets, descriptors or memory, or for a reason that has nothing to do with one connection.
     accept_errors,
     /// Bytes received.
     bytes_in,

@@ -16,7 +16,7 @@ use wsring_proto::Opcode;
 const LATE: u64 = 36;
 
 fn config() -> Config {
-    Config { connections_max: 8, send_blocks: (16, 4096), ..Config::default() }
+    Config { connections_max: Some(8), send_blocks: (16, 4096), ..Config::default() }
 }
 
 fn assert_at(what: &str, at: Option<u64>, due: u64) {
@@ -311,7 +311,7 @@ fn a_stop_past_its_deadline_sleeps() {
 
 #[test]
 fn one_connection_over_the_cap_is_told_503() {
-    let config = Config { connections_max: 2, ..config() };
+    let config = Config { connections_max: Some(2), ..config() };
     let echo = |peer| (300, peer, Do::Write(frame(Opcode::Text, b"here")));
     let mut steps = vec![(0, 0, Do::Open), (0, 1, Do::Open), (100, 2, Do::Open), echo(0), echo(1)];
     let play = stage::play(config.clone(), quiet(), Act::echo(), steps.clone(), 2_000);
@@ -325,13 +325,40 @@ fn one_connection_over_the_cap_is_told_503() {
 
 #[test]
 fn a_full_table_of_files_costs_the_newcomer_alone() {
-    let sim = SimConfig { sockets_max: 2, ..quiet() };
-    let mut steps = vec![(0, 0, Do::Open), (0, 1, Do::Open), (100, 2, Do::Open)];
-    steps.extend([(250, 0, Do::Write(frame(Opcode::Text, b"here"))), (300, 1, Do::Reset), (450, 3, Do::Open)]);
-    let play = play(config(), sim, Act::echo(), steps, 2_000);
-    assert_eq!((play.status(2), play.status(3)), (None, Some(101)));
-    assert!(play.gone_at(2) < Some(110) && play.messages(0).len() == 1);
-    assert!(play.stats.accept_errors >= 1);
+    for direct_descriptors in [true, false] {
+        let sim = SimConfig { sockets_max: 2, direct_descriptors, ..quiet() };
+        let mut steps = vec![(0, 0, Do::Open), (0, 1, Do::Open), (100, 2, Do::Open)];
+        steps.extend([(250, 0, Do::Write(frame(Opcode::Text, b"here"))), (300, 1, Do::Reset), (450, 3, Do::Open)]);
+        let play = stage::play(config(), sim, Act::echo(), steps, 2_000);
+        assert_eq!((play.status(2), play.status(3)), (None, Some(101)));
+        assert!(play.gone_at(2) < Some(110) && play.messages(0).len() == 1);
+        assert!(play.stats.accept_errors >= 1);
+    }
+}
+
+// An errno that nobody listed was once tried again at once, for ever, and neither counted nor told.
+#[test]
+fn an_accept_that_always_fails_is_tried_now_and_then() {
+    let mut sim = quiet();
+    sim.faults.accept_failed = 1000;
+    let play = play(config(), sim, Act::echo(), vec![(0, 0, Do::Open)], 2_000);
+    assert_eq!((play.status(0), play.stats.accepted), (None, 0));
+    assert!((10..=22).contains(&play.stats.accept_errors), "{} tries in 2 s", play.stats.accept_errors);
+    assert!(play.stats.passes < 80, "{} passes for that", play.stats.passes);
+}
+
+// Linux before 6.13 keeps a closed direct descriptor while an older operation goes on, as the receive of a connection at rest does.
+#[test]
+fn a_connection_that_ends_is_closed_beside_one_that_rests() {
+    for keeps_closed_files in [false, true] {
+        let sim = SimConfig { keeps_closed_files, ..quiet() };
+        let mut steps = vec![(0, 0, Do::Open), (100, 1, Do::Open), (200, 1, Do::Write(close_of(1000)))];
+        steps.extend([(300, 2, Do::Open), (400, 2, Do::Fin)]);
+        let play = stage::play(config(), sim, Act::echo(), steps, 2_000);
+        assert_at("the end of the first", play.gone_at(1), 200);
+        assert_at("the end of the second", play.gone_at(2), 400);
+        assert!(play.gone_at(0) >= Some(2_000), "the first one rests until the stop");
+    }
 }
 
 #[test]
@@ -464,7 +491,7 @@ fn a_shortage_of_receive_buffers_is_no_storm() {
         let open = (0..PEERS).map(|peer| (peer as u64, peer, Do::Open));
         let steps = open.chain((0..PEERS).map(|peer| (100, peer, Do::Write(message.repeat(count))))).collect();
         let sim = SimConfig { buffers: (2, 8 << 10), incremental: true, ..quiet() };
-        let config = Config { connections_max: PEERS as u32, ..config() };
+        let config = Config { connections_max: Some(PEERS as u32), ..config() };
         let play = play(config, sim, Act::echo(), steps, 2_000);
         for peer in 0..PEERS {
             assert!(play.messages(peer) == vec![vec![7; len]; count], "{count} messages of {len} bytes to peer {peer}");

@@ -66,7 +66,7 @@ fn a_late_answer_is_not_the_next_lookups() {
     let (asked, failed, remote) = (Rc::default(), Rc::default(), Remote::default());
     let late = Late { asked: Rc::clone(&asked), remote: remote.clone(), told: 0 };
     let ring = SimRing::new(SimConfig::quiet(1), Trace::new(false), Box::new(late), &[0]);
-    let config = Config { connections_max: 8, send_blocks: (16, 4096), ..Config::default() };
+    let config = Config { connections_max: Some(8), send_blocks: (16, 4096), ..Config::default() };
     let engine = Engine::new(config, ring, Caller(Rc::clone(&failed)), 0, &remote);
     let mut engine = engine.resolver(move |_, _, lookup| asked.borrow_mut().push(lookup));
     engine.run().expect("the simulated ring does not break");

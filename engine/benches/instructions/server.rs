@@ -46,7 +46,7 @@ impl Handler for Echo {
 
 fn engine(script: Vec<Vec<Arrival>>) -> Engine<Echo, MemoryRing> {
     let config = Config {
-        connections_max: 64,
+        connections_max: Some(64),
         policy: Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() },
         ..Config::default()
     };

@@ -1,7 +1,8 @@
 //! Owns accepting: one multishot accept a listener, re-armed whenever it ends, and the connection cap.
 //!
-//! A full fixed-file table (ENFILE) or a process out of memory ends an accept; it is tried again when a slot is freed or
-//! after a short while, and open connections never notice.
+//! An accept that fails for want of sockets, descriptors or memory, or for a reason that nobody listed, is tried again when a slot is
+//! freed or after a short while, and open connections never notice: so no error of the kernel's can have a core do nothing but
+//! accept. Each is counted, and the first of a row is logged with its number.
 
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 /// How long a failed accept waits unless a slot is freed before.
 const RETRY: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Its accept is with the kernel.
     Armed,
+    /// So it is, but it is being cancelled: there was no room for what it brought.
+    Halting,
     /// To be armed at the end of the turn.
     Ended,
     /// To be armed at this time, or when a slot is freed.
@@ -25,35 +28,94 @@ enum State {
     Closed,
 }
 
+/// What an accept brought, to the accept itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Brought {
+    /// A connection, or the end of one that was not accepted yet (accept(2)).
+    Fine,
+    /// It was cancelled by us.
+    Cancelled,
+    /// Nothing, and the next one may bring nothing either.
+    Failed,
+}
+
+impl Brought {
+    fn of(result: &Result<Socket, Errno>) -> Self {
+        match result {
+            Ok(_) | Err(Errno(libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN)) => Brought::Fine,
+            Err(Errno(libc::ECANCELED)) => Brought::Cancelled,
+            Err(_) => Brought::Failed,
+        }
+    }
+}
+
+impl State {
+    /// When it is to be armed, if it is: at once is long ago.
+    fn arms_at(self) -> Option<Time> {
+        match self {
+            State::Ended => Some(Time::default()),
+            State::Waiting(at) => Some(at),
+            State::Armed | State::Halting | State::Closed => None,
+        }
+    }
+
+    /// Where a completion of an accept leads; with `more`, the accept goes on by itself.
+    fn after(self, brought: Brought, more: bool, retry_at: Time) -> State {
+        assert!(matches!(self, State::Armed | State::Halting), "an accept completed that is {self:?}");
+        match (self, brought, more) {
+            (State::Armed, Brought::Failed, true) => State::Halting,
+            (state, _, true) => state,
+            (State::Halting, _, false) | (_, Brought::Failed, false) => State::Waiting(retry_at),
+            (_, Brought::Fine | Brought::Cancelled, false) => State::Ended,
+        }
+    }
+}
+
 /// The accepts of one core.
 pub(crate) struct Listeners {
     states: Vec<State>,
+    /// When the first of those that are to be armed is to be armed: each pass asks this, and the states change rarely.
+    next_at: Option<Time>,
+    /// The error of the last accept that failed, until one does not.
+    failing: Option<Errno>,
 }
 
 impl Listeners {
     pub(crate) fn new(count: u32) -> Self {
-        Self { states: vec![State::Ended; count as usize] }
+        Self { states: vec![State::Ended; count as usize], next_at: Some(Time::default()), failing: None }
+    }
+
+    fn set(&mut self, listener: u32, state: State) {
+        self.states[listener as usize] = state;
+        self.next_at = self.states.iter().filter_map(|state| state.arms_at()).min();
     }
 
     pub(crate) fn on_slot_freed(&mut self) {
-        for state in &mut self.states {
-            if matches!(state, State::Waiting(_)) {
-                *state = State::Ended;
+        // Every connection that ends asks, and hardly ever does an accept wait.
+        if self.next_at.is_none() {
+            return;
+        }
+        for listener in 0..self.states.len() {
+            if matches!(self.states[listener], State::Waiting(_)) {
+                self.set(listener as u32, State::Ended);
             }
         }
     }
 
     /// When a failed accept is to be tried again.
     pub(crate) fn retry_at(&self) -> Option<Time> {
-        let times = self.states.iter().filter_map(|state| match state {
-            State::Waiting(at) => Some(*at),
-            _ => None,
-        });
-        times.min()
+        self.next_at
     }
 
     pub(crate) fn is_accepting(&self) -> bool {
-        self.states.contains(&State::Armed)
+        self.states.iter().any(|state| matches!(state, State::Armed | State::Halting))
+    }
+
+    /// Says so once, however often it comes in a row.
+    fn note_failure(&mut self, listener: u32, errno: Errno) {
+        if self.failing.replace(errno) != Some(errno) {
+            tracing::warn!(listener, errno = errno.0, "accept failed: {errno:?}; trying again every {RETRY:?}");
+        }
     }
 }
 
@@ -61,15 +123,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Arms each accept that has ended and whose time has come.
     pub(super) fn arm_accepts(&mut self) {
         let now = self.ring.now();
-        for (listener, state) in self.listeners.states.iter_mut().enumerate() {
-            let ready = match *state {
-                State::Ended => true,
-                State::Waiting(at) => at <= now,
-                State::Armed | State::Closed => false,
-            };
-            if ready {
-                *state = State::Armed;
-                let listener = listener as u32;
+        if self.listeners.next_at.is_none_or(|at| at > now) {
+            return;
+        }
+        for listener in 0..self.listeners.states.len() as u32 {
+            if self.listeners.states[listener as usize].arms_at().is_some_and(|at| at <= now) {
+                self.listeners.set(listener, State::Armed);
                 self.ring.submit(Token::new(Kind::Accept, 0, listener), Op::Accept { listener });
             }
         }
@@ -77,34 +136,45 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Ends all accepts; a listener closes when its accept has ended.
     pub(super) fn cancel_accepts(&mut self) {
-        for (listener, state) in self.listeners.states.iter_mut().enumerate() {
-            let listener = listener as u32;
-            if *state == State::Armed {
-                let target = Token::new(Kind::Accept, 0, listener);
-                self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
-            } else if *state != State::Closed {
-                *state = State::Closed;
-                self.ring.unlisten(listener);
+        for listener in 0..self.listeners.states.len() as u32 {
+            match self.listeners.states[listener as usize] {
+                State::Armed => {
+                    let target = Token::new(Kind::Accept, 0, listener);
+                    self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
+                }
+                State::Halting | State::Closed => {}
+                State::Ended | State::Waiting(_) => {
+                    self.listeners.set(listener, State::Closed);
+                    self.ring.unlisten(listener);
+                }
             }
         }
     }
 
     pub(super) fn on_accepted(&mut self, listener: u32, result: Result<Socket, Errno>, more: bool) {
-        if !more {
-            let state = &mut self.listeners.states[listener as usize];
-            assert!(*state == State::Armed, "an accept ended twice");
-            *state = match result {
-                _ if self.stopping.is_some() => {
-                    self.ring.unlisten(listener);
-                    State::Closed
-                }
-                Err(Errno(libc::ENFILE | libc::EMFILE | libc::ENOMEM | libc::ENOBUFS)) => {
-                    self.out.stats.accept_errors += 1;
-                    State::Waiting(self.ring.now().plus(RETRY))
-                }
-                // ECONNABORTED and the like concern one connection; so does the end of a multishot.
-                _ => State::Ended,
-            };
+        let brought = Brought::of(&result);
+        match result {
+            Err(errno) if brought == Brought::Failed => {
+                self.out.stats.accept_errors += 1;
+                self.listeners.note_failure(listener, errno);
+            }
+            Ok(_) => self.listeners.failing = None,
+            Err(_) => {}
+        }
+        let before = self.listeners.states[listener as usize];
+        let after = match before.after(brought, more, self.ring.now().plus(RETRY)) {
+            _ if !more && self.stopping.is_some() => State::Closed,
+            after => after,
+        };
+        if after != before {
+            self.listeners.set(listener, after);
+        }
+        if after == State::Closed {
+            self.ring.unlisten(listener);
+        } else if (before, after) == (State::Armed, State::Halting) {
+            // The kernel would go on to accept whom nobody has room for.
+            let target = Token::new(Kind::Accept, 0, listener);
+            self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
         }
         if let Ok(socket) = result {
             self.insert(socket);
@@ -114,7 +184,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// A new connection of a peer.
     fn insert(&mut self, socket: Socket) {
         self.out.stats.accepted += 1;
-        let full = self.admitted >= self.config.connections_max;
+        let full = self.admitted >= self.config.connections_max();
         let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
         #[cfg(feature = "tls")]
         if !self.secure(index) {
@@ -155,5 +225,45 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.deadlines.set(index, deadline);
         self.out.mark(index);
         index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_completion_of_an_accept_leads_somewhere() {
+        use Brought::{Cancelled, Failed, Fine};
+        let at = Time::from_nanos(7);
+        for (state, brought, more, next) in [
+            (State::Armed, Fine, true, State::Armed),
+            (State::Armed, Fine, false, State::Ended),
+            (State::Armed, Failed, true, State::Halting),
+            (State::Armed, Failed, false, State::Waiting(at)),
+            (State::Armed, Cancelled, true, State::Armed),
+            (State::Armed, Cancelled, false, State::Ended),
+            (State::Halting, Fine, true, State::Halting),
+            (State::Halting, Failed, true, State::Halting),
+            (State::Halting, Cancelled, true, State::Halting),
+            (State::Halting, Fine, false, State::Waiting(at)),
+            (State::Halting, Failed, false, State::Waiting(at)),
+            (State::Halting, Cancelled, false, State::Waiting(at)),
+        ] {
+            assert_eq!(state.after(brought, more, at), next, "{state:?} {brought:?} {more}");
+        }
+    }
+
+    /// An errno that nobody listed was once tried again at once, for ever.
+    #[test]
+    fn what_is_not_about_one_connection_waits() {
+        for errno in
+            [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EINVAL, libc::EPERM, libc::ENETDOWN]
+        {
+            assert_eq!(Brought::of(&Err(Errno(errno))), Brought::Failed, "{errno}");
+        }
+        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN] {
+            assert_eq!(Brought::of(&Err(Errno(errno))), Brought::Fine, "{errno}");
+        }
     }
 }

@@ -95,11 +95,13 @@ mod switch {
         BodyKept,
         /// A failed attempt is not counted.
         AttemptUncounted,
+        /// The probe says that the kernel closes direct descriptors at once, and it does not.
+        ProbeBelieves,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 33] = [
+        pub const ALL: [Bug; 34] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -133,6 +135,7 @@ mod switch {
             Bug::LateDialLost,
             Bug::BodyKept,
             Bug::AttemptUncounted,
+            Bug::ProbeBelieves,
         ];
     }
 

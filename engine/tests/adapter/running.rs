@@ -168,7 +168,7 @@ fn a_stop_before_the_start() {
 
 #[test]
 fn a_setting_that_makes_no_sense() {
-    let config = Config { connections_max: 0, ..Config::default() };
+    let config = Config { connections_max: Some(0), ..Config::default() };
     match tokio_uring::start(Server::new().config(config).run(Echo)) {
         Err(Error::Config(why)) => assert_eq!(why.to_string(), "connections_max must be at least 1"),
         other => panic!("{other:?}"),

@@ -51,6 +51,7 @@ fn sixteen_mebibytes_pass_by_default() {
 #[test]
 fn one_connection_too_many_is_told_503_until_another_leaves() {
     let serve = Serve::start(&["--cores", &first_core(), "--max-connections", "3"]);
+    assert_eq!(serve.told("connections"), "3 a core");
     let mut peers: Vec<Peer> = (0..3).map(|_| Peer::open(serve.addr(), "/")).collect();
     for _ in 0..2 {
         let answer = Peer::try_open(serve.addr(), "/", &[]).expect_err("a fourth connection");

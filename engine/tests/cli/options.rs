@@ -6,8 +6,14 @@ use std::time::Duration;
 use crate::peer::{BINARY, Peer, TEXT};
 use crate::process::{BIN, Serve, Thread, cores_allowed, first_core, run, two_cores};
 
-const FEATURES: [&str; 5] =
-    ["multishot-accept", "multishot-recv", "incremental-buffers", "defer-taskrun", "fixed-buffers"];
+const FEATURES: [&str; 6] = [
+    "multishot-accept",
+    "multishot-recv",
+    "incremental-buffers",
+    "defer-taskrun",
+    "fixed-buffers",
+    "direct-descriptors",
+];
 
 #[test]
 fn listen_twice_answers_on_both() {

@@ -2,6 +2,7 @@
 //!
 //! Promises that the process ends with the test. It refuses to know what the process serves.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -100,10 +101,55 @@ impl Process {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
     }
 
-    /// Sockets in the fixed-file tables of all its rings.
-    pub fn sockets(&self) -> usize {
-        rings(&self.id().to_string()).iter().map(|ring| ring.sockets).sum()
+    /// Sockets that it has open, its listeners among them: descriptors, and slots of its rings' tables. One that was reset is in no
+    /// state any more and still open.
+    pub fn sockets_open(&self) -> usize {
+        let pid = self.id().to_string();
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+        let is_socket = |to: std::path::PathBuf| to.to_string_lossy().starts_with("socket:");
+        let descriptors = entries.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(is_socket)).count();
+        descriptors + rings(&pid).iter().map(|ring| ring.sockets).sum::<usize>()
     }
+
+    /// Connections of its address that have a socket at this end, by state: see [`sockets_by_state`].
+    pub fn sockets(&self) -> BTreeMap<&'static str, usize> {
+        sockets_by_state(self.addr)
+    }
+}
+
+/// The states of tcp(7), by their numbers in /proc/net/tcp (proc_net_tcp(5)); the first is 1.
+const TCP_STATES: [&str; 12] = [
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW_SYN_RECV",
+];
+
+/// The sockets of this local address, by state, whoever has them: the kernel is asked, not a table of the engine's. Without the listener,
+/// and without TIME_WAIT, which is what is left of a connection when its socket is gone.
+pub fn sockets_by_state(addr: SocketAddr) -> BTreeMap<&'static str, usize> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel tells");
+    let mut states = BTreeMap::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+        let hex = |text: &str| u32::from_str_radix(text, 16).expect("hexadecimal");
+        let (ip, port) = fields[1].rsplit_once(':').expect("address:port");
+        // The four bytes as they lie in memory, printed as a number.
+        let local = SocketAddr::from((hex(ip).to_ne_bytes(), hex(port) as u16));
+        let state = TCP_STATES[hex(fields[3]) as usize - 1];
+        if local == addr && !["LISTEN", "TIME_WAIT"].contains(&state) {
+            *states.entry(state).or_default() += 1;
+        }
+    }
+    states
 }
 
 impl Drop for Process {

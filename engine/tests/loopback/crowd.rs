@@ -65,7 +65,7 @@ fn random_len(round: usize) -> usize {
 
 /// Runs the crowd and returns how many receives found no buffer.
 fn run(change: impl FnOnce(&mut Config), core_count: usize) -> u64 {
-    let mut config = Config { connections_max: CROWD as u32, ..Config::default() };
+    let mut config = Config { connections_max: Some(CROWD as u32), ..Config::default() };
     change(&mut config);
     let (running, addr) = serve(config, core_count, |_| Echo);
     crowd(addr);
@@ -104,6 +104,11 @@ fn a_thousand_connections_share_four_whole_receive_buffers_one_shot() {
         1,
     );
     assert!(starved > 0);
+}
+
+#[test]
+fn a_thousand_connections_with_ordinary_descriptors() {
+    run(|c| c.features = c.features.without(Feature::DirectDescriptors), 1);
 }
 
 /// The completion queue overflows: nothing is lost, and every multishot that it ended is armed again.

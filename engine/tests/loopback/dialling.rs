@@ -567,7 +567,7 @@ fn an_answer_that_does_not_please() {
 #[test]
 fn the_connection_cap() {
     let (server, addr) = serve(Config::default(), 1, |_| Echo);
-    let config = Config { connections_max: 2, ..Config::default() };
+    let config = Config { connections_max: Some(2), ..Config::default() };
     let line = Setup { config, ..Setup::default() }.dial([target(addr), target(addr), target(addr)]);
     let (mut opened, mut full) = (0, 0);
     while opened + full < 3 {

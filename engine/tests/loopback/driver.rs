@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wsring::ring::uring::{Feature, Features, Lease, RingConfig, SetupError, Uring};
 use wsring::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
 
-use crate::common::process::ring_with;
+use crate::common::process::{ring_with, sockets_by_state};
 use crate::common::*;
 
 const ACCEPT: Token = Token::new(Kind::Accept, 0, 0);
@@ -71,19 +71,32 @@ impl Bench {
         let Done::Accepted { result: Ok(socket), more } = self.done(ACCEPT) else { panic!("not accepted") };
         if more {
             self.ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
-            let mut seen = (false, false);
-            while seen != (true, true) {
-                self.ring.wait(None).expect("the ring works");
-                while let Some((token, done)) = self.ring.next() {
-                    match done {
-                        Done::Cancelled => seen.0 = true,
-                        Done::Accepted { more, .. } => seen.1 = !more,
-                        other => panic!("{token:?}: {other:?}"),
-                    }
-                }
-            }
+            self.both(CANCEL, ACCEPT);
         }
         (socket, peer)
+    }
+
+    /// An operation and its cancel, both over.
+    #[track_caller]
+    fn both(&mut self, cancel: Token, of: Token) {
+        let mut seen = Vec::new();
+        let deadline = Instant::now() + WAIT;
+        while !seen.contains(&cancel) || !seen.contains(&of) {
+            assert!(Instant::now() < deadline, "only {seen:?} completed");
+            let until = self.ring.now().plus(Duration::from_millis(100));
+            self.ring.wait(Some(until)).expect("the ring works");
+            while let Some((token, done)) = self.ring.next() {
+                let goes_on = matches!(done, Done::Accepted { more: true, .. });
+                seen.extend((!goes_on).then_some(token));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn close(&mut self, socket: Socket) {
+        let close = Token::new(Kind::Close, 0, 0);
+        self.ring.submit(close, Op::Close { socket });
+        assert!(matches!(self.done(close), Done::Closed));
     }
 
     #[track_caller]
@@ -110,7 +123,10 @@ fn one_accept_serves_many_connections_or_one() {
         for round in 0..3 {
             let _peer = tcp(bench.addr);
             let Done::Accepted { result: Ok(Socket(slot)), more } = bench.done(ACCEPT) else { panic!("not accepted") };
-            assert_eq!((slot, more), (round, multishot), "the lowest free slot");
+            assert_eq!(more, multishot);
+            if bench.ring.features().has(Feature::DirectDescriptors) {
+                assert_eq!(slot, round, "the lowest free slot");
+            }
             if !more {
                 bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
             }
@@ -118,22 +134,78 @@ fn one_accept_serves_many_connections_or_one() {
     }
 }
 
-/// A full table of sockets ends the accept and says so; a slot that was freed serves again.
+/// Where there is no room for a socket more the accept says so, and whom it had accepted is gone; a place that was freed serves again.
+/// A full table of fixed files ends the accept as well; of a cap on descriptors the kernel knows nothing.
 #[test]
-fn a_full_table_ends_the_accept_with_enfile() {
-    for features in [Features::all(), Features::none()] {
+fn an_accept_without_room_says_enfile() {
+    for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
         let mut bench = Bench::new(|c| (c.sockets_max, c.features) = (1, features)).expect("plain memory");
+        let direct = bench.ring.features().has(Feature::DirectDescriptors);
         let (socket, _first) = bench.pair();
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
-        let _second = tcp(bench.addr);
+        let second = tcp(bench.addr);
         match bench.done(ACCEPT) {
-            Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false } => {}
+            Done::Accepted { result: Err(Errno(libc::ENFILE)), more } => {
+                assert_eq!(more, !direct && features.has(Feature::MultishotAccept), "{features}");
+                if more {
+                    bench.ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
+                    bench.both(CANCEL, ACCEPT);
+                }
+            }
             other => panic!("{other:?}"),
         }
+        assert_eq!(read_some(&second, &mut [0]).expect("an end"), 0);
+        bench.close(socket);
+        let (next, _peer) = bench.pair();
+        assert!(next == socket || !direct, "{next:?} is not the slot that was freed");
+    }
+}
+
+/// What two-closes of this project's kernels lane shows: a socket is closed when it is told to be, although its neighbour's receive, armed
+/// before, goes on. On a kernel before Linux 6.13 this fails with direct descriptors (see `uring/probe.rs`).
+#[test]
+fn a_closed_socket_ends_beside_an_armed_receive() {
+    for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
+        let mut bench = Bench::new(|c| c.features = features).expect("plain memory");
+        let (resting, _resting_peer) = bench.pair();
+        bench.ring.submit(RECV, Op::Recv { socket: resting, once: false });
+        bench.quiet();
+        for _ in 0..5 {
+            let (socket, peer) = bench.pair();
+            bench.close(socket);
+            assert_eq!(read_some(&peer, &mut [0]).expect("the end is seen"), 0);
+            let states = sockets_by_state(bench.addr);
+            assert!(!states.contains_key("CLOSE_WAIT"), "{features}: {states:?}");
+        }
+    }
+}
+
+/// A ring that goes ends what is in flight and closes its sockets, also those that nobody had heard of yet.
+#[test]
+fn a_ring_that_goes_closes_its_sockets() {
+    for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
+        let mut bench = Bench::new(|c| c.features = features).expect("plain memory");
+        let (receiving, first) = bench.pair();
+        bench.ring.submit(RECV, Op::Recv { socket: receiving, once: false });
+        let (sending, second) = bench.pair();
+        let payload = Payload { memory: Memory::Heap(vec![3; 64 << 20]), from: 0, to: 64 << 20 };
+        bench.ring.submit(SEND, Op::Send { socket: sending, payload });
+        let (closing, third) = bench.pair();
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        bench.quiet();
+        let fourth = tcp(bench.addr);
         let close = Token::new(Kind::Close, 0, 0);
-        bench.ring.submit(close, Op::Close { socket });
-        assert!(matches!(bench.done(close), Done::Closed));
-        assert_eq!(bench.pair().0, socket);
+        bench.ring.submit(close, Op::Close { socket: closing }); // not handed over
+        drop(bench);
+        for (what, mut peer) in [("receiving", first), ("sending", second), ("closing", third), ("new", fourth)] {
+            // All that was sent, and then an end or a reset.
+            let ended = std::io::copy(&mut peer, &mut std::io::sink());
+            match ended {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+                Err(error) => panic!("{features}: the {what} socket stays open: {error}"),
+            }
+        }
     }
 }
 
@@ -472,7 +544,8 @@ fn sizes_and_registered_memory_are_as_asked() {
     };
     let bench = Bench::new(change).expect("plain memory");
     let info = ring_with(256);
-    assert_eq!((info.sq_entries, info.slots, info.sockets), (8, 77, 0), "rounded up to powers of two");
+    let slots = if bench.ring.features().has(Feature::DirectDescriptors) { 77 } else { 0 };
+    assert_eq!((info.sq_entries, info.slots, info.sockets), (8, slots, 0), "rounded up to powers of two");
     if bench.ring.features().has(Feature::FixedBuffers) {
         assert_eq!(info.buffers, [3000]);
     }

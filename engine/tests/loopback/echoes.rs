@@ -34,6 +34,7 @@ fn assert_features(has: Features, wanted: Features, zero_copy: bool) {
             Feature::IncrementalBuffers => kernel() >= (6, 12),
             // A plain send does without when locked memory is scarce.
             Feature::FixedBuffers => zero_copy || has.has(feature),
+            Feature::DirectDescriptors => kernel() >= (6, 13),
             _ => true,
         };
         assert_eq!(has.has(feature), wanted.has(feature) && known, "{feature}: {has} of {wanted}");
@@ -67,6 +68,7 @@ configurations! {
     without_incremental_buffers: |c| c.features = c.features.without(Feature::IncrementalBuffers);
     without_defer_taskrun: |c| c.features = c.features.without(Feature::DeferTaskrun);
     without_fixed_buffers: |c| c.features = c.features.without(Feature::FixedBuffers);
+    without_direct_descriptors: |c| c.features = c.features.without(Feature::DirectDescriptors);
     without_any_feature: |c| c.features = Features::none();
     zero_copy_of_everything: |c| c.zero_copy_from = Some(1);
     zero_copy_from_4096_bytes: |c| c.zero_copy_from = Some(4096);

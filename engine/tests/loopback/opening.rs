@@ -129,7 +129,7 @@ fn let_in_at_last(addr: SocketAddr) -> Client {
 
 #[test]
 fn the_connection_cap_is_exact_and_a_place_is_given_away_when_one_leaves() {
-    let (running, addr) = serve(Config { connections_max: 4, ..Config::default() }, 1, |_| Echo);
+    let (running, addr) = serve(Config { connections_max: Some(4), ..Config::default() }, 1, |_| Echo);
     let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(addr)).collect();
     inside.iter_mut().for_each(|client| client.echo(TEXT, b"in"));
     let fifth = tcp(addr);
@@ -151,7 +151,7 @@ fn the_connection_cap_is_exact_and_a_place_is_given_away_when_one_leaves() {
 #[test]
 fn a_flood_beyond_the_cap_and_the_spare_places() {
     const FLOOD: usize = 400;
-    let (running, addr) = serve(Config { connections_max: 4, ..Config::default() }, 1, |_| Echo);
+    let (running, addr) = serve(Config { connections_max: Some(4), ..Config::default() }, 1, |_| Echo);
     let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(addr)).collect();
     let flood: Vec<TcpStream> = (0..FLOOD).map(|_| tcp(addr)).collect();
     for client in &mut inside {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
+use wsring::{Config, Cx, Error, Feature, Features, Handler, Message, Request, Server, Stats, Verdict};
 
 use crate::common::process::ring_with;
 use crate::common::*;
@@ -118,7 +118,7 @@ fn queue_entries_send_blocks_and_the_connection_cap_size_the_ring() {
     let config = Config {
         queue_entries: (16, 512),
         send_blocks: (10, 600),
-        connections_max: 100,
+        connections_max: Some(100),
         zero_copy_from: Some(1 << 20), // or locked memory could be too scarce to register the blocks
         ..Config::default()
     };
@@ -129,10 +129,33 @@ fn queue_entries_send_blocks_and_the_connection_cap_size_the_ring() {
     };
     let client = Client::connect(running.local_addrs()[0]);
     let info = ring_with(512);
-    assert_eq!((info.sq_entries, info.slots, info.sockets), (16, 100 + 64, 1));
+    let direct = running.features().has(Feature::DirectDescriptors);
+    let table = if direct { (100 + 64, 1) } else { (0, 0) };
+    assert_eq!((info.sq_entries, (info.slots, info.sockets)), (16, table));
     assert_eq!(info.buffers, [6000]);
     client.close();
     finish(running);
+}
+
+/// Ordinary descriptors are the process's: what all cores may need together is held against the limit before anybody connects. A
+/// table of fixed files is held against it core by core, by the kernel.
+#[test]
+fn a_connection_cap_above_the_descriptor_limit_is_refused() {
+    let limit = u32::try_from(wsring::ring::uring::raise_nofile()).unwrap_or(u32::MAX);
+    if limit > 1 << 20 {
+        return println!("skipped: no cap is above a limit of {limit}");
+    }
+    let start = |connections_max, features| {
+        let config = Config { connections_max: Some(connections_max), features, ..Config::default() };
+        let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(2)).config(config);
+        server.start(|_| Echo).map(finish)
+    };
+    let ordinary = Features::all().without(Feature::DirectDescriptors);
+    for (connections_max, features) in [(limit / 2, ordinary), (limit - 63, Features::all())] {
+        let told = start(connections_max, features).expect_err("more than there are").to_string();
+        assert!(told.contains("ulimit -n") && told.contains("connection cap"), "{told}");
+    }
+    start(100, ordinary).expect("some are left");
 }
 
 /// Fewer entries than a pass submits cost more syscalls, and nothing else.
@@ -159,7 +182,7 @@ fn a_small_submission_queue_costs_syscalls() {
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(&mut Config);
     let cases: [(Change, &str); 17] = [
-        (|c| c.connections_max = 0, "connections_max"),
+        (|c| c.connections_max = Some(0), "connections_max"),
         (|c| c.output_low = c.output_high + 1, "output_low"),
         (|c| c.output_high = c.output_max + 1, "output_high"),
         (|c| c.output_max = (1 << 30) + 1, "output_max"),
@@ -175,7 +198,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (|c| c.queue_entries = (0, 1), "queue_entries"),
         (|c| c.queue_entries = (1, 0), "queue_entries"),
         (|c| c.spin_us = 1_000_001, "spin_us"),
-        (|c| c.connections_max = 1_048_513, "connections_max"),
+        (|c| c.connections_max = Some(1_048_513), "connections_max"),
     ];
     for (change, name) in cases {
         let mut config = Config::default();
@@ -186,7 +209,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     }
     // At the edge of each they pass.
     let edge = Config {
-        connections_max: 1,
+        connections_max: Some(1),
         output_low: 4096,
         output_high: 4096,
         output_max: 1 << 30,

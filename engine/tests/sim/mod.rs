@@ -173,8 +173,7 @@ impl Outside for Town {
 
 fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     let mut random = Random::new(seed ^ 0x636f_6e66_6967);
-    // `Config::default` asks the machine for its descriptor limit: no seed may depend on that.
-    let mut config = Config { connections_max: 64, send_blocks: (64, 4096), ..Config::default() };
+    let mut config = Config { connections_max: Some(64), send_blocks: (64, 4096), ..Config::default() };
     if manners == Manners::Quiet {
         return config;
     }
@@ -189,7 +188,8 @@ fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     if random.chance(300) {
         config.idle_timeout = None;
     }
-    config.connections_max = if random.chance(300) { random.range(1, 6) } else { random.range(6, 64) } as u32;
+    let few = random.chance(300);
+    config.connections_max = Some(if few { random.range(1, 6) } else { random.range(6, 64) } as u32);
     config.output_max = random.range(2_000, 400_000) as u32;
     config.output_high = random.range(500, u64::from(config.output_max)) as u32;
     config.output_low = random.range(0, u64::from(config.output_high)) as u32;

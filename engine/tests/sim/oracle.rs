@@ -108,6 +108,8 @@ pub struct Ledger {
     idle: bool,
 }
 
+/// From the close of a socket to the moment at which its peer can see it, whatever others do.
+const CLOSING_NS_MAX: u64 = 50_000_000;
 /// A deadline is late by at most two ticks of 16 ms, and a turn by what a rude kernel takes.
 const SLACK: Duration = Duration::from_millis(40);
 
@@ -121,6 +123,8 @@ impl Ledger {
 
     /// Compares everything with everything.
     pub fn judge(&self, manners: Manners, stats: &Stats, counts: &Counts, ended_at: Time) {
+        let closing = counts.closing_ns_max;
+        assert!(closing <= CLOSING_NS_MAX, "a closed socket stayed open for {} ms", closing / 1_000_000);
         for (number, person) in self.people.iter().enumerate() {
             let verdict = self.judge_person(manners, person);
             assert!(verdict.is_ok(), "peer {number}: {}\n{person:?}", verdict.unwrap_err());

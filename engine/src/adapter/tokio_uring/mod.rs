@@ -71,6 +71,7 @@ use tokio::time::Sleep;
 use crate::config::Config;
 use crate::core::{Control, Core, Seat};
 use crate::handler::Handler;
+use crate::ring::uring::Features;
 use crate::ring::{SendBlocks, Time};
 use crate::server::{Error, resolve_for};
 use crate::stats::Stats;
@@ -148,13 +149,16 @@ impl Server {
     /// without `on_close`.
     ///
     /// # Errors
-    /// [`Error::Config`]; [`Error::Start`] if a listener cannot be used.
+    /// [`Error::Config`]; [`Error::Setup`] if the limit on descriptors has no room for the connections asked for;
+    /// [`Error::Start`] if a listener cannot be used.
     ///
     /// # Panics
     /// Outside of a tokio-uring runtime.
     pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
         let Self { listeners, config, core: number, handle: Handle { control, notify } } = self;
         config.check()?;
+        // The runtime's sockets are ordinary descriptors.
+        let config = config.resolved(1, Features::none())?;
         // Its sends are written, never lent; and parts are what shows the progress of a slow reader.
         let config = Arc::new(Config { zero_copy_from: None, ..config });
         let shared = Rc::new(Shared::new());

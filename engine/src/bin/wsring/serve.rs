@@ -128,7 +128,13 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     shared.begin(running.handle(), INBOX_HIGH);
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(usize::to_string).collect();
-    say(&format!("listening on {} | cores {} | features {}", urls.join(" "), cores.join(","), running.features()));
+    say(&format!(
+        "listening on {} | cores {} | connections {} a core | features {}",
+        urls.join(" "),
+        cores.join(","),
+        running.connections_max(),
+        running.features()
+    ));
     let mut total = Stats::default();
     running.join()?.into_iter().for_each(|stats| total += stats);
     say(&format!("stopped | {total}"));
@@ -147,7 +153,7 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
     // An echo of the longest message must fit behind what may be queued already; a broadcast, behind one that long.
     config.output_max = config.output_max.max((2 * args.max_message + config.output_high + (1 << 20)).min(1 << 30));
     config.spin_us = args.spin_us;
-    config.connections_max = args.max_connections.unwrap_or(config.connections_max);
+    config.connections_max = args.max_connections;
     config.idle_timeout = (args.idle_timeout > 0.0).then(|| Duration::from_secs_f64(args.idle_timeout));
     if let Some(idle) = config.idle_timeout {
         config.pong_timeout = idle.clamp(Duration::from_secs(1), Duration::from_secs(10));

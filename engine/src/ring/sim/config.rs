@@ -1,12 +1,21 @@
 //! Owns what a simulated kernel has and how rude it is.
 
+use super::held::Held;
+use crate::core::planted::planted;
+
 /// What the simulated kernel has, and its manners.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
     /// Decides everything that the fields below leave open.
     pub seed: u64,
-    /// Slots of the fixed-file table.
+    /// Slots of the fixed-file table, or as many descriptors.
     pub sockets_max: u32,
+    /// Sockets may live in the fixed-file table ([`Feature::DirectDescriptors`](crate::Feature::DirectDescriptors)): they do where
+    /// the kernel closes them there, which is asked by the same experiment as on the real one.
+    pub direct_descriptors: bool,
+    /// A kernel before Linux 6.13: a file that was closed in the table is kept until all operations on fixed files that began
+    /// earlier have completed.
+    pub keeps_closed_files: bool,
     /// Connections that wait to be accepted.
     pub backlog: usize,
     /// Listeners.
@@ -77,6 +86,8 @@ impl SimConfig {
         Self {
             seed,
             sockets_max: 64,
+            direct_descriptors: true,
+            keeps_closed_files: false,
             backlog: 64,
             listeners: 1,
             buffers: (16, 16 << 10),
@@ -123,6 +134,8 @@ impl SimConfig {
         let mut sim = Self {
             seed,
             sockets_max: if random.chance(200) { random.range(1, 6) } else { random.range(6, 40) } as u32,
+            direct_descriptors: true,
+            keeps_closed_files: false,
             backlog: random.range(1, 16) as usize,
             listeners: random.range(1, 2) as u32,
             buffers: (
@@ -147,6 +160,22 @@ impl SimConfig {
             sim.rx_capacity = (roomy.range(70_000, 150_000) as usize, 300_000);
             sim.tx_capacity = sim.rx_capacity;
         }
+        // A third is of before Linux 6.13, and some do without the table although they need not. Drawn apart, too.
+        let mut old = super::Random::new(seed ^ 0x6465_7363_7269);
+        sim.keeps_closed_files = old.chance(300);
+        sim.direct_descriptors = old.chance(900);
         sim
+    }
+
+    /// Whether sockets live in the fixed-file table.
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct_descriptors && planted!(ProbeBelieves, true; self.closes_beside_operations())
+    }
+
+    /// The experiment of `uring/probe.rs`: a file is closed while an operation on another one goes on.
+    fn closes_beside_operations(&self) -> bool {
+        let Some(mut held) = self.keeps_closed_files.then(Held::new) else { return true };
+        let _rests = held.begin();
+        held.close(1) == [1]
     }
 }

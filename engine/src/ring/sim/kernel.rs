@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::buffers::{Buffers, SimLease};
+use super::held::{Held, NodeId};
 use super::net::{Event, Net};
-use super::{Done, Kind, Op, Payload, SimConfig, Socket, Token};
+use super::{Done, Kind, Op, Payload, Random, SimConfig, Socket, Token};
 
 /// A receive or accept in flight.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Shot {
     pub(super) looks: bool,
     /// It ends with the first bytes.
     pub(super) once: bool,
+    /// What it holds of files that are closed meanwhile.
+    pub(super) node: Option<NodeId>,
 }
 
 /// A send in flight.
@@ -32,9 +35,10 @@ pub(super) struct Sending {
     pub(super) payload: Payload,
     pub(super) sent: usize,
     pub(super) looks: bool,
+    pub(super) node: Option<NodeId>,
 }
 
-/// A slot of the fixed-file table that is in use.
+/// A socket of the ring: a slot of the fixed-file table that is in use, or a descriptor.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) pipe: usize,
@@ -52,6 +56,10 @@ type Entry = (Token, Done<SimLease>);
 /// The kernel's own state.
 pub(super) struct Kernel {
     pub(super) files: Vec<Option<File>>,
+    /// Sockets that the ring may have.
+    files_max: usize,
+    /// What a kernel that keeps closed files keeps.
+    held: Option<Held>,
     pub(super) accepts: Vec<Option<Shot>>,
     /// Connects in flight, by the bits of their tokens.
     pub(super) connects: BTreeMap<u64, SocketAddr>,
@@ -81,6 +89,8 @@ pub struct Counts {
     pub connected: u64,
     /// Sockets it closed.
     pub closed: u64,
+    /// The longest time from the close of a socket to the moment at which its peer can see that, in nanoseconds.
+    pub closing_ns_max: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent, of sends that were said to have sent them.
@@ -99,8 +109,12 @@ pub struct Counts {
 
 impl Kernel {
     pub(super) fn new(config: &SimConfig) -> Self {
+        let direct = config.is_direct();
         Self {
-            files: (0..config.sockets_max).map(|_| None).collect(),
+            // Descriptors are the whole process's: their numbers lie further apart than those of slots.
+            files: (0..config.sockets_max * if direct { 1 } else { 4 }).map(|_| None).collect(),
+            files_max: config.sockets_max as usize,
+            held: (direct && config.keeps_closed_files).then(Held::new),
             accepts: (0..config.listeners).map(|_| None).collect(),
             connects: BTreeMap::new(),
             wake: None,
@@ -129,6 +143,22 @@ impl Kernel {
             }
         }
         file
+    }
+
+    /// An operation on a socket begins.
+    fn begin(&mut self) -> Option<NodeId> {
+        self.held.as_mut().map(Held::begin)
+    }
+
+    /// A place for one socket more: the lowest slot, or some descriptor.
+    pub(super) fn free_place(&self, random: &mut Random, direct: bool) -> Option<usize> {
+        let mut free = self.files.iter().enumerate().filter(|(_, file)| file.is_none()).map(|(place, _)| place);
+        if direct {
+            return free.next();
+        }
+        let free: Vec<usize> = free.collect();
+        let room = self.files.len() - free.len() < self.files_max;
+        room.then(|| random.pick(&free))
     }
 
     /// There is a completion to be read.
@@ -216,7 +246,7 @@ impl Net {
                 assert!(self.backlogs[listener as usize].is_some(), "accepting on the closed listener {listener}");
                 let accept = &mut self.kernel.accepts[listener as usize];
                 assert!(accept.is_none(), "two accepts on listener {listener}: {accept:?}");
-                *accept = Some(Shot { token, serial, looks: false, once: false });
+                *accept = Some(Shot { token, serial, looks: false, once: false, node: None });
                 self.poll_accept(listener);
             }
             Op::Connect { remote, .. } => {
@@ -227,16 +257,18 @@ impl Net {
                 }
             }
             Op::Recv { socket, once } => {
+                let node = self.kernel.begin();
                 let file = self.kernel.file(socket, "a receive", token);
                 assert!(file.recv.is_none(), "two receives on {socket:?}: {:?} and {token:?}", file.recv);
-                file.recv = Some(Shot { token, serial, looks: false, once });
+                file.recv = Some(Shot { token, serial, looks: false, once, node });
                 self.notify_recv(Some(socket.0));
             }
             Op::Send { socket, payload } => {
+                let node = self.kernel.begin();
                 let file = self.kernel.file(socket, "a send", token);
                 assert!(!payload.is_empty(), "an empty send on {socket:?}");
                 assert!(file.send.is_none(), "two sends on {socket:?}: {:?} and {token:?}", file.send);
-                file.send = Some(Sending { token, serial, payload, sent: 0, looks: false });
+                file.send = Some(Sending { token, serial, payload, sent: 0, looks: false, node });
                 self.notify_send(Some(socket.0));
             }
             Op::Cancel { target } => {
@@ -294,7 +326,7 @@ impl Net {
         }
     }
 
-    /// Frees the slot at once, before the completion is seen: the next accept may have it.
+    /// Frees the place at once, before the completion is seen: the next accept may have it.
     fn close_file(&mut self, token: Token, socket: Socket) {
         let file = self.kernel.file(socket, "a close", token);
         assert!(
@@ -304,8 +336,33 @@ impl Net {
         let id = file.pipe;
         self.kernel.files[socket.0 as usize] = None;
         self.kernel.counts.closed += 1;
+        let now = self.now;
         let pipe = &mut self.pipes[id];
         pipe.slot = None;
+        pipe.closing_at = Some(now);
+        let closed = self.kernel.held.as_mut().map_or_else(|| vec![id], |held| held.close(id));
+        closed.into_iter().for_each(|id| self.close_pipe(id));
+        self.soon(Event::Closed(token.to_bits()));
+    }
+
+    /// An operation on a socket has completed: files that it held are closed.
+    pub(super) fn end_operation(&mut self, node: Option<NodeId>) {
+        let closed = node.zip(self.kernel.held.as_mut()).map(|(node, held)| held.end(node));
+        closed.into_iter().flatten().for_each(|id| self.close_pipe(id));
+    }
+
+    /// The ring ends, and with it all that it held.
+    pub(super) fn close_held_files(&mut self) {
+        let held = (0..self.pipes.len()).filter(|&id| self.pipes[id].closing_at.is_some());
+        held.collect::<Vec<_>>().into_iter().for_each(|id| self.close_pipe(id));
+    }
+
+    /// The socket is closed: from now on the peer can see it.
+    fn close_pipe(&mut self, id: usize) {
+        let pipe = &mut self.pipes[id];
+        let began = pipe.closing_at.take().expect("a file is closed once");
+        let longest = &mut self.kernel.counts.closing_ns_max;
+        *longest = (*longest).max(self.now.since(began).as_nanos() as u64);
         pipe.closed = true;
         pipe.tx.ended = true;
         // tcp(7): closing with bytes unread resets the connection, and that may overtake our last bytes (RFC 6455 §7.1.1).
@@ -314,7 +371,6 @@ impl Net {
         } else {
             self.call(id);
         }
-        self.soon(Event::Closed(token.to_bits()));
     }
 
     /// The listener's socket closes; who waits there is refused.

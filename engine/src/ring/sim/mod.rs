@@ -10,6 +10,7 @@
 
 mod buffers;
 mod config;
+mod held;
 mod kernel;
 mod net;
 mod random;
@@ -80,6 +81,7 @@ impl SimRing {
     #[must_use]
     pub fn end(&mut self) -> Vec<String> {
         self.ended = true;
+        self.net.close_held_files();
         let mut left = self.net.kernel.leftovers();
         // The wake is armed to the end; the ring's end settles it. A cancel may be overtaken by the end of what it is for in the
         // engine's last pass; what is not over is among the leftovers anyway.

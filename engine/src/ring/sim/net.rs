@@ -78,6 +78,8 @@ pub(super) struct Pipe {
     pub(super) reset: bool,
     /// The server has closed it, or never accepted it.
     pub(super) closed: bool,
+    /// The server has closed it, and the kernel has not.
+    pub(super) closing_at: Option<Time>,
     /// The peer has closed its end: whatever comes is answered with a reset.
     pub(super) left: bool,
     /// Where the server has it.
@@ -124,6 +126,8 @@ pub enum Read {
 /// The simulated network and its clock.
 pub struct Net {
     pub(super) config: SimConfig,
+    /// Sockets live in the fixed-file table.
+    pub(super) direct: bool,
     pub(super) random: Random,
     pub(super) trace: Trace,
     pub(super) now: Time,
@@ -149,6 +153,7 @@ impl Net {
             backlogs: (0..config.listeners).map(|_| Some(VecDeque::new())).collect(),
             dialled: VecDeque::new(),
             kernel: Kernel::new(&config),
+            direct: config.is_direct(),
             config,
         }
     }
@@ -203,6 +208,7 @@ impl Net {
             broken: None,
             reset: false,
             closed: false,
+            closing_at: None,
             left: false,
             slot: None,
             faulted: false,

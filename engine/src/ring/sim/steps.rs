@@ -93,15 +93,21 @@ impl Net {
         let multishot = self.config.multishot_recv && !once;
         let more = multishot && !cancelled && self.kernel.fits() && !self.random.chance(faults.more_cleared);
         if !more {
-            self.kernel.files[slot as usize].as_mut().expect("found above").recv = None;
+            self.take_recv(slot);
         }
         self.kernel.post(token, Done::Received { lease: Some(lease), end: (!more).then_some(RecvEnd::Rearm) });
         self.notify_recv(Some(slot));
     }
 
     fn end_recv(&mut self, slot: u32, token: Token, end: RecvEnd) {
-        self.kernel.files[slot as usize].as_mut().expect("it was receiving").recv = None;
+        self.take_recv(slot);
         self.kernel.post(token, Done::Received { lease: None, end: Some(end) });
+    }
+
+    /// A receive has ended.
+    fn take_recv(&mut self, slot: u32) {
+        let recv = self.kernel.files[slot as usize].as_mut().and_then(|file| file.recv.take());
+        self.end_operation(recv.expect("it was receiving").node);
     }
 
     /// The network breaks a connection.
@@ -168,7 +174,8 @@ impl Net {
 
     fn end_send(&mut self, slot: u32, result: Result<usize, Errno>) {
         let file = self.kernel.files[slot as usize].as_mut().expect("it was sending");
-        let Sending { token, payload, .. } = file.send.take().expect("it was sending");
+        let Sending { token, payload, node, .. } = file.send.take().expect("it was sending");
+        self.end_operation(node);
         self.kernel.counts.bytes_out += *result.as_ref().unwrap_or(&0) as u64;
         let zero_copy = self.config.zero_copy_from.is_some_and(|from| payload.len() >= from);
         // io_uring_prep_send_zc(3): a request that failed may be followed by a notification, or not.
@@ -202,23 +209,36 @@ impl Net {
         let Some(id) = backlog.pop_front() else {
             return;
         };
-        let free = self.kernel.files.iter().position(Option::is_none);
+        let free = self.kernel.free_place(&mut self.random, self.direct);
         let faults = self.config.faults.clone();
+        let fits = self.config.multishot_accept && self.kernel.fits();
+        let mut goes_on = false;
         let errno = if self.random.chance(faults.accept_aborted) {
             self.refuse(id);
             Some(libc::ECONNABORTED)
         } else if self.random.chance(faults.accept_failed) {
             self.backlogs[listener as usize].as_mut().expect("seen above").push_front(id);
-            Some(self.random.pick(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS]))
+            Some(self.random.pick(&[
+                libc::EMFILE,
+                libc::ENFILE,
+                libc::ENOMEM,
+                libc::ENOBUFS,
+                libc::EPERM,
+                libc::ENETDOWN,
+            ]))
         } else if free.is_none() {
-            self.refuse(id); // the connection was taken, and there is no slot to keep it in
+            self.refuse(id); // the connection was taken, and there is no place to keep it in
+            goes_on = !self.direct && fits; // the driver closed it, of which the kernel knows nothing
             Some(libc::ENFILE)
         } else {
             None
         };
         if let Some(errno) = errno {
-            self.kernel.accepts[listener as usize] = None;
-            return self.kernel.post(token, Done::Accepted { result: Err(Errno(errno)), more: false });
+            if !goes_on {
+                self.kernel.accepts[listener as usize] = None;
+            }
+            self.kernel.post(token, Done::Accepted { result: Err(Errno(errno)), more: goes_on });
+            return self.poll_accept(listener);
         }
         let slot = free.expect("otherwise an error");
         self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, lent: 0 });
@@ -237,7 +257,7 @@ impl Net {
     fn on_connect(&mut self, bits: u64) {
         let Some(remote) = self.kernel.connects.remove(&bits) else { return };
         let token = Token::from_bits(bits);
-        let free = self.kernel.files.iter().position(Option::is_none);
+        let free = self.kernel.free_place(&mut self.random, self.direct);
         let refused = self.random.chance(self.config.faults.connect_refused);
         let result = match (self.config.dialled_key.filter(|_| !refused), free) {
             (None, _) => Err(Errno(self.random.pick(&[libc::ECONNREFUSED, libc::ENETUNREACH, libc::ETIMEDOUT]))),

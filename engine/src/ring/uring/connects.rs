@@ -1,8 +1,9 @@
-//! Outgoing connections: from an address to a slot of the fixed-file table.
+//! Outgoing connections: from an address to a socket of the ring.
 //!
-//! A socket is made as an ordinary descriptor, so that it can have options (a fixed file has none before kernel 6.7). It
-//! connects (IORING_OP_CONNECT), then IORING_OP_FILES_UPDATE puts it into a free slot and the descriptor is closed: two
-//! steps of one [`Op::Connect`](crate::ring::Op::Connect), told apart by [`Connecting::connected`].
+//! A socket is made as an ordinary descriptor, so that it can have options (a fixed file has none before kernel 6.7), and
+//! connects (IORING_OP_CONNECT). Where sockets are ordinary descriptors that is all. Otherwise IORING_OP_FILES_UPDATE puts it into
+//! a free slot of the fixed-file table and the descriptor is closed: two steps of one [`Op::Connect`](crate::ring::Op::Connect),
+//! told apart by [`Connecting::connected`].
 //!
 //! Owns what the kernel reads and writes meanwhile, each at an address of its own. A connection attempt is rare: this may
 //! allocate and search.
@@ -13,9 +14,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use slab::Slab;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
-use crate::ring::{Errno, Kind, Token};
+use super::descriptors::Descriptors;
+use crate::ring::{Errno, Kind, Socket, Token};
 
 /// The kernel is to choose the slot (IORING_FILE_INDEX_ALLOC of linux/io_uring.h, an all-ones 32-bit number).
 const ANY_SLOT: i32 = -1;
@@ -41,8 +43,8 @@ pub(super) struct Connects(Slab<Connecting>);
 pub(super) enum Step {
     /// Submit this next.
     On(squeue::Entry),
-    /// It is over: the slot, or why there is none.
-    Over(Token, Result<u32, Errno>),
+    /// It is over: the socket, or why there is none.
+    Over(Token, Result<Socket, Errno>),
 }
 
 impl Connects {
@@ -69,22 +71,24 @@ impl Connects {
         entry.user_data(user_data(key))
     }
 
-    /// A completion of an attempt came with this result.
-    pub(super) fn on_done(&mut self, key: usize, result: i32) -> Step {
+    /// A completion of an attempt came with this result. `descriptors`: where its socket goes, if not into the fixed-file table.
+    pub(super) fn on_done(&mut self, key: usize, result: i32, descriptors: Option<&mut Descriptors>) -> Step {
         let attempt = &mut self.0[key];
-        if result >= 0 && attempt.failed.is_none() && !attempt.connected {
+        let works = result >= 0 && attempt.failed.is_none();
+        if works && !attempt.connected && descriptors.is_none() {
             attempt.connected = true;
             *attempt.slot = attempt.socket.as_ref().expect("it connected").as_raw_fd();
             let entry = opcode::FilesUpdate::new(&raw const *attempt.slot, 1).offset(ANY_SLOT).build();
             return Step::On(entry.user_data(user_data(key)));
         }
-        let Connecting { token, slot, failed, .. } = self.0.remove(key);
-        let slot = match failed {
-            Some(errno) => Err(errno),
-            None if result < 0 => Err(Errno(-result)),
-            None => u32::try_from(*slot).map_err(|_| Errno(libc::ENFILE)),
+        let Connecting { token, socket, slot, failed, .. } = self.0.remove(key);
+        let result = match (failed, descriptors) {
+            (Some(errno), _) => Err(errno),
+            (None, _) if result < 0 => Err(Errno(-result)),
+            (None, None) => u32::try_from(*slot).map(Socket).map_err(|_| Errno(libc::ENFILE)),
+            (None, Some(descriptors)) => descriptors.add(socket.expect("it connected")),
         };
-        Step::Over(token, slot)
+        Step::Over(token, result)
     }
 
     /// What the kernel calls the attempt of this token while it waits for the peer; after that, what it calls nothing.
@@ -99,8 +103,8 @@ fn user_data(key: usize) -> u64 {
     Token::new(Kind::Connect, 0, key as u32).to_bits()
 }
 
-fn make(remote: SocketAddr, nodelay: bool) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
+fn make(remote: SocketAddr, nodelay: bool) -> std::io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(nodelay)?;
     Ok(socket)
 }

@@ -18,16 +18,21 @@ pub enum Feature {
     DeferTaskrun,
     /// Send blocks are registered (IORING_REGISTER_BUFFERS). Without: zero-copy sends pin pages one by one.
     FixedBuffers,
+    /// Sockets live in the ring's table of fixed files and not among the process's descriptors. Used where the kernel closes such a
+    /// socket at once (Linux 6.13), which is asked by an experiment. Without: each connection takes one of the process's
+    /// descriptors (RLIMIT_NOFILE), for all cores together.
+    DirectDescriptors,
 }
 
 impl Feature {
     /// Every feature, in the order of their bits.
-    pub const ALL: [Feature; 5] = [
+    pub const ALL: [Feature; 6] = [
         Feature::MultishotAccept,
         Feature::MultishotRecv,
         Feature::IncrementalBuffers,
         Feature::DeferTaskrun,
         Feature::FixedBuffers,
+        Feature::DirectDescriptors,
     ];
 
     /// The name used on the command line.
@@ -38,6 +43,7 @@ impl Feature {
             Feature::IncrementalBuffers => "incremental-buffers",
             Feature::DeferTaskrun => "defer-taskrun",
             Feature::FixedBuffers => "fixed-buffers",
+            Feature::DirectDescriptors => "direct-descriptors",
         }
     }
 }
@@ -50,9 +56,7 @@ impl fmt::Display for Feature {
 
 /// A name that is no [`Feature`]'s.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no such feature: {0} (there are: multishot-accept, multishot-recv, incremental-buffers, defer-taskrun, fixed-buffers)"
-)]
+#[error("no such feature: {0} (there are: {names})", names = Feature::ALL.map(Feature::name).join(", "))]
 pub struct UnknownFeature(String);
 
 impl FromStr for Feature {

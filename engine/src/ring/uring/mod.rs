@@ -7,7 +7,9 @@
 //! [`Token`]. So a payload is found by one index, also when zero-copy completes it twice (io_uring_prep_send_zc(3)).
 
 mod connects;
+mod descriptors;
 mod features;
+mod probe;
 mod recv_buffers;
 pub mod send_blocks;
 mod setup;
@@ -25,10 +27,12 @@ use slab::Slab;
 
 pub use features::{Feature, Features, UnknownFeature};
 pub use recv_buffers::Lease;
-pub use setup::{KERNEL_MIN, RingConfig, SetupError, raise_nofile};
+pub(crate) use setup::descriptors_open;
+pub use setup::{KERNEL_MIN, RingConfig, SetupError, raise_nofile, usable};
 
 use super::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
 use connects::{Connects, Step};
+use descriptors::Descriptors;
 use recv_buffers::{GROUP, RecvBuffers};
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
@@ -36,6 +40,11 @@ const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 8;
 /// Spinning reads the clock once in so many looks at the completion queue.
 const SPIN_LOOKS: u32 = 32;
+
+/// How long a ring that goes waits for what it has cancelled.
+const LAST_COMPLETIONS: Duration = Duration::from_secs(1);
+/// Cancels all that is in flight.
+const CANCEL_ALL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
 
 /// Wakes a ring that waits, from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -69,11 +78,16 @@ struct Sending {
 
 /// One thread's io_uring. Must be made and used on one thread (IORING_SETUP_SINGLE_ISSUER).
 pub struct Uring {
-    // Dropped first: closing the ring ends all operations before the memory below goes.
     uring: IoUring,
+    /// Operations whose last completion has not been looked at, those not yet handed over among them.
+    in_flight: u32,
     buffers: RecvBuffers,
     sends: Slab<Sending>,
     connects: Connects,
+    /// The sockets, unless they live in the table of fixed files.
+    descriptors: Option<Descriptors>,
+    /// What tells the kernel that a socket is a slot of that table.
+    socket_flags: squeue::Flags,
     /// Keeps the registered blocks alive, and tells ours from foreign ones.
     blocks: Rc<send_blocks::Region>,
     listeners: Vec<Option<TcpListener>>,
@@ -98,7 +112,9 @@ impl Uring {
     /// # Errors
     /// [`SetupError`] names the cause and the knob.
     pub fn new(config: &RingConfig, listeners: Vec<TcpListener>) -> Result<(Self, SendBlocks), SetupError> {
-        let uring = setup::ring(config)?;
+        let mut features = usable(config.features)?;
+        let direct = features.has(Feature::DirectDescriptors);
+        let uring = setup::ring(config, direct)?;
         let incremental = config.features.has(Feature::IncrementalBuffers);
         let (count, size) = config.recv_buffers;
         let register = |count, size, incremental| {
@@ -122,14 +138,13 @@ impl Uring {
             (count, size) => register(count, size, incremental)?,
         };
         let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
-        let mut features = config.features;
         if !buffers.is_incremental() {
             features = features.without(Feature::IncrementalBuffers);
         }
         if features.has(Feature::FixedBuffers) {
             let region = blocks.region();
             let iovec = libc::iovec { iov_base: region.base().as_ptr().cast(), iov_len: region.len() };
-            // SAFETY: the region is valid for its length and outlives the ring: `self.blocks` drops after `self.uring`.
+            // SAFETY: the region is valid for its length and outlives all operations: `Uring::drop` sees to that.
             match unsafe { uring.submitter().register_buffers(&[iovec]) } {
                 Ok(()) => {}
                 Err(error) if config.zero_copy_from.is_some() => return Err(SetupError::new("send blocks", 0, error)),
@@ -140,9 +155,12 @@ impl Uring {
         let waker = Waker::new().map_err(|e| SetupError::new("the waker", 1, e))?;
         let ring = Self {
             uring,
+            in_flight: 0,
             buffers,
             sends: Slab::with_capacity(256),
             connects: Connects::default(),
+            descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
+            socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
             blocks: Rc::clone(blocks.region()),
             listeners: listeners.into_iter().map(Some).collect(),
             waker,
@@ -180,23 +198,29 @@ impl Uring {
     }
 
     fn entry(&mut self, token: Token, op: Op) -> squeue::Entry {
+        let direct = self.descriptors.is_none();
         let entry = match op {
             Op::Accept { listener } => {
                 let fd = Fd(self.listener_fd(listener));
+                // A slot of the table cannot be inherited, and the kernel refuses the flag for one.
+                let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
                 if self.features.has(Feature::MultishotAccept) {
-                    opcode::AcceptMulti::new(fd).allocate_file_index(true).build()
+                    opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
                 } else {
-                    let slot = io_uring::types::DestinationSlot::auto_target();
-                    opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).file_index(Some(slot)).build()
+                    let slot = direct.then(io_uring::types::DestinationSlot::auto_target);
+                    opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
+                        .file_index(slot)
+                        .flags(flags)
+                        .build()
                 }
             }
             Op::Recv { socket, once: false } if self.features.has(Feature::MultishotRecv) => {
-                opcode::RecvMulti::new(Fixed(socket.0), GROUP).build()
+                opcode::RecvMulti::new(descriptor(socket), GROUP).build().flags(self.socket_flags)
             }
-            Op::Recv { socket, .. } => opcode::Recv::new(Fixed(socket.0), std::ptr::null_mut(), 0)
+            Op::Recv { socket, .. } => opcode::Recv::new(descriptor(socket), std::ptr::null_mut(), 0)
                 .buf_group(GROUP)
                 .build()
-                .flags(squeue::Flags::BUFFER_SELECT),
+                .flags(squeue::Flags::BUFFER_SELECT | self.socket_flags),
             Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
             Op::Connect { remote, nodelay } => return self.connects.begin(token, remote, nodelay),
             Op::Cancel { target } => {
@@ -206,8 +230,15 @@ impl Uring {
                 };
                 opcode::AsyncCancel2::new(CancelBuilder::user_data(bits)).build()
             }
-            Op::CancelSocket { socket } => opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(socket.0)).all()).build(),
-            Op::Close { socket } => opcode::Close::new(Fixed(socket.0)).build(),
+            Op::CancelSocket { socket } => {
+                let of_socket =
+                    if direct { CancelBuilder::fd(Fixed(socket.0)) } else { CancelBuilder::fd(descriptor(socket)) };
+                opcode::AsyncCancel2::new(of_socket.all()).build()
+            }
+            Op::Close { socket } => match &mut self.descriptors {
+                None => opcode::Close::new(Fixed(socket.0)).build(),
+                Some(descriptors) => opcode::Close::new(Fd(descriptors.give_up(socket))).build(),
+            },
             Op::Wake => {
                 let count = &raw mut *self.wake_count;
                 opcode::Read::new(Fd(self.waker.0.as_raw_fd()), count.cast(), 8).build()
@@ -227,19 +258,20 @@ impl Uring {
                 }
                 _ => None,
             };
-            opcode::SendZc::new(Fixed(socket.0), at, len).buf_index(fixed).flags(FLAGS).build()
+            opcode::SendZc::new(descriptor(socket), at, len).buf_index(fixed).flags(FLAGS).build()
         } else {
-            opcode::Send::new(Fixed(socket.0), at, len).flags(FLAGS).build()
+            opcode::Send::new(descriptor(socket), at, len).flags(FLAGS).build()
         };
         let key = self.sends.insert(Sending { token, payload });
-        entry.user_data(Token::new(Kind::Send, 0, key as u32).to_bits())
+        entry.flags(self.socket_flags).user_data(Token::new(Kind::Send, 0, key as u32).to_bits())
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
+        self.in_flight += 1;
         loop {
             // SAFETY: what the entry points to is kept until its completion: sends by `self.sends`, addresses and slots
-            // by `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. All are
-            // dropped after the ring.
+            // by `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. `drop` waits for
+            // all completions, and keeps the memory for ever if they do not come.
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return;
             }
@@ -332,12 +364,23 @@ impl Uring {
         Done::Received { lease: None, end: Some(end) }
     }
 
+    #[cold]
+    fn accepted(&mut self, entry: &cqueue::Entry) -> Done<Lease> {
+        let result = match (u32::try_from(entry.result()), &mut self.descriptors) {
+            (Err(_), _) => Err(Errno(-entry.result())),
+            (Ok(slot), None) => Ok(Socket(slot)),
+            // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
+            (Ok(number), Some(descriptors)) => descriptors.add(unsafe { OwnedFd::from_raw_fd(number as RawFd) }),
+        };
+        Done::Accepted { result, more: cqueue::more(entry.flags()) }
+    }
+
     /// A completion of a connect. `None`: it goes on, and nobody is told.
     #[cold]
     fn connected(&mut self, entry: &cqueue::Entry) -> Option<(Token, Done<Lease>)> {
         let key = Token::from_bits(entry.user_data()).index() as usize;
-        match self.connects.on_done(key, entry.result()) {
-            Step::Over(token, slot) => Some((token, Done::Connected { result: slot.map(Socket) })),
+        match self.connects.on_done(key, entry.result(), self.descriptors.as_mut()) {
+            Step::Over(token, result) => Some((token, Done::Connected { result })),
             Step::On(next) => {
                 self.push(&next);
                 None
@@ -360,6 +403,38 @@ impl Uring {
         let Sending { token, payload } = self.sends.remove(key);
         (token, Done::Sent { payload: Some(payload), result })
     }
+}
+
+/// Closing a ring does not end its operations at once: close(2) leaves that to a work item of the kernel (io_ring_exit_work of
+/// io_uring/io_uring.c), which may still run when the memory below has gone to somebody else. So they are cancelled and awaited.
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // First what is queued, so that the cancel finds it, and closes are not lost. A ring that is broken is not asked again.
+        let mut works = self.enter(0, ENTER_GETEVENTS, None).is_ok();
+        if works {
+            self.push(&opcode::AsyncCancel2::new(CancelBuilder::any()).build().user_data(CANCEL_ALL.to_bits()));
+        }
+        let began = Instant::now();
+        let step = Timespec::from(Duration::from_millis(10));
+        while works && self.in_flight > 0 && began.elapsed() < LAST_COMPLETIONS {
+            works = self.enter(1, ENTER_GETEVENTS, Some(&SubmitArgs::new().timespec(&step))).is_ok();
+            self.gather();
+            // What a receive brought is nobody's any more; memory of sends and new sockets come back to be dropped.
+            while self.next().is_some() {}
+        }
+        if self.in_flight > 0 {
+            // Zero-copy sends wait for their peers. Memory that the kernel may yet read or write is never given back.
+            std::mem::forget(std::mem::take(&mut self.sends));
+            std::mem::forget(std::mem::take(&mut self.wake_count));
+            std::mem::forget(Rc::clone(&self.blocks));
+            self.buffers.keep_for_ever();
+        }
+    }
+}
+
+/// How a socket is named to the kernel; [`Uring::socket_flags`] says in which table.
+fn descriptor(socket: Socket) -> Fd {
+    Fd(socket.0 as RawFd)
 }
 
 impl Ring for Uring {
@@ -412,14 +487,13 @@ impl Ring for Uring {
         loop {
             let entry = self.ready.get(self.cursor)?.clone();
             self.cursor += 1;
+            // io_uring(7): IORING_CQE_F_MORE says that another completion of the same operation follows.
+            self.in_flight -= u32::from(!cqueue::more(entry.flags()));
             let token = Token::from_bits(entry.user_data());
             let done = match token.kind() {
                 Kind::Recv => self.received(&entry),
                 Kind::Send => return Some(self.sent(&entry)),
-                Kind::Accept => Done::Accepted {
-                    result: u32::try_from(entry.result()).map(Socket).map_err(|_| Errno(-entry.result())),
-                    more: cqueue::more(entry.flags()),
-                },
+                Kind::Accept => self.accepted(&entry),
                 Kind::Connect => match self.connected(&entry) {
                     Some(done) => return Some(done),
                     None => continue,

@@ -71,7 +71,7 @@ struct State {
 /// The buffer ring of one core.
 pub(super) struct RecvBuffers {
     /// Entries shared with the kernel; the tail lives in the first entry's `resv`.
-    ring: Region,
+    ring: Rc<Region>,
     region: Rc<Region>,
     states: Box<[State]>,
     size: u32,
@@ -87,11 +87,11 @@ impl RecvBuffers {
     /// Incremental consumption is used if asked for and known to this kernel; [`Self::is_incremental`] tells.
     pub(super) fn register(uring: &IoUring, count: u16, size: u32, incremental: bool) -> io::Result<Self> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} buffers: the kernel wants a power of two");
-        let ring = Region::new(usize::from(count), size_of::<BufRingEntry>());
+        let ring = Rc::new(Region::new(usize::from(count), size_of::<BufRingEntry>()));
         let region = Rc::new(Region::new(usize::from(count), size as usize));
         let register = |flags| {
             // SAFETY: `ring` is page-aligned, zeroed memory for `count` entries; it lives in the same struct as the
-            // buffers and outlives the io_uring, which `Uring` drops first.
+            // buffers and outlives all operations: `Uring::drop` sees to that.
             unsafe { uring.submitter().register_buf_ring_with_flags(ring.base().as_ptr() as u64, count, GROUP, flags) }
         };
         let incremental = incremental && register(IOU_PBUF_RING_INC).is_ok();
@@ -112,6 +112,11 @@ impl RecvBuffers {
         }
         buffers.publish();
         Ok(buffers)
+    }
+
+    /// The kernel may write into them until the process ends.
+    pub(super) fn keep_for_ever(&self) {
+        std::mem::forget((Rc::clone(&self.ring), Rc::clone(&self.region)));
     }
 
     pub(super) fn is_incremental(&self) -> bool {

@@ -5,6 +5,7 @@ use std::io;
 use io_uring::{IoUring, Probe, opcode};
 
 use super::features::{Feature, Features};
+use super::probe;
 
 /// The lowest kernel that the driver runs on: IORING_SETUP_DEFER_TASKRUN and multishot receives are there.
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -16,7 +17,7 @@ pub struct RingConfig {
     pub sq_entries: u32,
     /// Completion queue entries. Fewer than the completions of a pass lose nothing, but end multishots.
     pub cq_entries: u32,
-    /// Slots of the fixed-file table: open sockets at once.
+    /// Open sockets at once: slots of the fixed-file table, or as many descriptors.
     pub sockets_max: u32,
     /// Receive buffers (a power of two, at most 32768) and bytes of each; zero chooses by what the kernel has.
     pub recv_buffers: (u16, u32),
@@ -110,6 +111,12 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// More descriptors are needed than RLIMIT_NOFILE allows.
+    pub(crate) fn descriptors(what: &'static str, wanted: u64) -> Self {
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        SetupError::Descriptors { what, wanted, limit: limit_text(libc::RLIMIT_NOFILE), errno: "EMFILE" }
+    }
+
     pub(super) fn new(what: &'static str, wanted: u32, error: io::Error) -> Self {
         let errno = error.raw_os_error().unwrap_or(0);
         match errno {
@@ -141,9 +148,22 @@ fn check_kernel(release: &str) -> Result<(), SetupError> {
     }
 }
 
-/// Makes the ring itself: queues, flags, fixed-file table.
-pub(super) fn ring(config: &RingConfig) -> Result<IoUring, SetupError> {
+/// Those of the features that can be used here as far as that is known before there is a ring: direct descriptors only where the
+/// kernel closes them.
+///
+/// # Errors
+/// [`SetupError`] if the kernel is too old, or allows no ring.
+pub fn usable(features: Features) -> Result<Features, SetupError> {
     check_kernel(std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim())?;
+    if !features.has(Feature::DirectDescriptors) {
+        return Ok(features);
+    }
+    let closes = probe::closes_beside_operations().map_err(|e| SetupError::new("a first ring", 8, e))?;
+    Ok(if closes { features } else { features.without(Feature::DirectDescriptors) })
+}
+
+/// Makes the ring itself: queues, flags, and the fixed-file table if sockets are `direct` descriptors.
+pub(super) fn ring(config: &RingConfig, direct: bool) -> Result<IoUring, SetupError> {
     let mut builder = IoUring::builder();
     builder
         .setup_single_issuer()
@@ -157,10 +177,12 @@ pub(super) fn ring(config: &RingConfig) -> Result<IoUring, SetupError> {
         builder.setup_coop_taskrun().setup_taskrun_flag();
     }
     let uring = builder.build(config.sq_entries).map_err(|e| SetupError::new("the ring", config.sq_entries, e))?;
-    uring
-        .submitter()
-        .register_files_sparse(config.sockets_max)
-        .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
+    if direct {
+        uring
+            .submitter()
+            .register_files_sparse(config.sockets_max)
+            .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
+    }
     if config.zero_copy_from.is_some() {
         let mut probe = Probe::new();
         uring.submitter().register_probe(&mut probe).map_err(|e| SetupError::new("the probe", 0, e))?;
@@ -183,6 +205,12 @@ fn limit_text(resource: libc::__rlimit_resource_t) -> String {
         libc::RLIM_INFINITY => "unlimited".to_owned(),
         value => value.to_string(),
     }
+}
+
+/// How many descriptors this process has open; 0 where /proc does not tell.
+pub(crate) fn descriptors_open() -> u64 {
+    // One of them is that of the directory being read.
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64)
 }
 
 /// Raises the soft limit of descriptors to the hard limit and returns it (getrlimit(2)).
@@ -233,7 +261,7 @@ mod tests {
         let limit = u32::try_from(raise_nofile()).unwrap_or(u32::MAX - 1);
         if limit < 1 << 20 {
             let config = RingConfig { sockets_max: limit + 1, ..RingConfig::default() };
-            let told = ring(&config).err().expect("a table above the limit").to_string();
+            let told = ring(&config, true).err().expect("a table above the limit").to_string();
             assert!(told.contains("ulimit -n"), "{told}");
         }
     }

@@ -1,0 +1,72 @@
+//! Asks the kernel by an experiment whether direct descriptors can be used.
+//!
+//! Before Linux 6.13 a file that was closed in the table of fixed files is kept until every operation on any fixed file that began
+//! earlier has completed, in order (axboe/liburing#1192). Each resting connection has such an operation, its receive: so a socket
+//! that was closed beside it stays open, its peer never sees the end, and nothing tells. A version number would be the wrong
+//! question, because distributions carry changes back and forth.
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
+
+use io_uring::types::Fixed;
+use io_uring::{IoUring, opcode};
+
+/// Whether a socket of the fixed-file table is closed when it is told to be, although an operation on another one goes on.
+///
+/// The kernel is asked once a process. The answer depends on no clock: a kernel that closes at once has done so when
+/// io_uring_enter(2) returns, and one that takes its time counts as one that does not close.
+pub(super) fn closes_beside_operations() -> io::Result<bool> {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
+    let found = experiment()?;
+    Ok(*KNOWN.get_or_init(|| found))
+}
+
+fn experiment() -> io::Result<bool> {
+    const RESTING: Fixed = Fixed(0);
+    const CLOSED: Fixed = Fixed(1);
+    let mut uring = IoUring::new(4)?;
+    let (resting, _resting_peer) = UnixStream::pair()?;
+    let (closed, mut closed_peer) = UnixStream::pair()?;
+    uring.submitter().register_files(&[resting.as_raw_fd(), closed.as_raw_fd()])?;
+    drop((resting, closed)); // from here on the table alone holds them
+    let rests = opcode::PollAdd::new(RESTING, libc::POLLIN as u32).build();
+    let closes = opcode::Close::new(CLOSED).build();
+    for entry in [rests.user_data(0), closes.user_data(1)] {
+        // SAFETY: neither operation has memory of ours; the table outlives both, because it is the ring's.
+        unsafe { uring.submission().push(&entry) }.expect("a queue of four has room for two");
+    }
+    uring.submit_and_wait(1)?;
+    for entry in uring.completion() {
+        if entry.user_data() != 1 || entry.result() != 0 {
+            return Err(io::Error::from_raw_os_error(-entry.result().min(-libc::EIO)));
+        }
+    }
+    closed_peer.set_nonblocking(true)?;
+    match closed_peer.read(&mut [0]) {
+        Ok(0) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Ok(_) => Err(io::Error::other("a socket brought bytes that nobody sent")),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernels that were looked at do: the floor of those that close at once is 6.13.
+    #[test]
+    fn the_experiment_agrees_with_the_kernels_that_are_known() {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().expect("6"), numbers.next().expect("a minor version"));
+        let closes = experiment().expect("io_uring is allowed");
+        assert_eq!(closes, version >= (6, 13), "on {release}");
+        assert_eq!(closes_beside_operations().expect("known"), closes);
+    }
+}
