@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wsring_proto::decode::Limits;
+use wsring_proto::Limits;
 pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 

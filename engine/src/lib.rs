@@ -106,7 +106,7 @@ pub use stats::Stats;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]
 pub use tls::{TlsError, TlsPeer};
+pub use wsring_proto::Limits;
 pub use wsring_proto::close::CloseCode;
-pub use wsring_proto::decode::Limits;
 pub use wsring_proto::deflate::Mode as DeflateMode;
 pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginList, Origins, Policy};

@@ -29,10 +29,9 @@ fn wsring(mut wire: Wire, _: usize) -> Echo {
     let (mut received, mut output) = (vec![0; 65_536], vec![0; 65_536]);
     Box::new(move || {
         let len = wire.read(&mut received).expect("bytes have arrived");
-        let (mut at, mut sent) = (0, 0);
-        let input = &mut received[..len];
+        let (mut input, mut sent) = (session.input(&mut received[..len], &limits), 0);
         loop {
-            match session.next(input, &mut at, &limits, &mut pool).expect("valid frames") {
+            match input.next(&mut pool).expect("valid frames") {
                 Some(Event::Message { message, .. }) => {
                     let room = &mut output[sent..];
                     let written = encode::frame(room, true, message.opcode(), message.as_bytes(), None);

@@ -1,6 +1,6 @@
 //! The protocol alone: a session decodes, and each message is encoded again.
 
-use wsring_proto::{Ahead, Event, Limits, Pool, Role, Session, encode};
+use wsring_proto::{Event, Limits, Pool, Role, Session, encode};
 
 use crate::count;
 use crate::traffic::{Traffic, Words};
@@ -29,11 +29,11 @@ struct Connection {
 impl Connection {
     fn echo(&mut self, input: &mut [u8]) -> usize {
         let Self { session, limits, pool, output } = self;
-        let (mut at, mut sent, mut ahead) = (0, 0, Ahead::new(limits));
+        let (mut input, mut sent) = (session.input(input, limits), 0);
         loop {
-            let message = match session.next_whole(input, &mut at, &mut ahead, limits, pool) {
+            let message = match input.next_whole(pool) {
                 Ok(Some((message, _))) => message,
-                Ok(None) => match session.next_other(input, &mut at, limits, pool) {
+                Ok(None) => match input.next(pool) {
                     Ok(Some(Event::Message { message, .. })) => message,
                     Ok(None) => return sent,
                     other => panic!("{other:?} from valid messages"),

@@ -56,10 +56,9 @@ impl Connection {
     /// Every message of the input to `on_message`, and the number of them that were last.
     #[inline(always)]
     fn decode(&mut self, mut on_message: impl FnMut(&mut [u8], Message<'_>)) -> usize {
-        let (mut at, mut lasts) = (0, 0);
+        let (mut input, mut lasts) = (self.session.input(&mut self.input, &self.limits), 0);
         loop {
-            let event = self.session.next(&mut self.input, &mut at, &self.limits, &mut self.pool);
-            match event {
+            match input.next(&mut self.pool) {
                 Ok(Some(Event::Message { message, last })) => {
                     lasts += usize::from(last);
                     on_message(&mut self.output, message);

@@ -6,8 +6,9 @@
 //! | room | what it owns |
 //! |---|---|
 //! | [`handshake`] | the opening handshake of a server and of a client: heads in, heads out |
-//! | [`session`] | one connection: [`Session::next`] turns bytes into [`Event`]s; the closing state |
-//! | [`decode`] | where frames and messages lie, and what of them must be kept: [`Limits`] |
+//! | [`session`] | one connection: [`Session::input`] takes bytes, [`Input::next`] turns them into [`Event`]s |
+//! | [`closing`] | how far a connection has come on its way to the end: [`State`] |
+//! | [`limits`] | what a peer may make us keep: [`Limits`] |
 //! | [`frame`] | the header, read and written; [`Role`] |
 //! | [`deflate`] | permessage-deflate (RFC 7692): its negotiation, messages in and out of DEFLATE |
 //! | [`encode`] | frames into memory the caller owns |
@@ -28,8 +29,8 @@
 //!
 //! let mut session = Session::new(Role::Server);
 //! let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
-//! let mut at = 0;
-//! while let Some(event) = session.next(&mut input, &mut at, &limits, &mut pool)? {
+//! let mut input = session.input(&mut input, &limits);
+//! while let Some(event) = input.next(&mut pool)? {
 //!     let (opcode, payload) = match event {
 //!         Event::Message { message, .. } => (message.opcode(), message.as_bytes()),
 //!         Event::Ping(payload) => (Opcode::Pong, payload),
@@ -47,21 +48,24 @@
 extern crate alloc;
 
 pub mod close;
-pub mod decode;
+pub mod closing;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod encode;
 pub mod frame;
 pub mod handshake;
+pub mod limits;
 pub mod opcode;
 pub mod pool;
 pub mod session;
 pub mod simd;
 
 pub use close::{CloseCode, Violation};
-pub use decode::Limits;
+pub use closing::State;
 pub use frame::Role;
+pub use limits::Limits;
 pub use opcode::{Message, Opcode};
 pub use pool::Pool;
-pub use session::{Ahead, Event, Session, State};
+pub use session::Session;
+pub use session::input::{Event, Input};
 pub use simd::{Assembly, HEADROOM, MaskKey};

@@ -8,7 +8,7 @@
 use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
 use wsring_proto::opcode::Opcode;
-use wsring_proto::session::{Ahead, Event};
+use wsring_proto::session::input::Event;
 use wsring_proto::simd;
 
 use super::conns::{Phase, Stage, Stash, flag};
@@ -89,21 +89,21 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
         let (out, handler) = (&mut self.out, &mut self.handler);
         let received = bytes.as_ptr_range();
-        let (mut at, mut ahead) = (0, Ahead::new(&self.config.limits));
+        let len = bytes.len();
+        let mut input = session.input(bytes, &self.config.limits);
         loop {
             // Asked once a message, here: a callback may have closed or paused this connection, or filled its output.
             let link = &out.links[index as usize];
             if link.stage != Stage::Open {
-                session.on_close_sent();
+                input.on_close_sent();
             }
             if !link.takes_messages() {
-                session.give_back(&mut out.pool); // it may be long until the next call
-                return if at < bytes.len() { Run::Stopped(at) } else { Run::Consumed };
+                input.give_back(&mut out.pool); // it may be long until the next call
+                return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
             }
-            let limits = &self.config.limits;
-            let (message, last, whole) = match session.next_whole(bytes, &mut at, &mut ahead, limits, &mut out.pool) {
+            let (message, last, whole) = match input.next_whole(&mut out.pool) {
                 Ok(Some((message, last))) => (message, last, true),
-                Ok(None) => match session.next_other(bytes, &mut at, limits, &mut out.pool) {
+                Ok(None) => match input.next(&mut out.pool) {
                     Ok(None) => return Run::Consumed,
                     Ok(Some(Event::Message { message, last })) => (message, last, false),
                     Ok(Some(Event::Ping(payload))) => {
@@ -125,7 +125,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             handler.on_message(&mut Cx::new(out, data, index, last), message);
             if assembled {
-                out.settle_offer(|| session.take_message());
+                out.settle_offer(|| input.take_message());
             }
         }
     }

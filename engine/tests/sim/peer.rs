@@ -431,11 +431,10 @@ impl Peer {
         self.wire.feed(bytes, &mut self.said);
         // The crate's own client must read the same out of the same bytes.
         let mut agreed = before;
-        let mut at = 0;
         let limits = Limits { frame_max: 1 << 30, message_max: 1 << 30, fragments_max: 1, ..Limits::default() };
+        let mut input = self.session.input(bytes, &limits);
         loop {
-            let event = self.session.next(bytes, &mut at, &limits, &mut self.pool);
-            let event = match event.expect("the engine breaks no rule") {
+            let event = match input.next(&mut self.pool).expect("the engine breaks no rule") {
                 None => break,
                 Some(Event::Message { message, .. }) => {
                     Said::Message(Digest::of(matches!(message, Message::Text(_)), message.as_bytes()))

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wsring_proto::{Ahead, Event, Limits, Message, Pool, Role, Session, State};
+use wsring_proto::{Event, Limits, Message, Pool, Role, Session, State};
 
 /// What a session said, in a form that outlives it.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,17 +34,16 @@ impl Reader {
     fn feed(&mut self, bytes: &[u8]) -> bool {
         // In place: the decoder unmasks where the bytes lie. Cut off exactly, so that one byte too far is found.
         let mut bytes = bytes.to_vec().into_boxed_slice();
-        let (mut at, mut ahead) = (0, Ahead::new(&self.limits));
         let Self { session, limits, pool, .. } = self;
+        let mut input = session.input(&mut bytes, limits);
         loop {
             let whole = match self.short {
-                true => session.next_whole(&mut bytes, &mut at, &mut ahead, limits, pool),
+                true => input.next_whole(pool),
                 false => Ok(None),
             };
             let event = match whole {
                 Ok(Some((message, last))) => Ok(Some(Event::Message { message, last })),
-                Ok(None) if self.short => session.next_other(&mut bytes, &mut at, limits, pool),
-                Ok(None) => session.next(&mut bytes, &mut at, limits, pool),
+                Ok(None) => input.next(pool),
                 Err(violation) => Err(violation),
             };
             let event = match event {

@@ -36,10 +36,11 @@ const LIMIT: usize = 1 << 16;
 fn ours(stream: &[u8], role: Role) -> (Vec<Said>, End, Option<Violation>) {
     let limits =
         Limits { frame_max: LIMIT as u64, message_max: LIMIT as u64, fragments_max: u32::MAX, ..Limits::default() };
-    let (mut session, mut pool, mut bytes, mut at) = (Session::new(role), Pool::new(0), stream.to_vec(), 0);
+    let (mut session, mut pool, mut bytes) = (Session::new(role), Pool::new(0), stream.to_vec());
+    let mut input = session.input(&mut bytes, &limits);
     let mut said = Vec::new();
     loop {
-        said.push(match session.next(&mut bytes, &mut at, &limits, &mut pool) {
+        said.push(match input.next(&mut pool) {
             Ok(None) => return (said, End::More, None),
             Err(violation) => return (said, End::Refused(violation.as_str().to_owned()), Some(violation)),
             Ok(Some(Event::Message { message: Message::Text(text), .. })) => Said::Text(text.to_owned()),

@@ -38,8 +38,9 @@ fn fed(frames: &[u8], piece: usize, limits: &Limits) -> Result<Option<Vec<u8>>, 
     };
     let (mut session, mut pool, mut message) = (Session::with_deflate(Role::Server, &agreed), Pool::new(1 << 20), None);
     for chunk in frames.chunks(piece) {
-        let (mut bytes, mut at) = (chunk.to_vec(), 0);
-        while let Some(event) = session.next(&mut bytes, &mut at, limits, &mut pool)? {
+        let mut bytes = chunk.to_vec();
+        let mut input = session.input(&mut bytes, limits);
+        while let Some(event) = input.next(&mut pool)? {
             let Event::Message { message: came, .. } = event else { panic!("{event:?} of a binary message") };
             assert!(message.replace(came.as_bytes().to_vec()).is_none(), "one message is two");
         }

@@ -10,7 +10,7 @@ use core::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 use crate::close::Violation;
-use crate::decode::Limits;
+use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::simd::{self, HEADROOM};
 

@@ -1,13 +1,18 @@
 //! The session against RFC 6455 §5-§8, example by example; `properties.rs` has the general claims.
 
+use super::input::Event;
 use super::*;
+use crate::close::Violation;
 use crate::encode;
-use crate::simd::{HEADROOM, MaskKey};
+use crate::limits::Limits;
+use crate::opcode::Opcode;
+use crate::simd::HEADROOM;
 use alloc::string::{String, ToString};
 use alloc::vec;
 
 #[cfg(feature = "deflate")]
 mod deflate;
+mod memory;
 mod properties;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -58,34 +63,31 @@ impl Peer {
     /// Everything one input gives, with the `last` of each message.
     fn feed_marked(&mut self, bytes: &[u8]) -> (Vec<(Owned, Option<bool>)>, Option<Violation>) {
         let mut input = bytes.to_vec();
-        let (mut at, mut events) = (0, Vec::new());
-        let mut ahead = Ahead::new(&self.limits);
+        let mut events = Vec::new();
+        let Peer { session, limits, pool, short } = self;
+        let mut piece = session.input(&mut input, limits);
         loop {
-            let (session, limits, pool) = (&mut self.session, &self.limits, &mut self.pool);
-            let next = if self.short {
-                let found = session
-                    .next_whole(&mut input, &mut at, &mut ahead, limits, pool)
-                    .map(|found| found.map(|(message, last)| owned(Event::Message { message, last })));
-                match found {
-                    Ok(None) => session.next_other(&mut input, &mut at, limits, pool).map(|event| event.map(owned)),
-                    found => found,
-                }
-            } else {
-                session.next(&mut input, &mut at, limits, pool).map(|event| event.map(owned))
+            let whole = if *short { piece.next_whole(pool) } else { Ok(None) };
+            let next = match whole {
+                Ok(Some((message, last))) => Ok(Some(owned(Event::Message { message, last }))),
+                Ok(None) => piece.next(pool).map(|event| event.map(owned)),
+                Err(violation) => Err(violation),
             };
             match next {
                 Ok(Some(event)) => events.push(event),
                 Ok(None) => {
-                    assert_eq!(at, input.len());
+                    assert_eq!(piece.at(), bytes.len());
                     return (events, None);
                 }
                 Err(violation) => {
-                    assert_eq!(at, input.len());
-                    assert!(!self.session.holds_buffer());
-                    assert_eq!(self.session.state(), State::Failed);
-                    at = 0; // not even what was seen is looked at again
-                    let again = self.session.next(&mut input, &mut at, &self.limits, &mut self.pool);
-                    assert_eq!((again, at), (Ok(None), bytes.len()));
+                    assert_eq!(piece.at(), bytes.len());
+                    assert_eq!(piece.next(pool), Ok(None));
+                    assert!(!session.holds_buffer());
+                    assert_eq!(session.state(), State::Failed);
+                    // Not even what was seen is looked at again.
+                    let mut again = session.input(&mut input, limits);
+                    assert_eq!(again.next(pool), Ok(None));
+                    assert_eq!(again.at(), bytes.len());
                     return (events, Some(violation));
                 }
             }
@@ -219,30 +221,6 @@ fn limits_exact_and_one_past() {
     }
 }
 
-// RFC 6455 §10.4: a peer that announces much and sends little costs little.
-#[test]
-fn memory_follows_the_bytes_received() {
-    let frame = masked(true, Opcode::Binary, &vec![7; 16 << 20]);
-    let mut peer = Peer::new(Role::Server);
-    assert_eq!(peer.feed(&frame[..14]), Ok(vec![]));
-    assert!(!peer.session.holds_buffer(), "a header alone needs no memory");
-    assert_eq!(peer.feed(&frame[14..15]), Ok(vec![]));
-    assert!(peer.session.holds_buffer());
-    peer.session.recycle(&mut peer.pool);
-    assert!(peer.pool.kept_bytes() <= 4096, "{} kept", peer.pool.kept_bytes());
-
-    for received in [5_000, 100_000, 1_000_000] {
-        let mut peer = Peer::new(Role::Server);
-        for piece in frame[..received].chunks(1_000) {
-            assert_eq!(peer.feed(piece), Ok(vec![]));
-        }
-        peer.session.recycle(&mut peer.pool);
-        let kept = peer.pool.kept_bytes();
-        assert!(kept <= 2 * received + 4096, "{kept} kept for {received} received");
-        assert_eq!(peer.session.state(), State::Failed, "the place in the stream is lost");
-    }
-}
-
 // RFC 6455 §8.1: text fails at its first impossible byte, in a cut frame and across fragments.
 #[test]
 fn text_fails_at_its_first_impossible_byte() {
@@ -365,6 +343,61 @@ fn after_our_close_only_theirs_is_surfaced() {
     assert_eq!(peer.feed(&[0x80]), Err(Violation::ContinuationWithoutStart));
 }
 
+// The header behind a message is read before our close frame, and must not count after it.
+#[test]
+fn our_close_between_two_messages_of_an_input() {
+    let message = masked(true, Opcode::Binary, b"m");
+    let close = masked(true, Opcode::Close, b"");
+    for short in [false, true] {
+        let (limits, mut pool) = (Limits::default(), Pool::new(0));
+        let mut session = Session::new(Role::Server);
+        let mut bytes = [&message[..], &message, &close].concat();
+        let mut input = session.input(&mut bytes, &limits);
+        let event = input.next(&mut pool).map(|event| event.map(owned));
+        assert_eq!(event, Ok(Some((Owned::Binary(b"m".to_vec()), Some(false)))));
+        assert_eq!(input.at(), message.len());
+        input.on_close_sent();
+        if short {
+            assert_eq!(input.next_whole(&mut pool), Ok(None));
+        }
+        assert_eq!(input.next(&mut pool), Ok(Some(Event::Close { code: None, reason: "" })));
+        assert_eq!(input.next(&mut pool), Ok(None));
+        assert_eq!(input.at(), 2 * message.len() + close.len());
+        assert_eq!(session.state(), State::Closed);
+    }
+}
+
+// A caller that stops behind any event gives the bytes from there on as the next input, and misses nothing.
+#[test]
+fn an_input_left_early_goes_on_where_it_was() {
+    let mut bytes = Vec::new();
+    for _ in 0..2 {
+        bytes.extend_from_slice(&masked(true, Opcode::Text, b"whole"));
+        bytes.extend_from_slice(&masked(false, Opcode::Text, b"in "));
+        bytes.extend_from_slice(&masked(true, Opcode::Ping, b"ping"));
+        bytes.extend_from_slice(&masked(true, Opcode::Continuation, b"two"));
+        bytes.extend_from_slice(&masked(true, Opcode::Text, b"whole"));
+    }
+    let (events, fault) = Peer::new(Role::Server).feed_marked(&bytes);
+    assert_eq!((events.len(), fault), (8, None));
+    for stop in 0..=events.len() {
+        let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
+        let mut session = Session::new(Role::Server);
+        let (mut first, mut got) = (bytes.clone(), Vec::new());
+        let mut input = session.input(&mut first, &limits);
+        for _ in 0..stop {
+            got.extend(input.next(&mut pool).expect("valid").map(owned));
+        }
+        let at = input.at();
+        assert_eq!(first[at..], bytes[at..], "what was not walked over is as it came");
+        let mut input = session.input(&mut first[at..], &limits);
+        while let Some(event) = input.next(&mut pool).expect("valid") {
+            got.push(owned(event));
+        }
+        assert_eq!(got, events, "stopped behind {stop}");
+    }
+}
+
 #[test]
 fn our_close_in_the_middle_of_a_message_drops_it() {
     let frame = masked(false, Opcode::Text, b"half a message");
@@ -378,142 +411,6 @@ fn our_close_in_the_middle_of_a_message_drops_it() {
         let close = masked(true, Opcode::Close, b"");
         assert_eq!(peer.feed(&close), Ok(vec![Owned::Close(None, String::new())]));
     }
-}
-
-// A message in pieces is moved out with room for a header in front, and sent on without a copy.
-#[test]
-fn an_assembled_message_is_moved_out() {
-    let payload = vec![b'm'; 1000];
-    let frame = masked(true, Opcode::Text, &payload);
-    let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
-    let mut session = Session::new(Role::Server);
-    let (mut first, mut second) = (frame[..500].to_vec(), frame[500..].to_vec());
-    assert_eq!(session.next(&mut first, &mut 0, &limits, &mut pool), Ok(None));
-    assert!(session.holds_buffer() && !session.message_is_assembled());
-    let mut at = 0;
-    let event = session.next(&mut second, &mut at, &limits, &mut pool).expect("valid");
-    assert!(matches!(event, Some(Event::Message { message: Message::Text(_), last: true })));
-    assert!(session.message_is_assembled());
-    let mut bytes = session.take_message().expect("assembled");
-    assert_eq!(&bytes[HEADROOM..], &payload[..]);
-    let start = encode::write_head(&mut bytes, HEADROOM, true, Opcode::Text, payload.len(), None);
-    assert_eq!(&bytes[start..], &plain(true, Opcode::Text, &payload)[..]);
-    assert!(session.take_message().is_none() && !session.message_is_assembled());
-    assert!(!session.holds_buffer());
-    assert_eq!(session.next(&mut second, &mut at, &limits, &mut pool), Ok(None));
-
-    // Not taken: the next call gives it back.
-    let mut at = 0;
-    assert_eq!(session.next(&mut frame[..500].to_vec(), &mut at, &limits, &mut pool), Ok(None));
-    let mut at = 0;
-    let mut second = frame[500..].to_vec();
-    assert!(session.next(&mut second, &mut at, &limits, &mut pool).is_ok_and(|event| event.is_some()));
-    assert!(session.holds_buffer() && pool.kept_bytes() == 0);
-    assert_eq!(session.next(&mut second, &mut at, &limits, &mut pool), Ok(None));
-    assert!(!session.holds_buffer() && pool.kept_bytes() > 0);
-
-    // In one piece it is borrowed, and there is nothing to take.
-    let mut whole = frame.clone();
-    assert!(session.next(&mut whole, &mut 0, &limits, &mut pool).is_ok_and(|event| event.is_some()));
-    assert!(!session.message_is_assembled() && session.take_message().is_none());
-}
-
-// From 64 KiB on a masked message that ends its input can be moved out too; what has a byte less, others behind it, or no mask,
-// is borrowed.
-#[test]
-fn a_long_whole_message_is_moved_out() {
-    const LONG: usize = 64 << 10;
-    let letters = |len| "я".repeat(len / 2).into_bytes();
-    let is_own = |role, input: &[u8], expected: &[u8], text| {
-        let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
-        let mut session = Session::new(role);
-        let (mut input, mut at) = (input.to_vec(), 0);
-        let event = session.next(&mut input, &mut at, &limits, &mut pool).map(|event| event.map(owned));
-        let message = match event {
-            Ok(Some((Owned::Text(message), Some(_)))) if text => message.into_bytes(),
-            Ok(Some((Owned::Binary(message), Some(_)))) if !text => message,
-            other => panic!("{other:?}"),
-        };
-        assert!(message == expected);
-        let is_own = session.message_is_assembled();
-        assert_eq!(is_own, session.holds_buffer());
-        let taken = session.take_message();
-        assert!(is_own == taken.is_some() && taken.is_none_or(|bytes| bytes[HEADROOM..] == *expected));
-        is_own
-    };
-    for (payload, opcode) in [
-        (vec![0xFF; LONG], Opcode::Binary),
-        (vec![b'm'; LONG], Opcode::Text),
-        (letters(LONG), Opcode::Text),
-        (vec![b'm'; LONG + 77], Opcode::Text),
-    ] {
-        let text = opcode == Opcode::Text;
-        let frame = masked(true, opcode, &payload);
-        assert!(is_own(Role::Server, &frame, &payload, text));
-        assert!(!is_own(Role::Server, &[&frame[..], &frame[..1]].concat(), &payload, text), "others are behind it");
-        assert!(!is_own(Role::Client, &plain(true, opcode, &payload), &payload, text), "no mask");
-        let shorter = masked(true, opcode, &payload[..LONG - 2]);
-        assert!(!is_own(Role::Server, &shorter, &payload[..LONG - 2], text));
-    }
-
-    // RFC 6455 §8.1: what is not text fails, and its memory comes back.
-    let mut broken = letters(LONG);
-    broken.pop();
-    broken.push(b'm');
-    let mut peer = Peer::new(Role::Server);
-    assert_eq!(peer.feed(&masked(true, Opcode::Text, &broken)), Err(Violation::InvalidUtf8));
-    assert!(!peer.session.holds_buffer() && peer.pool.kept_bytes() > LONG);
-}
-
-// Who does not call again soon gives back what was handed out, and nothing of what is still arriving.
-#[test]
-fn a_message_handed_out_is_given_back_before_the_next_call() {
-    let frame = masked(true, Opcode::Text, &[b'm'; 1000]);
-    let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
-    let mut session = Session::new(Role::Server);
-    assert_eq!(session.next(&mut frame[..500].to_vec(), &mut 0, &limits, &mut pool), Ok(None));
-    session.give_back(&mut pool);
-    assert!(session.holds_buffer() && pool.kept_bytes() == 0);
-    let event = session.next(&mut frame[500..].to_vec(), &mut 0, &limits, &mut pool).map(|event| event.map(owned));
-    assert_eq!(event, Ok(Some((text(&"m".repeat(1000)), Some(true)))));
-    assert!(session.holds_buffer());
-    session.give_back(&mut pool);
-    assert!(!session.holds_buffer() && pool.kept_bytes() > 0 && session.state() == State::Open);
-    let event = session.next(&mut frame.clone(), &mut 0, &limits, &mut pool).map(|event| event.map(owned));
-    assert_eq!(event, Ok(Some((text(&"m".repeat(1000)), Some(true)))));
-}
-
-// Only what must be kept is: a payload that starts with its input is borrowed, though its header came before.
-#[test]
-fn a_payload_behind_a_cut_header_is_borrowed() {
-    let frame = masked(true, Opcode::Text, b"all of it");
-    for cut in 1..=6 {
-        let (limits, mut pool) = (Limits::default(), Pool::new(1 << 20));
-        let mut session = Session::new(Role::Server);
-        assert_eq!(session.next(&mut frame[..cut].to_vec(), &mut 0, &limits, &mut pool), Ok(None));
-        assert!(!session.holds_buffer());
-        let mut rest = frame[cut..].to_vec();
-        let event = session.next(&mut rest, &mut 0, &limits, &mut pool).map(|event| event.map(owned));
-        assert_eq!(event, Ok(Some((text("all of it"), Some(true)))));
-        assert!(!session.message_is_assembled() && !session.holds_buffer());
-    }
-}
-
-#[test]
-fn recycling_in_a_frame_fails_the_session_and_at_rest_does_not() {
-    let frame = masked(true, Opcode::Ping, b"ping");
-    for cut in 0..=frame.len() {
-        let mut peer = Peer::new(Role::Server);
-        assert_eq!(peer.feed(&frame[..cut]).map(|events| events.len()), Ok(cut / frame.len()));
-        peer.session.recycle(&mut peer.pool);
-        assert!(!peer.session.holds_buffer());
-        let lost = cut != 0 && cut != frame.len();
-        assert_eq!(peer.session.state(), if lost { State::Failed } else { State::Open });
-    }
-    let mut peer = Peer::new(Role::Server);
-    assert_eq!(peer.feed(&masked(false, Opcode::Text, b"")), Ok(vec![]));
-    peer.session.recycle(&mut peer.pool);
-    assert_eq!(peer.session.state(), State::Failed, "a message was open");
 }
 
 // What `last` says of the bytes behind a message.

@@ -1,8 +1,8 @@
 //! What we compress, read by another implementation and by ourselves.
 
 use super::*;
-use crate::decode::Limits;
 use crate::deflate::Inflater;
+use crate::limits::Limits;
 use alloc::string::String;
 use alloc::vec;
 use flate2::{Decompress, FlushDecompress, Status};

@@ -211,13 +211,13 @@ fn compressed_messages_count_as_messages_behind() {
 fn an_inflated_message_can_be_taken() {
     let mut server = peer(Role::Server, false, Limits::default());
     let mut input = one(&deflate(&mut fresh(), b"moved, not copied"));
-    let mut at = 0;
-    let event = server.session.next(&mut input, &mut at, &server.limits, &mut server.pool);
+    let mut input = server.session.input(&mut input, &server.limits);
+    let event = input.next(&mut server.pool);
     assert!(matches!(event, Ok(Some(Event::Message { .. }))));
     assert!(server.session.message_is_assembled());
     let bytes = server.session.take_message().expect("it lies in a buffer of its own");
     assert_eq!(&bytes[HEADROOM..], b"moved, not copied");
-    assert_eq!(server.session.next(&mut input, &mut at, &server.limits, &mut server.pool), Ok(None));
+    assert_eq!(server.session.input(&mut [], &server.limits).next(&mut server.pool), Ok(None));
     assert!(!server.session.holds_buffer());
 }
 
