@@ -54,6 +54,8 @@ pub mod deflate;
 pub mod encode;
 pub mod frame;
 pub mod handshake;
+#[cfg(feature = "deflate")]
+mod inflater;
 pub mod limits;
 pub mod opcode;
 pub mod pool;

@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 #[cfg(feature = "deflate")]
-use crate::deflate::Inflater;
+use crate::inflater::Inflater;
 
 /// The smallest capacity worth keeping, in bytes.
 const CLASS_MIN: usize = 4096;

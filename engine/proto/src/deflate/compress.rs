@@ -10,7 +10,8 @@ use core::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
-use super::{Direction, Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
+use super::negotiate::Direction;
+use super::settings::{Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use crate::pool::Pool;
 use crate::simd::HEADROOM;
 

@@ -1,15 +1,15 @@
 //! Messages out of DEFLATE (RFC 7692 §7.2.2), bounded while they grow.
 //!
-//! Owns: one inflater with its window. Promises: no byte is made beyond the limit, and a message of exactly the limit
+//! Owns: where a message ends, and how far it may grow. Promises: no byte is made beyond the limit, and a message of exactly the limit
 //! passes; memory follows what was made, never what was announced; a stream that is cut, broken, or goes on where it should
 //! end is told from a good one. Refuses to know: where the compressed bytes came from, and whether they are text.
 
 use alloc::vec::Vec;
-use core::fmt;
 
-use zlib_rs::{Inflate, InflateFlush, Status};
+use zlib_rs::{InflateFlush, Status};
 
 use crate::close::Violation;
+use crate::inflater::Inflater;
 use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::simd::{self, HEADROOM};
@@ -21,26 +21,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// much in a fraction of a millisecond.
 const RATIO_FREE: usize = 1 << 20;
 
-/// The window we inflate with. A larger one than the peer's is always right, and zlib-rs has no smaller one.
-const WINDOW_BITS: u8 = super::WINDOW_BITS_MAX;
-
-/// Inflates the messages of one peer that keeps its window, or of all that do not. About 47 KiB.
-pub struct Inflater {
-    stream: Inflate,
-}
-
 impl Inflater {
-    /// One with an empty window. Allocates all it will ever need.
-    #[must_use]
-    pub fn new() -> Inflater {
-        Inflater { stream: Inflate::new(false, WINDOW_BITS) }
-    }
-
-    /// Forgets the window: the next message refers to none before it.
-    pub fn reset(&mut self) {
-        self.stream.reset(false);
-    }
-
     /// Inflates the payload of one message, the frames' payloads joined, into memory from `pool`: [`HEADROOM`] zeros, then
     /// the message.
     ///
@@ -106,7 +87,7 @@ impl Inflater {
         bytes.truncate(filled);
         // A message whose last block is final lacks nothing, though §7.2.1 wants the first bits of an empty block behind it:
         // who forgets them is understood.
-        if self.stream.total_in() == 0 { Ok(()) } else { self.finish() }
+        if self.is_fresh() { Ok(()) } else { self.finish() }
     }
 
     /// The output is as long as it may be: fails if the stream has more of it, else uses `rest` up.
@@ -145,31 +126,6 @@ impl Inflater {
             }
         }
         Ok(())
-    }
-
-    /// What zlib did, with the bytes it took and made.
-    fn step(
-        &mut self,
-        input: &[u8],
-        output: &mut [u8],
-        flush: InflateFlush,
-    ) -> Result<(Status, usize, usize), Violation> {
-        let (used, made) = (self.stream.total_in(), self.stream.total_out());
-        let status = self.stream.decompress(input, output, flush).map_err(|_| Violation::BrokenDeflate)?;
-        // Both count from the last reset, and no slice is longer than a usize.
-        Ok((status, (self.stream.total_in() - used) as usize, (self.stream.total_out() - made) as usize))
-    }
-}
-
-impl Default for Inflater {
-    fn default() -> Self {
-        Inflater::new()
-    }
-}
-
-impl fmt::Debug for Inflater {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inflater").finish_non_exhaustive()
     }
 }
 

@@ -6,20 +6,12 @@
 
 use core::fmt::{self, Write};
 
-use super::{Mode, Settings};
+use super::settings::{Mode, Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use crate::frame::Role;
 use crate::handshake::{Malformed, Offer, ParamValue};
 
 /// The extension's name (RFC 7692 §7). Compared exactly, as everybody does.
 const NAME: &str = "permessage-deflate";
-
-/// The largest window, in bits of its length: what DEFLATE has (RFC 1951 §3.2.5), and what holds without a parameter
-/// (RFC 7692 §7.1.2).
-pub const WINDOW_BITS_MAX: u8 = 15;
-
-/// The smallest window that we compress with. RFC 7692 §7.1.2 allows 8, but zlib never could: it takes 9 for 8 and would
-/// break the peer's window.
-pub const WINDOW_BITS_MIN: u8 = 9;
 
 /// Bytes that are enough for any [`Answer`].
 pub const ANSWER_LEN_MAX: usize = 128;

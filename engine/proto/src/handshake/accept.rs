@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::accept_key::{accept_key, parse_key};
 use super::extensions::Cursor;
-use super::request::Single;
+use super::values::Single;
 use super::{Malformed, Origins, Refusal, Request, ascii, origin};
 
 /// The most subprotocols one handshake may offer; finding duplicates takes the square of it.

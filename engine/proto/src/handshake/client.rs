@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::fields::Fields;
-use super::request::{EXTENSIONS, SUBPROTOCOLS, Single, Values};
 use super::response::{is_reserved, is_text, push_all, whole};
+use super::values::{EXTENSIONS, SUBPROTOCOLS, Single, Values};
 use super::{Offers, is_token, origin};
 
 /// The value of `Sec-WebSocket-Key` for a nonce, which is to be 16 random bytes, new for each connection (RFC 6455 §4.1,

@@ -9,7 +9,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
 
-use super::request::Values;
+use super::values::Values;
 use super::{TOKEN, ascii, is_ows, token_len};
 
 /// The most extensions one handshake may offer. Browsers offer one, test suites a handful of alternatives.

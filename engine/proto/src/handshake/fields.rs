@@ -6,8 +6,9 @@
 
 use core::mem::MaybeUninit;
 
+use super::Refusal;
+use super::answer_error::AnswerError;
 use super::head::HEADERS_MAX;
-use super::{AnswerError, Refusal};
 
 /// Room for the headers of one head: make one on the stack and lend it to [`Request::parse`](super::Request::parse) or
 /// [`Answer::parse`](super::Answer::parse).

@@ -55,6 +55,7 @@
 mod accept;
 mod accept_key;
 mod answer;
+mod answer_error;
 mod client;
 mod extensions;
 mod fields;
@@ -62,10 +63,12 @@ mod head;
 mod origin;
 mod request;
 mod response;
+mod values;
 
 pub use accept::{Accept, Policy, SUBPROTOCOLS_MAX, accept};
 pub use accept_key::accept_key;
-pub use answer::{Agreement, Answer, AnswerError, BodyLen, Expected, verify};
+pub use answer::{Agreement, Answer, BodyLen, Expected, verify};
+pub use answer_error::AnswerError;
 pub use client::{RequestError, UpgradeRequest, client_key, write_request};
 pub use extensions::{Malformed, OFFERS_MAX, Offer, Offers, PARAMS_MAX, Param, ParamValue, Params};
 pub use fields::HeaderTable;

@@ -7,6 +7,7 @@
 
 use super::fields::{Fields, HeaderTable, Lines, split_lines};
 use super::head::HeadLimits;
+use super::values::{EXTENSIONS, SUBPROTOCOLS, Single, Values, is, lists};
 use super::{Offers, Refusal, ascii, list_elements, origin, token_str};
 
 /// A request head that passed the rules of HTTP itself: its grammar, its target, its Host.
@@ -42,21 +43,6 @@ pub(super) struct Known<'a> {
     websocket: bool,
 }
 
-/// How often a header is there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Single<'a> {
-    #[default]
-    Absent,
-    Once(&'a [u8]),
-    Repeated,
-}
-
-impl<'a> Single<'a> {
-    pub(super) fn note(&mut self, value: &'a [u8]) {
-        *self = if matches!(self, Single::Absent) { Single::Once(value) } else { Single::Repeated };
-    }
-}
-
 impl<'a> Known<'a> {
     /// Length first: most headers of a browser end here with one comparison.
     #[inline]
@@ -80,52 +66,6 @@ impl<'a> Known<'a> {
             }
             _ => {}
         }
-    }
-}
-
-pub(super) const SUBPROTOCOLS: &[u8; 22] = b"Sec-WebSocket-Protocol";
-pub(super) const EXTENSIONS: &[u8; 24] = b"Sec-WebSocket-Extensions";
-
-/// Whether `name` is `known` in any case; in the usual case of clients, this is a comparison of words. Another header of the
-/// same length usually differs in its first letter.
-#[inline(always)]
-pub(super) fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
-    name == known || (name[0] | 0x20 == known[0] | 0x20 && name.eq_ignore_ascii_case(known))
-}
-
-/// Whether a comma-separated list holds `token`, in any case (RFC 7230 §6.1, §6.7).
-pub(super) fn lists(value: &[u8], token: &[u8]) -> bool {
-    value == token || list_elements(value).any(|element| element.eq_ignore_ascii_case(token))
-}
-
-/// The values of one header, over its repetitions.
-#[derive(Clone, Debug)]
-pub(super) struct Values<'a> {
-    only: Option<&'a [u8]>,
-    /// Walked for `name` if it is there more than once.
-    fields: Fields<'a>,
-    name: &'static [u8],
-}
-
-impl<'a> Values<'a> {
-    pub(super) const NONE: Values<'static> = Values { only: None, fields: Fields::NONE, name: &[] };
-
-    pub(super) fn new(noted: Single<'a>, fields: Fields<'a>, name: &'static [u8]) -> Self {
-        match noted {
-            Single::Absent => Values::NONE,
-            Single::Once(value) => Values { only: Some(value), ..Values::NONE },
-            Single::Repeated => Values { only: None, fields, name },
-        }
-    }
-}
-
-impl<'a> Iterator for Values<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.only.take().or_else(|| {
-            self.fields.find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(self.name)).map(|(_, value)| value)
-        })
     }
 }
 

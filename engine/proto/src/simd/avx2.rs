@@ -3,10 +3,8 @@
 //! Owns: the 32-byte lane and the question whether the CPU has it. Refuses to know: the walk, see `lane`. AVX-512 was
 //! measured elsewhere and bought nothing: the loop already stores as fast as the first-level cache takes it.
 
-use super::{
-    MaskKey,
-    lane::{self, Lane},
-};
+use super::key::MaskKey;
+use super::lane::{self, Lane};
 use core::arch::x86_64::{
     __m256i, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi32, _mm256_storeu_si256,
     _mm256_xor_si256,

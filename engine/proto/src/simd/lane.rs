@@ -10,7 +10,7 @@
 //! load everything that another lane's store will touch; XOR it in registers; store: overlaps write equal bytes twice
 //! ```
 
-use super::MaskKey;
+use super::key::MaskKey;
 
 /// The longest payload of the inline path, in bytes.
 pub(super) const SHORT_MAX: usize = 64;

@@ -16,6 +16,7 @@
 mod assembly;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod avx2;
+mod key;
 mod lane;
 #[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
 mod portable;
@@ -26,6 +27,7 @@ mod sse2;
 mod tests;
 
 pub use assembly::{Assembly, HEADROOM};
+pub use key::MaskKey;
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -41,46 +43,6 @@ type Half = core::arch::x86_64::__m128i;
 /// The 16-byte lane of the inline path.
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
 type Half = u128;
-
-/// The masking key as it applies to the next byte: its first byte, in memory order, is XORed with that byte.
-/// RFC 6455 §5.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct MaskKey(u32); // in memory order, so that a splat of it lies over the bytes as they are
-
-impl MaskKey {
-    /// No mask: what a server sends, and what XOR leaves alone. A peer may also choose four zero bytes as its key; the
-    /// work is the same.
-    pub const NONE: MaskKey = MaskKey(0);
-
-    /// The key as it stands in a frame header.
-    #[inline]
-    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
-        MaskKey(u32::from_ne_bytes(bytes))
-    }
-
-    /// The four bytes as they would stand in a frame header.
-    #[inline]
-    pub const fn to_bytes(self) -> [u8; 4] {
-        self.0.to_ne_bytes()
-    }
-
-    /// Whether XOR with this key changes nothing.
-    #[inline]
-    pub const fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The key as seen `n` bytes further on. Any `n` is allowed.
-    #[inline]
-    pub const fn advance(self, n: usize) -> Self {
-        let bits = (n % 4) as u32 * 8;
-        if cfg!(target_endian = "little") {
-            MaskKey(self.0.rotate_right(bits))
-        } else {
-            MaskKey(self.0.rotate_left(bits))
-        }
-    }
-}
 
 /// The bytes are not UTF-8, and no further byte could make them so. RFC 6455 §8.1: the connection fails with 1007.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! Owns: nothing but the choice of the lane. On aarch64 the compiler turns its loop into NEON, which belongs to that
 //! target's baseline; hand-written NEON would be code that no machine of ours runs.
 
-use super::{MaskKey, lane};
+use super::key::MaskKey;
+use super::lane;
 
 /// More than [`lane::SHORT_MAX`] bytes; the result is [`super::xor`]'s.
 ///

@@ -3,7 +3,7 @@
 //! Owns: the definition that every kernel is tested, fuzzed and measured against. Promises: to be obvious. Refuses to
 //! know: speed.
 
-use super::MaskKey;
+use super::key::MaskKey;
 
 /// XORs byte i with byte i modulo 4 of the key, in place; says whether a result has its high bit set.
 pub fn mask(bytes: &mut [u8], key: MaskKey) -> bool {

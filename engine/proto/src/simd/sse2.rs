@@ -2,10 +2,8 @@
 //!
 //! Owns: the 16-byte lane, which the inline path uses too. Refuses to know: the walk, see `lane`.
 
-use super::{
-    MaskKey,
-    lane::{self, Lane},
-};
+use super::key::MaskKey;
+use super::lane::{self, Lane};
 use core::arch::x86_64::{
     __m128i, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi32, _mm_storeu_si128, _mm_xor_si128,
 };
