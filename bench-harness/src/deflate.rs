@@ -7,7 +7,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::frames::Fault;
+use crate::fault::Fault;
 
 /// What is offered unless something else is asked for: every message stands for itself, in both directions.
 pub const OFFER: &str = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";

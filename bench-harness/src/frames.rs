@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use crate::deflate;
 use crate::trade;
 
-pub use replies::{Fault, Replies};
+pub use replies::Replies;
 
 /// The most bytes a run of frames may hold, in flight frames included.
 pub const RUN_BYTES_MAX: usize = 256 << 20;

@@ -15,6 +15,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("wsring-bench runs on Linux only: it measures io_uring and epoll servers through /proc");
 
+mod args;
 mod baselines;
 mod cells;
 mod certificate;
@@ -26,6 +27,7 @@ mod dial;
 #[cfg(test)]
 mod echo_tests;
 mod epoll_echo;
+mod fault;
 mod frames;
 mod idle;
 mod load;
@@ -50,7 +52,6 @@ mod trade;
 
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -105,13 +106,5 @@ fn perform(task: Task) -> io::Result<()> {
         Task::Load(args) => single::load_one(&args),
         Task::Idle(args) => single::idle_one(&args),
         Task::Compare(args) => compare::command::compare_all(*args),
-    }
-}
-
-/// A time between nothing and an hour.
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (0.0..=3600.0).contains(&value) => Ok(Duration::from_secs_f64(value)),
-        _ => Err(format!("{text:?} is not a number of seconds from 0 to 3600")),
     }
 }

@@ -6,6 +6,7 @@
 //! without their bodies (`heads`); the time in which it found nothing to do is known, so that a load
 //! that polls can still say how busy it was. Refuses to know: frames. It is independent of the engine under test.
 
+mod event;
 mod heads;
 
 use std::collections::VecDeque;
@@ -20,7 +21,10 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use crate::ring_buffers::{GROUP, Piece, Ring};
 use crate::stream::Stream;
 
+use event::{RECV, SEND};
 use heads::Heads;
+
+pub use event::Event;
 
 /// Receive buffers and bytes of each: about a second-level cache.
 const BUFFERS: (u16, u32) = (16, 64 << 10);
@@ -29,11 +33,6 @@ const REARM_MAX: usize = 16;
 /// Looks at the completion queue between two looks at the clock while polling.
 const LOOKS: u32 = 16;
 
-const RECV: u64 = 1;
-const SEND: u64 = 2;
-const RECV_HEAD: u64 = 3;
-const RECV_BODY: u64 = 4;
-
 /// How to wait for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -41,20 +40,6 @@ pub enum Patience {
     Poll,
     /// Sleep, as most clients do.
     Sleep,
-}
-
-/// What has happened.
-pub enum Event {
-    /// Bytes for a connection; give the piece back.
-    Received(usize, Piece),
-    /// Bytes of the head of a connection's reply: ask for them before the next wait.
-    Head(usize, Range<usize>),
-    /// So many bytes of its body have come, and are gone; whether the socket has more.
-    Discarded(usize, usize, bool),
-    /// The socket has taken so many bytes.
-    Sent(usize, usize),
-    /// The server has ended a connection, or it has failed.
-    Ended(usize, io::Error),
 }
 
 /// What becomes of the bytes that come.

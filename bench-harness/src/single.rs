@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::args::seconds;
 use crate::dial::Target;
 use crate::frames::Payload;
 use crate::load::{Bodies, Shape};
 use crate::net::Patience;
 use crate::report::Line;
-use crate::{deflate, idle, load, proc, seconds, show, tls};
+use crate::{deflate, idle, load, proc, show, tls};
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::args::seconds;
 use crate::cells::{self, Cell};
 use crate::contenders::{self, Contender};
 use crate::net::Patience;
 use crate::signals::{STOP, stop_on_signals};
 use crate::single::BodyArgs;
-use crate::{compare, deflate, machine, proc, results, seconds, show};
+use crate::{compare, deflate, machine, proc, results, show};
 
 #[derive(Args)]
 pub struct CompareArgs {

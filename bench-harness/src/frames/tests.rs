@@ -1,6 +1,7 @@
 //! Frames read by a second reader, replies whatever the cuts.
 
 use super::*;
+use crate::fault::Fault;
 
 /// Bytes that differ from call to call: enough to tell frames apart.
 fn random() -> impl Read {

@@ -6,7 +6,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Edge, OnEdge, Outcome, Plan, histogram, on_conn};
+use super::course::on_conn;
+use super::plan::{Edge, OnEdge, Outcome, Plan, histogram};
 use crate::dial::{self, CONNECTIONS_MAX};
 use crate::frames::Echo;
 use crate::proc;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Bodies, Clock, OnEdge, Outcome, Plan, Shape, Turns, count, dial, histogram, on_conn};
+use super::course::{Clock, Turns, count, dial, on_conn};
+use super::plan::{Bodies, OnEdge, Outcome, Plan, Shape, histogram};
 use crate::dial;
 use crate::frames::{Frames, Replies};
 use crate::net::{Event, Keep, Net};

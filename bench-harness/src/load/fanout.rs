@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Bodies, Clock, OnEdge, Outcome, Plan, Turns, count, dial, histogram, on_conn};
+use super::course::{Clock, Turns, count, dial, on_conn};
+use super::plan::{Bodies, OnEdge, Outcome, Plan, histogram};
 use crate::dial;
 use crate::frames::{Echo, Frames, Replies};
 use crate::net::{Event, Keep, Net};

@@ -2,14 +2,19 @@
 
 mod deflate;
 
+use super::plan::DISCARD_MIN;
 use super::*;
+use crate::dial::Target;
 use crate::echo_tests::{start_ring_with, tls_configs};
 use crate::epoll_echo::EpollEcho;
+use crate::frames::Payload;
+use crate::net::Patience;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What a server does wrong, from its `n`th message (0-based) on each connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

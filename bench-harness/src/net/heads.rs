@@ -11,7 +11,7 @@ use std::ops::Range;
 use io_uring::types::Fixed;
 use io_uring::{opcode, squeue};
 
-use super::{Event, RECV_BODY, RECV_HEAD};
+use super::event::{Event, RECV_BODY, RECV_HEAD};
 
 /// Bytes of the longest head of a reply: a masked frame's (RFC 6455 §5.2).
 const HEAD_MAX: usize = 14;

@@ -4,6 +4,7 @@
 //! wants it; what the terminal's tables name, the page names too. Refuses to know: how a picture is drawn.
 
 use super::plots::{self, Ink};
+use super::text::{escaped, figure_name};
 use super::{CAVEATS, VERDICT_ROUNDS_MIN, Verdict, absence, beside, direction, disturbances, factor, label, marked};
 use super::{measured, number, partial, reason, rounds, turns, verdict};
 use crate::results::{Better, CPU, Cell, Figure, KERNEL, RATE, RSS, RSS_AT_REST, RSS_BEFORE, Run, Spread};
@@ -38,32 +39,6 @@ pub fn html(run: &Run, base: usize) -> String {
     out += &machine(run);
     out += &repeat(run, base);
     out + "</body>\n</html>\n"
-}
-
-/// Text from outside, for element content and for attributes.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            // Not allowed in HTML, not even by number.
-            letter if letter.is_control() && !letter.is_whitespace() => out.push('\u{fffd}'),
-            letter => out.push(letter),
-        }
-    }
-    out
-}
-
-/// A figure's name as a page can write it.
-pub fn figure_name(figure: Figure) -> String {
-    match figure.name.strip_suffix(", us") {
-        Some(name) => format!("{name}, \u{b5}s"),
-        None => figure.name.into(),
-    }
 }
 
 fn headline(run: &Run, title: &str) -> String {

@@ -15,6 +15,7 @@ mod plots;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use html::html;
 pub use lines::{hgrm, write};

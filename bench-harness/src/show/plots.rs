@@ -8,7 +8,7 @@
 //! so that a page could not follow the reader's light or dark scheme with one picture; it places everything on whole pixels;
 //! and bars with whiskers, names and ratios would be drawn element by element there too.
 
-use super::html::{escaped, figure_name};
+use super::text::{escaped, figure_name};
 use super::{Verdict, direction, factor, label, marked, number, reason, verdict};
 use crate::results::{Cell, Figure, Run};
 

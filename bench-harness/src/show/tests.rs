@@ -372,7 +372,7 @@ fn markdown_keeps_its_caveats() {
     assert_eq!(rows[0].matches("; CPU ").count(), 5, "beside each latency: {}", rows[0]);
     assert!(rows[0].contains('\u{2020}') && !rows[1].contains("; CPU "));
     for caveat in CAVEATS {
-        assert!(text.contains(caveat) && body(&run).contains(&html::escaped(caveat)), "{caveat}");
+        assert!(text.contains(caveat) && body(&run).contains(&text::escaped(caveat)), "{caveat}");
     }
 }
 
