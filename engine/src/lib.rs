@@ -58,7 +58,7 @@
 //! - `cli` (default): the `wsring` command.
 //! - `sim`: the simulated kernel as public API.
 //! - `tls`: TLS in both roles, by rustls.
-//! - `libdeflate`: libdeflate, in C, for compression at level 2 and above.
+//! - `libdeflate` (default): libdeflate, in C, for compression at level 2 and above.
 //! - `tokio-uring`: `adapter::tokio_uring`, the same core and [`Handler`] on the sockets of a tokio-uring runtime. Its
 //!   documentation says what that costs.
 

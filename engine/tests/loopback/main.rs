@@ -1,4 +1,5 @@
-//! Servers on real rings, spoken to over loopback by clients on plain sockets. Facts alone are asserted, never timing.
+//! Servers on real rings, spoken to over loopback by clients on plain sockets. Facts are asserted; of time only
+//! bounds that a busy machine keeps too: that a deadline does not come early, or that not every one comes late.
 //!
 //! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.

@@ -239,7 +239,7 @@ impl Handler for Long {
     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
 }
 
-/// Sends are parted at 2 MiB, but what lies in a send block goes whole: a block once lost all behind its first part,
+/// Long sends go in parts of one loopback segment, but what lies in a send block goes whole: a block once lost all behind its first part,
 /// because only a heap buffer knows where its bytes end.
 #[test]
 fn a_long_message_arrives_whole_from_a_block_and_from_the_heap() {
