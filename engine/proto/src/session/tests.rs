@@ -81,6 +81,7 @@ impl Peer {
                 }
                 Err(violation) => {
                     assert_eq!(piece.at(), bytes.len());
+                    assert_eq!(piece.next_whole(pool), Ok(None));
                     assert_eq!(piece.next(pool), Ok(None));
                     assert!(!session.holds_buffer());
                     assert_eq!(session.state(), State::Failed);
@@ -353,8 +354,13 @@ fn our_close_between_two_messages_of_an_input() {
         let mut session = Session::new(Role::Server);
         let mut bytes = [&message[..], &message, &close].concat();
         let mut input = session.input(&mut bytes, &limits);
-        let event = input.next(&mut pool).map(|event| event.map(owned));
-        assert_eq!(event, Ok(Some((Owned::Binary(b"m".to_vec()), Some(false)))));
+        let event = match short {
+            true => {
+                input.next_whole(&mut pool).map(|found| found.map(|(message, last)| Event::Message { message, last }))
+            }
+            false => input.next(&mut pool),
+        };
+        assert_eq!(event, Ok(Some(Event::Message { message: Message::Binary(b"m"), last: false })));
         assert_eq!(input.at(), message.len());
         input.on_close_sent();
         if short {
@@ -364,6 +370,34 @@ fn our_close_between_two_messages_of_an_input() {
         assert_eq!(input.next(&mut pool), Ok(None));
         assert_eq!(input.at(), 2 * message.len() + close.len());
         assert_eq!(session.state(), State::Closed);
+    }
+}
+
+// Whatever was read ahead, either way goes on where the other stopped.
+#[test]
+fn the_two_ways_take_turns_in_any_order() {
+    let lens = [3, 200, 0, 70, 1];
+    let bytes: Vec<u8> = lens.iter().flat_map(|&len| masked(true, Opcode::Text, &vec![b'm'; len])).collect();
+    for ways in 0..1 << lens.len() {
+        let (limits, mut pool) = (Limits::default(), Pool::new(0));
+        let mut session = Session::new(Role::Server);
+        let mut bytes = bytes.clone();
+        let mut input = session.input(&mut bytes, &limits);
+        for (number, &len) in lens.iter().enumerate() {
+            let event = match ways >> number & 1 {
+                0 => input
+                    .next_whole(&mut pool)
+                    .map(|found| found.map(|(message, last)| Event::Message { message, last })),
+                _ => input.next(&mut pool),
+            };
+            let (message, last) = (text(&"m".repeat(len)), number + 1 == lens.len());
+            assert_eq!(
+                event.map(|event| event.map(owned)),
+                Ok(Some((message, Some(last)))),
+                "{ways:b}, message {number}"
+            );
+        }
+        assert_eq!(input.next(&mut pool), Ok(None));
     }
 }
 
