@@ -8,14 +8,16 @@ use wsring_proto::handshake::{HeadLimits, Policy};
 
 use crate::ring::uring::{Feature, Features, RingConfig, SetupError, descriptors_open, raise_nofile};
 
-/// Slots above the connection cap, for connections that are told 503.
-const SOCKETS_SPARE: u32 = 64;
+/// Sockets above the connection cap, for connections that are told 503: as many as the cap, but at least and at most so many.
+const SOCKETS_SPARE: std::ops::RangeInclusive<u32> = 16..=64;
 /// The most connections of a core that nobody set a cap for.
 const CONNECTIONS_DEFAULT: u32 = 100_000;
 /// Descriptors of a core beside its sockets: its ring, its waker, and a few for lookups of names.
 const CORE_DESCRIPTORS: u64 = 8;
 /// Descriptors that a default cap leaves to the rest of the process.
 const PROCESS_DESCRIPTORS: u64 = 64;
+/// A default cap below this is worth a warning.
+const CONNECTIONS_FEW: u32 = 100;
 
 /// Settings of a server. Start from `Config::default()` and change fields.
 #[derive(Clone, Debug)]
@@ -23,9 +25,11 @@ pub struct Config {
     /// Open connections per core, 1 to 1,048,512; one more is answered 503. Default `None`: what the limit on descriptors
     /// (RLIMIT_NOFILE, getrlimit(2)) allows, at most 100,000.
     ///
-    /// A core needs 64 sockets more, for those who are told 503. With [`Feature::DirectDescriptors`] the kernel holds the table of
-    /// each core against the limit; without, the sockets of all cores together count against it, beside what else the process has
-    /// open. A cap that the limit has no room for is refused at the start. The soft limit is raised to the hard one first.
+    /// A core needs 16 to 64 sockets more, for connections that are told 503. With [`Feature::DirectDescriptors`] the kernel holds the
+    /// table of each core against the limit; without, the sockets of all cores of a server together count against it, beside what else
+    /// the process has open when the server starts. A cap that the limit has no room for is refused then. Of a second server in the
+    /// same process (in a tokio-uring runtime each thread has one) the first knows nothing: give each a cap. The soft limit is raised to
+    /// the hard one first.
     pub connections_max: Option<u32>,
     /// Limits on a request head; beyond them 431.
     pub head: HeadLimits,
@@ -51,7 +55,8 @@ pub struct Config {
     /// How long a connection that we end is read and discarded, so that the peer gets our last bytes before a reset
     /// could destroy them (RFC 6455 §7.1.1). Default 200 ms.
     pub linger: Duration,
-    /// How long a stop waits for peers to answer 1001. Default 2 s.
+    /// How long a stop waits for peers to answer 1001. Behind it the kernel has a second to complete what was cancelled, and with
+    /// `zero_copy_from` the ring another one for its memory. Default 2 s.
     pub stop_timeout: Duration,
     /// Sends small messages at once (TCP_NODELAY, tcp(7)). Default true.
     pub nodelay: bool,
@@ -71,7 +76,8 @@ pub struct Config {
     /// Submission and completion queue entries; rounded up to powers of two. Default 1024 and 8192.
     pub queue_entries: (u32, u32),
     /// Sends of at least this many bytes avoid the copy into the kernel (IORING_OP_SEND_ZC). A loss on loopback and for
-    /// small sends. Default `None`.
+    /// small sends. What a peer has not acknowledged when a core ends (by a panic, or behind the stop timeout) stays in memory until the
+    /// process ends. Default `None`.
     pub zero_copy_from: Option<usize>,
     /// permessage-deflate (RFC 7692), for connections of both roles. Default off.
     ///
@@ -174,7 +180,16 @@ impl Config {
             // The kernel itself refuses a table that is too large.
             Some(wanted) if direct => wanted,
             Some(wanted) => room.check(wanted)?,
-            None => room.most(direct)?,
+            None => {
+                let most = room.most(direct)?;
+                if most < CONNECTIONS_FEW {
+                    let limit = room.limit;
+                    tracing::warn!(
+                        "each core takes {most} connections, because the limit on descriptors is {limit} (ulimit -n)"
+                    );
+                }
+                most
+            }
         });
         Ok(self)
     }
@@ -186,7 +201,7 @@ impl Config {
 
     /// Slots of a core's tables: connections, and a few that are told 503.
     pub(crate) fn sockets_max(&self) -> usize {
-        self.connections_max() as usize + SOCKETS_SPARE as usize
+        sockets(self.connections_max()) as usize
     }
 
     pub(crate) fn ring(&self) -> RingConfig {
@@ -194,6 +209,7 @@ impl Config {
             sq_entries: self.queue_entries.0,
             cq_entries: self.queue_entries.1,
             sockets_max: self.sockets_max() as u32,
+            backlog: self.backlog,
             recv_buffers: self.recv_buffers,
             send_blocks: self.send_blocks,
             spin_us: self.spin_us,
@@ -201,6 +217,18 @@ impl Config {
             features: self.features,
         }
     }
+}
+
+/// Sockets of a core that takes so many connections.
+fn sockets(connections: u32) -> u32 {
+    connections + connections.clamp(*SOCKETS_SPARE.start(), *SOCKETS_SPARE.end())
+}
+
+/// The most connections of a core that has so many sockets; 0 if there are too few.
+fn connections(sockets: u64) -> u32 {
+    let (least, most) = (u64::from(*SOCKETS_SPARE.start()), u64::from(*SOCKETS_SPARE.end()));
+    let spare = sockets.div_ceil(2).clamp(least, most);
+    u32::try_from(sockets.saturating_sub(spare)).unwrap_or(u32::MAX)
 }
 
 /// What the limit on descriptors leaves to the connections of a server that is about to start.
@@ -213,23 +241,31 @@ struct Room {
 }
 
 impl Room {
+    /// The most connections a core, beside `others` descriptors.
+    fn fits(&self, others: u64) -> u32 {
+        let a_core = self.limit.saturating_sub(self.open + others) / self.cores;
+        connections(a_core.saturating_sub(CORE_DESCRIPTORS))
+    }
+
     /// `wanted` connections a core, if there are descriptors for all of them.
     fn check(&self, wanted: u32) -> Result<u32, SetupError> {
-        let a_core = u64::from(wanted) + u64::from(SOCKETS_SPARE) + CORE_DESCRIPTORS;
-        let needed = self.open + self.cores * a_core;
-        if needed > self.limit { Err(SetupError::descriptors("connections of all cores", needed)) } else { Ok(wanted) }
+        let needed = self.open + self.cores * (u64::from(sockets(wanted)) + CORE_DESCRIPTORS);
+        if needed <= self.limit {
+            return Ok(wanted);
+        }
+        Err(SetupError::TooFewDescriptors {
+            wanted: needed,
+            connections: wanted,
+            cores: self.cores,
+            limit: self.limit,
+            fits: self.fits(0),
+        })
     }
 
     /// As many a core as there is room for.
     fn most(&self, direct: bool) -> Result<u32, SetupError> {
-        let a_core = match direct {
-            true => self.limit.saturating_sub(u64::from(SOCKETS_SPARE)).max(16),
-            false => {
-                let free = self.limit.saturating_sub(self.open + PROCESS_DESCRIPTORS) / self.cores;
-                free.saturating_sub(CORE_DESCRIPTORS + u64::from(SOCKETS_SPARE))
-            }
-        };
-        match u32::try_from(a_core).unwrap_or(u32::MAX).min(CONNECTIONS_DEFAULT) {
+        let most = if direct { connections(self.limit) } else { self.fits(PROCESS_DESCRIPTORS) };
+        match most.min(CONNECTIONS_DEFAULT) {
             0 => self.check(1),
             most => Ok(most),
         }
@@ -245,21 +281,37 @@ mod tests {
     }
 
     #[test]
+    fn sockets_and_connections_agree() {
+        for cap in (1..300).chain([1_000, 100_000]) {
+            let all = sockets(cap);
+            assert!((cap + 16..=cap + 64).contains(&all));
+            assert_eq!(connections(all.into()), cap, "{all} sockets");
+            assert!(connections(u64::from(all) - 1) < cap);
+        }
+        assert_eq!((connections(0), connections(16), connections(17)), (0, 0, 1));
+    }
+
+    #[test]
     fn direct_descriptors_are_held_against_the_limit_core_by_core() {
-        for (limit, most) in [(20_000, 19_936), (1 << 20, 100_000), (100, 36), (64, 16)] {
+        for (limit, most) in [(20_000, 19_936), (1 << 20, 100_000), (100, 50), (64, 32), (17, 1)] {
             assert_eq!(room(limit, 8).most(true).expect("the kernel checks"), most, "{limit}");
         }
     }
 
     #[test]
     fn ordinary_descriptors_are_shared_by_all_cores() {
-        for (limit, cores, most) in [(20_000, 1, 19_854), (20_000, 2, 9_891), (1 << 20, 4, 100_000), (1024, 4, 165)] {
+        for (limit, cores, most) in
+            [(20_000, 1, 19_854), (20_000, 2, 9_891), (1 << 20, 4, 100_000), (1024, 4, 165), (1024, 8, 55)]
+        {
             assert_eq!(room(limit, cores).most(false).expect("there is room"), most, "{limit} for {cores}");
         }
-        // 73 descriptors a core is the least, beside the 10 that are open.
-        assert_eq!(room(10 + 73, 1).most(false).expect("room for one"), 1);
-        let told = room(10 + 72, 1).most(false).expect_err("no room for one").to_string();
-        assert!(told.contains("83 wanted") && told.contains("ulimit -n"), "{told}");
+        // 1 + 16 + 8 descriptors a core are the least, beside the 10 that are open. What is kept for others comes after that.
+        assert_eq!(room(10 + 25, 1).most(false).expect("room for one"), 1);
+        let told = room(10 + 24, 1).most(false).expect_err("no room for one").to_string();
+        assert!(
+            told.starts_with("35 descriptors are needed for 1 connections on each of 1 cores, and the limit is 34"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -267,7 +319,9 @@ mod tests {
         let exact = 10 + 2 * (1000 + 64 + 8);
         assert_eq!(room(exact, 2).check(1000).expect("exactly enough"), 1000);
         let told = room(exact - 1, 2).check(1000).expect_err("one short").to_string();
-        assert!(told.contains("2154 wanted") && told.contains("connection cap"), "{told}");
+        assert!(told.starts_with("2154 descriptors are needed for 1000 connections on each of 2 cores"), "{told}");
+        assert!(told.contains("ulimit -n") && told.contains("connection cap to 999 or below"), "{told}");
+        assert_eq!(room(exact - 1, 2).check(999).expect("what was said"), 999);
     }
 
     /// A default that changes the process would do so also for whoever only looks at it.

@@ -19,7 +19,7 @@ use crate::config::{Config, InvalidConfig};
 use crate::core::{Control, Core, Resolve, Seat};
 use crate::handler::Handler;
 use crate::resolver;
-use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, usable};
+use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, raise_nofile, usable};
 use crate::stats::Stats;
 
 /// Why a server could not start, or ended.
@@ -96,7 +96,8 @@ fn addr_of(socket: &Socket) -> io::Result<SocketAddr> {
 }
 
 impl Server {
-    /// Binds every address that `addr` resolves to. Port 0 takes a free one: see [`Self::local_addrs`].
+    /// Binds every address that `addr` resolves to. Port 0 takes a free one: see [`Self::local_addrs`]. The process's soft limit on
+    /// descriptors is raised to its hard limit first (RLIMIT_NOFILE, getrlimit(2)).
     ///
     /// Sockets are bound with SO_REUSEPORT, so a second server of the same user can bind the same port and share its
     /// new connections: that is how a new version takes over from an old one.
@@ -112,6 +113,7 @@ impl Server {
     /// # Errors
     /// [`Error::Bind`].
     pub fn and_bind(mut self, addr: impl ToSocketAddrs) -> Result<Self, Error> {
+        raise_nofile();
         let unresolved = |source| Error::Bind { addr: "the given name".to_owned(), source };
         let before = self.bound.len();
         for addr in addr.to_socket_addrs().map_err(unresolved)? {
@@ -200,6 +202,7 @@ pub(crate) fn start_cores<H: Handler>(
     sockets: Vec<Vec<Socket>>,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<Running, Error> {
+    raise_nofile(); // also for a client, which has bound nothing
     let features = usable(config.features)?;
     let config = config.resolved(cores.len(), features)?;
     let connections_max = config.connections_max();
@@ -212,7 +215,6 @@ pub(crate) fn start_cores<H: Handler>(
         let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
         let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
-            let _ended = ended;
             let control = Arc::new(Control::default());
             let made = set_up(place, core, sockets, &config);
             let (ring, blocks, random) = match made {
@@ -231,6 +233,8 @@ pub(crate) fn start_cores<H: Handler>(
             let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
             let seat = Seat { number: place as u8, control, random, resolve };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
+            // Goes before the engine does, whose ring waits for its last completions: the others need not.
+            let _ended = ended;
             let _ = ready.send((place, Ok((member, features))));
             drop(ready); // the starter reads until all senders are gone, also one lost in a panic
             engine.run().map_err(|source| Error::Ring { core: place, source })
@@ -308,7 +312,7 @@ pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send 
 
 /// Makes a bound socket listen as configured.
 fn listen(socket: &Socket, config: &Config) -> io::Result<()> {
-    // Inherited by accepted sockets, which have no descriptor to set it on.
+    // Inherited by accepted sockets: no call is made for each, and of a fixed file none could be before Linux 6.7.
     socket.set_tcp_nodelay(config.nodelay)?;
     socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
 }

@@ -2,7 +2,7 @@
 //!
 //! An accept that fails for want of sockets, descriptors or memory, or for a reason that nobody listed, is tried again when a slot is
 //! freed or after a short while, and open connections never notice: so no error of the kernel's can have a core do nothing but
-//! accept. Each is counted, and the first of a row is logged with its number.
+//! accept. Each is counted; the log has one line of them in [`TOLD_EVERY`], because peers can bring them about.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 
 /// How long a failed accept waits unless a slot is freed before.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often the log says that accepts fail.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Its accept is with the kernel.
     Armed,
-    /// So it is, but it is being cancelled: there was no room for what it brought.
-    Halting,
     /// To be armed at the end of the turn.
     Ended,
     /// To be armed at this time, or when a slot is freed.
@@ -55,18 +55,16 @@ impl State {
         match self {
             State::Ended => Some(Time::default()),
             State::Waiting(at) => Some(at),
-            State::Armed | State::Halting | State::Closed => None,
+            State::Armed | State::Closed => None,
         }
     }
 
-    /// Where a completion of an accept leads; with `more`, the accept goes on by itself.
-    fn after(self, brought: Brought, more: bool, retry_at: Time) -> State {
-        assert!(matches!(self, State::Armed | State::Halting), "an accept completed that is {self:?}");
-        match (self, brought, more) {
-            (State::Armed, Brought::Failed, true) => State::Halting,
-            (state, _, true) => state,
-            (State::Halting, _, false) | (_, Brought::Failed, false) => State::Waiting(retry_at),
-            (_, Brought::Fine | Brought::Cancelled, false) => State::Ended,
+    /// Where the end of an accept leads.
+    fn after(self, brought: Brought, retry_at: Time) -> State {
+        assert!(self == State::Armed, "an accept ended that is {self:?}");
+        match brought {
+            Brought::Failed => State::Waiting(retry_at),
+            Brought::Fine | Brought::Cancelled => State::Ended,
         }
     }
 }
@@ -76,13 +74,19 @@ pub(crate) struct Listeners {
     states: Vec<State>,
     /// When the first of those that are to be armed is to be armed: each pass asks this, and the states change rarely.
     next_at: Option<Time>,
-    /// The error of the last accept that failed, until one does not.
-    failing: Option<Errno>,
+    /// When the log may say again that accepts fail, and how many did since it last did.
+    told_again_at: Time,
+    untold: u64,
 }
 
 impl Listeners {
     pub(crate) fn new(count: u32) -> Self {
-        Self { states: vec![State::Ended; count as usize], next_at: Some(Time::default()), failing: None }
+        Self {
+            states: vec![State::Ended; count as usize],
+            next_at: Some(Time::default()),
+            told_again_at: Time::default(),
+            untold: 0,
+        }
     }
 
     fn set(&mut self, listener: u32, state: State) {
@@ -108,13 +112,25 @@ impl Listeners {
     }
 
     pub(crate) fn is_accepting(&self) -> bool {
-        self.states.iter().any(|state| matches!(state, State::Armed | State::Halting))
+        self.states.contains(&State::Armed)
     }
 
-    /// Says so once, however often it comes in a row.
-    fn note_failure(&mut self, listener: u32, errno: Errno) {
-        if self.failing.replace(errno) != Some(errno) {
-            tracing::warn!(listener, errno = errno.0, "accept failed: {errno:?}; trying again every {RETRY:?}");
+    /// An accept failed. ENFILE is what a ring says that has no room, before the system says it.
+    fn note_failure(&mut self, listener: u32, errno: Errno, now: Time) {
+        self.untold += 1;
+        if now < self.told_again_at {
+            return;
+        }
+        let count = std::mem::take(&mut self.untold);
+        self.told_again_at = now.plus(TOLD_EVERY);
+        if errno.0 == libc::ENFILE {
+            tracing::warn!(
+                listener,
+                count,
+                "no room for a connection more, also to tell it so: the connection cap is reached"
+            );
+        } else {
+            tracing::warn!(listener, count, errno = errno.0, "accepts fail: {errno:?}");
         }
     }
 }
@@ -142,7 +158,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     let target = Token::new(Kind::Accept, 0, listener);
                     self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
                 }
-                State::Halting | State::Closed => {}
+                State::Closed => {}
                 State::Ended | State::Waiting(_) => {
                     self.listeners.set(listener, State::Closed);
                     self.ring.unlisten(listener);
@@ -152,29 +168,20 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     pub(super) fn on_accepted(&mut self, listener: u32, result: Result<Socket, Errno>, more: bool) {
+        let now = self.ring.now();
         let brought = Brought::of(&result);
-        match result {
-            Err(errno) if brought == Brought::Failed => {
-                self.out.stats.accept_errors += 1;
-                self.listeners.note_failure(listener, errno);
+        if let (Brought::Failed, Err(errno)) = (brought, &result) {
+            self.out.stats.accept_errors += 1;
+            self.listeners.note_failure(listener, *errno, now);
+        }
+        if !more {
+            let after = self.listeners.states[listener as usize].after(brought, now.plus(RETRY));
+            if self.stopping.is_some() {
+                self.listeners.set(listener, State::Closed);
+                self.ring.unlisten(listener);
+            } else {
+                self.listeners.set(listener, after);
             }
-            Ok(_) => self.listeners.failing = None,
-            Err(_) => {}
-        }
-        let before = self.listeners.states[listener as usize];
-        let after = match before.after(brought, more, self.ring.now().plus(RETRY)) {
-            _ if !more && self.stopping.is_some() => State::Closed,
-            after => after,
-        };
-        if after != before {
-            self.listeners.set(listener, after);
-        }
-        if after == State::Closed {
-            self.ring.unlisten(listener);
-        } else if (before, after) == (State::Armed, State::Halting) {
-            // The kernel would go on to accept whom nobody has room for.
-            let target = Token::new(Kind::Accept, 0, listener);
-            self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
         }
         if let Ok(socket) = result {
             self.insert(socket);
@@ -233,25 +240,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_completion_of_an_accept_leads_somewhere() {
-        use Brought::{Cancelled, Failed, Fine};
+    fn every_end_of_an_accept_leads_somewhere() {
         let at = Time::from_nanos(7);
-        for (state, brought, more, next) in [
-            (State::Armed, Fine, true, State::Armed),
-            (State::Armed, Fine, false, State::Ended),
-            (State::Armed, Failed, true, State::Halting),
-            (State::Armed, Failed, false, State::Waiting(at)),
-            (State::Armed, Cancelled, true, State::Armed),
-            (State::Armed, Cancelled, false, State::Ended),
-            (State::Halting, Fine, true, State::Halting),
-            (State::Halting, Failed, true, State::Halting),
-            (State::Halting, Cancelled, true, State::Halting),
-            (State::Halting, Fine, false, State::Waiting(at)),
-            (State::Halting, Failed, false, State::Waiting(at)),
-            (State::Halting, Cancelled, false, State::Waiting(at)),
-        ] {
-            assert_eq!(state.after(brought, more, at), next, "{state:?} {brought:?} {more}");
-        }
+        assert_eq!(State::Armed.after(Brought::Fine, at), State::Ended);
+        assert_eq!(State::Armed.after(Brought::Cancelled, at), State::Ended);
+        assert_eq!(State::Armed.after(Brought::Failed, at), State::Waiting(at));
+    }
+
+    /// Connections that come and go at the cap once wrote a line each.
+    #[test]
+    fn the_log_has_a_line_now_and_then() {
+        let mut listeners = Listeners::new(1);
+        let times = (0..25_000_u64).map(|ms| Time::from_nanos(ms * 1_000_000));
+        let told = times.filter(|now| {
+            listeners.note_failure(0, Errno(libc::ENFILE), *now);
+            listeners.untold == 0
+        });
+        assert_eq!(told.count(), 3, "at 0, 10 and 20 s");
     }
 
     /// An errno that nobody listed was once tried again at once, for ever.

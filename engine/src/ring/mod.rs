@@ -128,7 +128,7 @@ impl Token {
     }
 }
 
-/// A slot of the fixed-file table: one connected socket.
+/// One connected socket, by the ring's name for it: a slot of the fixed-file table, or a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Socket(pub u32);
 
@@ -209,12 +209,12 @@ impl Payload {
 /// An operation for the kernel.
 #[derive(Debug)]
 pub enum Op {
-    /// Accepts connections of a listener until it ends; each gets a fixed-file slot.
+    /// Accepts connections of a listener until it ends. It may end with ECANCELED by itself, when there is room for few: submit it again.
     Accept {
         /// The listener's number, in the order given at setup.
         listener: u32,
     },
-    /// Makes a socket, connects it, and gives it a fixed-file slot. Cancelling it ends it with ECANCELED, unless it has
+    /// Makes a socket and connects it. Cancelling it ends it with ECANCELED, unless it has
     /// connected already.
     Connect {
         /// To this address.
@@ -247,7 +247,7 @@ pub enum Op {
         /// The socket.
         socket: Socket,
     },
-    /// Closes a socket and frees its slot. Only after its last operation has completed.
+    /// Closes a socket and frees its name. Only after its last operation has completed.
     Close {
         /// The socket.
         socket: Socket,
@@ -277,14 +277,14 @@ pub enum RecvEnd {
 pub enum Done<L> {
     /// Of [`Op::Accept`].
     Accepted {
-        /// The new socket, or why there is none.
+        /// The new socket, or why there is none: accept(2)'s errors, and ENFILE where the ring has no room for one more.
         result: Result<Socket, Errno>,
         /// The accept goes on by itself.
         more: bool,
     },
     /// Of [`Op::Connect`].
     Connected {
-        /// The connected socket, or why there is none: connect(2)'s and socket(2)'s errors, ENFILE for a full table.
+        /// The connected socket, or why there is none: connect(2)'s and socket(2)'s errors, ENFILE where there is no room for it.
         result: Result<Socket, Errno>,
     },
     /// Of [`Op::Recv`]: bytes, an end, or both.

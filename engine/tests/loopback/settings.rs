@@ -153,7 +153,7 @@ fn a_connection_cap_above_the_descriptor_limit_is_refused() {
     let ordinary = Features::all().without(Feature::DirectDescriptors);
     for (connections_max, features) in [(limit / 2, ordinary), (limit - 63, Features::all())] {
         let told = start(connections_max, features).expect_err("more than there are").to_string();
-        assert!(told.contains("ulimit -n") && told.contains("connection cap"), "{told}");
+        assert!(told.contains("ulimit -n") && told.contains("lower the connection cap"), "{told}");
     }
     start(100, ordinary).expect("some are left");
 }

@@ -229,6 +229,12 @@ pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |_| None)
 }
 
+/// A seed whose story has a name, on a kernel that does as kernels did in the simulation when the name was given.
+pub fn run_story(seed: u64, manners: Manners) -> Outcome {
+    let sim = SimConfig { direct_descriptors: true, keeps_closed_files: false, ..kernel(seed, manners) };
+    run_on(sim, seed, manners, false, |_| None)
+}
+
 /// The same with a configuration that `change` has changed, and peers that speak TLS if it says how.
 pub fn run_as(
     seed: u64,
@@ -236,10 +242,23 @@ pub fn run_as(
     aloud: bool,
     change: impl FnOnce(&mut Config) -> Option<Arc<ClientConfig>>,
 ) -> Outcome {
-    let mut sim = match manners {
+    run_on(kernel(seed, manners), seed, manners, aloud, change)
+}
+
+fn kernel(seed: u64, manners: Manners) -> SimConfig {
+    match manners {
         Manners::Rude => SimConfig::random(seed),
         Manners::Quiet => SimConfig::quiet(seed),
-    };
+    }
+}
+
+fn run_on(
+    mut sim: SimConfig,
+    seed: u64,
+    manners: Manners,
+    aloud: bool,
+    change: impl FnOnce(&mut Config) -> Option<Arc<ClientConfig>>,
+) -> Outcome {
     sim.dialled_key = Some(DIALLED);
     let mut config = config(seed, manners, &sim);
     let tls = change(&mut config);

@@ -56,8 +56,12 @@ type Entry = (Token, Done<SimLease>);
 /// The kernel's own state.
 pub(super) struct Kernel {
     pub(super) files: Vec<Option<File>>,
+    /// They are slots of the table.
+    pub(super) direct: bool,
     /// Sockets that the ring may have.
     files_max: usize,
+    /// Which descriptor is free, drawn apart from everything else.
+    places: Random,
     /// What a kernel that keeps closed files keeps.
     held: Option<Held>,
     pub(super) accepts: Vec<Option<Shot>>,
@@ -113,7 +117,9 @@ impl Kernel {
         Self {
             // Descriptors are the whole process's: their numbers lie further apart than those of slots.
             files: (0..config.sockets_max * if direct { 1 } else { 4 }).map(|_| None).collect(),
+            direct,
             files_max: config.sockets_max as usize,
+            places: Random::new(config.seed ^ 0x706c_6163_6573),
             held: (direct && config.keeps_closed_files).then(Held::new),
             accepts: (0..config.listeners).map(|_| None).collect(),
             connects: BTreeMap::new(),
@@ -151,14 +157,19 @@ impl Kernel {
     }
 
     /// A place for one socket more: the lowest slot, or some descriptor.
-    pub(super) fn free_place(&self, random: &mut Random, direct: bool) -> Option<usize> {
+    pub(super) fn free_place(&mut self) -> Option<usize> {
         let mut free = self.files.iter().enumerate().filter(|(_, file)| file.is_none()).map(|(place, _)| place);
-        if direct {
+        if self.direct {
             return free.next();
         }
         let free: Vec<usize> = free.collect();
         let room = self.files.len() - free.len() < self.files_max;
-        room.then(|| random.pick(&free))
+        room.then(|| self.places.pick(&free))
+    }
+
+    /// An accept may go on, because there is room for all that may wait (`Uring::has_room_for_many`).
+    pub(super) fn has_room_for_many(&self, backlog: usize) -> bool {
+        self.direct || self.files_max - self.files.iter().flatten().count() > backlog
     }
 
     /// There is a completion to be read.
@@ -244,9 +255,10 @@ impl Net {
         match op {
             Op::Accept { listener } => {
                 assert!(self.backlogs[listener as usize].is_some(), "accepting on the closed listener {listener}");
+                let once = !self.kernel.has_room_for_many(self.config.backlog);
                 let accept = &mut self.kernel.accepts[listener as usize];
                 assert!(accept.is_none(), "two accepts on listener {listener}: {accept:?}");
-                *accept = Some(Shot { token, serial, looks: false, once: false, node: None });
+                *accept = Some(Shot { token, serial, looks: false, once, node: None });
                 self.poll_accept(listener);
             }
             Op::Connect { remote, .. } => {
@@ -317,7 +329,7 @@ impl Net {
     }
 
     /// An operation is cancelled; a rude kernel takes its time, in which the operation goes on.
-    fn cancel_later(&mut self, event: Event) {
+    pub(super) fn cancel_later(&mut self, event: Event) {
         if self.random.chance(self.config.faults.cancel_loses) {
             let late = Duration::from_nanos(self.random.below(10_000_000));
             self.schedule(self.now.plus(late), event);

@@ -126,8 +126,6 @@ pub enum Read {
 /// The simulated network and its clock.
 pub struct Net {
     pub(super) config: SimConfig,
-    /// Sockets live in the fixed-file table.
-    pub(super) direct: bool,
     pub(super) random: Random,
     pub(super) trace: Trace,
     pub(super) now: Time,
@@ -153,7 +151,6 @@ impl Net {
             backlogs: (0..config.listeners).map(|_| Some(VecDeque::new())).collect(),
             dialled: VecDeque::new(),
             kernel: Kernel::new(&config),
-            direct: config.is_direct(),
             config,
         }
     }

@@ -204,14 +204,13 @@ impl Net {
             return;
         };
         accept.looks = false;
-        let token = accept.token;
+        let (token, multishot) = (accept.token, self.config.multishot_accept && !accept.once);
         let backlog = self.backlogs[listener as usize].as_mut().expect("an open listener accepts");
         let Some(id) = backlog.pop_front() else {
             return;
         };
-        let free = self.kernel.free_place(&mut self.random, self.direct);
+        let free = self.kernel.free_place();
         let faults = self.config.faults.clone();
-        let fits = self.config.multishot_accept && self.kernel.fits();
         let mut goes_on = false;
         let errno = if self.random.chance(faults.accept_aborted) {
             self.refuse(id);
@@ -228,7 +227,7 @@ impl Net {
             ]))
         } else if free.is_none() {
             self.refuse(id); // the connection was taken, and there is no place to keep it in
-            goes_on = !self.direct && fits; // the driver closed it, of which the kernel knows nothing
+            goes_on = !self.kernel.direct && multishot && self.kernel.fits(); // the driver closed it, which the kernel does not see
             Some(libc::ENFILE)
         } else {
             None
@@ -245,9 +244,11 @@ impl Net {
         self.pipes[id].slot = Some(slot as u32);
         self.pipes[id].active_at = self.now;
         self.kernel.counts.accepted += 1;
-        let more = self.config.multishot_accept && self.kernel.fits() && !self.random.chance(faults.more_cleared);
+        let more = multishot && self.kernel.fits() && !self.random.chance(faults.more_cleared);
         if !more {
             self.kernel.accepts[listener as usize] = None;
+        } else if !self.kernel.has_room_for_many(self.config.backlog) {
+            self.cancel_later(Event::AcceptCancel(listener, serial)); // by the driver; more may come until then
         }
         self.kernel.post(token, Done::Accepted { result: Ok(Socket(slot as u32)), more });
         self.poll_accept(listener);
@@ -257,7 +258,7 @@ impl Net {
     fn on_connect(&mut self, bits: u64) {
         let Some(remote) = self.kernel.connects.remove(&bits) else { return };
         let token = Token::from_bits(bits);
-        let free = self.kernel.free_place(&mut self.random, self.direct);
+        let free = self.kernel.free_place();
         let refused = self.random.chance(self.config.faults.connect_refused);
         let result = match (self.config.dialled_key.filter(|_| !refused), free) {
             (None, _) => Err(Errno(self.random.pick(&[libc::ECONNREFUSED, libc::ENETUNREACH, libc::ETIMEDOUT]))),

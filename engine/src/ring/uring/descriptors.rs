@@ -1,8 +1,8 @@
 //! The sockets of a ring that has no use for direct descriptors: ordinary descriptors of the process, which this ring owns.
 //!
 //! Promises that a descriptor which came to the ring is closed: by its [`Op::Close`](crate::ring::Op::Close), by [`Descriptors::add`]
-//! if there are too many, or when the ring goes. Stands where the fixed-file table stands otherwise, and like that table has no room
-//! beyond its size (ENFILE).
+//! if there are too many, or when the ring goes. (Closes that a broken ring was never handed are the process's end to make.) Stands where
+//! the fixed-file table stands otherwise, and like that table has no room beyond its size (ENFILE).
 //!
 //! Descriptor numbers are small and dense (open(2): the lowest that is free), so a bit each tells which are ours.
 
@@ -21,6 +21,11 @@ pub(super) struct Descriptors {
 impl Descriptors {
     pub(super) fn new(max: u32) -> Self {
         Self { ours: Vec::new(), count: 0, max }
+    }
+
+    /// How many sockets more there is room for.
+    pub(super) fn room(&self) -> u32 {
+        self.max - self.count
     }
 
     /// Takes a socket in. One too many is closed at once.

@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use io_uring::opcode::AsyncCancel2;
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
@@ -43,8 +44,8 @@ const SPIN_LOOKS: u32 = 32;
 
 /// How long a ring that goes waits for what it has cancelled.
 const LAST_COMPLETIONS: Duration = Duration::from_secs(1);
-/// Cancels all that is in flight.
-const CANCEL_ALL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
+/// Of cancels that the driver makes for itself: nobody is told of them.
+const OWN_CANCEL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
 
 /// Wakes a ring that waits, from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ pub struct Uring {
     connects: Connects,
     /// The sockets, unless they live in the table of fixed files.
     descriptors: Option<Descriptors>,
+    /// The most connections that may wait in a listener's queue.
+    backlog: u32,
     /// What tells the kernel that a socket is a slot of that table.
     socket_flags: squeue::Flags,
     /// Keeps the registered blocks alive, and tells ours from foreign ones.
@@ -160,6 +163,7 @@ impl Uring {
             sends: Slab::with_capacity(256),
             connects: Connects::default(),
             descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
+            backlog: config.backlog,
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
             blocks: Rc::clone(blocks.region()),
             listeners: listeners.into_iter().map(Some).collect(),
@@ -204,7 +208,7 @@ impl Uring {
                 let fd = Fd(self.listener_fd(listener));
                 // A slot of the table cannot be inherited, and the kernel refuses the flag for one.
                 let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
-                if self.features.has(Feature::MultishotAccept) {
+                if self.features.has(Feature::MultishotAccept) && self.has_room_for_many() {
                     opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
                 } else {
                     let slot = direct.then(io_uring::types::DestinationSlot::auto_target);
@@ -228,12 +232,12 @@ impl Uring {
                     Kind::Connect => self.connects.cancel_name(target),
                     _ => target.to_bits(),
                 };
-                opcode::AsyncCancel2::new(CancelBuilder::user_data(bits)).build()
+                AsyncCancel2::new(CancelBuilder::user_data(bits)).build()
             }
             Op::CancelSocket { socket } => {
                 let of_socket =
                     if direct { CancelBuilder::fd(Fixed(socket.0)) } else { CancelBuilder::fd(descriptor(socket)) };
-                opcode::AsyncCancel2::new(of_socket.all()).build()
+                AsyncCancel2::new(of_socket.all()).build()
             }
             Op::Close { socket } => match &mut self.descriptors {
                 None => opcode::Close::new(Fixed(socket.0)).build(),
@@ -245,6 +249,12 @@ impl Uring {
             }
         };
         entry.user_data(token.to_bits())
+    }
+
+    /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
+    /// cap on descriptors the kernel knows nothing, so there must be room for a whole queue.
+    fn has_room_for_many(&self) -> bool {
+        self.descriptors.as_ref().is_none_or(|descriptors| descriptors.room() > self.backlog)
     }
 
     fn send_entry(&mut self, token: Token, socket: Socket, payload: Payload) -> squeue::Entry {
@@ -271,7 +281,8 @@ impl Uring {
         loop {
             // SAFETY: what the entry points to is kept until its completion: sends by `self.sends`, addresses and slots
             // by `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. `drop` waits for
-            // all completions, and keeps the memory for ever if they do not come.
+            // all completions, and keeps the memory for ever if they do not come, but for that of connects: the kernel has
+            // copied the address when it took the entry (io_connect_prep), and fills the slot before it comes back.
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return;
             }
@@ -366,13 +377,19 @@ impl Uring {
 
     #[cold]
     fn accepted(&mut self, entry: &cqueue::Entry) -> Done<Lease> {
+        let (had_room, more) = (self.has_room_for_many(), cqueue::more(entry.flags()));
         let result = match (u32::try_from(entry.result()), &mut self.descriptors) {
             (Err(_), _) => Err(Errno(-entry.result())),
             (Ok(slot), None) => Ok(Socket(slot)),
             // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
             (Ok(number), Some(descriptors)) => descriptors.add(unsafe { OwnedFd::from_raw_fd(number as RawFd) }),
         };
-        Done::Accepted { result, more: cqueue::more(entry.flags()) }
+        if more && had_room && !self.has_room_for_many() {
+            // It ends with ECANCELED, and the next one is for one connection.
+            let accept = AsyncCancel2::new(CancelBuilder::user_data(entry.user_data())).build();
+            self.push(&accept.user_data(OWN_CANCEL.to_bits()));
+        }
+        Done::Accepted { result, more }
     }
 
     /// A completion of a connect. `None`: it goes on, and nobody is told.
@@ -405,14 +422,13 @@ impl Uring {
     }
 }
 
-/// Closing a ring does not end its operations at once: close(2) leaves that to a work item of the kernel (io_ring_exit_work of
-/// io_uring/io_uring.c), which may still run when the memory below has gone to somebody else. So they are cancelled and awaited.
-impl Drop for Uring {
-    fn drop(&mut self) {
+impl Uring {
+    /// Ends everything, and says how many operations did not end. At most [`LAST_COMPLETIONS`] long.
+    fn end(&mut self) -> u32 {
         // First what is queued, so that the cancel finds it, and closes are not lost. A ring that is broken is not asked again.
         let mut works = self.enter(0, ENTER_GETEVENTS, None).is_ok();
         if works {
-            self.push(&opcode::AsyncCancel2::new(CancelBuilder::any()).build().user_data(CANCEL_ALL.to_bits()));
+            self.push(&AsyncCancel2::new(CancelBuilder::any()).build().user_data(OWN_CANCEL.to_bits()));
         }
         let began = Instant::now();
         let step = Timespec::from(Duration::from_millis(10));
@@ -422,12 +438,26 @@ impl Drop for Uring {
             // What a receive brought is nobody's any more; memory of sends and new sockets come back to be dropped.
             while self.next().is_some() {}
         }
-        if self.in_flight > 0 {
-            // Zero-copy sends wait for their peers. Memory that the kernel may yet read or write is never given back.
-            std::mem::forget(std::mem::take(&mut self.sends));
-            std::mem::forget(std::mem::take(&mut self.wake_count));
-            std::mem::forget(Rc::clone(&self.blocks));
-            self.buffers.keep_for_ever();
+        self.in_flight
+    }
+}
+
+/// Closing a ring does not end its operations at once: close(2) leaves that to a work item of the kernel (io_ring_exit_work of
+/// io_uring/io_uring.c), which may still run when the memory below has gone to somebody else. So they are cancelled and awaited.
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if self.end() == 0 {
+            return;
+        }
+        // Zero-copy sends wait for their peers. Memory that the kernel may yet read or write is never given back, and the ring that
+        // they keep must not keep the sockets of others.
+        std::mem::forget(std::mem::take(&mut self.sends));
+        std::mem::forget(std::mem::take(&mut self.wake_count));
+        std::mem::forget(Rc::clone(&self.blocks));
+        self.buffers.keep_for_ever();
+        if self.descriptors.is_none() {
+            // On a kernel that keeps closed files this would wait for the operations, and there nothing is in the table.
+            let _ = self.uring.submitter().unregister_files();
         }
     }
 }
@@ -498,6 +528,7 @@ impl Ring for Uring {
                     Some(done) => return Some(done),
                     None => continue,
                 },
+                Kind::Cancel if token == OWN_CANCEL => continue,
                 Kind::Cancel => Done::Cancelled,
                 Kind::Close => Done::Closed,
                 Kind::Wake => Done::Woken,
@@ -520,5 +551,69 @@ impl Ring for Uring {
 
     fn enters(&self) -> u64 {
         self.enters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// A ring with an accepted connection, and its peer.
+    fn connected(features: Features, zero_copy_from: Option<usize>) -> (Uring, SendBlocks, Socket, TcpStream) {
+        let config = RingConfig { sockets_max: 8, features, zero_copy_from, ..RingConfig::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let (mut ring, blocks) = Uring::new(&config, vec![listener]).expect("a ring");
+        ring.submit(Token::new(Kind::Accept, 0, 0), Op::Accept { listener: 0 });
+        let peer = TcpStream::connect(addr).expect("connects");
+        loop {
+            ring.wait(None).expect("the ring works");
+            if let Some((_, Done::Accepted { result, .. })) = ring.next() {
+                return (ring, blocks, result.expect("accepted"), peer);
+            }
+        }
+    }
+
+    fn send(ring: &mut Uring, socket: Socket, len: usize) {
+        let payload = Payload { memory: Memory::Heap(vec![1; len]), from: 0, to: len as u32 };
+        ring.submit(Token::new(Kind::Send, 0, 0), Op::Send { socket, payload });
+    }
+
+    #[test]
+    fn everything_ends_with_a_ring_but_zero_copy_sends_to_a_peer_that_does_not_read() {
+        for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
+            let (mut ring, _blocks, socket, _peer) = connected(features, None);
+            ring.submit(Token::new(Kind::Recv, 0, 0), Op::Recv { socket, once: false });
+            ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
+            send(&mut ring, socket, 64 << 20);
+            ring.wait(Some(Time::default())).expect("the ring works");
+            assert!(ring.in_flight >= 3, "{} of an accept, a receive, a send and a wake", ring.in_flight);
+            assert_eq!(ring.end(), 0, "{features}");
+
+            let (mut ring, _blocks, socket, _peer) = connected(features, Some(1));
+            send(&mut ring, socket, 1 << 20);
+            ring.wait(Some(Time::default())).expect("the ring works");
+            assert!(ring.end() > 0, "the peer has read nothing");
+        }
+    }
+
+    /// A zero-copy send that lasts keeps its memory and its own connection, and nobody else's.
+    #[test]
+    fn a_ring_that_is_kept_by_a_peer_closes_the_sockets_of_others() {
+        for features in [Features::all(), Features::all().without(Feature::DirectDescriptors)] {
+            let (mut ring, blocks, socket, deaf) = connected(features, Some(1));
+            ring.submit(Token::new(Kind::Accept, 0, 0), Op::Accept { listener: 0 });
+            let mut other = TcpStream::connect(deaf.peer_addr().expect("an address")).expect("connects");
+            while !matches!(ring.next(), Some((_, Done::Accepted { result: Ok(_), .. }))) {
+                ring.wait(None).expect("the ring works");
+            }
+            send(&mut ring, socket, 1 << 20);
+            ring.wait(Some(Time::default())).expect("the ring works");
+            drop((ring, blocks));
+            other.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket option");
+            assert_eq!(io::Read::read(&mut other, &mut [0]).expect("the end is seen"), 0, "{features}");
+        }
     }
 }

@@ -42,8 +42,10 @@ fn experiment() -> io::Result<bool> {
     }
     uring.submit_and_wait(1)?;
     for entry in uring.completion() {
-        if entry.user_data() != 1 || entry.result() != 0 {
-            return Err(io::Error::from_raw_os_error(-entry.result().min(-libc::EIO)));
+        match (entry.user_data(), entry.result()) {
+            (1, 0) => {}
+            (_, error) if error < 0 => return Err(io::Error::from_raw_os_error(-error)),
+            (what, result) => return Err(io::Error::other(format!("operation {what} of two ended with {result}"))),
         }
     }
     closed_peer.set_nonblocking(true)?;
@@ -59,14 +61,15 @@ fn experiment() -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// What the kernels that were looked at do: the floor of those that close at once is 6.13.
+    /// From 6.13 on they close at once. Of an older one nothing is asserted: its distribution may have mended it.
     #[test]
     fn the_experiment_agrees_with_the_kernels_that_are_known() {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().expect("6"), numbers.next().expect("a minor version"));
         let closes = experiment().expect("io_uring is allowed");
-        assert_eq!(closes, version >= (6, 13), "on {release}");
+        println!("{}: {closes}", release.trim());
+        assert!(closes || version < (6, 13), "on {release}");
         assert_eq!(closes_beside_operations().expect("known"), closes);
     }
 }

@@ -19,6 +19,9 @@ pub struct RingConfig {
     pub cq_entries: u32,
     /// Open sockets at once: slots of the fixed-file table, or as many descriptors.
     pub sockets_max: u32,
+    /// The most connections that may wait in a listener's queue (listen(2)). Where sockets are ordinary descriptors, one accept serves
+    /// many connections only while there is room for so many.
+    pub backlog: u32,
     /// Receive buffers (a power of two, at most 32768) and bytes of each; zero chooses by what the kernel has.
     pub recv_buffers: (u16, u32),
     /// Send blocks and bytes of each.
@@ -37,6 +40,7 @@ impl Default for RingConfig {
             sq_entries: 1024,
             cq_entries: 8192,
             sockets_max: 1024,
+            backlog: 4096,
             recv_buffers: (0, 0),
             send_blocks: (1024, 4096),
             spin_us: 0,
@@ -97,6 +101,23 @@ pub enum SetupError {
         /// EMFILE or ENFILE.
         errno: &'static str,
     },
+    /// RLIMIT_NOFILE has no room for the connections that were asked for.
+    #[error(
+        "{wanted} descriptors are needed for {connections} connections on each of {cores} cores, and the limit is {limit} (ulimit -n, \
+         LimitNOFILE= in systemd); raise it, lower the connection cap to {fits} or below, or run on fewer cores"
+    )]
+    TooFewDescriptors {
+        /// How many are needed, with what the process has open already.
+        wanted: u64,
+        /// The connection cap.
+        connections: u32,
+        /// How many cores have that cap.
+        cores: u64,
+        /// RLIMIT_NOFILE.
+        limit: u64,
+        /// The highest cap that there is room for; 0 if there is room for none.
+        fits: u32,
+    },
     /// Zero-copy was asked for and this kernel has none.
     #[error("zero-copy sends were asked for, and this kernel does not have IORING_OP_SEND_ZC")]
     NoZeroCopy,
@@ -111,12 +132,6 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// More descriptors are needed than RLIMIT_NOFILE allows.
-    pub(crate) fn descriptors(what: &'static str, wanted: u64) -> Self {
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        SetupError::Descriptors { what, wanted, limit: limit_text(libc::RLIMIT_NOFILE), errno: "EMFILE" }
-    }
-
     pub(super) fn new(what: &'static str, wanted: u32, error: io::Error) -> Self {
         let errno = error.raw_os_error().unwrap_or(0);
         match errno {
