@@ -161,6 +161,29 @@ fn seed_138420_a_cancel_is_overtaken_by_the_end_of_its_accept() {
     story(138_420, None);
 }
 
+/// Prints `manners seed trace` for each seed below `SEEDS`, and a tenth as many quiet ones: what `scripts/traces` compares
+/// before and after a change that must not change what the engine does.
+#[test]
+#[ignore = "a list for scripts/traces, not a test"]
+fn traces() {
+    let seeds = number("SEEDS").unwrap_or(2000);
+    let half = |odd: u64| -> Vec<(u64, String)> {
+        let rude = (odd..seeds).step_by(2).map(|seed| (Manners::Rude, seed));
+        let quiet = (odd..seeds / 10).step_by(2).map(|seed| (Manners::Quiet, seed));
+        rude.chain(quiet)
+            .map(|(manners, seed)| (seed, format!("{manners:?} {seed} {:016x}", run(seed, manners, false).trace)))
+            .collect()
+    };
+    let mut lines = std::thread::scope(|scope| {
+        let odd = scope.spawn(|| half(1));
+        let mut lines = half(0);
+        lines.extend(odd.join().expect("a seed failed"));
+        lines
+    });
+    lines.sort();
+    lines.iter().for_each(|(_, line)| println!("{line}"));
+}
+
 /// Nobody does anything wrong, so everything must arrive: messages, pongs and Closes, both ways.
 #[test]
 fn quiet_kernel_is_complete() {
