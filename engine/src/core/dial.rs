@@ -27,7 +27,7 @@ use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::secure::Secure;
 use super::turn::{Core, Lookup};
-use crate::handler::{CloseReason, CoreCx, Handler};
+use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
@@ -95,8 +95,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let dialled = self.out.dials.dialled(index);
         if std::mem::replace(&mut self.out.dials.dial(index).begun, true) {
-            self.called = true;
-            self.handler.on_reconnect(&mut CoreCx::new(&mut self.out), &dialled);
+            self.calls.reconnecting(&mut self.out, &dialled);
         }
         let dial = self.out.dials.dial(index);
         if dial.abandoned {
@@ -318,8 +317,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Ok(compression) => compression,
             Err(error) => return Judged::Failed(error.into()),
         };
-        self.called = true;
-        let Some(data) = self.handler.on_answer(&dialled, &answer, agreement.subprotocol) else {
+        let Some(data) = self.calls.answered(&dialled, &answer, agreement.subprotocol) else {
             return Judged::Failed(DialError::Unwanted);
         };
         let now = self.ring.now();
@@ -424,8 +422,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if retry.is_none() {
             self.out.dials.remove(index);
         }
-        self.called = true;
-        self.handler.on_dial_failed(&mut CoreCx::new(&mut self.out), &dialled, &error, retry);
+        self.calls.dial_failed(&mut self.out, &dialled, &error, retry);
     }
 
     /// The open connection of a dial has ended, and the application knows.

@@ -3,13 +3,14 @@
 //! - `turn`: the loop, and the only place that submits a connection's operations.
 //! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
 //! - `tx`: messages become bytes. `pack`: fewer of them. `secure`: TLS, between all those and the socket.
-//! - `conns`: the two tables of connections. `deadlines`: their place in time.
+//! - `calls`: the only caller of the application. `conns`: the two tables of connections. `deadlines`: their place in time.
 //! - `listener` and `dial`: where they come from. `dials`: the table of those that we make.
 //!
 //! Topics (`topics.rs`), timers of the application (`timers.rs`) and mail between cores will stand here, beside `tx`,
 //! `deadlines` and `Control`.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod conns;
 mod deadlines;
 mod dial;

@@ -14,7 +14,7 @@ use wsring_proto::simd;
 use super::conns::{Phase, Stage, Stash, flag};
 use super::planted::planted;
 use super::turn::Core;
-use crate::handler::{CloseReason, Cx, Handler};
+use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
 
 /// How a run of frames ended.
@@ -87,7 +87,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Run {
         let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
-        let (out, handler) = (&mut self.out, &mut self.handler);
+        let (out, calls) = (&mut self.out, &mut self.calls);
         let received = bytes.as_ptr_range();
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
@@ -117,13 +117,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 },
                 Err(violation) => return Run::Violated(violation),
             };
-            self.called = true;
             out.stats.messages += 1;
             let assembled = !whole && !received.contains(&message.as_bytes().as_ptr());
             if assembled {
                 out.offer(message.as_bytes());
             }
-            handler.on_message(&mut Cx::new(out, data, index, last), message);
+            calls.message(out, index, data, last, message);
             if assembled {
                 out.settle_offer(|| input.take_message());
             }

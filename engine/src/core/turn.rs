@@ -15,6 +15,7 @@ use slab::Slab;
 use wsring_proto::close::CloseCode;
 use wsring_proto::opcode::Opcode;
 
+use super::calls::Calls;
 use super::conns::{Conn, Link, Phase, Stage, flag};
 use super::deadlines::Tick;
 use super::dial::CANCEL_CONNECT;
@@ -23,7 +24,7 @@ use super::planted::planted;
 use super::shortage::Shortage;
 use super::tx::{COALESCE_MAX, Outbox};
 use crate::config::Config;
-use crate::handler::{CloseReason, CoreCx, Cx, Handler};
+use crate::handler::{CloseReason, Handler};
 use crate::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
 use crate::stats::Stats;
 
@@ -75,7 +76,7 @@ pub(crate) struct Seat {
 /// One thread's engine.
 pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) ring: R,
-    pub(super) handler: H,
+    pub(super) calls: Calls<H>,
     pub(super) conns: Slab<Conn<H::Conn>>,
     pub(super) out: Outbox,
     pub(super) config: Arc<Config>,
@@ -86,8 +87,6 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     due: Vec<u32>,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
-    /// A callback ran in this turn.
-    pub(super) called: bool,
     /// Set when stopping: the time by which all is over.
     pub(super) stopping: Option<Tick>,
     /// Bytes of a part of a long send.
@@ -113,7 +112,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let slots = config.sockets_max();
         Self {
             ring,
-            handler,
+            calls: Calls::new(handler),
             conns: Slab::with_capacity(slots),
             out: Outbox::new(number, blocks, slots, &config, random),
             config,
@@ -122,7 +121,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
             shortage: Shortage::default(),
             due: Vec::new(),
             admitted: 0,
-            called: false,
             stopping: None,
             part: PART,
             connects: 0,
@@ -157,7 +155,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(crate) fn start(&mut self) {
         self.ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
         self.arm_accepts();
-        self.handler.on_start(&mut CoreCx::new(&mut self.out));
+        self.calls.started(&mut self.out);
         // What it wants is done by the first turn.
     }
 
@@ -171,7 +169,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.ring.wait(until)?;
         self.out.now = Tick::of(self.ring.now());
         self.out.stats.passes += 1;
-        self.called = false;
+        self.calls.begin_pass();
         let messages = self.out.stats.messages;
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
@@ -182,9 +180,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.expire_deadlines();
         self.drive_dials();
-        if self.called {
-            self.handler.on_batch_end(&mut CoreCx::new(&mut self.out));
-        }
+        self.calls.batch_end(&mut self.out);
         if self.out.stop && self.stopping.is_none() {
             self.begin_stop();
         }
@@ -367,9 +363,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if self.out.relax(index) && self.out.link(index).stage == Stage::Open {
             planted!(WritableLost, return);
-            self.called = true;
             if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase {
-                self.handler.on_writable(&mut Cx::new(&mut self.out, data, index, true));
+                self.calls.writable(&mut self.out, index, data);
             }
         }
     }
@@ -430,9 +425,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 session.recycle(&mut self.out.pool);
                 self.out.packer.forget(index);
                 let id = self.out.id_of(index);
-                self.called = true;
-                planted!(OnCloseLost, return);
-                self.handler.on_close(&mut CoreCx::new(&mut self.out), id, data, why);
+                self.calls.closed(&mut self.out, id, data, why);
             }
             Phase::Head(_, Some(buffer)) => self.out.pool.put(*buffer),
             Phase::Answer(answering) => self.on_answer_lost(*answering, why),
@@ -670,8 +663,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_woken(&mut self) {
         self.ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
         if self.control.woken.swap(false, Ordering::AcqRel) {
-            self.called = true;
-            self.handler.on_wake(&mut CoreCx::new(&mut self.out));
+            self.calls.woken(&mut self.out);
             self.ring.expect_more();
         }
         if self.control.has_resolved.swap(false, Ordering::AcqRel) {

@@ -13,7 +13,7 @@ use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Reque
 use super::conns::{Phase, Stage, flag};
 use super::pack::Packing;
 use super::turn::Core;
-use crate::handler::{Acceptance, Cx, Handler, Response, VerdictKind};
+use crate::handler::{Acceptance, Handler, Response, VerdictKind};
 use crate::ring::Ring;
 
 /// Told to a connection over the cap.
@@ -62,8 +62,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Err(refusal) => return self.refuse(index, &refusal),
         };
         if !request.is_upgrade() {
-            self.called = true;
-            let response = self.handler.on_request(&request);
+            let response = self.calls.requested(&request);
             return self.respond(index, &response, request.method() == "HEAD");
         }
         match handshake::accept(&request, &config.policy) {
@@ -73,14 +72,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn on_upgrade(&mut self, index: u32, request: &Request<'_>, accept: &Accept<'_>) {
-        self.called = true;
         #[cfg(feature = "tls")]
         let verdict = match &self.conns[index as usize].tls {
-            Some(secure) => self.handler.on_upgrade_tls(request, &secure.peer()),
-            None => self.handler.on_upgrade(request),
+            Some(secure) => self.calls.upgrading_tls(request, &secure.peer()),
+            None => self.calls.upgrading(request),
         };
         #[cfg(not(feature = "tls"))]
-        let verdict = self.handler.on_upgrade(request);
+        let verdict = self.calls.upgrading(request);
         let Acceptance { conn, subprotocol, headers } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
             VerdictKind::Reject(response) => return self.respond(index, &response, false),
@@ -130,7 +128,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => self.out.deadlines.remove(index),
         }
         let Phase::Open { data, .. } = &mut self.conns[index as usize].phase else { unreachable!("set above") };
-        self.handler.on_open(&mut Cx::new(&mut self.out, data, index, true));
+        self.calls.opened(&mut self.out, index, data);
     }
 
     /// Answers with the protocol's own refusal and closes.

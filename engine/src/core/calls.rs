@@ -1,0 +1,116 @@
+//! Owns the application: the only caller of its [`Handler`].
+//!
+//! Promises that what was called is followed by `on_batch_end`: each callback of a pass leaves one owed, and
+//! [`Calls::batch_end`] pays it. Refuses to know why a callback is made and what comes of what it asked for.
+
+use std::time::Duration;
+
+use wsring_proto::handshake::{Answer, Request};
+use wsring_proto::opcode::Message;
+
+use super::conns::ConnId;
+use super::dials::{DialError, Dialled};
+use super::planted::planted;
+use super::tx::Outbox;
+use crate::handler::{CloseReason, CoreCx, Cx, Handler, Response, Verdict};
+
+/// The application of a core, and whether it is owed an `on_batch_end`.
+pub(crate) struct Calls<H> {
+    handler: H,
+    owed: bool,
+}
+
+impl<H: Handler> Calls<H> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self { handler, owed: false }
+    }
+
+    /// The core runs. That is before the first pass, and no part of a batch.
+    pub(crate) fn started(&mut self, out: &mut Outbox) {
+        self.handler.on_start(&mut CoreCx::new(out));
+    }
+
+    pub(crate) fn requested(&mut self, request: &Request<'_>) -> Response {
+        self.owed = true;
+        self.handler.on_request(request)
+    }
+
+    pub(crate) fn upgrading(&mut self, request: &Request<'_>) -> Verdict<H::Conn> {
+        self.owed = true;
+        self.handler.on_upgrade(request)
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn upgrading_tls(&mut self, request: &Request<'_>, peer: &crate::TlsPeer<'_>) -> Verdict<H::Conn> {
+        self.owed = true;
+        self.handler.on_upgrade_tls(request, peer)
+    }
+
+    pub(crate) fn answered(
+        &mut self,
+        dial: &Dialled,
+        answer: &Answer<'_>,
+        subprotocol: Option<&str>,
+    ) -> Option<H::Conn> {
+        self.owed = true;
+        self.handler.on_answer(dial, answer, subprotocol)
+    }
+
+    pub(crate) fn dial_failed(&mut self, out: &mut Outbox, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
+        self.owed = true;
+        self.handler.on_dial_failed(&mut CoreCx::new(out), dial, why, retry);
+    }
+
+    pub(crate) fn reconnecting(&mut self, out: &mut Outbox, dial: &Dialled) {
+        self.owed = true;
+        self.handler.on_reconnect(&mut CoreCx::new(out), dial);
+    }
+
+    pub(crate) fn opened(&mut self, out: &mut Outbox, index: u32, data: &mut H::Conn) {
+        self.owed = true;
+        self.handler.on_open(&mut Cx::new(out, data, index, true));
+    }
+
+    /// `last`: no further whole message of this connection came with it.
+    #[inline]
+    pub(crate) fn message(
+        &mut self,
+        out: &mut Outbox,
+        index: u32,
+        data: &mut H::Conn,
+        last: bool,
+        message: Message<'_>,
+    ) {
+        self.owed = true;
+        self.handler.on_message(&mut Cx::new(out, data, index, last), message);
+    }
+
+    pub(crate) fn writable(&mut self, out: &mut Outbox, index: u32, data: &mut H::Conn) {
+        self.owed = true;
+        self.handler.on_writable(&mut Cx::new(out, data, index, true));
+    }
+
+    pub(crate) fn closed(&mut self, out: &mut Outbox, id: ConnId, data: H::Conn, why: &CloseReason<'_>) {
+        self.owed = true;
+        planted!(OnCloseLost, return);
+        self.handler.on_close(&mut CoreCx::new(out), id, data, why);
+    }
+
+    pub(crate) fn woken(&mut self, out: &mut Outbox) {
+        self.owed = true;
+        self.handler.on_wake(&mut CoreCx::new(out));
+    }
+
+    /// A pass begins.
+    pub(crate) fn begin_pass(&mut self) {
+        self.owed = false;
+    }
+
+    /// Pays what is owed.
+    #[inline]
+    pub(crate) fn batch_end(&mut self, out: &mut Outbox) {
+        if self.owed {
+            self.handler.on_batch_end(&mut CoreCx::new(out));
+        }
+    }
+}
