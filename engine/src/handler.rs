@@ -96,7 +96,9 @@ pub trait Handler: Sized {
         let _ = cx;
     }
 
-    /// All that arrived in this pass of the loop has been handled; called once a pass that handled anything.
+    /// All that arrived in this pass of the loop has been handled. Called in each pass that called anything else, behind that:
+    /// once, but again where the end of a pass calls back itself, because the core begins to stop or because TLS of a
+    /// connection turns out to be broken when it is to send.
     fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
         let _ = cx;
     }

@@ -101,15 +101,16 @@ impl<H: Handler> Calls<H> {
         self.handler.on_wake(&mut CoreCx::new(out));
     }
 
-    /// A pass begins.
-    pub(crate) fn begin_pass(&mut self) {
-        self.owed = false;
+    /// Something was called since the last `on_batch_end`.
+    #[inline]
+    pub(crate) fn is_owed(&self) -> bool {
+        self.owed
     }
 
     /// Pays what is owed.
     #[inline]
     pub(crate) fn batch_end(&mut self, out: &mut Outbox) {
-        if self.owed {
+        if std::mem::take(&mut self.owed) {
             self.handler.on_batch_end(&mut CoreCx::new(out));
         }
     }

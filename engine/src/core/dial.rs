@@ -472,14 +472,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// The loop has ended: what was dialled while the core stopped, and what the kernel has not ended in time, fails here.
-    /// A dial that is made now is forgotten.
     pub(super) fn end_dials(&mut self) {
         planted!(LateDialLost, return);
         for index in self.out.dials.indices() {
             self.out.dials.dial(index).abandoned = true;
             self.dial_failed(index, DialError::Stopped);
         }
-        self.out.dials.clear();
     }
 
     /// When a dial must be looked at. While the core stops none is: those that callbacks make would keep it busy for nothing.

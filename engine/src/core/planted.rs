@@ -45,6 +45,8 @@ mod switch {
         SlotReusedEarly,
         /// `on_close` is not called.
         OnCloseLost,
+        /// What is called late in a pass is not followed by `on_batch_end`.
+        BatchEndLost,
         /// Bytes that arrive while paused are dropped.
         StashLost,
         /// Bytes that arrive while older ones are stashed overtake them.
@@ -101,7 +103,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 34] = [
+        pub const ALL: [Bug; 35] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -110,6 +112,7 @@ mod switch {
             Bug::CloseUnderRecv,
             Bug::SlotReusedEarly,
             Bug::OnCloseLost,
+            Bug::BatchEndLost,
             Bug::StashLost,
             Bug::StashOvertaken,
             Bug::LeaseTwice,

@@ -169,7 +169,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.ring.wait(until)?;
         self.out.now = Tick::of(self.ring.now());
         self.out.stats.passes += 1;
-        self.calls.begin_pass();
         let messages = self.out.stats.messages;
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
@@ -180,14 +179,27 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.expire_deadlines();
         self.drive_dials();
-        self.calls.batch_end(&mut self.out);
-        if self.out.stop && self.stopping.is_none() {
-            self.begin_stop();
-        }
-        self.settle_all();
-        self.rearm_starved();
+        self.finish_pass();
         self.arm_accepts();
         Ok(())
+    }
+
+    /// Tells the application that all is handled, and makes operations of what it wants. A stop fails dials, and settling may
+    /// find that TLS of a connection is broken: what is called then is followed by a batch end as well. That ends, because
+    /// a core stops once and a connection fails once.
+    fn finish_pass(&mut self) {
+        loop {
+            self.calls.batch_end(&mut self.out);
+            if self.out.stop && self.stopping.is_none() {
+                self.begin_stop();
+            }
+            self.settle_all();
+            self.rearm_starved();
+            planted!(BatchEndLost, return);
+            if !self.calls.is_owed() {
+                return;
+            }
+        }
     }
 
     /// When the ring must come back although nothing completes; the past if there is work left.
@@ -718,7 +730,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
     }
 
-    /// After the loop: whoever is still there was opened and gets its `on_close`.
+    /// After the loop: whoever is still there was opened and gets its `on_close`. What is dialled from here on is forgotten.
     fn abandon_all(&mut self) {
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
@@ -727,6 +739,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
         }
         self.end_dials();
+        self.calls.batch_end(&mut self.out);
+        self.out.dials.clear();
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use wsring::http::StatusCode;
+use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
     Answer, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Pressure,
@@ -31,8 +32,8 @@ pub struct App {
     /// Ids that were once open: most are stale.
     known: Vec<ConnId>,
     resumes: VecDeque<ConnId>,
-    /// A callback ran since the last `on_batch_end`.
-    called: bool,
+    /// When a callback ran since the last `on_batch_end`. A pass takes no time, and the next one is later.
+    called: Option<Time>,
     /// How often it does something other than echo, in 1000.
     wild: u32,
     dialler: Option<Dialler>,
@@ -58,12 +59,19 @@ impl App {
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
         let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { random, world, open, known, resumes, called: false, wild, dialler }
+        Self { random, world, open, known, resumes, called: None, wild, dialler }
     }
 
     fn note(&mut self, what: &str, numbers: &[u64]) {
-        self.called = true;
+        self.on_called();
         self.world.trace.note(numbers, || format!("         callback {what} {numbers:?}"));
+    }
+
+    /// A callback other than `on_batch_end`.
+    fn on_called(&mut self) {
+        let now = self.world.trace.now();
+        let since = *self.called.get_or_insert(now);
+        assert_eq!(since, now, "a callback, and no on_batch_end in its pass");
     }
 
     /// Writes down what became of a message.
@@ -243,6 +251,12 @@ impl App {
     }
 }
 
+impl Drop for App {
+    fn drop(&mut self) {
+        assert!(self.called.is_none() || std::thread::panicking(), "a callback, and no on_batch_end before the end");
+    }
+}
+
 impl Handler for App {
     type Conn = usize;
 
@@ -290,7 +304,7 @@ impl Handler for App {
         why: &DialError,
         retry: Option<Duration>,
     ) {
-        self.called = true;
+        self.on_called();
         let numbers = [10, dialled.tag, u64::from(dialled.attempt), retry.map_or(0, |wait| 1 + wait.as_nanos() as u64)];
         self.world.trace.note(&numbers, || format!("         callback on_dial_failed {dialled:?} {why}, {retry:?}"));
         self.world.ledger.borrow_mut().dials_failed += 1;
@@ -366,12 +380,12 @@ impl Handler for App {
     }
 
     fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
-        assert!(self.called, "on_batch_end without any other callback");
+        let called = self.called.take();
+        assert_eq!(called, Some(self.world.trace.now()), "on_batch_end, and no other callback in its pass");
         self.act(cx, None, None);
         if self.random.chance(300) {
             self.resume_one(cx);
         }
-        self.called = false;
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, peer: usize, why: &CloseReason<'_>) {
