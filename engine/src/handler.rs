@@ -298,7 +298,7 @@ impl<'a, H: Handler> CoreCx<'a, H> {
 
     /// Bytes queued for the connection and not yet taken by its socket; 0 if it is gone.
     pub fn queued_of(&mut self, id: ConnId) -> usize {
-        self.out.find(id).map_or(0, |index| self.out.link(index).queued as usize)
+        self.out.find(id).map_or(0, |index| self.out.link(index).output.queued as usize)
     }
 
     /// Connects to a server from this core. Never blocks: names are looked up elsewhere. What comes of it is told by
@@ -386,7 +386,7 @@ impl<'a, H: Handler> Cx<'a, H> {
 
     /// Bytes queued for this connection and not yet taken by its socket.
     pub fn queued(&self) -> usize {
-        self.core.out.links[self.index as usize].queued as usize
+        self.core.out.links[self.index as usize].output.queued as usize
     }
 
     /// Whether no further whole message of this connection has arrived with this one. Outside of `on_message` true.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use wsring_proto::handshake::{Answer, Request};
 use wsring_proto::opcode::Message;
 
-use super::conns::ConnId;
 use super::dials::{DialError, Dialled};
+use super::id::ConnId;
 use super::planted::planted;
 use super::tx::Outbox;
 use crate::handler::{CloseReason, CoreCx, Cx, Handler, Response, Verdict};

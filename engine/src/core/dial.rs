@@ -21,8 +21,9 @@ use wsring_proto::deflate::ClientOffer;
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, HeadEnd, HeadScan, HeaderTable};
 
-use super::conns::{Phase, flag};
+use super::conns::Phase;
 use super::dials::{Declined, DialError, State};
+use super::id::Origin;
 use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::secure::Secure;
@@ -221,8 +222,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         {
             self.conns[conn as usize].tls = tls;
         }
-        self.out.link(conn).raise(flag::CLIENT | flag::ADMITTED);
-        self.admitted += 1;
+        self.admit(conn, Origin::Dialled);
         self.out.dials.dial(index).state = State::Answering(conn);
         self.out.raw(conn, head);
     }
@@ -381,7 +381,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             State::Open(conn) => {
                 let Some(heartbeat) = dial.target.heartbeat.take() else { return };
-                planted!(BeatAfterClose, self.out.link(conn).stage = super::conns::Stage::Open);
+                planted!(BeatAfterClose, {
+                    let (input, framing) = (super::input::Input::new(false), super::pack::Framing::PLAIN.masked());
+                    self.out.link(conn).life = super::life::Life::Quiet { since: self.out.now, input, framing };
+                });
                 let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));
                 self.out.dials.dial(index).target.heartbeat = Some(heartbeat);

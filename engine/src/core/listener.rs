@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use super::conns::{Conn, Link, Phase, Stage, flag};
+use super::conns::{Conn, Link, Phase};
+use super::id::Origin;
+use super::life::Event;
 use super::turn::{CANCEL_ACCEPT, Core};
 use crate::handler::Handler;
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
@@ -203,9 +205,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.stats.full += 1;
             self.respond_full(index);
         } else {
-            self.out.link(index).raise(flag::ADMITTED);
-            self.admitted += 1;
+            self.admit(index, Origin::Accepted);
         }
+    }
+
+    /// Counts a connection against the cap.
+    pub(super) fn admit(&mut self, index: u32, origin: Origin) {
+        let link = self.out.link(index);
+        link.tenant = link.tenant.from(origin);
+        self.admitted += 1;
     }
 
     /// A slot for a connection that is to open within `timeout`.
@@ -221,14 +229,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.links.resize_with(index as usize + 1, Link::free);
         }
         let deadline = self.out.now.after(timeout);
-        let now = self.out.now;
         let link = self.out.link(index);
-        assert!(link.stage == Stage::Free && !link.is_busy(), "slot {index} was reused before its last completion");
+        assert!(link.life.is_free() && !link.is_busy(), "slot {index} was reused before its last completion");
         link.socket = socket;
-        link.stage = Stage::Head;
-        link.flags &= flag::DIRTY | flag::REPLAY_LISTED;
-        link.active = now;
-        link.deadline = deadline;
+        link.life.on(Event::Taken { due: deadline });
         self.out.deadlines.set(index, deadline);
         self.out.mark(index);
         index

@@ -15,7 +15,12 @@ mod conns;
 mod deadlines;
 mod dial;
 mod dials;
+mod flight;
+mod id;
+mod input;
+mod life;
 mod listener;
+mod output;
 mod pack;
 pub(crate) mod planted;
 mod rx;
@@ -28,8 +33,8 @@ mod turn;
 mod tx;
 mod upgrade;
 
-pub use conns::ConnId;
 pub use dials::{Declined, DialError, DialId, Dialled};
+pub use id::ConnId;
 pub use tx::Pressure;
 
 pub(crate) use turn::{Control, Core, Resolve, Seat};

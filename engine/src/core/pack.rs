@@ -7,37 +7,51 @@
 use wsring_proto::deflate::{Deflater, Direction, Mode, Settings, Shared, WINDOW_BITS_MIN};
 use wsring_proto::pool::Pool;
 
-/// How a connection's messages are compressed, in a byte of its [`Link`](super::conns::Link).
+/// How the frames of an open connection leave: compressed or not, and masked or not (RFC 6455 §5.3), in a byte of its
+/// [`Life`](super::life::Life).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Packing(u8);
+pub(crate) struct Framing(u8);
 
-impl Packing {
-    /// Not at all.
-    pub(crate) const NONE: Packing = Packing(0);
+impl Framing {
+    /// As they are.
+    pub(crate) const PLAIN: Framing = Framing(0);
     /// Beside the window's bits: by a compressor of its own.
     const OWN: u8 = 0x80;
+    /// A client's.
+    const MASKED: u8 = 0x40;
 
-    /// As agreed for what we send.
-    pub(crate) fn new(settings: &Settings, ours: Direction) -> Packing {
+    /// Compressed as agreed for what we send.
+    pub(crate) fn packed(settings: &Settings, ours: Direction) -> Framing {
         match settings.mode {
-            _ if ours.window_bits < WINDOW_BITS_MIN => Packing::NONE,
-            Mode::Dedicated if ours.takeover => Packing(ours.window_bits | Packing::OWN),
-            Mode::Dedicated | Mode::Shared => Packing(ours.window_bits),
-            _ => Packing::NONE,
+            _ if ours.window_bits < WINDOW_BITS_MIN => Framing::PLAIN,
+            Mode::Dedicated if ours.takeover => Framing(ours.window_bits | Framing::OWN),
+            Mode::Dedicated | Mode::Shared => Framing(ours.window_bits),
+            _ => Framing::PLAIN,
         }
     }
 
+    /// The same, and masked.
+    pub(crate) fn masked(self) -> Framing {
+        Framing(self.0 | Framing::MASKED)
+    }
+
     #[inline]
-    pub(crate) fn is_none(self) -> bool {
-        self == Packing::NONE
+    pub(crate) fn is_masked(self) -> bool {
+        self.0 & Framing::MASKED != 0
+    }
+
+    /// Messages are compressed.
+    #[inline]
+    pub(crate) fn packs(self) -> bool {
+        self.window_bits() != 0
     }
 
     fn window_bits(self) -> u8 {
-        self.0 & !Packing::OWN
+        self.0 & !(Framing::OWN | Framing::MASKED)
     }
 
     pub(crate) fn is_own(self) -> bool {
-        self.0 & Packing::OWN != 0
+        self.0 & Framing::OWN != 0
     }
 }
 
@@ -77,9 +91,9 @@ impl Packer {
     }
 
     /// Compresses a message for one connection: headroom, then the payload. `None`: send it plain.
-    pub(crate) fn pack(&mut self, index: u32, packing: Packing, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
-        if !packing.is_own() {
-            return self.shared.message(message, packing.window_bits(), pool);
+    pub(crate) fn pack(&mut self, index: u32, framing: Framing, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+        if !framing.is_own() {
+            return self.shared.message(message, framing.window_bits(), pool);
         }
         let index = index as usize;
         if self.own.len() <= index {
@@ -87,7 +101,7 @@ impl Packer {
         }
         let own = &mut self.own[index];
         if own.is_none() {
-            let ours = Direction { takeover: true, window_bits: packing.window_bits() };
+            let ours = Direction { takeover: true, window_bits: framing.window_bits() };
             *own = Deflater::new(&self.settings, ours).map(Box::new);
         }
         own.as_mut()?.message(message, pool)
@@ -104,11 +118,11 @@ impl Packer {
     pub(crate) fn lend_prepared(
         &mut self,
         number: u64,
-        packing: Packing,
+        framing: Framing,
         message: &[u8],
         pool: &mut Pool,
     ) -> Option<Vec<u8>> {
-        let window_bits = packing.window_bits();
+        let window_bits = framing.window_bits();
         let lent = self.cached.payload.take();
         if (self.cached.number, self.cached.window_bits) == (number, window_bits) {
             return lent;

@@ -11,7 +11,7 @@ use wsring_proto::opcode::Opcode;
 use wsring_proto::session::input::Event;
 use wsring_proto::simd;
 
-use super::conns::{Phase, Stage, Stash, flag};
+use super::conns::{Phase, Stash};
 use super::planted::planted;
 use super::turn::Core;
 use crate::handler::{CloseReason, Handler};
@@ -64,7 +64,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let rest = &bytes[stopped..];
             let mut stash = self.out.pool.take(rest.len(), rest.len());
             simd::copy_append(rest, &mut stash);
-            self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0 }));
+            self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0, listed: false }));
             self.out.mark(index);
         }
     }
@@ -93,11 +93,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let mut input = session.input(bytes, &self.config.limits);
         loop {
             // Asked once a message, here: a callback may have closed or paused this connection, or filled its output.
-            let link = &out.links[index as usize];
-            if link.stage != Stage::Open {
+            let life = &out.links[index as usize].life;
+            if !life.is_open() {
                 input.on_close_sent();
             }
-            if !link.takes_messages() {
+            if !life.takes_messages() {
                 input.give_back(&mut out.pool); // it may be long until the next call
                 return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
             }
@@ -132,8 +132,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1), for which
     /// a client waits a while.
     fn on_peer_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        let linger = self.out.link(index).has(flag::CLIENT);
-        if self.out.link(index).stage == Stage::Open {
+        let linger = self.out.link(index).tenant.is_dialled();
+        if self.out.link(index).life.is_open() {
             planted!(CloseFrameLost, return self.end(index, &CloseReason::Peer { code, reason }, false));
             self.out.close_frame(index, code, "");
             self.end(index, &CloseReason::Peer { code, reason }, linger);
@@ -145,7 +145,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// RFC 6455 §7.1.7: tell the peer why, then fail the connection.
     fn on_violation(&mut self, index: u32, violation: Violation) {
         self.out.stats.violations += 1;
-        if self.out.link(index).stage == Stage::Open {
+        if self.out.link(index).life.is_open() {
             self.out.close_frame(index, Some(violation.close_code()), violation.as_str());
         }
         self.end(index, &CloseReason::Violation(violation), true);
@@ -155,9 +155,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn replay_stashes(&mut self) {
         let mut list = std::mem::take(&mut self.out.replay);
         for index in list.drain(..) {
-            let link = self.out.link(index);
-            link.clear(flag::REPLAY_LISTED);
-            if link.takes_messages() {
+            if let Some(stash) = self.conns.get_mut(index as usize).and_then(|conn| conn.stash.as_mut()) {
+                stash.listed = false;
+            }
+            if self.out.link(index).life.takes_messages() {
                 self.replay(index);
             }
         }
@@ -182,7 +183,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             None => {
                 self.out.pool.put(stash.bytes);
-                if self.out.link(index).has(flag::EOF) {
+                if self.out.link(index).life.is_past_end() {
                     self.on_eof(index);
                 }
             }

@@ -6,7 +6,8 @@
 
 use wsring_proto::pool::Pool;
 
-use super::conns::{Link, Segment, Stage, flag};
+use super::life::{Event, Life};
+use super::output::{Output, Segment};
 use super::turn::Core;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Memory, Payload, Ring, SendBlocks};
@@ -39,11 +40,18 @@ impl Secure {
     }
 
     /// The next bytes for the socket, and whether there are some that must wait for the handshake.
-    fn next(&mut self, link: &mut Link, blocks: &mut SendBlocks, pool: &mut Pool) -> Result<Next, TlsError> {
+    /// `finishing`: nothing more will be queued.
+    fn next(
+        &mut self,
+        output: &mut Output,
+        finishing: bool,
+        blocks: &mut SendBlocks,
+        pool: &mut Pool,
+    ) -> Result<Next, TlsError> {
         if let Some(rest) = self.rest.take() {
             return Ok(Next::Piece(rest));
         }
-        let mut plain = match &link.first {
+        let mut plain = match &output.first {
             Some(Segment::Ready(payload)) if self.tls.takes_plain() => payload.bytes(),
             Some(_) if self.tls.takes_bytes() && !self.tls.has_own() => return Ok(Next::Waits),
             _ => &[],
@@ -51,9 +59,9 @@ impl Secure {
         let whole = plain.len() <= STEP;
         plain = &plain[..plain.len().min(STEP)];
         let is_all =
-            whole && (link.first.is_none() || !plain.is_empty() && link.rest.as_ref().is_none_or(|r| r.is_empty()));
+            whole && (output.first.is_none() || !plain.is_empty() && output.rest.as_ref().is_none_or(|r| r.is_empty()));
         // RFC 8446 §6.1: the last thing we say.
-        let last = link.stage == Stage::Finishing && is_all && self.tls.takes_plain();
+        let last = finishing && is_all && self.tls.takes_plain();
         if plain.is_empty() && !self.tls.has_own() && !last {
             return Ok(Next::Nothing);
         }
@@ -75,8 +83,8 @@ impl Secure {
             heap.truncate(len);
         }
         let payload = Payload { memory, from: 0, to: len as u32 };
-        link.queued = link.queued - plain + payload.to;
-        if let Some(Segment::Ready(first)) = &mut link.first {
+        output.queued = output.queued - plain + payload.to;
+        if let Some(Segment::Ready(first)) = &mut output.first {
             first.from += plain;
         }
         Ok(Next::Piece(payload))
@@ -123,15 +131,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Ciphertext of a connection, in order.
     pub(super) fn feed_sealed(&mut self, index: u32, bytes: &mut [u8]) {
-        let stage = self.out.link(index).stage;
+        let life = self.out.link(index).life;
         let Some(secure) = &mut self.conns[index as usize].tls else { return };
         let tls = &mut secure.tls;
         let handshaking = tls.is_handshaking();
         // Once nothing is taken from it any more, a peer is heard only as far as our last words depend on it.
-        let is_heard = match stage {
-            Stage::Head | Stage::Open | Stage::Closing => true,
-            Stage::Finishing | Stage::Lingering => handshaking,
-            Stage::Dying | Stage::Free => false,
+        let is_heard = match life {
+            Life::Head { .. } | Life::Quiet { .. } | Life::Pinged { .. } | Life::Closing { .. } => true,
+            Life::Finishing { .. } | Life::Lingering { .. } => handshaking,
+            Life::Dying(_) | Life::Free => false,
         };
         if !is_heard || !tls.takes_bytes() {
             return;
@@ -150,14 +158,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Err(error) = fed {
             self.fail_tls(index, &error);
         } else if peer_closed {
-            self.out.link(index).raise(flag::EOF);
+            self.out.link(index).life.on(Event::PeerEnded);
             self.on_eof(index);
         }
     }
 
     /// TLS of a connection is broken: the peer gets the alert, if rustls has one, and nothing else any more.
     fn fail_tls(&mut self, index: u32, error: &TlsError) {
-        if matches!(self.out.link(index).stage, Stage::Dying | Stage::Free) {
+        if matches!(self.out.link(index).life, Life::Dying(_) | Life::Free) {
             return;
         }
         tracing::debug!(conn = %self.out.id_of(index), %error, "a connection ends");
@@ -181,8 +189,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn pop_sealed(&mut self, index: u32) -> (Option<Payload>, bool) {
         let Some(secure) = &mut self.conns[index as usize].tls else { return (None, false) };
         let out = &mut self.out;
-        let next = secure.next(&mut out.links[index as usize], &mut out.blocks, &mut out.pool);
-        if let Some(Segment::Ready(first)) = &out.links[index as usize].first
+        let link = &mut out.links[index as usize];
+        let finishing = matches!(link.life, Life::Finishing { .. });
+        let next = secure.next(&mut link.output, finishing, &mut out.blocks, &mut out.pool);
+        if let Some(Segment::Ready(first)) = &out.links[index as usize].output.first
             && first.is_empty()
             && let Some(done) = out.pop(index)
         {
@@ -203,7 +213,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn drop_tls(&mut self, index: u32) {
         let Some(secure) = self.conns[index as usize].tls.take() else { return };
         if let Some(rest) = secure.rest {
-            self.out.link(index).queued -= rest.len() as u32;
+            self.out.link(index).output.queued -= rest.len() as u32;
             self.out.recycle(rest.memory);
         }
         secure.tls.recycle(&mut self.out.pool);
@@ -215,16 +225,15 @@ mod tests {
     use super::*;
     use crate::tls::testing::pair;
 
-    /// A link with these pieces of output.
-    fn link(pieces: &[&[u8]]) -> Link {
-        let mut link = Link::free();
-        link.stage = Stage::Open;
+    /// These pieces of output.
+    fn output(pieces: &[&[u8]]) -> Output {
+        let mut output = Output::new();
         for piece in pieces {
             let payload = Payload { memory: Memory::Heap(piece.to_vec()), from: 0, to: piece.len() as u32 };
-            link.queued += payload.to;
-            link.push(Segment::Ready(payload));
+            output.queued += payload.to;
+            output.push(Segment::Ready(payload));
         }
-        link
+        output
     }
 
     /// Long pieces go in steps, short ones in blocks; what is counted as queued is gone when all is sent, and the last
@@ -235,17 +244,16 @@ mod tests {
         let mut secure = Secure::new(server);
         let (mut blocks, mut pool, mut plain) = (SendBlocks::new(1, 512), Pool::new(0), Vec::new());
         let long: Vec<u8> = (0..3 * STEP / 2).map(|i| (i / 7) as u8).collect();
-        let mut link = link(&[b"short", &long, b"the end"]);
-        link.stage = Stage::Finishing;
+        let mut output = output(&[b"short", &long, b"the end"]);
         let (mut lens, mut blocks_used) = (Vec::new(), 0);
-        while let Next::Piece(mut piece) = secure.next(&mut link, &mut blocks, &mut pool).expect("it is open") {
+        while let Next::Piece(mut piece) = secure.next(&mut output, true, &mut blocks, &mut pool).expect("it is open") {
             lens.push(piece.len());
             assert!(piece.len() <= STEP + (STEP >> 14) * 22 && piece.from + piece.whole() == piece.to);
             if lens.len() == 2 {
                 // The kernel took a part: the rest goes next, as it is.
                 let mut first = piece.bytes()[..1000].to_vec();
                 client.feed(&mut first, &mut plain, &mut pool).expect("sound");
-                link.queued -= 1000;
+                output.queued -= 1000;
                 piece.from = 1000;
                 secure.keep_rest(piece);
                 lens.pop();
@@ -253,17 +261,17 @@ mod tests {
                 continue;
             }
             client.feed(&mut piece.bytes().to_vec(), &mut plain, &mut pool).expect("sound");
-            link.queued -= piece.to - piece.from;
+            output.queued -= piece.to - piece.from;
             if let Memory::Block(block) = piece.memory {
                 blocks.put(block);
                 blocks_used += 1;
             }
-            if matches!(&link.first, Some(Segment::Ready(first)) if first.is_empty()) {
-                link.pop();
+            if matches!(&output.first, Some(Segment::Ready(first)) if first.is_empty()) {
+                output.pop();
             }
         }
         assert!(plain == [b"short", &long[..], b"the end"].concat());
-        assert_eq!((link.queued, link.first.is_none(), blocks_used, lens.len()), (0, true, 2, 5), "{lens:?}");
+        assert_eq!((output.queued, output.first.is_none(), blocks_used, lens.len()), (0, true, 2, 5), "{lens:?}");
         assert!(client.is_peer_closed());
     }
 
@@ -273,15 +281,17 @@ mod tests {
         let (mut client, server) = crate::tls::testing::strangers();
         let mut secure = Secure::new(server);
         let (mut blocks, mut pool) = (SendBlocks::new(1, 512), Pool::new(0));
-        let mut link = link(&[b"early"]);
-        assert!(matches!(secure.next(&mut link, &mut blocks, &mut pool), Ok(Next::Waits)));
+        let mut output = output(&[b"early"]);
+        assert!(matches!(secure.next(&mut output, false, &mut blocks, &mut pool), Ok(Next::Waits)));
         let mut hello = vec![0; client.sealed_len(0)];
         let len = client.seal(&[], false, &mut hello, &mut pool).expect("there is room");
         secure.tls.feed(&mut hello[..len], &mut Vec::new(), &mut pool).expect("sound");
-        let Ok(Next::Piece(flight)) = secure.next(&mut link, &mut blocks, &mut pool) else { panic!("no answer") };
-        assert_eq!((flight.bytes()[0], link.queued), (22, flight.to + 5), "a handshake record, RFC 8446 §5.1");
-        assert!(matches!(secure.next(&mut link, &mut blocks, &mut pool), Ok(Next::Waits)));
+        let Ok(Next::Piece(flight)) = secure.next(&mut output, false, &mut blocks, &mut pool) else {
+            panic!("no answer")
+        };
+        assert_eq!((flight.bytes()[0], output.queued), (22, flight.to + 5), "a handshake record, RFC 8446 §5.1");
+        assert!(matches!(secure.next(&mut output, false, &mut blocks, &mut pool), Ok(Next::Waits)));
         assert!(secure.tls.cut());
-        assert!(matches!(secure.next(&mut link, &mut blocks, &mut pool), Ok(Next::Nothing)));
+        assert!(matches!(secure.next(&mut output, false, &mut blocks, &mut pool), Ok(Next::Nothing)));
     }
 }

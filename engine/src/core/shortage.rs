@@ -12,15 +12,24 @@
 
 use std::collections::VecDeque;
 
-use super::conns::{Link, flag};
-
 /// Connections received from in a pass, at most: what one pass does has a bound.
 const PASS_MAX: usize = 256;
+
+/// A connection's part in a shortage.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// It waits, so no receive of it is with the kernel.
+    waits: bool,
+    /// It went to the front, and goes to the back next time.
+    jumped: bool,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Shortage {
     /// Index and generation.
     queue: VecDeque<(u32, u32)>,
+    /// By connection, as long as the highest index of those that ever waited.
+    turns: Vec<Turn>,
     /// Receives that brought bytes since `typical` was last worked out, and how many.
     receives: u32,
     bytes: u64,
@@ -42,15 +51,35 @@ impl Shortage {
     }
 
     /// Has a connection wait. `in_frame`: what it has sent so far ends inside a frame.
-    pub(crate) fn wait(&mut self, index: u32, link: &mut Link, in_frame: bool) {
-        link.raise(flag::STARVED);
-        let entry = (index, link.generation);
-        if in_frame && !link.has(flag::JUMPED) {
-            link.raise(flag::JUMPED);
-            self.queue.push_front(entry);
+    pub(crate) fn wait(&mut self, index: u32, generation: u32, in_frame: bool) {
+        if self.turns.len() <= index as usize {
+            self.turns.resize(index as usize + 1, Turn::default());
+        }
+        let turn = &mut self.turns[index as usize];
+        turn.waits = true;
+        turn.jumped = in_frame && !turn.jumped;
+        if turn.jumped {
+            self.queue.push_front((index, generation));
         } else {
-            link.clear(flag::JUMPED);
-            self.queue.push_back(entry);
+            self.queue.push_back((index, generation));
+        }
+    }
+
+    /// Whether a connection waits.
+    #[inline]
+    pub(crate) fn waits(&self, index: u32) -> bool {
+        self.turns.get(index as usize).is_some_and(|turn| turn.waits)
+    }
+
+    /// A connection has waited long enough.
+    pub(crate) fn serve(&mut self, index: u32) {
+        self.turns[index as usize].waits = false;
+    }
+
+    /// The connection is over. Its place in the queue is stale from here on.
+    pub(crate) fn forget(&mut self, index: u32) {
+        if let Some(turn) = self.turns.get_mut(index as usize) {
+            *turn = Turn::default();
         }
     }
 
@@ -73,17 +102,14 @@ impl Shortage {
 mod tests {
     use super::*;
 
-    fn links(count: u32) -> Vec<Link> {
-        (0..count).map(|_| Link::free()).collect()
-    }
-
     #[test]
     fn first_come_first_served() {
-        let (mut shortage, mut links) = (Shortage::default(), links(3));
+        let mut shortage = Shortage::default();
         assert!(shortage.is_over());
         for index in [2, 0, 1] {
-            shortage.wait(index, &mut links[index as usize], false);
-            assert!(links[index as usize].has(flag::STARVED));
+            assert!(!shortage.waits(index));
+            shortage.wait(index, 0, false);
+            assert!(shortage.waits(index));
         }
         let order: Vec<u32> = std::iter::from_fn(|| shortage.next()).map(|(index, _)| index).collect();
         assert_eq!(order, [2, 0, 1]);
@@ -94,26 +120,26 @@ mod tests {
     // turn between two of its own out of turn.
     #[test]
     fn a_frame_under_way_goes_first_once() {
-        let (mut shortage, mut links) = (Shortage::default(), links(4));
+        let mut shortage = Shortage::default();
         for index in 0..4 {
-            shortage.wait(index, &mut links[index as usize], false);
+            shortage.wait(index, 0, false);
         }
         let mut order = Vec::new();
         for _ in 0..12 {
             let (index, _) = shortage.next().expect("all wait");
             order.push(index);
-            shortage.wait(index, &mut links[index as usize], index == 0);
+            shortage.wait(index, 0, index == 0);
         }
         assert_eq!(order, [0, 0, 1, 2, 3, 0, 0, 1, 2, 3, 0, 0]);
     }
 
     #[test]
     fn a_pass_takes_what_the_buffers_have_room_for() {
-        let (mut shortage, mut links) = (Shortage::default(), links(1000));
+        let mut shortage = Shortage::default();
         let room_for = |bytes: u32| 100_000 / bytes.max(1) as usize;
         assert_eq!(shortage.pass(room_for), 0, "nobody waits");
         for index in 0..1000 {
-            shortage.wait(index, &mut links[index as usize], false);
+            shortage.wait(index, 0, false);
         }
         shortage.on_received(10_000);
         shortage.on_received(30_000);

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,9 +17,12 @@ use wsring_proto::close::CloseCode;
 use wsring_proto::opcode::Opcode;
 
 use super::calls::Calls;
-use super::conns::{Conn, Link, Phase, Stage, flag};
+use super::conns::{Conn, Link, Phase};
 use super::deadlines::Tick;
 use super::dial::CANCEL_CONNECT;
+use super::flight::Recv;
+use super::id::Origin;
+use super::life::{Dying, Event, Life};
 use super::listener::Listeners;
 use super::planted::planted;
 use super::shortage::Shortage;
@@ -223,17 +227,17 @@ impl<R: Ring, H: Handler> Core<R, H> {
             _ => {}
         }
         let link = self.out.link(index);
-        assert_eq!(link.generation, token.generation(), "a completion outlived its connection: {token:?}");
+        assert_eq!(link.tenant.generation(), token.generation(), "a completion outlived its connection: {token:?}");
         match done {
             Done::Received { lease, end } => self.on_received(index, lease, end),
             Done::Sent { payload, result } => self.on_sent(index, payload, result),
             Done::Returned { payload } => {
-                link.owed -= 1;
+                link.flight.owed -= 1;
                 self.out.recycle(payload.memory);
                 self.out.mark(index);
             }
             Done::Cancelled => {
-                link.owed -= 1;
+                link.flight.owed -= 1;
                 self.out.mark(index);
             }
             Done::Closed => self.on_closed(index),
@@ -245,11 +249,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.out.now;
         let link = self.out.link(index);
         if end.is_some() {
-            link.clear(flag::RECV | flag::RECV_CANCEL);
+            link.flight.recv = Recv::Idle;
         }
         if let Some(mut lease) = lease {
-            link.active = now;
-            link.clear(flag::PINGED);
+            link.life.on_heard(now);
             self.out.stats.bytes_in += lease.len() as u64;
             self.shortage.on_received(lease.len());
             self.feed(index, &mut lease);
@@ -264,7 +267,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
                 planted!(LostRearm, return);
                 // Others were first. Who is not to be received from has no turn to wait for.
-                if !self.shortage.is_over() && self.out.link(index).wants_bytes() {
+                if !self.shortage.is_over() && self.out.link(index).life.wants_bytes() {
                     self.starve(index);
                 }
                 self.out.mark(index);
@@ -276,11 +279,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.mark(index);
             }
             Some(RecvEnd::Eof) => {
-                self.out.link(index).raise(flag::EOF);
+                self.out.link(index).life.on(Event::PeerEnded);
                 self.on_eof(index);
             }
             Some(RecvEnd::Failed(errno)) => {
-                self.out.link(index).raise(flag::EOF);
+                self.out.link(index).life.on(Event::PeerEnded);
                 self.fail(index, errno);
             }
         }
@@ -292,7 +295,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Phase::Open { session, .. } => session.is_in_frame(),
             _ => false,
         };
-        self.shortage.wait(index, self.out.link(index), in_frame);
+        self.shortage.wait(index, self.out.link(index).tenant.generation(), in_frame);
     }
 
     /// The peer's last byte has come. What is stashed before it is delivered first.
@@ -306,24 +309,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if self.is_cut(index) {
             return;
         }
-        match self.out.link(index).stage {
-            Stage::Head => self.end_head(index, &CloseReason::Eof),
+        match self.out.link(index).life {
+            Life::Head { .. } => self.end_head(index, &CloseReason::Eof),
             // Half-closed: what was queued for it still goes out.
-            Stage::Open => self.end(index, &CloseReason::Eof, false),
-            Stage::Closing => self.end_closing(index, false),
-            Stage::Finishing | Stage::Lingering | Stage::Dying | Stage::Free => {}
+            Life::Quiet { .. } | Life::Pinged { .. } => self.end(index, &CloseReason::Eof, false),
+            Life::Closing { .. } => self.end_closing(index, false),
+            Life::Finishing { .. } | Life::Lingering { .. } | Life::Dying(_) | Life::Free => {}
         }
     }
 
     fn on_sent(&mut self, index: u32, payload: Option<Payload>, result: Result<usize, Errno>) {
         let now = self.out.now;
         let link = self.out.link(index);
-        link.clear(flag::SEND);
-        let asked = link.sending;
+        let asked = link.output.sending.take().map_or(0, NonZeroU32::get);
         let sent = *result.as_ref().unwrap_or(&0) as u32;
-        link.queued -= sent;
-        if sent > 0 && !link.takes_messages() {
-            link.active = now; // a peer that is not read shows its life by reading
+        link.output.queued -= sent;
+        if sent > 0 && !link.life.takes_messages() {
+            link.life.on_progress(now); // a peer that is not read shows its life by reading
         }
         self.out.stats.bytes_out += u64::from(sent);
         self.out.mark(index);
@@ -337,7 +339,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
             (Err(errno), None) => {
-                self.out.link(index).owed += planted!(ZeroCopyForgotten, 0; 1);
+                self.out.link(index).flight.owed += planted!(ZeroCopyForgotten, 0; 1);
                 (Some(errno), asked)
             }
             (Ok(_), Some(mut payload)) => {
@@ -349,12 +351,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 } else {
                     // A short count, or a long piece that goes in parts.
                     planted!(ShortSendLost, {
-                        self.out.link(index).queued -= left;
+                        self.out.link(index).output.queued -= left;
                         self.out.recycle(payload.memory);
                         return;
                     });
                     planted!(ShortSendLast, {
-                        self.out.link(index).push(super::conns::Segment::Ready(payload));
+                        self.out.link(index).output.push(super::output::Segment::Ready(payload));
                         return;
                     });
                     self.unpop(index, payload);
@@ -364,16 +366,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
             // Zero-copy: the memory comes back on its own. A short count is how the kernel reports a failed socket
             // when some bytes had gone (MSG_WAITALL), and the rest cannot be named any more.
             (Ok(_), None) => {
-                self.out.link(index).owed += 1;
+                self.out.link(index).flight.owed += 1;
                 (short.then_some(Errno(libc::EPIPE)), asked - sent)
             }
         };
         if let Some(errno) = failed {
             self.fail(index, errno);
-            self.out.link(index).queued -= lost;
+            self.out.link(index).output.queued -= lost;
             return;
         }
-        if self.out.relax(index) && self.out.link(index).stage == Stage::Open {
+        if self.out.relax(index) {
             planted!(WritableLost, return);
             if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase {
                 self.calls.writable(&mut self.out, index, data);
@@ -401,11 +403,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// The socket is broken: nothing more can come or go.
     fn fail(&mut self, index: u32, errno: Errno) {
-        let stage = self.out.link(index).stage;
-        if matches!(stage, Stage::Dying | Stage::Free) {
+        let life = self.out.link(index).life;
+        if matches!(life, Life::Dying(_) | Life::Free) {
             return self.out.mark(index);
         }
-        if matches!(stage, Stage::Open | Stage::Closing) && errno.0 != libc::ECANCELED {
+        if (life.is_open() || matches!(life, Life::Closing { .. })) && errno.0 != libc::ECANCELED {
             self.out.stats.resets += 1;
         }
         #[cfg(feature = "tls")]
@@ -420,12 +422,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// after a pause for the peer to read our last bytes if `linger`.
     pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
         let deadline = self.out.now.after(self.config.closing_timeout);
-        let link = self.out.link(index);
-        link.stage = Stage::Finishing;
-        link.deadline = deadline;
-        if linger {
-            link.raise(flag::LINGER);
-        }
+        self.out.link(index).life.on(Event::Ended { due: deadline, linger });
         self.out.deadlines.set(index, deadline);
         self.out.mark(index);
         let conn = &mut self.conns[index as usize];
@@ -443,7 +440,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Phase::Answer(answering) => self.on_answer_lost(*answering, why),
             Phase::Head(_, None) | Phase::Ended => {}
         }
-        if self.out.link(index).has(flag::CLIENT) {
+        if self.out.link(index).tenant.is_dialled() {
             self.on_dialled_end(index, why);
         }
     }
@@ -460,7 +457,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn end_closing(&mut self, index: u32, clean: bool) {
         let why = if self.stopping.is_some() { CloseReason::Stopped } else { CloseReason::Local { clean } };
         // RFC 6455 §7.1.1: the server closes the TCP connection; a client gives it a moment.
-        let linger = clean && self.out.link(index).has(flag::CLIENT);
+        let linger = clean && self.out.link(index).tenant.is_dialled();
         self.end(index, &why, linger);
     }
 
@@ -471,20 +468,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if planted!(HeadAfterDeath, matches!(self.conns[index as usize].phase, Phase::Open { .. }); ends) {
             self.end(index, &CloseReason::Local { clean: false }, false);
         }
-        self.out.link(index).stage = Stage::Dying;
+        self.out.link(index).life.on(Event::Died);
         self.out.mark(index);
     }
 
     fn on_closed(&mut self, index: u32) {
         let link = self.out.link(index);
-        assert!(!link.is_busy() && link.first.is_none(), "a slot ended before its last operation");
-        debug_assert_eq!(link.queued, 0, "bytes were counted that were neither sent nor thrown away");
-        self.admitted -= u32::from(link.has(flag::ADMITTED));
-        let step = planted!(GenerationKept, 0; 1);
-        let generation = link.generation.wrapping_add(step) & Token::GENERATION_MASK;
-        let dirty = link.flags & (flag::DIRTY | flag::REPLAY_LISTED); // still in those lists
-        *link = Link { generation, flags: dirty, ..Link::free() };
+        assert!(!link.is_busy() && link.output.first.is_none(), "a slot ended before its last operation");
+        debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
+        self.admitted -= u32::from(link.tenant.origin() != Origin::Guest);
+        link.life.on(Event::Freed);
+        link.tenant = link.tenant.next(planted!(GenerationKept, 0; 1));
         self.out.deadlines.remove(index);
+        self.shortage.forget(index);
         self.conns.remove(index as usize);
         self.out.stats.closed += 1;
         self.listeners.on_slot_freed();
@@ -495,7 +491,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         while next < self.out.dirty.len() {
             let index = self.out.dirty[next];
             next += 1;
-            self.out.link(index).clear(flag::DIRTY);
+            self.out.link(index).flight.marked = false;
             self.settle(index);
         }
         self.out.dirty.clear();
@@ -505,12 +501,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn settle(&mut self, index: u32) {
         let linger = self.out.now.after(self.config.linger);
         let link = &mut self.out.links[index as usize];
-        let token = |kind, link: &Link| Token::new(kind, link.generation, index);
-        if link.stage == Stage::Free {
+        let token = |kind, link: &Link| Token::new(kind, link.tenant.generation(), index);
+        if link.life.is_free() {
             return;
         }
-        let sendable = planted!(TwoSends, true; !link.has(flag::SEND));
-        if link.stage != Stage::Dying && sendable {
+        let sendable = planted!(TwoSends, true; !link.output.is_sending());
+        if !matches!(link.life, Life::Dying(_)) && sendable {
             let (payload, waits) = self.pop(index);
             let link = &mut self.out.links[index as usize];
             if let Some(mut payload) = payload {
@@ -520,64 +516,63 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 if partible && self.config.zero_copy_from.is_none() {
                     payload.to = payload.from + next_part(&payload, self.part);
                 }
-                if !link.takes_messages() {
-                    link.active = self.out.now; // from here on it has the idle timeout to take it
+                if !link.life.takes_messages() {
+                    link.life.on_progress(self.out.now); // from here on it has the idle timeout to take it
                 }
-                link.raise(flag::SEND);
-                link.sending = payload.len() as u32;
+                link.output.sending = NonZeroU32::new(payload.len() as u32);
+                debug_assert!(link.output.is_sending(), "a send of nothing");
                 let (token, socket) = (token(Kind::Send, link), link.socket);
                 self.ring.submit(token, Op::Send { socket, payload });
-            } else if link.stage == Stage::Finishing && !waits {
-                // All is out.
-                if link.has(flag::LINGER) && !link.has(flag::EOF) {
-                    link.stage = Stage::Lingering;
-                    link.deadline = linger;
+            } else if matches!(link.life, Life::Finishing { .. }) && !waits {
+                link.life.on(Event::Drained { due: linger });
+                if matches!(link.life, Life::Lingering { .. }) {
                     self.out.deadlines.set(index, linger);
-                } else {
-                    link.stage = Stage::Dying;
                 }
             }
         }
         let link = &mut self.out.links[index as usize];
-        if link.stage == Stage::Lingering && link.has(flag::EOF) {
-            link.stage = Stage::Dying;
+        if matches!(link.life, Life::Lingering { eof: true, .. }) {
+            link.life.on(Event::Died);
         }
-        if link.stage == Stage::Dying {
-            return self.settle_dying(index);
+        if let Life::Dying(how) = link.life {
+            return self.settle_dying(index, how);
         }
-        let stashed = self.conns[index as usize].stash.is_some();
-        if link.wants_bytes() && !stashed {
-            if !link.has(flag::RECV | flag::STARVED | flag::EOF) {
-                link.raise(flag::RECV);
+        let stash = &mut self.conns[index as usize].stash;
+        if link.life.wants_bytes() && stash.is_none() {
+            if link.flight.recv == Recv::Idle && !self.shortage.waits(index) && !link.life.is_past_end() {
+                link.flight.recv = Recv::Armed;
                 let (token, socket) = (token(Kind::Recv, link), link.socket);
                 let once = !self.shortage.is_over();
                 self.ring.submit(token, Op::Recv { socket, once });
             }
-        } else if link.has(flag::RECV) && !link.has(flag::RECV_CANCEL) && link.stage == Stage::Open {
-            link.raise(flag::RECV_CANCEL);
-            link.owed += 1;
+        } else if link.flight.recv == Recv::Armed && link.life.is_open() {
+            link.flight.recv = Recv::Cancelling;
+            link.flight.owed += 1;
             let (target, token) = (token(Kind::Recv, link), token(Kind::Cancel, link));
             self.ring.submit(token, Op::Cancel { target });
         }
-        if stashed && self.out.link(index).takes_messages() {
-            self.out.mark_replay(index);
+        if let Some(stash) = stash
+            && self.out.links[index as usize].life.takes_messages()
+            && !std::mem::replace(&mut stash.listed, true)
+        {
+            self.out.replay.push(index);
         }
     }
 
     /// Cancel, await the terminal completions, close: a slot is never closed under an armed receive (design §5).
-    fn settle_dying(&mut self, index: u32) {
+    fn settle_dying(&mut self, index: u32, how: Dying) {
         self.out.abandon(index);
         #[cfg(feature = "tls")]
         self.drop_tls(index);
         let link = self.out.link(index);
-        let (socket, generation) = (link.socket, link.generation);
-        let busy = planted!(CloseUnderRecv, link.has(flag::SEND); link.is_busy());
-        if busy && !link.has(flag::CANCEL_ALL) {
-            link.raise(flag::CANCEL_ALL);
-            link.owed += 1;
+        let (socket, generation) = (link.socket, link.tenant.generation());
+        let busy = planted!(CloseUnderRecv, link.output.is_sending(); link.is_busy());
+        if busy && how == Dying::Begun {
+            link.life.on(Event::Cancelled);
+            link.flight.owed += 1;
             self.ring.submit(Token::new(Kind::Cancel, generation, index), Op::CancelSocket { socket });
-        } else if !busy && !link.has(flag::CLOSE) {
-            link.raise(flag::CLOSE);
+        } else if !busy && how != Dying::Closing {
+            link.life.on(Event::CloseSubmitted);
             self.out.deadlines.remove(index);
             self.ring.submit(Token::new(Kind::Close, generation, index), Op::Close { socket });
             planted!(SlotReusedEarly, self.on_closed(index));
@@ -589,8 +584,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         for _ in 0..self.shortage.pass(|bytes| self.ring.room_for(bytes)) {
             let Some((index, generation)) = self.shortage.next() else { return };
             let link = self.out.link(index);
-            if link.generation == generation && link.has(flag::STARVED) {
-                link.clear(flag::STARVED | flag::DIRTY);
+            if link.tenant.generation() == generation && self.shortage.waits(index) {
+                self.shortage.serve(index);
+                self.out.link(index).flight.marked = false;
                 self.settle(index);
             }
         }
@@ -611,26 +607,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The deadline of a connection has come, or the wheel's horizon before it.
     fn expire(&mut self, index: u32) {
         let now = self.out.now;
-        let link = self.out.link(index);
-        if link.stage == Stage::Open {
-            return self.expire_idle(index);
+        let life = self.out.link(index).life;
+        if let Some(due) = life.due().filter(|due| !due.is_due(now)) {
+            return self.out.deadlines.set(index, due);
         }
-        let deadline = link.deadline;
-        if !deadline.is_due(now) {
-            return self.out.deadlines.set(index, deadline);
-        }
-        match link.stage {
-            Stage::Head => {
+        match life {
+            Life::Head { .. } => {
                 self.out.stats.timeouts += 1;
                 self.end_head(index, &CloseReason::Timeout);
             }
-            Stage::Closing => {
+            Life::Quiet { .. } | Life::Pinged { .. } => self.expire_idle(index),
+            Life::Closing { .. } => {
                 self.out.stats.timeouts += 1;
                 self.end_closing(index, false);
                 self.die(index);
             }
-            Stage::Finishing | Stage::Lingering => self.die(index),
-            Stage::Open | Stage::Dying | Stage::Free => {}
+            Life::Finishing { .. } | Life::Lingering { .. } => self.die(index),
+            Life::Dying(_) | Life::Free => {}
         }
     }
 
@@ -639,37 +632,32 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(idle) = self.config.idle_timeout else { return };
         let now = self.out.now;
         let link = self.out.link(index);
-        let silent_at = link.active.after(idle);
-        if !link.takes_messages() {
-            link.clear(flag::PINGED); // its answer may lie unread: ask again when it is read
+        let is_read = link.life.takes_messages();
+        if !is_read {
+            link.life.forget_ping(); // its answer may lie unread: ask again when it is read
         }
-        if link.has(flag::PINGED) {
-            let deadline = link.deadline;
-            if deadline.is_due(now) {
-                self.out.stats.timeouts += 1;
-                self.end(index, &CloseReason::Timeout, false);
-                self.die(index);
-            } else {
-                self.out.deadlines.set(index, deadline);
+        match link.life {
+            Life::Pinged { due, .. } if due.is_due(now) => self.time_out(index),
+            Life::Pinged { due, .. } => self.out.deadlines.set(index, due),
+            Life::Quiet { since, .. } if !since.after(idle).is_due(now) => {
+                self.out.deadlines.set(index, since.after(idle));
             }
-        } else if !silent_at.is_due(now) {
-            self.out.deadlines.set(index, silent_at);
-        } else if !link.takes_messages() {
             // Not read, so its silence is ours; but it must take what is queued for it.
-            if link.has(flag::SEND) {
-                self.out.stats.timeouts += 1;
-                self.end(index, &CloseReason::Timeout, false);
-                self.die(index);
-            } else {
-                self.out.deadlines.set(index, now.after(idle));
+            Life::Quiet { .. } if !is_read && link.output.is_sending() => self.time_out(index),
+            Life::Quiet { .. } if !is_read => self.out.deadlines.set(index, now.after(idle)),
+            _ => {
+                let due = now.after(self.config.pong_timeout);
+                link.life.on_pinged(due);
+                self.out.control(index, Opcode::Ping, &[]);
+                self.out.deadlines.set(index, due);
             }
-        } else {
-            let deadline = now.after(self.config.pong_timeout);
-            link.raise(flag::PINGED);
-            link.deadline = deadline;
-            self.out.control(index, Opcode::Ping, &[]);
-            self.out.deadlines.set(index, deadline);
         }
+    }
+
+    fn time_out(&mut self, index: u32) {
+        self.out.stats.timeouts += 1;
+        self.end(index, &CloseReason::Timeout, false);
+        self.die(index);
     }
 
     fn on_woken(&mut self) {
@@ -695,10 +683,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.stop_dials();
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
-            match self.out.link(index).stage {
-                Stage::Head => self.die(index),
-                Stage::Open => self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping"),
-                Stage::Closing | Stage::Finishing | Stage::Lingering | Stage::Dying | Stage::Free => {}
+            match self.out.link(index).life {
+                Life::Head { .. } => self.die(index),
+                Life::Quiet { .. } | Life::Pinged { .. } => {
+                    self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping");
+                }
+                Life::Closing { .. }
+                | Life::Finishing { .. }
+                | Life::Lingering { .. }
+                | Life::Dying(_)
+                | Life::Free => {}
             }
         }
     }
@@ -716,7 +710,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
-            if matches!(self.out.link(index).stage, Stage::Open | Stage::Closing) {
+            let life = self.out.link(index).life;
+            if life.is_open() || matches!(life, Life::Closing { .. }) {
                 self.end_closing(index, false);
             }
             self.die(index);

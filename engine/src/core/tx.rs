@@ -18,10 +18,14 @@ use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::pool::Pool;
 use wsring_proto::simd::{self, HEADROOM, MaskKey};
 
-use super::conns::{ConnId, Link, Segment, Stage, flag};
+use super::conns::Link;
 use super::deadlines::{Deadlines, Tick};
 use super::dials::Dials;
-use super::pack::Packer;
+use super::id::ConnId;
+use super::input::Input;
+use super::life::Event;
+use super::output::{Output, Segment};
+use super::pack::{Framing, Packer};
 use super::planted::planted;
 use crate::config::Config;
 use crate::ring::{Memory, Payload, SendBlocks};
@@ -78,6 +82,13 @@ struct Assembled {
     len: usize,
 }
 
+/// A place in the output of a connection that was promised to it.
+struct Promised {
+    id: ConnId,
+    opcode: Opcode,
+    framing: Framing,
+}
+
 /// Output marks in bytes: see `Config`.
 #[derive(Clone, Copy)]
 struct Marks {
@@ -97,7 +108,7 @@ pub(crate) struct Outbox {
     pub(crate) replay: Vec<u32>,
     pub(crate) blocks: SendBlocks,
     pub(crate) pool: Pool,
-    /// Empty, for the next connection that has more than one piece of output: see [`Link::rest`].
+    /// Empty, for the next connection that has more than one piece of output: see `Output::rest`.
     #[allow(clippy::vec_box, reason = "they move between here and the links as they are")]
     queues: Vec<Box<VecDeque<Segment>>>,
     pub(crate) deadlines: Deadlines,
@@ -106,7 +117,7 @@ pub(crate) struct Outbox {
     marks: Marks,
     closing: Duration,
     assembled: Option<Assembled>,
-    promised: Option<(ConnId, Opcode)>,
+    promised: Option<Promised>,
     pub(crate) dials: Dials,
     /// A CSPRNG (RFC 6455 §10.3): masking keys, nonces, jitter. It makes its numbers in blocks.
     pub(crate) random: StdRng,
@@ -145,14 +156,14 @@ impl Outbox {
     }
 
     pub(crate) fn id_of(&self, index: u32) -> ConnId {
-        ConnId::new(self.core, self.links[index as usize].generation, index)
+        ConnId::new(self.core, self.links[index as usize].tenant.generation(), index)
     }
 
     /// The index of a connection that still exists.
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
         let link = self.links.get(id.index() as usize)?;
-        let is_it = id.core() == usize::from(self.core) && link.generation == id.generation();
-        (is_it && link.stage != Stage::Free).then_some(id.index())
+        let is_it = id.core() == usize::from(self.core) && link.tenant.generation() == id.generation();
+        (is_it && !link.life.is_free()).then_some(id.index())
     }
 
     pub(crate) fn link(&mut self, index: u32) -> &mut Link {
@@ -162,19 +173,9 @@ impl Outbox {
     /// Has `turn` look at the connection at the end of the pass.
     #[inline]
     pub(crate) fn mark(&mut self, index: u32) {
-        let link = &mut self.links[index as usize];
-        if !link.has(flag::DIRTY) {
-            link.raise(flag::DIRTY);
+        let flight = &mut self.links[index as usize].flight;
+        if !std::mem::replace(&mut flight.marked, true) {
             self.dirty.push(index);
-        }
-    }
-
-    /// Has `turn` work on the stash in the next round.
-    pub(crate) fn mark_replay(&mut self, index: u32) {
-        let link = &mut self.links[index as usize];
-        if !link.has(flag::REPLAY_LISTED) {
-            link.raise(flag::REPLAY_LISTED);
-            self.replay.push(index);
         }
     }
 
@@ -185,12 +186,12 @@ impl Outbox {
         // The path of almost every message: a small one behind others of its pass. The rest is a call.
         if let Some(link) = self.links.get_mut(index as usize)
             && bytes.len() <= CONTROL_PAYLOAD_MAX
-            && link.queued < self.marks.small
+            && link.output.queued < self.marks.small
             && let Some((block, to)) = link.block_of_pass()
             && let Some(written) = encode::frame(&mut block[*to as usize..], true, message.opcode(), bytes, None)
         {
             *to += written as u32;
-            link.queued += written as u32;
+            link.output.queued += written as u32;
             self.stats.sent += 1;
             return Pressure::Low;
         }
@@ -199,10 +200,11 @@ impl Outbox {
 
     #[inline(never)]
     fn send_any(&mut self, index: u32, message: Message<'_>) -> Pressure {
-        if !self.links[index as usize].packing.is_none() {
-            return self.send_how(index, message, How::Any);
+        match self.links[index as usize].life.framing() {
+            Some(framing) if framing.packs() => self.send_how(index, message, How::Any),
+            Some(framing) => self.send_as_is(index, framing, message),
+            None => self.gone(),
         }
-        self.send_as_is(index, message)
     }
 
     /// Queues a message, compressed if its connection agreed to that and it is worth it.
@@ -210,67 +212,71 @@ impl Outbox {
     pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
         let link = &self.links[index as usize];
         let len = message.as_bytes().len();
-        // By its length as it is: what it will be compressed is not known yet.
-        let fits = link.queued as usize + encode::frame_len(len, link.has(flag::CLIENT)) <= self.marks.max as usize;
-        let packs = !link.packing.is_none() && how != How::Plain && self.packer.wants(len);
-        if packs && fits && link.stage == Stage::Open {
+        let Some(framing) = link.life.framing() else { return self.gone() };
+        if framing.packs()
+            && how != How::Plain
+            && self.packer.wants(len)
+            // By its length as it is: what it will be compressed is not known yet.
+            && link.output.queued as usize + encode::frame_len(len, framing.is_masked()) <= self.marks.max as usize
+        {
             self.stats.sent += 1;
-            return self.send_packed(index, message, how);
+            return self.send_packed(index, message, framing, how);
         }
-        self.send_as_is(index, message)
+        self.send_as_is(index, framing, message)
+    }
+
+    /// The connection is closing.
+    fn gone(&mut self) -> Pressure {
+        self.stats.gone += 1;
+        Pressure::Gone
     }
 
     #[inline]
-    fn send_as_is(&mut self, index: u32, message: Message<'_>) -> Pressure {
+    fn send_as_is(&mut self, index: u32, framing: Framing, message: Message<'_>) -> Pressure {
         let link = &self.links[index as usize];
-        if link.stage != Stage::Open {
-            self.stats.gone += 1;
-            return Pressure::Gone;
-        }
         let bytes = message.as_bytes();
-        let need = encode::frame_len(bytes.len(), link.has(flag::CLIENT));
-        if link.queued as usize + need > self.marks.max as usize {
+        let need = encode::frame_len(bytes.len(), framing.is_masked());
+        if link.output.queued as usize + need > self.marks.max as usize {
             self.stats.refused += 1;
             return Pressure::Refused;
         }
         self.stats.sent += 1;
-        let move_min = if link.first.is_none() { MOVE_MIN } else { MOVE_BEHIND_MIN };
+        let move_min = if link.output.first.is_none() { MOVE_MIN } else { MOVE_BEHIND_MIN };
         if bytes.len() >= move_min && self.is_assembled(bytes) {
-            self.promise(index, message.opcode(), need);
+            self.promise(index, message.opcode(), framing, need);
         } else {
-            self.frame(index, message.opcode(), bytes);
+            self.frame(index, framing, message.opcode(), bytes);
         }
         self.press(index)
     }
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
-    fn send_packed(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
+    fn send_packed(&mut self, index: u32, message: Message<'_>, framing: Framing, how: How) -> Pressure {
         let (opcode, bytes) = (message.opcode(), message.as_bytes());
-        let packing = self.links[index as usize].packing;
         if let How::Prepared(number) = how
-            && !packing.is_own()
+            && !framing.is_own()
         {
-            let payload = self.packer.lend_prepared(number, packing, bytes, &mut self.pool);
+            let payload = self.packer.lend_prepared(number, framing, bytes, &mut self.pool);
             match &payload {
-                Some(payload) => self.frame_packed(index, opcode, &payload[HEADROOM..]),
-                None => self.frame(index, opcode, bytes),
+                Some(payload) => self.frame_packed(index, framing, opcode, &payload[HEADROOM..]),
+                None => self.frame(index, framing, opcode, bytes),
             }
             self.packer.return_prepared(payload);
             return self.press(index);
         }
-        match self.packer.pack(index, packing, bytes, &mut self.pool) {
-            None => self.frame(index, opcode, bytes),
+        match self.packer.pack(index, framing, bytes, &mut self.pool) {
+            None => self.frame(index, framing, opcode, bytes),
             Some(mut payload) if payload.len() - HEADROOM >= MOVE_MIN => {
                 self.stats.compressed += 1;
-                let from = self.head_in_front(index, opcode, &mut payload);
+                let from = self.head_in_front(framing, opcode, &mut payload);
                 encode::mark_compressed(&mut payload[from as usize..], opcode);
                 let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(payload) };
-                self.links[index as usize].queued += ready.len() as u32;
+                self.links[index as usize].output.queued += ready.len() as u32;
                 self.push(index, Segment::Ready(ready));
                 self.mark(index);
             }
             Some(payload) => {
-                self.frame_packed(index, opcode, &payload[HEADROOM..]);
+                self.frame_packed(index, framing, opcode, &payload[HEADROOM..]);
                 self.pool.put(payload);
             }
         }
@@ -278,21 +284,20 @@ impl Outbox {
     }
 
     /// Encodes a frame of a compressed payload: as any, then marked (RFC 7692 §6.1).
-    fn frame_packed(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+    fn frame_packed(&mut self, index: u32, framing: Framing, opcode: Opcode, payload: &[u8]) {
         self.stats.compressed += 1;
-        self.frame(index, opcode, payload);
-        let link = &mut self.links[index as usize];
-        let frame_len = encode::frame_len(payload.len(), link.has(flag::CLIENT));
+        self.frame(index, framing, opcode, payload);
+        let frame_len = encode::frame_len(payload.len(), framing.is_masked());
         // It is the end of the last piece.
-        if let Some(Segment::Ready(Payload { memory, to, .. })) = link.tail() {
+        if let Some(Segment::Ready(Payload { memory, to, .. })) = self.links[index as usize].output.tail() {
             encode::mark_compressed(&mut memory.bytes_mut()[*to as usize - frame_len..], opcode);
         }
     }
 
     /// Writes a frame's header in front of the payload behind the headroom, masked as the connection needs it; where it
     /// begins.
-    fn head_in_front(&mut self, index: u32, opcode: Opcode, bytes: &mut [u8]) -> u32 {
-        let mask = self.mask_of(index);
+    fn head_in_front(&mut self, framing: Framing, opcode: Opcode, bytes: &mut [u8]) -> u32 {
+        let mask = self.mask_of(framing);
         if let Some(key) = mask {
             simd::mask(&mut bytes[HEADROOM..], key);
         }
@@ -303,47 +308,51 @@ impl Outbox {
     /// Notes that the connection's output went over the high-water mark.
     #[inline]
     fn press(&mut self, index: u32) -> Pressure {
-        if self.links[index as usize].queued <= self.marks.high {
+        if self.links[index as usize].output.queued <= self.marks.high {
             return Pressure::Low;
         }
-        self.hold(index, flag::PRESSED);
+        self.hold(index, Input::press);
         Pressure::High
     }
 
-    /// Takes nothing more from the peer while `why` holds. With a send in flight it has the idle timeout to take that, from
+    /// Takes nothing more from the peer until that is over. With a send in flight it has the idle timeout to take that, from
     /// here on: until now it was timed by what it said. (A later send starts the time again: see `settle`.)
-    fn hold(&mut self, index: u32, why: u16) {
+    fn hold(&mut self, index: u32, hold: impl FnOnce(&mut Input)) {
         let now = self.now;
         let link = self.link(index);
-        if link.has(flag::SEND) && link.takes_messages() {
-            link.active = now;
+        if link.output.is_sending() && link.life.takes_messages() {
+            link.life.on_progress(now);
         }
-        link.raise(why);
+        if let Some(input) = link.life.input() {
+            hold(input);
+        }
     }
 
-    /// Below the low-water mark after it was pressed: the press is over.
+    /// An open connection is below the low-water mark after it was pressed: the press is over.
     pub(crate) fn relax(&mut self, index: u32) -> bool {
         let low = self.marks.low;
         let link = self.link(index);
-        let over = link.has(flag::PRESSED) && link.queued <= low;
-        if over {
-            link.clear(flag::PRESSED);
+        match link.life.input() {
+            Some(input) if input.is_pressed() && link.output.queued <= low => {
+                input.relax();
+                true
+            }
+            _ => false,
         }
-        over
     }
 
-    /// A new masking key, if what this connection sends is masked (RFC 6455 §5.3).
+    /// A new masking key, if frames are masked (RFC 6455 §5.3).
     #[inline(always)]
-    fn mask_of(&mut self, index: u32) -> Option<MaskKey> {
-        let masked = planted!(MaskLost, false; self.links[index as usize].has(flag::CLIENT));
+    fn mask_of(&mut self, framing: Framing) -> Option<MaskKey> {
+        let masked = planted!(MaskLost, false; framing.is_masked());
         masked.then(|| MaskKey::from_bytes(self.random.next_u32().to_ne_bytes()))
     }
 
-    /// Encodes a frame at the end of the connection's output, whatever its stage and size.
+    /// Encodes a frame at the end of an open connection's output, whatever its size.
     #[inline]
-    fn frame(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) {
+    fn frame(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) {
         // A server's frame has no mask, which leaves half of the encoder out.
-        match self.mask_of(index) {
+        match self.mask_of(framing) {
             None => self.frame_masked(index, opcode, bytes, None),
             Some(key) => self.frame_of_client(index, opcode, bytes, key),
         }
@@ -358,16 +367,16 @@ impl Outbox {
     fn frame_masked(&mut self, index: u32, opcode: Opcode, bytes: &[u8], mask: Option<MaskKey>) {
         self.mark(index);
         let need = encode::frame_len(bytes.len(), mask.is_some());
-        let link = &mut self.links[index as usize];
-        if link.first.is_none() && need <= self.blocks.size() {
+        let output = &mut self.links[index as usize].output;
+        if output.first.is_none() && need <= self.blocks.size() {
             let block = self.blocks.take();
-            link.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
+            output.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
         }
-        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = link.tail()
+        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = output.tail()
             && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask)
         {
             *to += written as u32;
-            link.queued += written as u32;
+            output.queued += written as u32;
             return;
         }
         match self.room(index, need) {
@@ -380,13 +389,12 @@ impl Outbox {
                 *to = heap.len() as u32;
             }
         }
-        self.links[index as usize].queued += need as u32;
+        self.links[index as usize].output.queued += need as u32;
     }
 
     /// The piece of output with room for `need` more bytes: the last one, grown if it stays small, or a new one.
     fn room(&mut self, index: u32, need: usize) -> &mut Payload {
-        let link = &mut self.links[index as usize];
-        let grown = match link.tail() {
+        let grown = match self.links[index as usize].output.tail() {
             Some(Segment::Ready(tail)) if tail.to as usize + need <= COALESCE_MAX => {
                 let used = tail.to as usize;
                 match &mut tail.memory {
@@ -412,7 +420,7 @@ impl Outbox {
             };
             self.push(index, Segment::Ready(Payload { memory, from: 0, to: 0 }));
         }
-        match self.links[index as usize].tail() {
+        match self.links[index as usize].output.tail() {
             Some(Segment::Ready(payload)) => payload,
             _ => unreachable!("a piece was just found or pushed"),
         }
@@ -425,7 +433,7 @@ impl Outbox {
             self.pool.put(bytes);
             return;
         }
-        self.link(index).queued += to;
+        self.link(index).output.queued += to;
         self.push(index, Segment::Ready(Payload { memory: Memory::Heap(bytes), from: 0, to }));
         self.mark(index);
     }
@@ -440,20 +448,20 @@ impl Outbox {
         self.make_queue(index).unpop(payload);
     }
 
-    /// The connection, with a queue if one more piece needs it.
-    fn make_queue(&mut self, index: u32) -> &mut Link {
-        let link = &mut self.links[index as usize];
-        if link.first.is_some() && link.rest.is_none() {
-            link.rest = Some(self.queues.pop().unwrap_or_default());
+    /// The connection's output, with a queue if one more piece needs it.
+    fn make_queue(&mut self, index: u32) -> &mut Output {
+        let output = &mut self.links[index as usize].output;
+        if output.first.is_some() && output.rest.is_none() {
+            output.rest = Some(self.queues.pop().unwrap_or_default());
         }
-        link
+        output
     }
 
     /// Takes the piece that goes next. A queue with nothing left in it comes back, unless it has grown large.
     pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
-        let link = &mut self.links[index as usize];
-        let payload = link.pop()?;
-        if let Some(queue) = link.rest.take_if(|rest| rest.is_empty())
+        let output = &mut self.links[index as usize].output;
+        let payload = output.pop()?;
+        if let Some(queue) = output.rest.take_if(|rest| rest.is_empty())
             && self.queues.len() < QUEUES_MAX
             && queue.capacity() <= QUEUE_ROOM_MAX
         {
@@ -465,39 +473,40 @@ impl Outbox {
     /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small,
     /// and a peer whose output is over the high-water mark is not read, so they cannot pile up.
     pub(crate) fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
-        if self.links[index as usize].stage == Stage::Open {
-            self.frame(index, opcode, payload);
+        if let Some(framing) = self.links[index as usize].life.framing() {
+            self.frame(index, framing, opcode, payload);
             let _ = self.press(index);
         }
     }
 
     /// Starts the closing handshake (RFC 6455 §7.1.2): queues a Close, takes no more messages. Nothing if it has begun.
     pub(crate) fn close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        if self.links[index as usize].stage != Stage::Open {
+        if !self.links[index as usize].life.is_open() {
             return;
         }
         self.close_frame(index, code, reason);
         let deadline = self.now.after(self.closing);
-        let link = self.link(index);
-        link.stage = Stage::Closing;
-        link.deadline = deadline;
+        self.link(index).life.on(Event::CloseQueued { due: deadline });
         self.deadlines.set(index, deadline);
     }
 
-    /// Queues a Close frame.
+    /// Queues a Close frame on an open connection.
     pub(crate) fn close_frame(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        let Some(framing) = self.links[index as usize].life.framing() else { return };
         let mut payload = [0_u8; 125];
         let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
-        self.frame(index, Opcode::Close, payload);
+        self.frame(index, framing, Opcode::Close, payload);
     }
 
     pub(crate) fn pause(&mut self, index: u32) {
-        self.hold(index, flag::PAUSED);
+        self.hold(index, Input::pause);
         self.mark(index);
     }
 
     pub(crate) fn resume(&mut self, index: u32) {
-        self.link(index).clear(flag::PAUSED);
+        if let Some(input) = self.link(index).life.input() {
+            input.resume();
+        }
         self.mark(index);
     }
 
@@ -515,14 +524,14 @@ impl Outbox {
             && self.assembled.as_ref().is_some_and(|a| a.at == bytes.as_ptr() as usize && a.len == bytes.len())
     }
 
-    fn promise(&mut self, index: u32, opcode: Opcode, need: usize) {
+    fn promise(&mut self, index: u32, opcode: Opcode, framing: Framing, need: usize) {
         self.mark(index);
-        self.promised = Some((self.id_of(index), opcode));
-        let link = self.link(index);
-        link.queued += need as u32;
+        self.promised = Some(Promised { id: self.id_of(index), opcode, framing });
+        let output = &mut self.link(index).output;
+        output.queued += need as u32;
         planted!(PromiseMisplaced, {
-            if let Some(first) = link.first.replace(Segment::Promised) {
-                link.rest.get_or_insert_default().push_front(first);
+            if let Some(first) = output.first.replace(Segment::Promised) {
+                output.rest.get_or_insert_default().push_front(first);
             }
             return;
         });
@@ -535,13 +544,13 @@ impl Outbox {
         if self.assembled.take().is_none() {
             return;
         }
-        let Some((id, opcode)) = self.promised.take() else { return };
+        let Some(Promised { id, opcode, framing }) = self.promised.take() else { return };
         let mut bytes = take().expect("an offered message lies in a buffer of its own");
-        let from = self.head_in_front(id.index(), opcode, &mut bytes);
+        let from = self.head_in_front(framing, opcode, &mut bytes);
         let ready = Segment::Ready(Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) });
-        let link = self.link(id.index());
-        let rest = link.rest.iter_mut().flat_map(|rest| rest.iter_mut());
-        let place = link.first.iter_mut().chain(rest).find(|segment| matches!(segment, Segment::Promised));
+        let output = &mut self.link(id.index()).output;
+        let rest = output.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        let place = output.first.iter_mut().chain(rest).find(|segment| matches!(segment, Segment::Promised));
         *place.expect("a promised place stays until the handler returns") = ready;
     }
 
@@ -556,9 +565,9 @@ impl Outbox {
     /// Throws away what is queued: the connection has failed.
     pub(crate) fn abandon(&mut self, index: u32) {
         while let Some(payload) = self.pop(index) {
-            self.link(index).queued -= payload.len() as u32;
+            self.link(index).output.queued -= payload.len() as u32;
             self.recycle(payload.memory);
         }
-        assert!(self.link(index).first.is_none(), "a promised piece outlived its handler");
+        assert!(self.link(index).output.first.is_none(), "a promised piece outlived its handler");
     }
 }

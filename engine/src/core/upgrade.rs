@@ -10,8 +10,9 @@ use wsring_proto::deflate::{self, Agreed, Mode};
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
-use super::conns::{Phase, Stage, flag};
-use super::pack::Packing;
+use super::conns::Phase;
+use super::life::Event;
+use super::pack::Framing;
 use super::turn::Core;
 use crate::handler::{Acceptance, Handler, Response, VerdictKind};
 use crate::ring::Ring;
@@ -118,11 +119,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => Session::new(role),
         };
         self.conns[index as usize].phase = Phase::Open { session, data };
-        let link = self.out.link(index);
-        link.stage = Stage::Open;
-        if let Some(agreed) = compression {
-            link.packing = Packing::new(&self.config.deflate, agreed.of(role));
-        }
+        let packed = |agreed: Agreed| Framing::packed(&self.config.deflate, agreed.of(role));
+        let framing = compression.map_or(Framing::PLAIN, packed);
+        let framing = if role == Role::Client { framing.masked() } else { framing };
+        let now = self.out.now;
+        self.out.link(index).life.on(Event::Opened { now, framing });
         match self.config.idle_timeout {
             Some(idle) => self.out.deadlines.set(index, self.out.now.after(idle)),
             None => self.out.deadlines.remove(index),
@@ -170,10 +171,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.pool.put(*buffer);
         }
         let deadline = self.out.now.after(self.config.closing_timeout);
-        let link = self.out.link(index);
-        link.stage = Stage::Finishing;
-        link.deadline = deadline;
-        link.raise(flag::LINGER);
+        self.out.link(index).life.on(Event::Ended { due: deadline, linger: true });
         self.out.deadlines.set(index, deadline);
         self.out.raw(index, bytes);
     }

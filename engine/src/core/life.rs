@@ -1,0 +1,375 @@
+//! Where a connection stands, from the socket that takes its slot to the slot's end, with the clock of each stage inside it.
+//!
+//! ```text
+//! Free ──> Head ──> Quiet <─> Pinged ──> Closing ──> Finishing ──> Lingering ──> Dying ──> Free
+//!                   └───── open ──────┘
+//! ```
+//! Any stage may be skipped forwards. Backwards there is one way: a TLS handshake that breaks while a connection lingers has an
+//! alert to send, and finishes anew. [`Life::on`] is the one place that says so; what else it is asked for is a fault
+//! of ours. Refuses to know operations, bytes, and who is told.
+
+use super::deadlines::Tick;
+use super::input::Input;
+use super::pack::Framing;
+
+/// The stage of a connection's slot. An open connection is `Quiet` or `Pinged`; what both have lies at the same place
+/// (`repr`, and the order of their fields), so that asking an open connection for it is one load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Life {
+    /// The slot has no connection.
+    Free,
+    /// Its request head is awaited until `due`; of one that we dialled, the server's answer.
+    Head { due: Tick, eof: bool },
+    /// Messages flow. `since`: when a byte last came in; for a peer that is not read, when one last went out.
+    Quiet { input: Input, framing: Framing, since: Tick },
+    /// The same, and the answer to a ping of ours is awaited until `due`.
+    Pinged { input: Input, framing: Framing, since: Tick, due: Tick },
+    /// Our Close is queued or sent; the peer's is awaited until `due`.
+    Closing { due: Tick, eof: bool },
+    /// Nothing more is taken from the peer; what is queued still goes out until `due`. `linger`: the peer's last bytes may
+    /// still be on the way, so the socket stays a while after that.
+    Finishing { due: Tick, linger: bool, eof: bool },
+    /// All is out; what the peer still sends is discarded until `due`, so that our last bytes survive (RFC 6455 §7.1.1).
+    Lingering { due: Tick, eof: bool },
+    /// Nothing more comes or goes.
+    Dying(Dying),
+}
+
+/// How far the end of a socket has come. It is closed when the kernel has nothing else of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dying {
+    /// Nothing has been submitted for it.
+    Begun,
+    /// All of its operations have been cancelled.
+    Cancelled,
+    /// The close is with the kernel.
+    Closing,
+}
+
+/// What moves a connection from one stage to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A socket takes the slot.
+    Taken { due: Tick },
+    /// The opening handshake is done.
+    Opened { now: Tick, framing: Framing },
+    /// Our Close is queued.
+    CloseQueued { due: Tick },
+    /// The application's part, if it had one, is over.
+    Ended { due: Tick, linger: bool },
+    /// The peer has sent its last byte.
+    PeerEnded,
+    /// All output is out. `due`: how long to linger, if at all.
+    Drained { due: Tick },
+    /// Nothing more is to go out.
+    Died,
+    /// All operations have been cancelled.
+    Cancelled,
+    /// The close was submitted.
+    CloseSubmitted,
+    /// The close has completed.
+    Freed,
+}
+
+const _: () = assert!(size_of::<Life>() == 12, "an idle connection pays for every byte of its life");
+
+impl Life {
+    /// Moves on. Panics with the stage and the event if there is no such move.
+    #[inline]
+    pub(crate) fn on(&mut self, event: Event) {
+        *self = self.after(event).unwrap_or_else(|| panic!("{event:?} cannot come to a connection that is {self:?}"));
+    }
+
+    /// The stage that `event` leads to; `None` if it cannot happen in this one.
+    #[inline]
+    fn after(self, event: Event) -> Option<Life> {
+        use Life::{Closing, Finishing, Free, Head, Lingering, Pinged, Quiet};
+        Some(match (self, event) {
+            (Free, Event::Taken { due }) => Head { due, eof: false },
+            (Head { eof, .. }, Event::Opened { now, framing }) => Quiet { since: now, input: Input::new(eof), framing },
+            (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due }) => Closing { due, eof: input.eof },
+            (Head { .. } | Quiet { .. } | Pinged { .. } | Closing { .. }, Event::Ended { due, linger }) => {
+                Finishing { due, linger, eof: self.is_past_end() }
+            }
+            (Finishing { linger: before, eof, .. }, Event::Ended { due, linger }) => {
+                Finishing { due, linger: before || linger, eof }
+            }
+            (Lingering { eof, .. }, Event::Ended { due, .. }) => Finishing { due, linger: true, eof },
+            (Head { due, .. }, Event::PeerEnded) => Head { due, eof: true },
+            (Quiet { since, input, framing }, Event::PeerEnded) => Quiet { since, input: input.past_end(), framing },
+            (Pinged { since, due, input, framing }, Event::PeerEnded) => {
+                Pinged { since, due, input: input.past_end(), framing }
+            }
+            (Closing { due, .. }, Event::PeerEnded) => Closing { due, eof: true },
+            (Finishing { due, linger, .. }, Event::PeerEnded) => Finishing { due, linger, eof: true },
+            (Lingering { due, .. }, Event::PeerEnded) => Lingering { due, eof: true },
+            (Finishing { linger: true, eof: false, .. }, Event::Drained { due }) => Lingering { due, eof: false },
+            (Finishing { .. }, Event::Drained { .. }) => Life::Dying(Dying::Begun),
+            (Life::Dying(_), Event::PeerEnded | Event::Died) => self,
+            (Head { .. } | Quiet { .. } | Pinged { .. } | Closing { .. }, Event::Died)
+            | (Finishing { .. } | Lingering { .. }, Event::Died) => Life::Dying(Dying::Begun),
+            (Life::Dying(Dying::Begun), Event::Cancelled) => Life::Dying(Dying::Cancelled),
+            (Life::Dying(Dying::Begun | Dying::Cancelled), Event::CloseSubmitted) => Life::Dying(Dying::Closing),
+            (Life::Dying(Dying::Closing), Event::Freed) => Free,
+            _ => return None,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self, Life::Free)
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Life::Quiet { .. } | Life::Pinged { .. })
+    }
+
+    /// How frames leave; nothing but an open connection sends any.
+    #[inline]
+    pub(crate) fn framing(&self) -> Option<Framing> {
+        match self {
+            Life::Quiet { framing, .. } | Life::Pinged { framing, .. } => Some(*framing),
+            _ => None,
+        }
+    }
+
+    /// The decoder may go on: nobody paused, nothing ended. While closing all but the peer's Close is discarded, so neither
+    /// a pause nor pressure holds it up.
+    #[inline]
+    pub(crate) fn takes_messages(&self) -> bool {
+        match self {
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.takes_messages(),
+            life => matches!(life, Life::Closing { .. }),
+        }
+    }
+
+    /// A receive should be with the kernel, unless the peer has ended.
+    #[inline]
+    pub(crate) fn wants_bytes(&self) -> bool {
+        match self {
+            Life::Head { .. } | Life::Lingering { .. } => true,
+            Life::Quiet { .. } | Life::Pinged { .. } | Life::Closing { .. } => self.takes_messages(),
+            Life::Finishing { linger, .. } => *linger,
+            Life::Free | Life::Dying(_) => false,
+        }
+    }
+
+    /// The peer has sent its last byte.
+    #[inline]
+    pub(crate) fn is_past_end(&self) -> bool {
+        match *self {
+            Life::Head { eof, .. }
+            | Life::Closing { eof, .. }
+            | Life::Finishing { eof, .. }
+            | Life::Lingering { eof, .. } => eof,
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.eof,
+            Life::Free | Life::Dying(_) => false,
+        }
+    }
+
+    /// By when this stage must end; an open connection has no such time.
+    pub(crate) fn due(&self) -> Option<Tick> {
+        match *self {
+            Life::Head { due, .. }
+            | Life::Closing { due, .. }
+            | Life::Finishing { due, .. }
+            | Life::Lingering { due, .. } => Some(due),
+            Life::Quiet { .. } | Life::Pinged { .. } | Life::Free | Life::Dying(_) => None,
+        }
+    }
+
+    /// The input of an open connection.
+    #[inline]
+    pub(crate) fn input(&mut self) -> Option<&mut Input> {
+        match self {
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } => Some(input),
+            _ => None,
+        }
+    }
+
+    /// A byte came in.
+    #[inline]
+    pub(crate) fn on_heard(&mut self, now: Tick) {
+        match self {
+            Life::Quiet { since, .. } => *since = now,
+            &mut Life::Pinged { input, framing, .. } => *self = Life::Quiet { since: now, input, framing },
+            _ => {}
+        }
+    }
+
+    /// A peer that is not read took a byte, or has its time to take one from here on.
+    #[inline]
+    pub(crate) fn on_progress(&mut self, now: Tick) {
+        if let Life::Quiet { since, .. } | Life::Pinged { since, .. } = self {
+            *since = now;
+        }
+    }
+
+    /// A silent peer is pinged.
+    pub(crate) fn on_pinged(&mut self, due: Tick) {
+        if let Life::Quiet { since, input, framing } = *self {
+            *self = Life::Pinged { since, due, input, framing };
+        }
+    }
+
+    /// The answer to a ping is not awaited any more.
+    pub(crate) fn forget_ping(&mut self) {
+        if let Life::Pinged { since, input, framing, .. } = *self {
+            *self = Life::Quiet { since, input, framing };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Tick = Tick::ZERO;
+
+    fn due() -> Tick {
+        NOW.after(std::time::Duration::from_secs(1))
+    }
+
+    /// Every stage, with the peer's end before and after it has come where a stage knows that.
+    fn stages() -> Vec<(&'static str, Life)> {
+        let mut all = vec![("free", Life::Free)];
+        for eof in [false, true] {
+            let (input, framing) = (Input::new(eof), Framing::PLAIN);
+            all.extend([
+                ("head", Life::Head { due: NOW, eof }),
+                ("open", Life::Quiet { since: NOW, input, framing }),
+                ("open", Life::Pinged { since: NOW, due: NOW, input, framing }),
+                ("closing", Life::Closing { due: NOW, eof }),
+                ("finishing", Life::Finishing { due: NOW, linger: false, eof }),
+                ("finishing", Life::Finishing { due: NOW, linger: true, eof }),
+                ("lingering", Life::Lingering { due: NOW, eof }),
+            ]);
+        }
+        let dying = [Dying::Begun, Dying::Cancelled, Dying::Closing].map(Life::Dying);
+        all.extend(["dying", "cancelled", "closed"].into_iter().zip(dying));
+        all
+    }
+
+    fn name(life: Life) -> &'static str {
+        match life {
+            Life::Free => "free",
+            Life::Head { .. } => "head",
+            Life::Quiet { .. } | Life::Pinged { .. } => "open",
+            Life::Closing { .. } => "closing",
+            Life::Finishing { .. } => "finishing",
+            Life::Lingering { .. } => "lingering",
+            Life::Dying(Dying::Begun) => "dying",
+            Life::Dying(Dying::Cancelled) => "cancelled",
+            Life::Dying(Dying::Closing) => "closed",
+        }
+    }
+
+    /// Every stage and every event: where it leads, and that nothing else is legal.
+    #[test]
+    fn every_move() {
+        let framing = Framing::PLAIN;
+        let table: [(Event, &[(&str, &str)]); 11] = [
+            (Event::Taken { due: NOW }, &[("free", "head")]),
+            (Event::Opened { now: NOW, framing }, &[("head", "open")]),
+            (Event::CloseQueued { due: NOW }, &[("open", "closing")]),
+            (
+                Event::Ended { due: NOW, linger: false },
+                &[
+                    ("head", "finishing"),
+                    ("open", "finishing"),
+                    ("closing", "finishing"),
+                    ("finishing", "finishing"),
+                    ("lingering", "finishing"),
+                ],
+            ),
+            (
+                Event::Ended { due: NOW, linger: true },
+                &[
+                    ("head", "finishing"),
+                    ("open", "finishing"),
+                    ("closing", "finishing"),
+                    ("finishing", "finishing"),
+                    ("lingering", "finishing"),
+                ],
+            ),
+            (
+                Event::PeerEnded,
+                &[
+                    ("head", "head"),
+                    ("open", "open"),
+                    ("closing", "closing"),
+                    ("finishing", "finishing"),
+                    ("lingering", "lingering"),
+                    ("dying", "dying"),
+                    ("cancelled", "cancelled"),
+                    ("closed", "closed"),
+                ],
+            ),
+            (Event::Drained { due: NOW }, &[("finishing", "lingering or dying")]),
+            (
+                Event::Died,
+                &[
+                    ("head", "dying"),
+                    ("open", "dying"),
+                    ("closing", "dying"),
+                    ("finishing", "dying"),
+                    ("lingering", "dying"),
+                    ("dying", "dying"),
+                    ("cancelled", "cancelled"),
+                    ("closed", "closed"),
+                ],
+            ),
+            (Event::Cancelled, &[("dying", "cancelled")]),
+            (Event::CloseSubmitted, &[("dying", "closed"), ("cancelled", "closed")]),
+            (Event::Freed, &[("closed", "free")]),
+        ];
+        for (event, legal) in table {
+            for (stage, life) in stages() {
+                let expected = legal.iter().find(|(from, _)| *from == stage).map(|(_, to)| *to);
+                let expected = match (expected, life) {
+                    (Some("lingering or dying"), Life::Finishing { linger: true, eof: false, .. }) => Some("lingering"),
+                    (Some("lingering or dying"), _) => Some("dying"),
+                    (expected, _) => expected,
+                };
+                assert_eq!(life.after(event).map(name), expected, "{event:?} in {life:?}");
+            }
+        }
+    }
+
+    /// What a stage knows goes along: the peer's end is never forgotten, nor that a connection lingers.
+    #[test]
+    fn what_is_known_goes_along() {
+        for (_, life) in stages() {
+            let ended = life.after(Event::Ended { due: due(), linger: false });
+            if let Some(Life::Finishing { due: at, linger, eof }) = ended {
+                let lingered = matches!(life, Life::Lingering { .. } | Life::Finishing { linger: true, .. });
+                assert_eq!((at, linger, eof), (due(), lingered, life.is_past_end()), "{life:?}");
+            }
+            let past = life.after(Event::PeerEnded).filter(|life| !matches!(life, Life::Dying(_)));
+            assert!(past.is_none_or(|life| life.is_past_end()), "{life:?}");
+            let closing = life.after(Event::CloseQueued { due: due() });
+            assert!(closing.is_none_or(|closing| closing.is_past_end() == life.is_past_end()), "{life:?}");
+        }
+    }
+
+    /// A ping has a clock beside the one that says how long the peer has been silent.
+    #[test]
+    fn a_pinged_peer_has_two_clocks() {
+        let (input, framing) = (Input::new(false), Framing::PLAIN);
+        let mut life = Life::Quiet { since: NOW, input, framing };
+        life.on_pinged(due());
+        assert_eq!(life, Life::Pinged { since: NOW, due: due(), input, framing });
+        life.forget_ping();
+        assert_eq!(life, Life::Quiet { since: NOW, input, framing });
+        life.on_pinged(due());
+        life.on_heard(due());
+        assert_eq!(life, Life::Quiet { since: due(), input, framing });
+        let mut closing = Life::Closing { due: NOW, eof: false };
+        closing.on_heard(due());
+        closing.on_progress(due());
+        closing.on_pinged(due());
+        assert_eq!(closing, Life::Closing { due: NOW, eof: false }, "its clock is another");
+    }
+}
