@@ -14,7 +14,7 @@ pub use wsring_proto::close::Violation;
 pub use wsring_proto::handshake::{Answer, Request};
 pub use wsring_proto::opcode::Message;
 
-use crate::core::{ConnId, DialError, DialId, Dialled, How, Outbox, Pressure};
+use crate::core::{ConnId, DialError, DialId, Dialled, How, Pressure, Reach};
 use crate::ring::Errno;
 use crate::target::Target;
 
@@ -222,14 +222,14 @@ pub struct Prepared<'m> {
 /// }
 /// ```
 pub struct CoreCx<'a, H> {
-    out: &'a mut Outbox,
+    out: &'a mut Reach,
     /// Neither Send nor Sync: another thread must go through a `Handle`.
     thread: PhantomData<*mut ()>,
     handler: PhantomData<fn(H)>,
 }
 
 impl<'a, H: Handler> CoreCx<'a, H> {
-    pub(crate) fn new(out: &'a mut Outbox) -> Self {
+    pub(crate) fn new(out: &'a mut Reach) -> Self {
         Self { out, thread: PhantomData, handler: PhantomData }
     }
 
@@ -337,7 +337,7 @@ pub struct Cx<'a, H: Handler> {
 }
 
 impl<'a, H: Handler> Cx<'a, H> {
-    pub(crate) fn new(out: &'a mut Outbox, data: &'a mut H::Conn, index: u32, last: bool) -> Self {
+    pub(crate) fn new(out: &'a mut Reach, data: &'a mut H::Conn, index: u32, last: bool) -> Self {
         Self { core: CoreCx::new(out), data, index, last }
     }
 

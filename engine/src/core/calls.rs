@@ -11,7 +11,7 @@ use wsring_proto::opcode::Message;
 use super::dials::{DialError, Dialled};
 use super::id::ConnId;
 use super::planted::planted;
-use super::tx::Outbox;
+use super::reach::Reach;
 use crate::handler::{CloseReason, CoreCx, Cx, Handler, Response, Verdict};
 
 /// The application of a core, and whether it is owed an `on_batch_end`.
@@ -26,7 +26,7 @@ impl<H: Handler> Calls<H> {
     }
 
     /// The core runs. That is before the first pass, and no part of a batch.
-    pub(crate) fn started(&mut self, out: &mut Outbox) {
+    pub(crate) fn started(&mut self, out: &mut Reach) {
         self.handler.on_start(&mut CoreCx::new(out));
     }
 
@@ -56,17 +56,17 @@ impl<H: Handler> Calls<H> {
         self.handler.on_answer(dial, answer, subprotocol)
     }
 
-    pub(crate) fn dial_failed(&mut self, out: &mut Outbox, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
+    pub(crate) fn dial_failed(&mut self, out: &mut Reach, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
         self.owed = true;
         self.handler.on_dial_failed(&mut CoreCx::new(out), dial, why, retry);
     }
 
-    pub(crate) fn reconnecting(&mut self, out: &mut Outbox, dial: &Dialled) {
+    pub(crate) fn reconnecting(&mut self, out: &mut Reach, dial: &Dialled) {
         self.owed = true;
         self.handler.on_reconnect(&mut CoreCx::new(out), dial);
     }
 
-    pub(crate) fn opened(&mut self, out: &mut Outbox, index: u32, data: &mut H::Conn) {
+    pub(crate) fn opened(&mut self, out: &mut Reach, index: u32, data: &mut H::Conn) {
         self.owed = true;
         self.handler.on_open(&mut Cx::new(out, data, index, true));
     }
@@ -75,7 +75,7 @@ impl<H: Handler> Calls<H> {
     #[inline]
     pub(crate) fn message(
         &mut self,
-        out: &mut Outbox,
+        out: &mut Reach,
         index: u32,
         data: &mut H::Conn,
         last: bool,
@@ -85,18 +85,18 @@ impl<H: Handler> Calls<H> {
         self.handler.on_message(&mut Cx::new(out, data, index, last), message);
     }
 
-    pub(crate) fn writable(&mut self, out: &mut Outbox, index: u32, data: &mut H::Conn) {
+    pub(crate) fn writable(&mut self, out: &mut Reach, index: u32, data: &mut H::Conn) {
         self.owed = true;
         self.handler.on_writable(&mut Cx::new(out, data, index, true));
     }
 
-    pub(crate) fn closed(&mut self, out: &mut Outbox, id: ConnId, data: H::Conn, why: &CloseReason<'_>) {
+    pub(crate) fn closed(&mut self, out: &mut Reach, id: ConnId, data: H::Conn, why: &CloseReason<'_>) {
         self.owed = true;
         planted!(OnCloseLost, return);
         self.handler.on_close(&mut CoreCx::new(out), id, data, why);
     }
 
-    pub(crate) fn woken(&mut self, out: &mut Outbox) {
+    pub(crate) fn woken(&mut self, out: &mut Reach) {
         self.owed = true;
         self.handler.on_wake(&mut CoreCx::new(out));
     }
@@ -109,7 +109,7 @@ impl<H: Handler> Calls<H> {
 
     /// Pays what is owed.
     #[inline]
-    pub(crate) fn batch_end(&mut self, out: &mut Outbox) {
+    pub(crate) fn batch_end(&mut self, out: &mut Reach) {
         if std::mem::take(&mut self.owed) {
             self.handler.on_batch_end(&mut CoreCx::new(out));
         }

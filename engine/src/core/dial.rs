@@ -201,7 +201,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let mut nonce = [0; 16];
         self.out.random.fill_bytes(&mut nonce);
         let key = handshake::client_key(nonce);
-        let mut head = self.out.pool.take(512, 512);
+        let mut head = self.out.stores.pool.take(512, 512);
         let offer = ClientOffer::new(&self.config.deflate).map(|offer| offer.to_string());
         let target = &self.out.dials.dial(index).target;
         target.write(&mut head, &key, offer.as_deref()).expect("checked when the target was made");
@@ -213,7 +213,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Err(error) => {
                 let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
                 self.die(conn);
-                self.out.pool.put(head);
+                self.out.stores.pool.put(head);
                 return self.dial_failed(index, error);
             }
         };

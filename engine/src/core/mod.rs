@@ -2,7 +2,7 @@
 //!
 //! - `turn`: the loop, and the only place that submits a connection's operations.
 //! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
-//! - `tx`: messages become bytes. `pack`: fewer of them. `secure`: TLS, between all those and the socket.
+//! - `reach`: what callbacks may touch. `output`: messages become bytes, in memory of `stores`; `promise`: or are moved. `pack`: fewer bytes. `secure`: TLS, between all those and the socket.
 //! - `calls`: the only caller of the application. `conns`: the two tables of connections. `deadlines`: their place in time.
 //! - `listener` and `dial`: where they come from. `dials`: the table of those that we make.
 //!
@@ -23,19 +23,21 @@ mod listener;
 mod output;
 mod pack;
 pub(crate) mod planted;
+mod promise;
+mod reach;
 mod rx;
 #[cfg(feature = "tls")]
 mod secure;
 mod shortage;
+mod stores;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
 mod turn;
-mod tx;
 mod upgrade;
 
 pub use dials::{Declined, DialError, DialId, Dialled};
 pub use id::ConnId;
-pub use tx::Pressure;
+pub use reach::Pressure;
 
+pub(crate) use reach::{How, Reach};
 pub(crate) use turn::{Control, Core, Resolve, Seat};
-pub(crate) use tx::{How, Outbox};

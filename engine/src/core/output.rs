@@ -1,9 +1,22 @@
 //! Owns one connection's output: pieces of bytes in order, how many they are, and the send that is with the kernel.
+//!
+//! Frames are encoded straight into the last piece: a send block while it fits, then a pooled buffer, so that all replies of a
+//! pass leave in one send. Refuses to know whether the connection may send, what is compressed, and where masking keys
+//! come from.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
+use wsring_proto::encode;
+use wsring_proto::opcode::Opcode;
+use wsring_proto::simd::{self, HEADROOM, MaskKey};
+
+use super::planted::planted;
+use super::stores::Stores;
 use crate::ring::{Block, Memory, Payload};
+
+/// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
+pub(crate) const COALESCE_MAX: usize = 256 << 10;
 
 /// One piece of a connection's output, in order.
 #[derive(Debug)]
@@ -17,9 +30,9 @@ pub(crate) enum Segment {
 /// What is to be sent on a connection.
 pub(crate) struct Output {
     /// The piece being filled or next to go; `rest` follows it.
-    pub(crate) first: Option<Segment>,
+    first: Option<Segment>,
     #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
-    pub(crate) rest: Option<Box<VecDeque<Segment>>>,
+    rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes queued or with the kernel.
     pub(crate) queued: u32,
     /// Bytes of the send that is with the kernel.
@@ -37,12 +50,25 @@ impl Output {
         self.sending.is_some()
     }
 
-    /// The last piece, where small frames are added.
-    pub(crate) fn tail(&mut self) -> Option<&mut Segment> {
-        match &mut self.rest {
-            Some(rest) if !rest.is_empty() => rest.back_mut(),
-            _ => self.first.as_mut(),
+    /// No piece waits; a send may be with the kernel.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The next piece, if it is ready to go.
+    #[cfg(feature = "tls")]
+    pub(crate) fn next(&self) -> Option<&Payload> {
+        match &self.first {
+            Some(Segment::Ready(payload)) => Some(payload),
+            _ => None,
         }
+    }
+
+    /// There is one piece, and no other behind it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_one_piece(&self) -> bool {
+        self.first.is_some() && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
     }
 
     /// The block that is all there is, and how full it is.
@@ -56,29 +82,242 @@ impl Output {
         }
     }
 
-    /// Adds a piece at the end.
-    pub(crate) fn push(&mut self, segment: Segment) {
-        match (&self.first, &mut self.rest) {
-            (None, _) => self.first = Some(segment),
-            (Some(_), Some(rest)) => rest.push_back(segment),
-            (Some(_), None) => self.rest.get_or_insert_default().push_back(segment),
+    /// Encodes a frame at the end, whatever its size.
+    #[inline(always)]
+    pub(crate) fn frame(&mut self, stores: &mut Stores, opcode: Opcode, bytes: &[u8], mask: Option<MaskKey>) {
+        // A server's frame has no mask, which leaves half of the encoder out.
+        match mask {
+            None => self.encode(stores, opcode, bytes, None),
+            Some(key) => self.frame_masked(stores, opcode, bytes, key),
         }
     }
 
-    /// Takes the piece that goes next. The queue stays, also when it is empty: `Outbox::pop` takes it back.
-    pub(crate) fn pop(&mut self) -> Option<Payload> {
+    #[inline(never)]
+    fn frame_masked(&mut self, stores: &mut Stores, opcode: Opcode, bytes: &[u8], key: MaskKey) {
+        self.encode(stores, opcode, bytes, Some(key));
+    }
+
+    #[inline(always)]
+    fn encode(&mut self, stores: &mut Stores, opcode: Opcode, bytes: &[u8], mask: Option<MaskKey>) {
+        let need = encode::frame_len(bytes.len(), mask.is_some());
+        if self.first.is_none() && need <= stores.blocks.size() {
+            let block = stores.blocks.take();
+            self.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
+        }
+        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = self.tail()
+            && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask)
+        {
+            *to += written as u32;
+            self.queued += written as u32;
+            return;
+        }
+        match self.room(stores, need) {
+            Payload { memory: Memory::Block(block), to, .. } => {
+                let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask);
+                *to += written.expect("room was made") as u32;
+            }
+            Payload { memory: Memory::Heap(heap), to, .. } => {
+                encode::append_frame(heap, true, opcode, bytes, mask);
+                *to = heap.len() as u32;
+            }
+        }
+        self.queued += need as u32;
+    }
+
+    /// The piece with room for `need` more bytes: the last one, grown if it stays small, or a new one.
+    fn room(&mut self, stores: &mut Stores, need: usize) -> &mut Payload {
+        let grown = match self.tail() {
+            Some(Segment::Ready(tail)) if tail.to as usize + need <= COALESCE_MAX => {
+                let used = tail.to as usize;
+                match &mut tail.memory {
+                    Memory::Heap(heap) if heap.capacity() - heap.len() >= need => {}
+                    memory => {
+                        let mut larger = stores.pool.take(used + need, (used + need) * 2);
+                        simd::copy_append(&memory.bytes()[..used], &mut larger);
+                        stores.recycle(std::mem::replace(memory, Memory::Heap(larger)));
+                    }
+                }
+                true
+            }
+            _ => false,
+        };
+        if !grown {
+            let memory = stores.room(need);
+            self.push(stores, Segment::Ready(Payload { memory, from: 0, to: 0 }));
+        }
+        match self.tail() {
+            Some(Segment::Ready(payload)) => payload,
+            _ => unreachable!("a piece was just found or pushed"),
+        }
+    }
+
+    /// Marks the last frame, which is so long, as a compressed message's (RFC 7692 §6.1).
+    pub(crate) fn mark_compressed(&mut self, opcode: Opcode, frame_len: usize) {
+        // It is the end of the last piece.
+        if let Some(Segment::Ready(Payload { memory, to, .. })) = self.tail() {
+            encode::mark_compressed(&mut memory.bytes_mut()[*to as usize - frame_len..], opcode);
+        }
+    }
+
+    /// Adds bytes as a piece of their own.
+    pub(crate) fn add(&mut self, stores: &mut Stores, piece: Payload) {
+        self.queued += piece.len() as u32;
+        self.push(stores, Segment::Ready(piece));
+    }
+
+    /// Keeps a place at the end for a piece of `len` bytes, which moves in by [`Self::keep_promise`].
+    pub(crate) fn promise(&mut self, stores: &mut Stores, len: usize) {
+        self.queued += len as u32;
+        planted!(PromiseMisplaced, {
+            if let Some(first) = self.first.replace(Segment::Promised) {
+                self.rest.get_or_insert_default().push_front(first);
+            }
+            return;
+        });
+        self.push(stores, Segment::Promised);
+    }
+
+    pub(crate) fn keep_promise(&mut self, piece: Payload) {
+        let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        let place = self.first.iter_mut().chain(rest).find(|segment| matches!(segment, Segment::Promised));
+        *place.expect("a promised place stays until the handler returns") = Segment::Ready(piece);
+    }
+
+    /// Takes the piece that goes next. A queue with nothing left in it goes back.
+    pub(crate) fn pop(&mut self, stores: &mut Stores) -> Option<Payload> {
         let Some(Segment::Ready(_)) = self.first else { return None };
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
-        match std::mem::replace(&mut self.first, next) {
-            Some(Segment::Ready(payload)) => Some(payload),
-            _ => unreachable!("matched above"),
+        let Some(Segment::Ready(payload)) = std::mem::replace(&mut self.first, next) else {
+            unreachable!("matched above");
+        };
+        if let Some(queue) = self.rest.take_if(|rest| rest.is_empty()) {
+            stores.put_queue(queue);
+        }
+        Some(payload)
+    }
+
+    /// So many bytes of the next piece need not be sent as they are; what is left of it goes next. An empty piece goes back.
+    #[cfg(feature = "tls")]
+    pub(crate) fn consume(&mut self, stores: &mut Stores, len: u32) {
+        if let Some(Segment::Ready(first)) = &mut self.first {
+            first.from += len;
+            if first.is_empty()
+                && let Some(done) = self.pop(stores)
+            {
+                stores.recycle(done.memory);
+            }
         }
     }
 
     /// Puts the rest of a short send back in front.
-    pub(crate) fn unpop(&mut self, payload: Payload) {
-        if let Some(first) = self.first.replace(Segment::Ready(payload)) {
-            self.rest.get_or_insert_default().push_front(first);
+    pub(crate) fn unpop(&mut self, stores: &mut Stores, rest: Payload) {
+        planted!(ShortSendLast, {
+            self.push(stores, Segment::Ready(rest));
+            return;
+        });
+        if let Some(first) = self.first.replace(Segment::Ready(rest)) {
+            self.rest.get_or_insert_with(|| stores.take_queue()).push_front(first);
         }
+    }
+
+    /// Throws away what is queued: the connection has failed.
+    pub(crate) fn abandon(&mut self, stores: &mut Stores) {
+        while let Some(payload) = self.pop(stores) {
+            self.queued -= payload.len() as u32;
+            stores.recycle(payload.memory);
+        }
+        assert!(self.first.is_none(), "a promised piece outlived its handler");
+    }
+
+    /// The last piece, where small frames are added.
+    fn tail(&mut self) -> Option<&mut Segment> {
+        match &mut self.rest {
+            Some(rest) if !rest.is_empty() => rest.back_mut(),
+            _ => self.first.as_mut(),
+        }
+    }
+
+    fn push(&mut self, stores: &mut Stores, segment: Segment) {
+        if self.first.is_none() {
+            self.first = Some(segment);
+        } else {
+            self.rest.get_or_insert_with(|| stores.take_queue()).push_back(segment);
+        }
+    }
+}
+
+/// Writes a frame's header in front of the payload behind the headroom, and masks that with a key; where the frame begins.
+pub(crate) fn head_in_front(opcode: Opcode, bytes: &mut [u8], mask: Option<MaskKey>) -> u32 {
+    if let Some(key) = mask {
+        simd::mask(&mut bytes[HEADROOM..], key);
+    }
+    let payload_len = bytes.len() - HEADROOM;
+    encode::write_head(bytes, HEADROOM, true, opcode, payload_len, mask) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::SendBlocks;
+
+    fn stores() -> Stores {
+        Stores::new(SendBlocks::new(1, 512), 1 << 20)
+    }
+
+    fn heap(bytes: &[u8]) -> Payload {
+        Payload { memory: Memory::Heap(bytes.to_vec()), from: 0, to: bytes.len() as u32 }
+    }
+
+    /// All pieces, in the order in which they go.
+    fn drain(output: &mut Output, stores: &mut Stores) -> Vec<Vec<u8>> {
+        let next = || {
+            let payload = output.pop(stores)?;
+            let bytes = payload.bytes().to_vec();
+            stores.recycle(payload.memory);
+            Some(bytes)
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn small_frames_share_a_piece_and_all_are_counted() {
+        let (mut output, mut stores) = (Output::new(), stores());
+        for _ in 0..3 {
+            output.frame(&mut stores, Opcode::Binary, b"four", None);
+        }
+        assert_eq!(output.queued, 3 * 6);
+        // The block is full: what was in it moves to a larger piece with the next.
+        output.frame(&mut stores, Opcode::Binary, &[7; 600], None);
+        assert_eq!(output.queued, 3 * 6 + 4 + 600);
+        let pieces = drain(&mut output, &mut stores);
+        assert_eq!(pieces.len(), 1);
+        assert_eq!(pieces[0].len() as u32, output.queued);
+        assert_eq!(stores.blocks.in_use(), 0);
+    }
+
+    /// The rest of a short send goes before everything, a promised piece where it was promised.
+    #[test]
+    fn pieces_keep_their_order() {
+        let (mut output, mut stores) = (Output::new(), stores());
+        output.add(&mut stores, heap(b"first"));
+        output.add(&mut stores, heap(b"second"));
+        output.promise(&mut stores, 5);
+        output.add(&mut stores, heap(b"last"));
+        output.keep_promise(heap(b"third"));
+        let mut first = output.pop(&mut stores).expect("there");
+        first.from = 2;
+        output.unpop(&mut stores, first);
+        assert_eq!(output.queued, 20);
+        assert_eq!(drain(&mut output, &mut stores), [&b"rst"[..], b"second", b"third", b"last"]);
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    fn what_is_abandoned_is_counted_no_more() {
+        let (mut output, mut stores) = (Output::new(), stores());
+        output.frame(&mut stores, Opcode::Text, b"a", None);
+        output.add(&mut stores, heap(&[0; 1000]));
+        output.abandon(&mut stores);
+        assert_eq!((output.queued, output.is_empty(), stores.blocks.in_use()), (0, true, 0));
     }
 }

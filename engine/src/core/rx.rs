@@ -62,7 +62,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Some(stopped) = self.decode(index, bytes) {
             planted!(StashLost, return);
             let rest = &bytes[stopped..];
-            let mut stash = self.out.pool.take(rest.len(), rest.len());
+            let mut stash = self.out.stores.pool.take(rest.len(), rest.len());
             simd::copy_append(rest, &mut stash);
             self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0, listed: false }));
             self.out.mark(index);
@@ -98,12 +98,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 input.on_close_sent();
             }
             if !life.takes_messages() {
-                input.give_back(&mut out.pool); // it may be long until the next call
+                input.give_back(&mut out.stores.pool); // it may be long until the next call
                 return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
             }
-            let (message, last, whole) = match input.next_whole(&mut out.pool) {
+            let (message, last, whole) = match input.next_whole(&mut out.stores.pool) {
                 Ok(Some((message, last))) => (message, last, true),
-                Ok(None) => match input.next(&mut out.pool) {
+                Ok(None) => match input.next(&mut out.stores.pool) {
                     Ok(None) => return Run::Consumed,
                     Ok(Some(Event::Message { message, last })) => (message, last, false),
                     Ok(Some(Event::Ping(payload))) => {
@@ -123,8 +123,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 out.offer(message.as_bytes());
             }
             calls.message(out, index, data, last, message);
-            if assembled {
-                out.settle_offer(|| input.take_message());
+            if assembled && let Some(placed) = out.settle_offer() {
+                let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
+                out.move_in(placed, bytes);
             }
         }
     }
@@ -182,7 +183,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.conns[index as usize].stash = Some(stash);
             }
             None => {
-                self.out.pool.put(stash.bytes);
+                self.out.stores.pool.put(stash.bytes);
                 if self.out.link(index).life.is_past_end() {
                     self.on_eof(index);
                 }

@@ -4,13 +4,12 @@
 //! One piece of output is encrypted ahead, the one that is with the kernel: records must leave in the order they were
 //! encrypted in, and what is not encrypted can still grow. What is queued before the handshake is over waits.
 
-use wsring_proto::pool::Pool;
-
 use super::life::{Event, Life};
-use super::output::{Output, Segment};
+use super::output::Output;
+use super::stores::Stores;
 use super::turn::Core;
 use crate::handler::{CloseReason, Handler};
-use crate::ring::{Memory, Payload, Ring, SendBlocks};
+use crate::ring::{Memory, Payload, Ring};
 use crate::tls::{Tls, TlsError, TlsPeer, Unsealed};
 
 /// Plaintext encrypted at once: a moved message of 16 MiB does not take as much again. 15 records, which a pooled buffer of
@@ -41,42 +40,32 @@ impl Secure {
 
     /// The next bytes for the socket, and whether there are some that must wait for the handshake.
     /// `finishing`: nothing more will be queued.
-    fn next(
-        &mut self,
-        output: &mut Output,
-        finishing: bool,
-        blocks: &mut SendBlocks,
-        pool: &mut Pool,
-    ) -> Result<Next, TlsError> {
+    fn next(&mut self, output: &mut Output, finishing: bool, stores: &mut Stores) -> Result<Next, TlsError> {
         if let Some(rest) = self.rest.take() {
             return Ok(Next::Piece(rest));
         }
-        let mut plain = match &output.first {
-            Some(Segment::Ready(payload)) if self.tls.takes_plain() => payload.bytes(),
-            Some(_) if self.tls.takes_bytes() && !self.tls.has_own() => return Ok(Next::Waits),
+        let mut plain = match output.next() {
+            Some(payload) if self.tls.takes_plain() => payload.bytes(),
+            _ if !output.is_empty() && self.tls.takes_bytes() && !self.tls.has_own() => return Ok(Next::Waits),
             _ => &[],
         };
         let whole = plain.len() <= STEP;
         plain = &plain[..plain.len().min(STEP)];
-        let is_all =
-            whole && (output.first.is_none() || !plain.is_empty() && output.rest.as_ref().is_none_or(|r| r.is_empty()));
+        let is_all = whole && (output.is_empty() || !plain.is_empty() && output.is_one_piece());
         // RFC 8446 §6.1: the last thing we say.
         let last = finishing && is_all && self.tls.takes_plain();
         if plain.is_empty() && !self.tls.has_own() && !last {
             return Ok(Next::Nothing);
         }
-        let mut memory = room_for(self.tls.sealed_len(plain.len()), blocks, pool);
+        let mut memory = stores.bytes(self.tls.sealed_len(plain.len()));
         let len = loop {
-            let need = match self.tls.seal(plain, last, bytes_of(&mut memory), pool) {
+            let need = match self.tls.seal(plain, last, memory.bytes_mut(), &mut stores.pool) {
                 Ok(len) => break len,
                 Err(Unsealed::Room(need)) => Ok(need),
                 Err(Unsealed::Failed(error)) => Err(error),
             };
-            match memory {
-                Memory::Block(block) => blocks.put(block),
-                Memory::Heap(heap) => pool.put(heap),
-            }
-            memory = room_for(need?, blocks, pool);
+            stores.recycle(memory);
+            memory = stores.bytes(need?);
         };
         let plain = plain.len() as u32;
         if let Memory::Heap(heap) = &mut memory {
@@ -84,9 +73,7 @@ impl Secure {
         }
         let payload = Payload { memory, from: 0, to: len as u32 };
         output.queued = output.queued - plain + payload.to;
-        if let Some(Segment::Ready(first)) = &mut output.first {
-            first.from += plain;
-        }
+        output.consume(stores, plain);
         Ok(Next::Piece(payload))
     }
 }
@@ -97,19 +84,6 @@ enum Next {
     /// Nothing until the handshake is over.
     Waits,
     Nothing,
-}
-
-/// Memory for a ciphertext of `len` bytes: a send block if it fits.
-fn room_for(len: usize, blocks: &mut SendBlocks, pool: &mut Pool) -> Memory {
-    let block = if len <= blocks.size() { blocks.take() } else { None };
-    block.map_or_else(|| Memory::Heap(pool.take_filled(len)), Memory::Block)
-}
-
-fn bytes_of(memory: &mut Memory) -> &mut [u8] {
-    match memory {
-        Memory::Block(block) => block,
-        Memory::Heap(heap) => heap,
-    }
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
@@ -145,7 +119,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return;
         }
         let mut plain = std::mem::take(&mut self.plain);
-        let fed = tls.feed(bytes, &mut plain, &mut self.out.pool);
+        let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
         if handshaking || tls.has_own() {
             self.out.mark(index);
         }
@@ -191,13 +165,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let out = &mut self.out;
         let link = &mut out.links[index as usize];
         let finishing = matches!(link.life, Life::Finishing { .. });
-        let next = secure.next(&mut link.output, finishing, &mut out.blocks, &mut out.pool);
-        if let Some(Segment::Ready(first)) = &out.links[index as usize].output.first
-            && first.is_empty()
-            && let Some(done) = out.pop(index)
-        {
-            out.recycle(done.memory);
-        }
+        let next = secure.next(&mut link.output, finishing, &mut out.stores);
         match next {
             Ok(Next::Piece(payload)) => (Some(payload), false),
             Ok(Next::Waits) => (None, true),
@@ -214,24 +182,24 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(secure) = self.conns[index as usize].tls.take() else { return };
         if let Some(rest) = secure.rest {
             self.out.link(index).output.queued -= rest.len() as u32;
-            self.out.recycle(rest.memory);
+            self.out.stores.recycle(rest.memory);
         }
-        secure.tls.recycle(&mut self.out.pool);
+        secure.tls.recycle(&mut self.out.stores.pool);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::SendBlocks;
     use crate::tls::testing::pair;
 
     /// These pieces of output.
-    fn output(pieces: &[&[u8]]) -> Output {
+    fn output(pieces: &[&[u8]], stores: &mut Stores) -> Output {
         let mut output = Output::new();
         for piece in pieces {
             let payload = Payload { memory: Memory::Heap(piece.to_vec()), from: 0, to: piece.len() as u32 };
-            output.queued += payload.to;
-            output.push(Segment::Ready(payload));
+            output.add(stores, payload);
         }
         output
     }
@@ -242,17 +210,17 @@ mod tests {
     fn output_is_encrypted_in_steps() {
         let (mut client, server) = pair();
         let mut secure = Secure::new(server);
-        let (mut blocks, mut pool, mut plain) = (SendBlocks::new(1, 512), Pool::new(0), Vec::new());
+        let (mut stores, mut plain) = (Stores::new(SendBlocks::new(1, 512), 0), Vec::new());
         let long: Vec<u8> = (0..3 * STEP / 2).map(|i| (i / 7) as u8).collect();
-        let mut output = output(&[b"short", &long, b"the end"]);
+        let mut output = output(&[b"short", &long, b"the end"], &mut stores);
         let (mut lens, mut blocks_used) = (Vec::new(), 0);
-        while let Next::Piece(mut piece) = secure.next(&mut output, true, &mut blocks, &mut pool).expect("it is open") {
+        while let Next::Piece(mut piece) = secure.next(&mut output, true, &mut stores).expect("it is open") {
             lens.push(piece.len());
             assert!(piece.len() <= STEP + (STEP >> 14) * 22 && piece.from + piece.whole() == piece.to);
             if lens.len() == 2 {
                 // The kernel took a part: the rest goes next, as it is.
                 let mut first = piece.bytes()[..1000].to_vec();
-                client.feed(&mut first, &mut plain, &mut pool).expect("sound");
+                client.feed(&mut first, &mut plain, &mut stores.pool).expect("sound");
                 output.queued -= 1000;
                 piece.from = 1000;
                 secure.keep_rest(piece);
@@ -260,18 +228,15 @@ mod tests {
                 lens.push(1000);
                 continue;
             }
-            client.feed(&mut piece.bytes().to_vec(), &mut plain, &mut pool).expect("sound");
+            client.feed(&mut piece.bytes().to_vec(), &mut plain, &mut stores.pool).expect("sound");
             output.queued -= piece.to - piece.from;
             if let Memory::Block(block) = piece.memory {
-                blocks.put(block);
+                stores.blocks.put(block);
                 blocks_used += 1;
-            }
-            if matches!(&output.first, Some(Segment::Ready(first)) if first.is_empty()) {
-                output.pop();
             }
         }
         assert!(plain == [b"short", &long[..], b"the end"].concat());
-        assert_eq!((output.queued, output.first.is_none(), blocks_used, lens.len()), (0, true, 2, 5), "{lens:?}");
+        assert_eq!((output.queued, output.is_empty(), blocks_used, lens.len()), (0, true, 2, 5), "{lens:?}");
         assert!(client.is_peer_closed());
     }
 
@@ -280,18 +245,16 @@ mod tests {
     fn output_waits_for_the_handshake() {
         let (mut client, server) = crate::tls::testing::strangers();
         let mut secure = Secure::new(server);
-        let (mut blocks, mut pool) = (SendBlocks::new(1, 512), Pool::new(0));
-        let mut output = output(&[b"early"]);
-        assert!(matches!(secure.next(&mut output, false, &mut blocks, &mut pool), Ok(Next::Waits)));
+        let mut stores = Stores::new(SendBlocks::new(1, 512), 0);
+        let mut output = output(&[b"early"], &mut stores);
+        assert!(matches!(secure.next(&mut output, false, &mut stores), Ok(Next::Waits)));
         let mut hello = vec![0; client.sealed_len(0)];
-        let len = client.seal(&[], false, &mut hello, &mut pool).expect("there is room");
-        secure.tls.feed(&mut hello[..len], &mut Vec::new(), &mut pool).expect("sound");
-        let Ok(Next::Piece(flight)) = secure.next(&mut output, false, &mut blocks, &mut pool) else {
-            panic!("no answer")
-        };
+        let len = client.seal(&[], false, &mut hello, &mut stores.pool).expect("there is room");
+        secure.tls.feed(&mut hello[..len], &mut Vec::new(), &mut stores.pool).expect("sound");
+        let Ok(Next::Piece(flight)) = secure.next(&mut output, false, &mut stores) else { panic!("no answer") };
         assert_eq!((flight.bytes()[0], output.queued), (22, flight.to + 5), "a handshake record, RFC 8446 §5.1");
-        assert!(matches!(secure.next(&mut output, false, &mut blocks, &mut pool), Ok(Next::Waits)));
+        assert!(matches!(secure.next(&mut output, false, &mut stores), Ok(Next::Waits)));
         assert!(secure.tls.cut());
-        assert!(matches!(secure.next(&mut output, false, &mut blocks, &mut pool), Ok(Next::Nothing)));
+        assert!(matches!(secure.next(&mut output, false, &mut stores), Ok(Next::Nothing)));
     }
 }

@@ -115,7 +115,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     /// What the engine itself has left over after the end: nothing, if all is well. One sentence each.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
-        let (conns, blocks) = (self.core.conns.len(), self.core.out.blocks.in_use());
+        let (conns, blocks) = (self.core.conns.len(), self.core.out.stores.blocks.in_use());
         let mut left = Vec::new();
         if conns > 0 {
             left.push(format!("{conns} connections outlived the engine"));
@@ -131,6 +131,6 @@ impl<H: Handler, R: Ring> Engine<H, R> {
 
     /// Bytes of free buffers that the pool keeps.
     pub fn pool_bytes(&self) -> usize {
-        self.core.out.pool.kept_bytes()
+        self.core.out.stores.pool.kept_bytes()
     }
 }

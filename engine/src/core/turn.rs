@@ -24,9 +24,10 @@ use super::flight::Recv;
 use super::id::Origin;
 use super::life::{Dying, Event, Life};
 use super::listener::Listeners;
+use super::output::COALESCE_MAX;
 use super::planted::planted;
+use super::reach::Reach;
 use super::shortage::Shortage;
-use super::tx::{COALESCE_MAX, Outbox};
 use crate::config::Config;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Time, Token};
@@ -82,7 +83,7 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) ring: R,
     pub(super) calls: Calls<H>,
     pub(super) conns: Slab<Conn<H::Conn>>,
-    pub(super) out: Outbox,
+    pub(super) out: Reach,
     pub(super) config: Arc<Config>,
     pub(super) listeners: Listeners,
     control: Arc<Control>,
@@ -118,7 +119,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             ring,
             calls: Calls::new(handler),
             conns: Slab::with_capacity(slots),
-            out: Outbox::new(number, blocks, slots, &config, random),
+            out: Reach::new(number, blocks, slots, &config, random),
             config,
             listeners: Listeners::new(listeners),
             control,
@@ -233,7 +234,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Done::Sent { payload, result } => self.on_sent(index, payload, result),
             Done::Returned { payload } => {
                 link.flight.owed -= 1;
-                self.out.recycle(payload.memory);
+                self.out.stores.recycle(payload.memory);
                 self.out.mark(index);
             }
             Done::Cancelled => {
@@ -334,7 +335,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let (failed, lost) = match (result, payload) {
             (Err(errno), Some(payload)) => {
                 let lost = payload.whole();
-                self.out.recycle(payload.memory);
+                self.out.stores.recycle(payload.memory);
                 (Some(errno), lost)
             }
             // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
@@ -347,16 +348,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 payload.from += sent;
                 payload.to = payload.from + left;
                 if left == 0 {
-                    self.out.recycle(payload.memory);
+                    self.out.stores.recycle(payload.memory);
                 } else {
                     // A short count, or a long piece that goes in parts.
                     planted!(ShortSendLost, {
                         self.out.link(index).output.queued -= left;
-                        self.out.recycle(payload.memory);
-                        return;
-                    });
-                    planted!(ShortSendLast, {
-                        self.out.link(index).output.push(super::output::Segment::Ready(payload));
+                        self.out.stores.recycle(payload.memory);
                         return;
                     });
                     self.unpop(index, payload);
@@ -427,16 +424,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.mark(index);
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = conn.stash.take() {
-            self.out.pool.put(stash.bytes);
+            self.out.stores.pool.put(stash.bytes);
         }
         match std::mem::replace(&mut conn.phase, Phase::Ended) {
             Phase::Open { mut session, data } => {
-                session.recycle(&mut self.out.pool);
+                session.recycle(&mut self.out.stores.pool);
                 self.out.packer.forget(index);
                 let id = self.out.id_of(index);
                 self.calls.closed(&mut self.out, id, data, why);
             }
-            Phase::Head(_, Some(buffer)) => self.out.pool.put(*buffer),
+            Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
             Phase::Answer(answering) => self.on_answer_lost(*answering, why),
             Phase::Head(_, None) | Phase::Ended => {}
         }
@@ -474,7 +471,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn on_closed(&mut self, index: u32) {
         let link = self.out.link(index);
-        assert!(!link.is_busy() && link.output.first.is_none(), "a slot ended before its last operation");
+        assert!(!link.is_busy() && link.output.is_empty(), "a slot ended before its last operation");
         debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
         self.admitted -= u32::from(link.tenant.origin() != Origin::Guest);
         link.life.on(Event::Freed);

@@ -33,7 +33,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     self.feed_frames(index, frames);
                 }
                 HeadEnd::Partial => {
-                    let mut gathered = self.out.pool.take(bytes.len(), bytes.len());
+                    let mut gathered = self.out.stores.pool.take(bytes.len(), bytes.len());
                     gathered.extend_from_slice(bytes);
                     *buffer = Some(Box::new(gathered));
                 }
@@ -48,7 +48,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let mut gathered = buffer.take().expect("matched above");
                 self.on_head(index, &gathered[..len]);
                 self.feed_frames(index, &mut gathered[len..]);
-                self.out.pool.put(*gathered);
+                self.out.stores.pool.put(*gathered);
             }
             HeadEnd::Partial => {}
             HeadEnd::TooLarge => self.refuse(index, &Refusal::HEAD_TOO_LARGE),
@@ -98,13 +98,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         let mut text = [0; deflate::ANSWER_LEN_MAX];
         let extensions = compression.as_ref().map(|answer| answer.text(&mut text));
-        let mut bytes = self.out.pool.take(512, 512);
+        let mut bytes = self.out.stores.pool.take(512, 512);
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let written =
             handshake::write_switching_with(&mut bytes, &accept.key, subprotocol.as_deref(), extensions, headers);
         if let Err(error) = written {
             tracing::error!(%error, "the handler's upgrade response cannot be sent");
-            self.out.pool.put(bytes);
+            self.out.stores.pool.put(bytes);
             return self.refuse(index, &BROKEN);
         }
         self.out.raw(index, bytes);
@@ -135,13 +135,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Answers with the protocol's own refusal and closes.
     pub(super) fn refuse(&mut self, index: u32, refusal: &Refusal) {
         self.out.stats.declined += 1;
-        let mut bytes = self.out.pool.take(512, 512);
+        let mut bytes = self.out.stores.pool.take(512, 512);
         handshake::write_refusal(&mut bytes, refusal);
         self.last_words(index, bytes);
     }
 
     pub(super) fn respond_full(&mut self, index: u32) {
-        let mut bytes = self.out.pool.take(512, 512);
+        let mut bytes = self.out.stores.pool.take(512, 512);
         handshake::write_refusal(&mut bytes, &FULL);
         self.last_words(index, bytes);
     }
@@ -149,14 +149,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Answers with the handler's response and closes.
     fn respond(&mut self, index: u32, response: &Response, head_only: bool) {
         let status = response.status();
-        let mut bytes = self.out.pool.take(512 + response.body().len(), 0);
+        let mut bytes = self.out.stores.pool.take(512 + response.body().len(), 0);
         let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let phrase = status.canonical_reason().unwrap_or("");
         let written =
             handshake::write_response(&mut bytes, status.as_u16(), phrase, headers, response.body(), head_only);
         if let Err(error) = written {
             tracing::error!(%error, "the handler's response cannot be sent");
-            self.out.pool.put(bytes);
+            self.out.stores.pool.put(bytes);
             return self.refuse(index, &BROKEN);
         }
         if !status.is_success() {
@@ -168,7 +168,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Queues a response; the connection ends when the peer has had time to read it, whatever it still sends.
     fn last_words(&mut self, index: u32, bytes: Vec<u8>) {
         if let Phase::Head(_, Some(buffer)) = std::mem::replace(&mut self.conns[index as usize].phase, Phase::Ended) {
-            self.out.pool.put(*buffer);
+            self.out.stores.pool.put(*buffer);
         }
         let deadline = self.out.now.after(self.config.closing_timeout);
         self.out.link(index).life.on(Event::Ended { due: deadline, linger: true });

@@ -1,13 +1,9 @@
-//! Owns the output of all connections of a core: messages in, pieces of bytes ready to send out.
+//! Owns what a callback may touch: the connections of its core by id, their output, the dials, and what it wishes.
 //!
-//! Frames are encoded straight into the connection's current piece: a send block while it fits, then a pooled buffer,
-//! so that all replies of a pass leave in one send. A large message that arrived in a buffer of its own is not copied:
-//! its place in the queue is promised, and the buffer moves in when the handler returns.
-//!
-//! Nothing here submits an operation. What callbacks want is left in the links and the list of dirty connections; `turn`
-//! makes operations of it at the end of the pass.
+//! Decides whether a message may go out, and how; how it is encoded is the [`Output`](super::output::Output)'s. Nothing here
+//! submits an operation. What callbacks want is left in the links and the list of connections to settle; `turn` makes
+//! operations of it at the end of the pass.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand::Rng;
@@ -15,8 +11,7 @@ use rand::rngs::StdRng;
 use wsring_proto::close::{CONTROL_PAYLOAD_MAX, CloseCode};
 use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
-use wsring_proto::pool::Pool;
-use wsring_proto::simd::{self, HEADROOM, MaskKey};
+use wsring_proto::simd::{HEADROOM, MaskKey};
 
 use super::conns::Link;
 use super::deadlines::{Deadlines, Tick};
@@ -24,24 +19,17 @@ use super::dials::Dials;
 use super::id::ConnId;
 use super::input::Input;
 use super::life::Event;
-use super::output::{Output, Segment};
+use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::planted::planted;
+use super::promise::{Offer, Placed, is_worth_moving};
+use super::stores::Stores;
 use crate::config::Config;
 use crate::ring::{Memory, Payload, SendBlocks};
 use crate::stats::Stats;
 
-/// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
-pub(super) const COALESCE_MAX: usize = 256 << 10;
-/// A message shorter than this is copied into the current piece rather than moved: one send beats one copy.
-const MOVE_MIN: usize = 8 << 10;
-/// The same where other output waits before it. From here on it fills segments of its own, so that no send is saved.
-const MOVE_BEHIND_MIN: usize = 64 << 10;
 /// The longest frame of the short way through `send`.
 const SMALL_FRAME_MAX: u32 = encode::frame_len(CONTROL_PAYLOAD_MAX, false) as u32;
-/// Queues kept for connections with more than one piece of output, and pieces that a kept one has room for.
-const QUEUES_MAX: usize = 1024;
-const QUEUE_ROOM_MAX: usize = 32;
 
 /// What became of a message given to `send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +64,6 @@ pub(crate) enum How {
     Prepared(u64),
 }
 
-/// Where the message being handled lies, when it has a buffer of its own.
-struct Assembled {
-    at: usize,
-    len: usize,
-}
-
-/// A place in the output of a connection that was promised to it.
-struct Promised {
-    id: ConnId,
-    opcode: Opcode,
-    framing: Framing,
-}
-
 /// Output marks in bytes: see `Config`.
 #[derive(Clone, Copy)]
 struct Marks {
@@ -99,25 +74,21 @@ struct Marks {
     small: u32,
 }
 
-pub(crate) struct Outbox {
+pub(crate) struct Reach {
     core: u8,
     pub(crate) links: Vec<Link>,
     /// Connections to settle at the end of the pass.
     pub(crate) dirty: Vec<u32>,
     /// Connections whose stash is to be worked on.
     pub(crate) replay: Vec<u32>,
-    pub(crate) blocks: SendBlocks,
-    pub(crate) pool: Pool,
-    /// Empty, for the next connection that has more than one piece of output: see `Output::rest`.
-    #[allow(clippy::vec_box, reason = "they move between here and the links as they are")]
-    queues: Vec<Box<VecDeque<Segment>>>,
+    pub(crate) stores: Stores,
     pub(crate) deadlines: Deadlines,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
     marks: Marks,
     closing: Duration,
-    assembled: Option<Assembled>,
-    promised: Option<Promised>,
+    /// The message being handled, if it may be moved.
+    offer: Option<Offer>,
     pub(crate) dials: Dials,
     /// A CSPRNG (RFC 6455 §10.3): masking keys, nonces, jitter. It makes its numbers in blocks.
     pub(crate) random: StdRng,
@@ -126,16 +97,14 @@ pub(crate) struct Outbox {
     pub(crate) packer: Packer,
 }
 
-impl Outbox {
+impl Reach {
     pub(crate) fn new(core: u8, blocks: SendBlocks, connections_max: usize, config: &Config, random: StdRng) -> Self {
         Self {
             core,
             links: Vec::with_capacity(connections_max),
             dirty: Vec::with_capacity(1024),
             replay: Vec::new(),
-            blocks,
-            pool: Pool::new(config.pool_bytes_max),
-            queues: Vec::new(),
+            stores: Stores::new(blocks, config.pool_bytes_max),
             deadlines: Deadlines::new(connections_max),
             stats: Stats::default(),
             now: Tick::ZERO,
@@ -146,8 +115,7 @@ impl Outbox {
                 small: config.output_high.saturating_sub(SMALL_FRAME_MAX),
             },
             closing: config.closing_timeout,
-            assembled: None,
-            promised: None,
+            offer: None,
             dials: Dials::new(core),
             random,
             stop: false,
@@ -241,9 +209,13 @@ impl Outbox {
             return Pressure::Refused;
         }
         self.stats.sent += 1;
-        let move_min = if link.output.first.is_none() { MOVE_MIN } else { MOVE_BEHIND_MIN };
-        if bytes.len() >= move_min && self.is_assembled(bytes) {
-            self.promise(index, message.opcode(), framing, need);
+        if is_worth_moving(bytes.len(), !link.output.is_empty())
+            && let Some(offer) = self.offer.as_mut().filter(|offer| offer.is_for(bytes))
+        {
+            let id = ConnId::new(self.core, link.tenant.generation(), index);
+            offer.place(Placed { id, opcode: message.opcode(), framing });
+            self.mark(index);
+            self.links[index as usize].output.promise(&mut self.stores, need);
         } else {
             self.frame(index, framing, message.opcode(), bytes);
         }
@@ -256,7 +228,7 @@ impl Outbox {
         if let How::Prepared(number) = how
             && !framing.is_own()
         {
-            let payload = self.packer.lend_prepared(number, framing, bytes, &mut self.pool);
+            let payload = self.packer.lend_prepared(number, framing, bytes, &mut self.stores.pool);
             match &payload {
                 Some(payload) => self.frame_packed(index, framing, opcode, &payload[HEADROOM..]),
                 None => self.frame(index, framing, opcode, bytes),
@@ -264,20 +236,19 @@ impl Outbox {
             self.packer.return_prepared(payload);
             return self.press(index);
         }
-        match self.packer.pack(index, framing, bytes, &mut self.pool) {
+        match self.packer.pack(index, framing, bytes, &mut self.stores.pool) {
             None => self.frame(index, framing, opcode, bytes),
-            Some(mut payload) if payload.len() - HEADROOM >= MOVE_MIN => {
+            Some(mut payload) if is_worth_moving(payload.len() - HEADROOM, false) => {
                 self.stats.compressed += 1;
-                let from = self.head_in_front(framing, opcode, &mut payload);
+                let from = head_in_front(opcode, &mut payload, self.mask_of(framing));
                 encode::mark_compressed(&mut payload[from as usize..], opcode);
                 let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(payload) };
-                self.links[index as usize].output.queued += ready.len() as u32;
-                self.push(index, Segment::Ready(ready));
+                self.links[index as usize].output.add(&mut self.stores, ready);
                 self.mark(index);
             }
             Some(payload) => {
                 self.frame_packed(index, framing, opcode, &payload[HEADROOM..]);
-                self.pool.put(payload);
+                self.stores.pool.put(payload);
             }
         }
         self.press(index)
@@ -288,21 +259,7 @@ impl Outbox {
         self.stats.compressed += 1;
         self.frame(index, framing, opcode, payload);
         let frame_len = encode::frame_len(payload.len(), framing.is_masked());
-        // It is the end of the last piece.
-        if let Some(Segment::Ready(Payload { memory, to, .. })) = self.links[index as usize].output.tail() {
-            encode::mark_compressed(&mut memory.bytes_mut()[*to as usize - frame_len..], opcode);
-        }
-    }
-
-    /// Writes a frame's header in front of the payload behind the headroom, masked as the connection needs it; where it
-    /// begins.
-    fn head_in_front(&mut self, framing: Framing, opcode: Opcode, bytes: &mut [u8]) -> u32 {
-        let mask = self.mask_of(framing);
-        if let Some(key) = mask {
-            simd::mask(&mut bytes[HEADROOM..], key);
-        }
-        let payload_len = bytes.len() - HEADROOM;
-        encode::write_head(bytes, HEADROOM, true, opcode, payload_len, mask) as u32
+        self.links[index as usize].output.mark_compressed(opcode, frame_len);
     }
 
     /// Notes that the connection's output went over the high-water mark.
@@ -349,125 +306,37 @@ impl Outbox {
     }
 
     /// Encodes a frame at the end of an open connection's output, whatever its size.
-    #[inline]
-    fn frame(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) {
-        // A server's frame has no mask, which leaves half of the encoder out.
-        match self.mask_of(framing) {
-            None => self.frame_masked(index, opcode, bytes, None),
-            Some(key) => self.frame_of_client(index, opcode, bytes, key),
-        }
-    }
-
-    #[inline(never)]
-    fn frame_of_client(&mut self, index: u32, opcode: Opcode, bytes: &[u8], key: MaskKey) {
-        self.frame_masked(index, opcode, bytes, Some(key));
-    }
-
     #[inline(always)]
-    fn frame_masked(&mut self, index: u32, opcode: Opcode, bytes: &[u8], mask: Option<MaskKey>) {
+    fn frame(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) {
+        let mask = self.mask_of(framing);
         self.mark(index);
-        let need = encode::frame_len(bytes.len(), mask.is_some());
-        let output = &mut self.links[index as usize].output;
-        if output.first.is_none() && need <= self.blocks.size() {
-            let block = self.blocks.take();
-            output.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
-        }
-        if let Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) = output.tail()
-            && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask)
-        {
-            *to += written as u32;
-            output.queued += written as u32;
-            return;
-        }
-        match self.room(index, need) {
-            Payload { memory: Memory::Block(block), to, .. } => {
-                let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask);
-                *to += written.expect("room was made") as u32;
-            }
-            Payload { memory: Memory::Heap(heap), to, .. } => {
-                encode::append_frame(heap, true, opcode, bytes, mask);
-                *to = heap.len() as u32;
-            }
-        }
-        self.links[index as usize].output.queued += need as u32;
-    }
-
-    /// The piece of output with room for `need` more bytes: the last one, grown if it stays small, or a new one.
-    fn room(&mut self, index: u32, need: usize) -> &mut Payload {
-        let grown = match self.links[index as usize].output.tail() {
-            Some(Segment::Ready(tail)) if tail.to as usize + need <= COALESCE_MAX => {
-                let used = tail.to as usize;
-                match &mut tail.memory {
-                    Memory::Heap(heap) if heap.capacity() - heap.len() >= need => true,
-                    memory => {
-                        let mut larger = self.pool.take(used + need, (used + need) * 2);
-                        simd::copy_append(&memory.bytes()[..used], &mut larger);
-                        match std::mem::replace(memory, Memory::Heap(larger)) {
-                            Memory::Block(block) => self.blocks.put(block),
-                            Memory::Heap(heap) => self.pool.put(heap),
-                        }
-                        true
-                    }
-                }
-            }
-            _ => false,
-        };
-        if !grown {
-            let block = if need <= self.blocks.size() { self.blocks.take() } else { None };
-            let memory = match block {
-                Some(block) => Memory::Block(block),
-                None => Memory::Heap(self.pool.take(need, need)),
-            };
-            self.push(index, Segment::Ready(Payload { memory, from: 0, to: 0 }));
-        }
-        match self.links[index as usize].output.tail() {
-            Some(Segment::Ready(payload)) => payload,
-            _ => unreachable!("a piece was just found or pushed"),
-        }
+        self.links[index as usize].output.frame(&mut self.stores, opcode, bytes, mask);
     }
 
     /// Queues bytes that are no frame: an HTTP response.
     pub(crate) fn raw(&mut self, index: u32, bytes: Vec<u8>) {
         let to = u32::try_from(bytes.len()).expect("a response is below 4 GiB");
         if to == 0 {
-            self.pool.put(bytes);
+            self.stores.pool.put(bytes);
             return;
         }
-        self.link(index).output.queued += to;
-        self.push(index, Segment::Ready(Payload { memory: Memory::Heap(bytes), from: 0, to }));
+        self.links[index as usize].output.add(&mut self.stores, Payload { memory: Memory::Heap(bytes), from: 0, to });
         self.mark(index);
     }
 
-    /// Adds a piece at the end of the connection's output.
-    fn push(&mut self, index: u32, segment: Segment) {
-        self.make_queue(index).push(segment);
+    /// Takes the piece that goes next.
+    pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
+        self.links[index as usize].output.pop(&mut self.stores)
     }
 
     /// Puts the rest of a send back in front.
-    pub(crate) fn unpop(&mut self, index: u32, payload: Payload) {
-        self.make_queue(index).unpop(payload);
+    pub(crate) fn unpop(&mut self, index: u32, rest: Payload) {
+        self.links[index as usize].output.unpop(&mut self.stores, rest);
     }
 
-    /// The connection's output, with a queue if one more piece needs it.
-    fn make_queue(&mut self, index: u32) -> &mut Output {
-        let output = &mut self.links[index as usize].output;
-        if output.first.is_some() && output.rest.is_none() {
-            output.rest = Some(self.queues.pop().unwrap_or_default());
-        }
-        output
-    }
-
-    /// Takes the piece that goes next. A queue with nothing left in it comes back, unless it has grown large.
-    pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
-        let output = &mut self.links[index as usize].output;
-        let payload = output.pop()?;
-        if let Some(queue) = output.rest.take_if(|rest| rest.is_empty())
-            && self.queues.len() < QUEUES_MAX
-            && queue.capacity() <= QUEUE_ROOM_MAX
-        {
-            self.queues.push(queue);
-        }
-        Some(payload)
+    /// Throws away what is queued: the connection has failed.
+    pub(crate) fn abandon(&mut self, index: u32) {
+        self.links[index as usize].output.abandon(&mut self.stores);
     }
 
     /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small,
@@ -511,63 +380,22 @@ impl Outbox {
     }
 
     /// The message about to be handled lies in a buffer that can be moved.
-    #[inline]
+    #[inline(never)] // long messages alone come here, and the loop of the short ones keeps its registers
     pub(crate) fn offer(&mut self, bytes: &[u8]) {
-        if bytes.len() >= MOVE_MIN {
-            self.assembled = Some(Assembled { at: bytes.as_ptr() as usize, len: bytes.len() });
-        }
+        self.offer = Offer::of(bytes);
     }
 
-    #[inline]
-    fn is_assembled(&self, bytes: &[u8]) -> bool {
-        self.promised.is_none()
-            && self.assembled.as_ref().is_some_and(|a| a.at == bytes.as_ptr() as usize && a.len == bytes.len())
+    /// The handler has returned: the place in some output that it gave the message, if it did.
+    #[inline(never)]
+    pub(crate) fn settle_offer(&mut self) -> Option<Placed> {
+        self.offer.take().and_then(Offer::settle)
     }
 
-    fn promise(&mut self, index: u32, opcode: Opcode, framing: Framing, need: usize) {
-        self.mark(index);
-        self.promised = Some(Promised { id: self.id_of(index), opcode, framing });
-        let output = &mut self.link(index).output;
-        output.queued += need as u32;
-        planted!(PromiseMisplaced, {
-            if let Some(first) = output.first.replace(Segment::Promised) {
-                output.rest.get_or_insert_default().push_front(first);
-            }
-            return;
-        });
-        self.push(index, Segment::Promised);
-    }
-
-    /// The handler has returned: if it sent the message on, `take` gives its buffer, which moves into the queue.
-    #[inline]
-    pub(crate) fn settle_offer(&mut self, take: impl FnOnce() -> Option<Vec<u8>>) {
-        if self.assembled.take().is_none() {
-            return;
-        }
-        let Some(Promised { id, opcode, framing }) = self.promised.take() else { return };
-        let mut bytes = take().expect("an offered message lies in a buffer of its own");
-        let from = self.head_in_front(framing, opcode, &mut bytes);
-        let ready = Segment::Ready(Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) });
-        let output = &mut self.link(id.index()).output;
-        let rest = output.rest.iter_mut().flat_map(|rest| rest.iter_mut());
-        let place = output.first.iter_mut().chain(rest).find(|segment| matches!(segment, Segment::Promised));
-        *place.expect("a promised place stays until the handler returns") = ready;
-    }
-
-    /// Gives the memory of a finished or abandoned piece back.
-    pub(crate) fn recycle(&mut self, memory: Memory) {
-        match memory {
-            Memory::Block(block) => self.blocks.put(block),
-            Memory::Heap(bytes) => self.pool.put(bytes),
-        }
-    }
-
-    /// Throws away what is queued: the connection has failed.
-    pub(crate) fn abandon(&mut self, index: u32) {
-        while let Some(payload) = self.pop(index) {
-            self.link(index).output.queued -= payload.len() as u32;
-            self.recycle(payload.memory);
-        }
-        assert!(self.link(index).output.first.is_none(), "a promised piece outlived its handler");
+    /// Moves a message, in its own buffer and behind headroom, to the place that was promised to it.
+    #[inline(never)]
+    pub(crate) fn move_in(&mut self, Placed { id, opcode, framing }: Placed, mut bytes: Vec<u8>) {
+        let from = head_in_front(opcode, &mut bytes, self.mask_of(framing));
+        let piece = Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) };
+        self.links[id.index() as usize].output.keep_promise(piece);
     }
 }
