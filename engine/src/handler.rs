@@ -235,7 +235,7 @@ impl<'a, H: Handler> CoreCx<'a, H> {
 
     /// Queues a message for any connection of this core. Never blocks; allocates only when no pooled buffer fits.
     pub fn send_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Pressure {
-        match self.out.find(id) {
+        match self.out.peers.find(id) {
             Some(index) => self.out.send(index, message.into()),
             None => {
                 self.out.stats.gone += 1;
@@ -264,7 +264,7 @@ impl<'a, H: Handler> CoreCx<'a, H> {
     }
 
     fn send_how(&mut self, id: ConnId, message: Message<'_>, how: How) -> Pressure {
-        match self.out.find(id) {
+        match self.out.peers.find(id) {
             Some(index) => self.out.send_how(index, message, how),
             None => {
                 self.out.stats.gone += 1;
@@ -276,7 +276,7 @@ impl<'a, H: Handler> CoreCx<'a, H> {
     /// Starts the closing handshake of any connection of this core: what is queued goes out, then a Close with `code`
     /// and `reason` (cut to 123 bytes at a character). No effect if it is closing already.
     pub fn close_conn(&mut self, id: ConnId, code: CloseCode, reason: &str) {
-        if let Some(index) = self.out.find(id) {
+        if let Some(index) = self.out.peers.find(id) {
             self.out.close(index, Some(code), reason);
         }
     }
@@ -284,21 +284,21 @@ impl<'a, H: Handler> CoreCx<'a, H> {
     /// Takes no more messages from the connection until [`Self::resume_conn`]; the peer feels TCP's back-pressure.
     /// Its pings are not answered and it is not timed out for silence meanwhile.
     pub fn pause_conn(&mut self, id: ConnId) {
-        if let Some(index) = self.out.find(id) {
+        if let Some(index) = self.out.peers.find(id) {
             self.out.pause(index);
         }
     }
 
     /// Takes messages again, from the next pass on; none is lost or reordered.
     pub fn resume_conn(&mut self, id: ConnId) {
-        if let Some(index) = self.out.find(id) {
+        if let Some(index) = self.out.peers.find(id) {
             self.out.resume(index);
         }
     }
 
     /// Bytes queued for the connection and not yet taken by its socket; 0 if it is gone.
     pub fn queued_of(&mut self, id: ConnId) -> usize {
-        self.out.find(id).map_or(0, |index| self.out.link(index).output.queued as usize)
+        self.out.peers.find(id).map_or(0, |index| self.out.link(index).output.queued as usize)
     }
 
     /// Connects to a server from this core. Never blocks: names are looked up elsewhere. What comes of it is told by
@@ -348,7 +348,7 @@ impl<'a, H: Handler> Cx<'a, H> {
 
     /// Names this connection, now and in later callbacks of this core.
     pub fn id(&self) -> ConnId {
-        self.core.out.id_of(self.index)
+        self.core.out.peers.id_of(self.index)
     }
 
     /// The dial that made this connection; `None` if the peer connected to us.
@@ -386,7 +386,7 @@ impl<'a, H: Handler> Cx<'a, H> {
 
     /// Bytes queued for this connection and not yet taken by its socket.
     pub fn queued(&self) -> usize {
-        self.core.out.links[self.index as usize].output.queued as usize
+        self.core.out.link(self.index).output.queued as usize
     }
 
     /// Whether no further whole message of this connection has arrived with this one. Outside of `on_message` true.

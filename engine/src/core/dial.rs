@@ -383,7 +383,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let Some(heartbeat) = dial.target.heartbeat.take() else { return };
                 planted!(BeatAfterClose, {
                     let (input, framing) = (super::input::Input::new(false), super::pack::Framing::PLAIN.masked());
-                    self.out.link(conn).life = super::life::Life::Quiet { since: self.out.now, input, framing };
+                    *self.out.peers.life(conn) = super::life::Life::Quiet { since: self.out.now, input, framing };
                 });
                 let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));

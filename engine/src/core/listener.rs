@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use super::conns::{Conn, Link, Phase};
+use super::conns::{Conn, Phase};
 use super::id::Origin;
-use super::life::Event;
 use super::turn::{CANCEL_ACCEPT, Core};
 use crate::handler::Handler;
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
@@ -211,7 +210,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Counts a connection against the cap.
     pub(super) fn admit(&mut self, index: u32, origin: Origin) {
-        let link = self.out.link(index);
+        let link = self.out.peers.touch(index);
         link.tenant = link.tenant.from(origin);
         self.admitted += 1;
     }
@@ -225,16 +224,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             tls: None,
         };
         let index = self.conns.insert(conn) as u32;
-        if self.out.links.len() <= index as usize {
-            self.out.links.resize_with(index as usize + 1, Link::free);
-        }
-        let deadline = self.out.now.after(timeout);
-        let link = self.out.link(index);
-        assert!(link.life.is_free() && !link.is_busy(), "slot {index} was reused before its last completion");
-        link.socket = socket;
-        link.life.on(Event::Taken { due: deadline });
-        self.out.deadlines.set(index, deadline);
-        self.out.mark(index);
+        self.out.peers.take(index, socket, self.out.now.after(timeout));
         index
     }
 }

@@ -22,6 +22,7 @@ mod life;
 mod listener;
 mod output;
 mod pack;
+mod peers;
 pub(crate) mod planted;
 mod promise;
 mod reach;

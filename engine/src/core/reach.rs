@@ -14,13 +14,13 @@ use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::simd::{HEADROOM, MaskKey};
 
 use super::conns::Link;
-use super::deadlines::{Deadlines, Tick};
+use super::deadlines::Tick;
 use super::dials::Dials;
-use super::id::ConnId;
 use super::input::Input;
 use super::life::Event;
 use super::output::head_in_front;
 use super::pack::{Framing, Packer};
+use super::peers::Peers;
 use super::planted::planted;
 use super::promise::{Offer, Placed, is_worth_moving};
 use super::stores::Stores;
@@ -75,14 +75,10 @@ struct Marks {
 }
 
 pub(crate) struct Reach {
-    core: u8,
-    pub(crate) links: Vec<Link>,
-    /// Connections to settle at the end of the pass.
-    pub(crate) dirty: Vec<u32>,
+    pub(crate) peers: Peers,
     /// Connections whose stash is to be worked on.
     pub(crate) replay: Vec<u32>,
     pub(crate) stores: Stores,
-    pub(crate) deadlines: Deadlines,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
     marks: Marks,
@@ -100,12 +96,9 @@ pub(crate) struct Reach {
 impl Reach {
     pub(crate) fn new(core: u8, blocks: SendBlocks, connections_max: usize, config: &Config, random: StdRng) -> Self {
         Self {
-            core,
-            links: Vec::with_capacity(connections_max),
-            dirty: Vec::with_capacity(1024),
+            peers: Peers::new(core, connections_max),
             replay: Vec::new(),
             stores: Stores::new(blocks, config.pool_bytes_max),
-            deadlines: Deadlines::new(connections_max),
             stats: Stats::default(),
             now: Tick::ZERO,
             marks: Marks {
@@ -123,28 +116,15 @@ impl Reach {
         }
     }
 
-    pub(crate) fn id_of(&self, index: u32) -> ConnId {
-        ConnId::new(self.core, self.links[index as usize].tenant.generation(), index)
+    pub(crate) fn link(&self, index: u32) -> &Link {
+        self.peers.get(index)
     }
 
-    /// The index of a connection that still exists.
-    pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
-        let link = self.links.get(id.index() as usize)?;
-        let is_it = id.core() == usize::from(self.core) && link.tenant.generation() == id.generation();
-        (is_it && !link.life.is_free()).then_some(id.index())
-    }
-
-    pub(crate) fn link(&mut self, index: u32) -> &mut Link {
-        &mut self.links[index as usize]
-    }
-
-    /// Has `turn` look at the connection at the end of the pass.
-    #[inline]
-    pub(crate) fn mark(&mut self, index: u32) {
-        let flight = &mut self.links[index as usize].flight;
-        if !std::mem::replace(&mut flight.marked, true) {
-            self.dirty.push(index);
-        }
+    /// Nothing is kept of a connection whose slot is free.
+    pub(crate) fn forget(&mut self, index: u32) {
+        self.peers.free(index, planted!(GenerationKept, 0; 1));
+        self.packer.forget(index);
+        self.dials.untie(index);
     }
 
     /// Queues a message.
@@ -152,7 +132,7 @@ impl Reach {
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> Pressure {
         let bytes = message.as_bytes();
         // The path of almost every message: a small one behind others of its pass. The rest is a call.
-        if let Some(link) = self.links.get_mut(index as usize)
+        if let Some(link) = self.peers.filling(index)
             && bytes.len() <= CONTROL_PAYLOAD_MAX
             && link.output.queued < self.marks.small
             && let Some((block, to)) = link.block_of_pass()
@@ -168,7 +148,7 @@ impl Reach {
 
     #[inline(never)]
     fn send_any(&mut self, index: u32, message: Message<'_>) -> Pressure {
-        match self.links[index as usize].life.framing() {
+        match self.peers.get(index).life.framing() {
             Some(framing) if framing.packs() => self.send_how(index, message, How::Any),
             Some(framing) => self.send_as_is(index, framing, message),
             None => self.gone(),
@@ -178,7 +158,7 @@ impl Reach {
     /// Queues a message, compressed if its connection agreed to that and it is worth it.
     #[inline(never)]
     pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
-        let link = &self.links[index as usize];
+        let link = self.peers.get(index);
         let len = message.as_bytes().len();
         let Some(framing) = link.life.framing() else { return self.gone() };
         if framing.packs()
@@ -201,7 +181,7 @@ impl Reach {
 
     #[inline]
     fn send_as_is(&mut self, index: u32, framing: Framing, message: Message<'_>) -> Pressure {
-        let link = &self.links[index as usize];
+        let link = self.peers.get(index);
         let bytes = message.as_bytes();
         let need = encode::frame_len(bytes.len(), framing.is_masked());
         if link.output.queued as usize + need > self.marks.max as usize {
@@ -212,10 +192,8 @@ impl Reach {
         if is_worth_moving(bytes.len(), !link.output.is_empty())
             && let Some(offer) = self.offer.as_mut().filter(|offer| offer.is_for(bytes))
         {
-            let id = ConnId::new(self.core, link.tenant.generation(), index);
-            offer.place(Placed { id, opcode: message.opcode(), framing });
-            self.mark(index);
-            self.links[index as usize].output.promise(&mut self.stores, need);
+            offer.place(Placed { id: self.peers.id_of(index), opcode: message.opcode(), framing });
+            self.peers.touch(index).output.promise(&mut self.stores, need);
         } else {
             self.frame(index, framing, message.opcode(), bytes);
         }
@@ -243,8 +221,7 @@ impl Reach {
                 let from = head_in_front(opcode, &mut payload, self.mask_of(framing));
                 encode::mark_compressed(&mut payload[from as usize..], opcode);
                 let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(payload) };
-                self.links[index as usize].output.add(&mut self.stores, ready);
-                self.mark(index);
+                self.peers.touch(index).output.add(&mut self.stores, ready);
             }
             Some(payload) => {
                 self.frame_packed(index, framing, opcode, &payload[HEADROOM..]);
@@ -259,13 +236,13 @@ impl Reach {
         self.stats.compressed += 1;
         self.frame(index, framing, opcode, payload);
         let frame_len = encode::frame_len(payload.len(), framing.is_masked());
-        self.links[index as usize].output.mark_compressed(opcode, frame_len);
+        self.peers.touch(index).output.mark_compressed(opcode, frame_len);
     }
 
     /// Notes that the connection's output went over the high-water mark.
     #[inline]
     fn press(&mut self, index: u32) -> Pressure {
-        if self.links[index as usize].output.queued <= self.marks.high {
+        if self.peers.get(index).output.queued <= self.marks.high {
             return Pressure::Low;
         }
         self.hold(index, Input::press);
@@ -276,7 +253,7 @@ impl Reach {
     /// here on: until now it was timed by what it said. (A later send starts the time again: see `settle`.)
     fn hold(&mut self, index: u32, hold: impl FnOnce(&mut Input)) {
         let now = self.now;
-        let link = self.link(index);
+        let link = self.peers.touch(index);
         if link.output.is_sending() && link.life.takes_messages() {
             link.life.on_progress(now);
         }
@@ -288,9 +265,9 @@ impl Reach {
     /// An open connection is below the low-water mark after it was pressed: the press is over.
     pub(crate) fn relax(&mut self, index: u32) -> bool {
         let low = self.marks.low;
-        let link = self.link(index);
-        match link.life.input() {
-            Some(input) if input.is_pressed() && link.output.queued <= low => {
+        let drained = self.peers.get(index).output.queued <= low;
+        match self.peers.life(index).input() {
+            Some(input) if input.is_pressed() && drained => {
                 input.relax();
                 true
             }
@@ -309,8 +286,7 @@ impl Reach {
     #[inline(always)]
     fn frame(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) {
         let mask = self.mask_of(framing);
-        self.mark(index);
-        self.links[index as usize].output.frame(&mut self.stores, opcode, bytes, mask);
+        self.peers.touch(index).output.frame(&mut self.stores, opcode, bytes, mask);
     }
 
     /// Queues bytes that are no frame: an HTTP response.
@@ -320,29 +296,29 @@ impl Reach {
             self.stores.pool.put(bytes);
             return;
         }
-        self.links[index as usize].output.add(&mut self.stores, Payload { memory: Memory::Heap(bytes), from: 0, to });
-        self.mark(index);
+        let piece = Payload { memory: Memory::Heap(bytes), from: 0, to };
+        self.peers.touch(index).output.add(&mut self.stores, piece);
     }
 
     /// Takes the piece that goes next.
     pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
-        self.links[index as usize].output.pop(&mut self.stores)
+        self.peers.settling(index).output.pop(&mut self.stores)
     }
 
     /// Puts the rest of a send back in front.
     pub(crate) fn unpop(&mut self, index: u32, rest: Payload) {
-        self.links[index as usize].output.unpop(&mut self.stores, rest);
+        self.peers.touch(index).output.unpop(&mut self.stores, rest);
     }
 
     /// Throws away what is queued: the connection has failed.
     pub(crate) fn abandon(&mut self, index: u32) {
-        self.links[index as usize].output.abandon(&mut self.stores);
+        self.peers.settling(index).output.abandon(&mut self.stores);
     }
 
     /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small,
     /// and a peer whose output is over the high-water mark is not read, so they cannot pile up.
     pub(crate) fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
-        if let Some(framing) = self.links[index as usize].life.framing() {
+        if let Some(framing) = self.peers.get(index).life.framing() {
             self.frame(index, framing, opcode, payload);
             let _ = self.press(index);
         }
@@ -350,18 +326,17 @@ impl Reach {
 
     /// Starts the closing handshake (RFC 6455 §7.1.2): queues a Close, takes no more messages. Nothing if it has begun.
     pub(crate) fn close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        if !self.links[index as usize].life.is_open() {
+        if !self.peers.get(index).life.is_open() {
             return;
         }
         self.close_frame(index, code, reason);
         let deadline = self.now.after(self.closing);
-        self.link(index).life.on(Event::CloseQueued { due: deadline });
-        self.deadlines.set(index, deadline);
+        self.peers.on(index, Event::CloseQueued { due: deadline });
     }
 
     /// Queues a Close frame on an open connection.
     pub(crate) fn close_frame(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        let Some(framing) = self.links[index as usize].life.framing() else { return };
+        let Some(framing) = self.peers.get(index).life.framing() else { return };
         let mut payload = [0_u8; 125];
         let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
         self.frame(index, framing, Opcode::Close, payload);
@@ -369,14 +344,12 @@ impl Reach {
 
     pub(crate) fn pause(&mut self, index: u32) {
         self.hold(index, Input::pause);
-        self.mark(index);
     }
 
     pub(crate) fn resume(&mut self, index: u32) {
-        if let Some(input) = self.link(index).life.input() {
+        if let Some(input) = self.peers.touch(index).life.input() {
             input.resume();
         }
-        self.mark(index);
     }
 
     /// The message about to be handled lies in a buffer that can be moved.
@@ -396,6 +369,6 @@ impl Reach {
     pub(crate) fn move_in(&mut self, Placed { id, opcode, framing }: Placed, mut bytes: Vec<u8>) {
         let from = head_in_front(opcode, &mut bytes, self.mask_of(framing));
         let piece = Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) };
-        self.links[id.index() as usize].output.keep_promise(piece);
+        self.peers.touch(id.index()).output.keep_promise(piece);
     }
 }

@@ -65,7 +65,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let mut stash = self.out.stores.pool.take(rest.len(), rest.len());
             simd::copy_append(rest, &mut stash);
             self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0, listed: false }));
-            self.out.mark(index);
+            self.out.peers.mark(index);
         }
     }
 
@@ -93,7 +93,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let mut input = session.input(bytes, &self.config.limits);
         loop {
             // Asked once a message, here: a callback may have closed or paused this connection, or filled its output.
-            let life = &out.links[index as usize].life;
+            let life = &out.peers.get(index).life;
             if !life.is_open() {
                 input.on_close_sent();
             }
@@ -171,7 +171,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn replay(&mut self, index: u32) {
         let Some(mut stash) = self.conns[index as usize].stash.take() else { return };
         let stopped = self.decode(index, &mut stash.bytes[stash.at..]);
-        self.out.mark(index);
+        self.out.peers.mark(index);
         match stopped {
             Some(at) => {
                 stash.at += at;

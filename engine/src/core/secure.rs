@@ -121,7 +121,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let mut plain = std::mem::take(&mut self.plain);
         let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
         if handshaking || tls.has_own() {
-            self.out.mark(index);
+            self.out.peers.mark(index);
         }
         let peer_closed = tls.is_peer_closed();
         if !plain.is_empty() {
@@ -132,7 +132,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Err(error) = fed {
             self.fail_tls(index, &error);
         } else if peer_closed {
-            self.out.link(index).life.on(Event::PeerEnded);
+            self.out.peers.on(index, Event::PeerEnded);
             self.on_eof(index);
         }
     }
@@ -142,7 +142,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if matches!(self.out.link(index).life, Life::Dying(_) | Life::Free) {
             return;
         }
-        tracing::debug!(conn = %self.out.id_of(index), %error, "a connection ends");
+        tracing::debug!(conn = %self.out.peers.id_of(index), %error, "a connection ends");
         self.out.stats.tls_failed += 1;
         self.out.abandon(index);
         self.end(index, &CloseReason::Tls(error), true);
@@ -163,7 +163,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn pop_sealed(&mut self, index: u32) -> (Option<Payload>, bool) {
         let Some(secure) = &mut self.conns[index as usize].tls else { return (None, false) };
         let out = &mut self.out;
-        let link = &mut out.links[index as usize];
+        let link = out.peers.settling(index);
         let finishing = matches!(link.life, Life::Finishing { .. });
         let next = secure.next(&mut link.output, finishing, &mut out.stores);
         match next {
@@ -181,7 +181,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn drop_tls(&mut self, index: u32) {
         let Some(secure) = self.conns[index as usize].tls.take() else { return };
         if let Some(rest) = secure.rest {
-            self.out.link(index).output.queued -= rest.len() as u32;
+            self.out.peers.settling(index).output.queued -= rest.len() as u32;
             self.out.stores.recycle(rest.memory);
         }
         secure.tls.recycle(&mut self.out.stores.pool);

@@ -214,7 +214,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if !self.shortage.is_over() || !self.out.replay.is_empty() || !self.due.is_empty() || must_stop {
             return Some(Time::default());
         }
-        let deadline = self.out.deadlines.next_due(self.ring.now());
+        let deadline = self.out.peers.next_due(self.ring.now());
         [deadline, self.listeners.retry_at(), self.stop_due(), self.dial_due()].into_iter().flatten().min()
     }
 
@@ -233,27 +233,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Done::Received { lease, end } => self.on_received(index, lease, end),
             Done::Sent { payload, result } => self.on_sent(index, payload, result),
             Done::Returned { payload } => {
-                link.flight.owed -= 1;
+                self.out.peers.touch(index).flight.owed -= 1;
                 self.out.stores.recycle(payload.memory);
-                self.out.mark(index);
             }
-            Done::Cancelled => {
-                link.flight.owed -= 1;
-                self.out.mark(index);
-            }
+            Done::Cancelled => self.out.peers.touch(index).flight.owed -= 1,
             Done::Closed => self.on_closed(index),
             Done::Accepted { .. } | Done::Connected { .. } | Done::Woken => unreachable!("handled above"),
         }
     }
 
     fn on_received(&mut self, index: u32, lease: Option<R::Lease>, end: Option<RecvEnd>) {
-        let now = self.out.now;
-        let link = self.out.link(index);
-        if end.is_some() {
-            link.flight.recv = Recv::Idle;
-        }
         if let Some(mut lease) = lease {
-            link.life.on_heard(now);
+            self.out.peers.life(index).on_heard(self.out.now);
             self.out.stats.bytes_in += lease.len() as u64;
             self.shortage.on_received(lease.len());
             self.feed(index, &mut lease);
@@ -268,26 +259,32 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
                 planted!(LostRearm, return);
                 // Others were first. Who is not to be received from has no turn to wait for.
+                self.out.peers.touch(index).flight.recv = Recv::Idle;
                 if !self.shortage.is_over() && self.out.link(index).life.wants_bytes() {
                     self.starve(index);
                 }
-                self.out.mark(index);
             }
             Some(RecvEnd::NoBuffers) => {
                 self.out.stats.starved += 1;
                 planted!(LostStarved, return);
+                self.out.peers.touch(index).flight.recv = Recv::Idle;
                 self.starve(index);
-                self.out.mark(index);
             }
             Some(RecvEnd::Eof) => {
-                self.out.link(index).life.on(Event::PeerEnded);
+                self.end_of_input(index);
                 self.on_eof(index);
             }
             Some(RecvEnd::Failed(errno)) => {
-                self.out.link(index).life.on(Event::PeerEnded);
+                self.end_of_input(index);
                 self.fail(index, errno);
             }
         }
+    }
+
+    /// A receive has ended for good.
+    fn end_of_input(&mut self, index: u32) {
+        self.out.peers.touch(index).flight.recv = Recv::Idle;
+        self.out.peers.on(index, Event::PeerEnded);
     }
 
     /// Has a connection wait for receive buffers.
@@ -301,7 +298,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// The peer's last byte has come. What is stashed before it is delivered first.
     pub(super) fn on_eof(&mut self, index: u32) {
-        self.out.mark(index);
+        self.out.peers.mark(index);
         let stashed = self.conns[index as usize].stash.is_some();
         if planted!(EofFirst, false; stashed) {
             return;
@@ -321,7 +318,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn on_sent(&mut self, index: u32, payload: Option<Payload>, result: Result<usize, Errno>) {
         let now = self.out.now;
-        let link = self.out.link(index);
+        let link = self.out.peers.touch(index);
         let asked = link.output.sending.take().map_or(0, NonZeroU32::get);
         let sent = *result.as_ref().unwrap_or(&0) as u32;
         link.output.queued -= sent;
@@ -329,7 +326,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
             link.life.on_progress(now); // a peer that is not read shows its life by reading
         }
         self.out.stats.bytes_out += u64::from(sent);
-        self.out.mark(index);
         let short = sent < asked;
         // What is lost still counts as queued when `on_close` is told.
         let (failed, lost) = match (result, payload) {
@@ -340,7 +336,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             // io_uring_prep_send_zc(3): a failed request may be followed by a notification too.
             (Err(errno), None) => {
-                self.out.link(index).flight.owed += planted!(ZeroCopyForgotten, 0; 1);
+                self.out.peers.touch(index).flight.owed += planted!(ZeroCopyForgotten, 0; 1);
                 (Some(errno), asked)
             }
             (Ok(_), Some(mut payload)) => {
@@ -352,7 +348,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 } else {
                     // A short count, or a long piece that goes in parts.
                     planted!(ShortSendLost, {
-                        self.out.link(index).output.queued -= left;
+                        self.out.peers.touch(index).output.queued -= left;
                         self.out.stores.recycle(payload.memory);
                         return;
                     });
@@ -363,13 +359,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
             // Zero-copy: the memory comes back on its own. A short count is how the kernel reports a failed socket
             // when some bytes had gone (MSG_WAITALL), and the rest cannot be named any more.
             (Ok(_), None) => {
-                self.out.link(index).flight.owed += 1;
+                self.out.peers.touch(index).flight.owed += 1;
                 (short.then_some(Errno(libc::EPIPE)), asked - sent)
             }
         };
         if let Some(errno) = failed {
             self.fail(index, errno);
-            self.out.link(index).output.queued -= lost;
+            self.out.peers.touch(index).output.queued -= lost;
             return;
         }
         if self.out.relax(index) {
@@ -402,7 +398,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn fail(&mut self, index: u32, errno: Errno) {
         let life = self.out.link(index).life;
         if matches!(life, Life::Dying(_) | Life::Free) {
-            return self.out.mark(index);
+            return self.out.peers.mark(index);
         }
         if (life.is_open() || matches!(life, Life::Closing { .. })) && errno.0 != libc::ECANCELED {
             self.out.stats.resets += 1;
@@ -419,9 +415,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// after a pause for the peer to read our last bytes if `linger`.
     pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
         let deadline = self.out.now.after(self.config.closing_timeout);
-        self.out.link(index).life.on(Event::Ended { due: deadline, linger });
-        self.out.deadlines.set(index, deadline);
-        self.out.mark(index);
+        self.out.peers.on(index, Event::Ended { due: deadline, linger });
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = conn.stash.take() {
             self.out.stores.pool.put(stash.bytes);
@@ -429,8 +423,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match std::mem::replace(&mut conn.phase, Phase::Ended) {
             Phase::Open { mut session, data } => {
                 session.recycle(&mut self.out.stores.pool);
-                self.out.packer.forget(index);
-                let id = self.out.id_of(index);
+                let id = self.out.peers.id_of(index);
                 self.calls.closed(&mut self.out, id, data, why);
             }
             Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
@@ -465,18 +458,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if planted!(HeadAfterDeath, matches!(self.conns[index as usize].phase, Phase::Open { .. }); ends) {
             self.end(index, &CloseReason::Local { clean: false }, false);
         }
-        self.out.link(index).life.on(Event::Died);
-        self.out.mark(index);
+        self.out.peers.on(index, Event::Died);
     }
 
     fn on_closed(&mut self, index: u32) {
-        let link = self.out.link(index);
-        assert!(!link.is_busy() && link.output.is_empty(), "a slot ended before its last operation");
-        debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
-        self.admitted -= u32::from(link.tenant.origin() != Origin::Guest);
-        link.life.on(Event::Freed);
-        link.tenant = link.tenant.next(planted!(GenerationKept, 0; 1));
-        self.out.deadlines.remove(index);
+        self.admitted -= u32::from(self.out.link(index).tenant.origin() != Origin::Guest);
+        self.out.forget(index);
         self.shortage.forget(index);
         self.conns.remove(index as usize);
         self.out.stats.closed += 1;
@@ -485,19 +472,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn settle_all(&mut self) {
         let mut next = 0;
-        while next < self.out.dirty.len() {
-            let index = self.out.dirty[next];
+        while let Some(index) = self.out.peers.marked(next) {
             next += 1;
-            self.out.link(index).flight.marked = false;
+            self.out.peers.unmark(index);
             self.settle(index);
         }
-        self.out.dirty.clear();
+        self.out.peers.clear_marked();
     }
 
     /// Makes operations of what the turn left behind, and moves the stage on.
     fn settle(&mut self, index: u32) {
         let linger = self.out.now.after(self.config.linger);
-        let link = &mut self.out.links[index as usize];
+        let link = self.out.peers.settling(index);
         let token = |kind, link: &Link| Token::new(kind, link.tenant.generation(), index);
         if link.life.is_free() {
             return;
@@ -505,7 +491,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let sendable = planted!(TwoSends, true; !link.output.is_sending());
         if !matches!(link.life, Life::Dying(_)) && sendable {
             let (payload, waits) = self.pop(index);
-            let link = &mut self.out.links[index as usize];
+            let link = self.out.peers.settling(index);
             if let Some(mut payload) = payload {
                 // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does
                 // not know how full it is (`Payload::whole`).
@@ -521,13 +507,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let (token, socket) = (token(Kind::Send, link), link.socket);
                 self.ring.submit(token, Op::Send { socket, payload });
             } else if matches!(link.life, Life::Finishing { .. }) && !waits {
-                link.life.on(Event::Drained { due: linger });
-                if matches!(link.life, Life::Lingering { .. }) {
-                    self.out.deadlines.set(index, linger);
-                }
+                self.out.peers.settle(index, Event::Drained { due: linger });
             }
         }
-        let link = &mut self.out.links[index as usize];
+        let link = self.out.peers.settling(index);
         if matches!(link.life, Life::Lingering { eof: true, .. }) {
             link.life.on(Event::Died);
         }
@@ -549,7 +532,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.ring.submit(token, Op::Cancel { target });
         }
         if let Some(stash) = stash
-            && self.out.links[index as usize].life.takes_messages()
+            && self.out.link(index).life.takes_messages()
             && !std::mem::replace(&mut stash.listed, true)
         {
             self.out.replay.push(index);
@@ -561,7 +544,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.abandon(index);
         #[cfg(feature = "tls")]
         self.drop_tls(index);
-        let link = self.out.link(index);
+        let link = self.out.peers.settling(index);
         let (socket, generation) = (link.socket, link.tenant.generation());
         let busy = planted!(CloseUnderRecv, link.output.is_sending(); link.is_busy());
         if busy && how == Dying::Begun {
@@ -569,8 +552,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             link.flight.owed += 1;
             self.ring.submit(Token::new(Kind::Cancel, generation, index), Op::CancelSocket { socket });
         } else if !busy && how != Dying::Closing {
-            link.life.on(Event::CloseSubmitted);
-            self.out.deadlines.remove(index);
+            self.out.peers.settle(index, Event::CloseSubmitted);
             self.ring.submit(Token::new(Kind::Close, generation, index), Op::Close { socket });
             planted!(SlotReusedEarly, self.on_closed(index));
         }
@@ -583,7 +565,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let link = self.out.link(index);
             if link.tenant.generation() == generation && self.shortage.waits(index) {
                 self.shortage.serve(index);
-                self.out.link(index).flight.marked = false;
+                self.out.peers.unmark(index);
                 self.settle(index);
             }
         }
@@ -593,7 +575,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     fn expire_deadlines(&mut self) {
         let mut due = std::mem::take(&mut self.due);
-        self.out.deadlines.advance(self.out.now, &mut due, EXPIRE_MAX);
+        self.out.peers.advance(self.out.now, &mut due, EXPIRE_MAX);
         for index in due.drain(..) {
             self.expire(index);
         }
@@ -606,7 +588,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.out.now;
         let life = self.out.link(index).life;
         if let Some(due) = life.due().filter(|due| !due.is_due(now)) {
-            return self.out.deadlines.set(index, due);
+            return self.out.peers.set_due(index, Some(due));
         }
         match life {
             Life::Head { .. } => {
@@ -628,25 +610,26 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn expire_idle(&mut self, index: u32) {
         let Some(idle) = self.config.idle_timeout else { return };
         let now = self.out.now;
-        let link = self.out.link(index);
-        let is_read = link.life.takes_messages();
+        let is_sending = self.out.link(index).output.is_sending();
+        let life = self.out.peers.life(index);
+        let is_read = life.takes_messages();
         if !is_read {
-            link.life.forget_ping(); // its answer may lie unread: ask again when it is read
+            life.forget_ping(); // its answer may lie unread: ask again when it is read
         }
-        match link.life {
+        match *life {
             Life::Pinged { due, .. } if due.is_due(now) => self.time_out(index),
-            Life::Pinged { due, .. } => self.out.deadlines.set(index, due),
+            Life::Pinged { due, .. } => self.out.peers.set_due(index, Some(due)),
             Life::Quiet { since, .. } if !since.after(idle).is_due(now) => {
-                self.out.deadlines.set(index, since.after(idle));
+                self.out.peers.set_due(index, Some(since.after(idle)));
             }
             // Not read, so its silence is ours; but it must take what is queued for it.
-            Life::Quiet { .. } if !is_read && link.output.is_sending() => self.time_out(index),
-            Life::Quiet { .. } if !is_read => self.out.deadlines.set(index, now.after(idle)),
+            Life::Quiet { .. } if !is_read && is_sending => self.time_out(index),
+            Life::Quiet { .. } if !is_read => self.out.peers.set_due(index, Some(now.after(idle))),
             _ => {
                 let due = now.after(self.config.pong_timeout);
-                link.life.on_pinged(due);
+                life.on_pinged(due);
                 self.out.control(index, Opcode::Ping, &[]);
-                self.out.deadlines.set(index, due);
+                self.out.peers.set_due(index, Some(due));
             }
         }
     }

@@ -123,11 +123,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let framing = compression.map_or(Framing::PLAIN, packed);
         let framing = if role == Role::Client { framing.masked() } else { framing };
         let now = self.out.now;
-        self.out.link(index).life.on(Event::Opened { now, framing });
-        match self.config.idle_timeout {
-            Some(idle) => self.out.deadlines.set(index, self.out.now.after(idle)),
-            None => self.out.deadlines.remove(index),
-        }
+        self.out.peers.settle(index, Event::Opened { now, framing });
+        self.out.peers.set_due(index, self.config.idle_timeout.map(|idle| now.after(idle)));
         let Phase::Open { data, .. } = &mut self.conns[index as usize].phase else { unreachable!("set above") };
         self.calls.opened(&mut self.out, index, data);
     }
@@ -171,8 +168,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.stores.pool.put(*buffer);
         }
         let deadline = self.out.now.after(self.config.closing_timeout);
-        self.out.link(index).life.on(Event::Ended { due: deadline, linger: true });
-        self.out.deadlines.set(index, deadline);
+        self.out.peers.on(index, Event::Ended { due: deadline, linger: true });
         self.out.raw(index, bytes);
     }
 }

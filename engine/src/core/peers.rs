@@ -1,0 +1,203 @@
+//! Owns the table of connections that callbacks may reach: who has which slot, which of them are to be settled at the end of
+//! the pass, and when each is due.
+//!
+//! Promises that nothing changes unseen: [`Peers::touch`] marks the connection that it lends, and a stage and its place on the
+//! wheel change together. Refuses to know the receive side, and what settling means.
+
+use super::conns::Link;
+use super::deadlines::{Deadlines, Tick};
+use super::id::ConnId;
+use super::life::{Event, Life};
+use crate::ring::{Socket, Time};
+
+/// The connections of a core.
+pub(crate) struct Peers {
+    core: u8,
+    links: Vec<Link>,
+    /// To settle at the end of the pass.
+    marked: Vec<u32>,
+    deadlines: Deadlines,
+}
+
+impl Peers {
+    pub(crate) fn new(core: u8, connections_max: usize) -> Self {
+        Self {
+            core,
+            links: Vec::with_capacity(connections_max),
+            marked: Vec::with_capacity(1024),
+            deadlines: Deadlines::new(connections_max),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> &Link {
+        &self.links[index as usize]
+    }
+
+    pub(crate) fn id_of(&self, index: u32) -> ConnId {
+        ConnId::new(self.core, self.links[index as usize].tenant.generation(), index)
+    }
+
+    /// The index of a connection that still exists.
+    pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
+        let link = self.links.get(id.index() as usize)?;
+        let is_it = id.core() == usize::from(self.core) && link.tenant.generation() == id.generation();
+        (is_it && !link.life.is_free()).then_some(id.index())
+    }
+
+    /// Gives a slot to a socket whose handshake is due then.
+    pub(crate) fn take(&mut self, index: u32, socket: Socket, due: Tick) {
+        if self.links.len() <= index as usize {
+            self.links.resize_with(index as usize + 1, Link::free);
+        }
+        let link = &mut self.links[index as usize];
+        assert!(link.life.is_free() && !link.is_busy(), "slot {index} was reused before its last completion");
+        link.socket = socket;
+        self.on(index, Event::Taken { due });
+    }
+
+    /// A connection to be changed: it is settled at the end of the pass.
+    #[inline]
+    pub(crate) fn touch(&mut self, index: u32) -> &mut Link {
+        let link = &mut self.links[index as usize];
+        if !std::mem::replace(&mut link.flight.marked, true) {
+            self.marked.push(index);
+        }
+        link
+    }
+
+    /// Has a connection settled at the end of the pass: something changed on its receive side.
+    #[inline]
+    pub(crate) fn mark(&mut self, index: u32) {
+        self.touch(index);
+    }
+
+    /// The connection moves on, and its deadline with it.
+    pub(crate) fn on(&mut self, index: u32, event: Event) {
+        self.mark(index);
+        self.settle(index, event);
+    }
+
+    /// For adding to its [`Link::block_of_pass`], which only a connection has that is marked already.
+    #[inline]
+    pub(crate) fn filling(&mut self, index: u32) -> Option<&mut Link> {
+        self.links.get_mut(index as usize)
+    }
+
+    /// The clocks of a connection, which change nothing that would have to be submitted.
+    #[inline]
+    pub(crate) fn life(&mut self, index: u32) -> &mut Life {
+        &mut self.links[index as usize].life
+    }
+
+    /// For settling alone, which is what a mark asks for.
+    #[inline]
+    pub(crate) fn settling(&mut self, index: u32) -> &mut Link {
+        &mut self.links[index as usize]
+    }
+
+    /// The same: it moves on.
+    pub(crate) fn settle(&mut self, index: u32, event: Event) {
+        step(&mut self.links[index as usize].life, &mut self.deadlines, index, event);
+    }
+
+    /// Takes the mark off a connection that is about to be settled.
+    pub(crate) fn unmark(&mut self, index: u32) {
+        self.links[index as usize].flight.marked = false;
+    }
+
+    /// The marked connection at this place; settling may add others.
+    pub(crate) fn marked(&self, place: usize) -> Option<u32> {
+        self.marked.get(place).copied()
+    }
+
+    /// All that were marked have been settled.
+    pub(crate) fn clear_marked(&mut self) {
+        self.marked.clear();
+    }
+
+    /// The slot is free for the next, `generations` on. It may still be in the list of those to settle.
+    pub(crate) fn free(&mut self, index: u32, generations: u32) {
+        let link = &mut self.links[index as usize];
+        assert!(!link.is_busy() && link.output.is_empty(), "a slot ended before its last operation");
+        debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
+        link.tenant = link.tenant.next(generations);
+        step(&mut link.life, &mut self.deadlines, index, Event::Freed);
+    }
+
+    /// Has [`Self::advance`] bring the connection up then, or not at all.
+    pub(crate) fn set_due(&mut self, index: u32, due: Option<Tick>) {
+        match due {
+            Some(due) => self.deadlines.set(index, due),
+            None => self.deadlines.remove(index),
+        }
+    }
+
+    /// Adds those that are due to `due`, at most `most`.
+    pub(crate) fn advance(&mut self, now: Tick, due: &mut Vec<u32>, most: usize) {
+        self.deadlines.advance(now, due, most);
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next_due(&self, now: Time) -> Option<Time> {
+        self.deadlines.next_due(now)
+    }
+}
+
+/// The one place where a stage and its deadline change.
+#[inline]
+fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
+    life.on(event);
+    match event {
+        Event::Taken { due } | Event::CloseQueued { due } | Event::Ended { due, .. } => deadlines.set(index, due),
+        Event::Drained { due } if matches!(life, Life::Lingering { .. }) => deadlines.set(index, due),
+        Event::CloseSubmitted | Event::Freed => deadlines.remove(index),
+        Event::Opened { .. } | Event::PeerEnded | Event::Drained { .. } | Event::Died | Event::Cancelled => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_is_touched_is_settled_once() {
+        let mut peers = Peers::new(0, 4);
+        for index in 0..3 {
+            peers.take(index, Socket(index), Tick::ZERO);
+        }
+        peers.on(1, Event::Died);
+        peers.mark(1);
+        assert_eq!([0, 1, 2, 3].map(|place| peers.marked(place)), [Some(0), Some(1), Some(2), None]);
+        peers.clear_marked();
+        (0..3).for_each(|index| peers.unmark(index));
+        peers.life(2).on_heard(Tick::ZERO);
+        assert_eq!(peers.marked(0), None, "a clock is nothing to settle");
+        peers.touch(2).output.queued = 0;
+        assert_eq!(peers.marked(0), Some(2));
+    }
+
+    #[test]
+    fn a_stage_and_its_deadline_change_together() {
+        let mut peers = Peers::new(0, 4);
+        let due = |peers: &mut Peers, after: u64| {
+            let mut due = Vec::new();
+            peers.advance(Tick::ZERO.after(Duration::from_secs(after)), &mut due, 10);
+            due
+        };
+        peers.take(0, Socket(0), Tick::ZERO.after(Duration::from_secs(1)));
+        let id = peers.id_of(0);
+        assert_eq!(due(&mut peers, 2), [0]);
+        peers.on(0, Event::Ended { due: Tick::ZERO.after(Duration::from_secs(3)), linger: true });
+        peers.settle(0, Event::Drained { due: Tick::ZERO.after(Duration::from_secs(5)) });
+        assert_eq!(due(&mut peers, 4), [], "that deadline was moved");
+        peers.settle(0, Event::Died);
+        peers.settle(0, Event::CloseSubmitted);
+        assert_eq!(due(&mut peers, 9), []);
+        assert_eq!(peers.find(id), Some(0));
+        peers.free(0, 1);
+        assert_eq!(peers.find(id), None);
+    }
+}
