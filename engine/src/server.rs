@@ -6,7 +6,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -303,8 +302,7 @@ pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send 
     Box::new(move |host, port, dial| {
         let (control, wake) = (Arc::clone(&control), wake.clone());
         resolver::look_up(host, port, move |found| {
-            control.resolved.lock().expect("nobody panics with it").push((dial, found));
-            control.has_resolved.store(true, Ordering::Release);
+            control.resolved((dial, found));
             wake();
         });
     })
@@ -351,7 +349,7 @@ impl Handle {
     /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
     pub fn stop(&self) {
         for member in self.members.iter() {
-            member.control.stop.store(true, Ordering::Release);
+            member.control.stop();
             member.waker.wake();
         }
     }
@@ -363,7 +361,7 @@ impl Handle {
     pub fn wake(&self, core: usize) {
         let member = &self.members[core];
         // Only the first since the last `on_wake` costs a syscall.
-        if !member.control.woken.swap(true, Ordering::AcqRel) {
+        if member.control.wake() {
             member.waker.wake();
         }
     }

@@ -22,19 +22,19 @@ use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, HeadEnd, HeadScan, HeaderTable};
 
 use super::conns::Phase;
+use super::core::Core;
 use super::dials::{Declined, DialError, State};
 use super::id::Origin;
+use super::inbox::Lookup;
 use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::secure::Secure;
-use super::turn::{Core, Lookup};
+use super::tokens::CANCEL_CONNECT;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
-/// The cancel of a connect, which belongs to no connection.
-pub(super) const CANCEL_CONNECT: Token = Token::new(Kind::Cancel, 1, u32::MAX);
 /// Interim answers (1xx) before the answer.
 const INTERIMS_MAX: u8 = 8;
 

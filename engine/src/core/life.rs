@@ -76,13 +76,13 @@ const _: () = assert!(size_of::<Life>() == 12, "an idle connection pays for ever
 
 impl Life {
     /// Moves on. Panics with the stage and the event if there is no such move.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on(&mut self, event: Event) {
-        *self = self.after(event).unwrap_or_else(|| panic!("{event:?} cannot come to a connection that is {self:?}"));
+        *self = self.after(event).unwrap_or_else(|| illegal(*self, event));
     }
 
     /// The stage that `event` leads to; `None` if it cannot happen in this one.
-    #[inline]
+    #[inline(always)]
     fn after(self, event: Event) -> Option<Life> {
         use Life::{Closing, Finishing, Free, Head, Lingering, Pinged, Quiet};
         Some(match (self, event) {
@@ -220,6 +220,11 @@ impl Life {
             *self = Life::Quiet { since, input, framing };
         }
     }
+}
+
+#[cold]
+fn illegal(life: Life, event: Event) -> ! {
+    panic!("{event:?} cannot come to a connection that is {life:?}")
 }
 
 #[cfg(test)]

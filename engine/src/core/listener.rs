@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use super::conns::{Conn, Phase};
+use super::core::Core;
 use super::id::Origin;
-use super::turn::{CANCEL_ACCEPT, Core};
+use super::tokens::CANCEL_ACCEPT;
 use crate::handler::Handler;
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 

@@ -1,22 +1,33 @@
 //! One thread's engine, without unsafe: what is received, what is sent, and when a connection ends.
 //!
-//! - `turn`: the loop, and the only place that submits a connection's operations.
-//! - `rx`: bytes become messages. `upgrade`: a request head becomes a connection.
-//! - `reach`: what callbacks may touch. `output`: messages become bytes, in memory of `stores`; `promise`: or are moved. `pack`: fewer bytes. `secure`: TLS, between all those and the socket.
-//! - `calls`: the only caller of the application. `conns`: the two tables of connections. `deadlines`: their place in time.
-//! - `listener` and `dial`: where they come from. `dials`: the table of those that we make.
+//! Parts, which know neither the ring nor the handler:
+//! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
+//!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
+//! - `pack`: compressors. `deadlines`: a wheel of them. `shortage`: connections that wait for receive buffers.
+//! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
-//! Topics (`topics.rs`), timers of the application (`timers.rs`) and mail between cores will stand here, beside `tx`,
-//! `deadlines` and `Control`.
+//! Tables: `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
+//!
+//! Around the application: `reach` is all that a callback may touch, `calls` the only caller.
+//!
+//! Stations, each entered by one kind of event: `listener`, `upgrade` and `dial` (how connections come), `receive`, `secure` and
+//! `frames` (what arrives), `sent`, `expire`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
 mod calls;
 mod conns;
+#[allow(clippy::module_inception, reason = "the core of the core")]
+mod core;
 mod deadlines;
 mod dial;
 mod dials;
+mod ending;
+mod expire;
 mod flight;
+mod frames;
 mod id;
+mod inbox;
 mod input;
 mod life;
 mod listener;
@@ -26,19 +37,24 @@ mod peers;
 pub(crate) mod planted;
 mod promise;
 mod reach;
-mod rx;
+mod receive;
 #[cfg(feature = "tls")]
 mod secure;
+mod sent;
+mod settle;
 mod shortage;
+mod stop;
 mod stores;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
+mod tokens;
 mod turn;
 mod upgrade;
 
-pub use dials::{Declined, DialError, DialId, Dialled};
-pub use id::ConnId;
-pub use reach::Pressure;
+pub use self::dials::{Declined, DialError, DialId, Dialled};
+pub use self::id::ConnId;
+pub use self::reach::Pressure;
 
-pub(crate) use reach::{How, Reach};
-pub(crate) use turn::{Control, Core, Resolve, Seat};
+pub(crate) use self::core::{Core, Seat};
+pub(crate) use self::inbox::{Control, Resolve};
+pub(crate) use self::reach::{How, Reach};

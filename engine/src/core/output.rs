@@ -27,6 +27,15 @@ pub(crate) enum Segment {
     Promised,
 }
 
+/// What a connection's socket is to be given next.
+pub(crate) enum Next {
+    Piece(Payload),
+    /// Nothing until the handshake of TLS is over.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nothing waits without TLS"))]
+    Waits,
+    Nothing,
+}
+
 /// What is to be sent on a connection.
 pub(crate) struct Output {
     /// The piece being filled or next to go; `rest` follows it.

@@ -73,6 +73,7 @@ impl Peers {
     }
 
     /// The connection moves on, and its deadline with it.
+    #[inline]
     pub(crate) fn on(&mut self, index: u32, event: Event) {
         self.mark(index);
         self.settle(index, event);
@@ -97,6 +98,7 @@ impl Peers {
     }
 
     /// The same: it moves on.
+    #[inline]
     pub(crate) fn settle(&mut self, index: u32, event: Event) {
         step(&mut self.links[index as usize].life, &mut self.deadlines, index, event);
     }
@@ -145,7 +147,7 @@ impl Peers {
 }
 
 /// The one place where a stage and its deadline change.
-#[inline]
+#[inline(always)] // which event it is, each caller knows
 fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
     life.on(event);
     match event {

@@ -4,10 +4,10 @@
 //! One piece of output is encrypted ahead, the one that is with the kernel: records must leave in the order they were
 //! encrypted in, and what is not encrypted can still grow. What is queued before the handshake is over waits.
 
+use super::core::Core;
 use super::life::{Event, Life};
-use super::output::Output;
+use super::output::{Next, Output};
 use super::stores::Stores;
-use super::turn::Core;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Memory, Payload, Ring};
 use crate::tls::{Tls, TlsError, TlsPeer, Unsealed};
@@ -76,14 +76,6 @@ impl Secure {
         output.consume(stores, plain);
         Ok(Next::Piece(payload))
     }
-}
-
-/// What a connection's socket is to be given next.
-enum Next {
-    Piece(Payload),
-    /// Nothing until the handshake is over.
-    Waits,
-    Nothing,
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
@@ -159,22 +151,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         true
     }
 
-    /// Takes the bytes that go next, encrypted; and says whether there are some that must wait for the handshake.
-    pub(super) fn pop_sealed(&mut self, index: u32) -> (Option<Payload>, bool) {
-        let Some(secure) = &mut self.conns[index as usize].tls else { return (None, false) };
-        let out = &mut self.out;
-        let link = out.peers.settling(index);
+    /// Takes the bytes that go next, encrypted.
+    pub(super) fn pop_sealed(&mut self, index: u32) -> Next {
+        let Some(secure) = &mut self.conns[index as usize].tls else { return Next::Nothing };
+        let link = self.out.peers.settling(index);
         let finishing = matches!(link.life, Life::Finishing { .. });
-        let next = secure.next(&mut link.output, finishing, &mut out.stores);
-        match next {
-            Ok(Next::Piece(payload)) => (Some(payload), false),
-            Ok(Next::Waits) => (None, true),
-            Ok(Next::Nothing) => (None, false),
-            Err(error) => {
-                self.fail_tls(index, &error);
-                (None, false)
-            }
-        }
+        secure.next(&mut link.output, finishing, &mut self.out.stores).unwrap_or_else(|error| {
+            self.fail_tls(index, &error);
+            Next::Nothing
+        })
     }
 
     /// Nothing more comes or goes: gives back what TLS holds.

@@ -4,13 +4,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::core::{Core, Seat};
+use super::inbox::{self, Control};
 pub use super::planted::{Bug, plant};
-use super::turn::{Control, Core, Seat};
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::ring::sim::SimRing;
@@ -24,12 +24,12 @@ pub struct Remote(Arc<Control>);
 impl Remote {
     /// Asks for a clean stop.
     pub fn stop(&self) {
-        self.0.stop.store(true, Ordering::Release);
+        self.0.stop();
     }
 
     /// Asks for `on_wake`.
     pub fn wake(&self) {
-        self.0.woken.store(true, Ordering::Release);
+        let _ = self.0.wake();
     }
 
     /// A name was looked up: see [`Engine::resolver`].
@@ -37,14 +37,13 @@ impl Remote {
     /// # Panics
     /// If another thread panicked in here.
     pub fn resolved(&self, lookup: Lookup, found: io::Result<Vec<SocketAddr>>) {
-        self.0.resolved.lock().expect("nobody panics with it").push((lookup.0, found));
-        self.0.has_resolved.store(true, Ordering::Release);
+        self.0.resolved((lookup.0, found));
     }
 }
 
 /// A lookup of a name that an engine asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookup(super::turn::Lookup);
+pub struct Lookup(inbox::Lookup);
 
 /// One core's engine on a ring that is not the kernel's.
 pub struct Engine<H: Handler, R: Ring = SimRing> {

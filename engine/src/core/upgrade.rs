@@ -11,9 +11,9 @@ use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
 use super::conns::Phase;
+use super::core::Core;
 use super::life::Event;
 use super::pack::Framing;
-use super::turn::Core;
 use crate::handler::{Acceptance, Handler, Response, VerdictKind};
 use crate::ring::Ring;
 

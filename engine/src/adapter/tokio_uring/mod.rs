@@ -59,7 +59,6 @@ use std::net::TcpListener;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -98,13 +97,13 @@ pub struct Handle {
 impl Handle {
     /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
     pub fn stop(&self) {
-        self.control.stop.store(true, Ordering::Release);
+        self.control.stop();
         self.notify.notify_one();
     }
 
     /// Has `on_wake` called, soon. Calls that come before it runs may come as one.
     pub fn wake(&self) {
-        if !self.control.woken.swap(true, Ordering::AcqRel) {
+        if self.control.wake() {
             self.notify.notify_one();
         }
     }

@@ -1,4 +1,4 @@
-//! What arriving bytes become: a request head, frames, or nothing.
+//! What the bytes of an open connection become: messages, and answers to control frames.
 //!
 //! Frames are decoded where they lie, in the receive buffer, and each message goes to the handler from there, but for long ones
 //! and those that came in pieces: they get a buffer of their own, which can move into a send. When the
@@ -12,8 +12,8 @@ use wsring_proto::session::input::Event;
 use wsring_proto::simd;
 
 use super::conns::{Phase, Stash};
+use super::core::Core;
 use super::planted::planted;
-use super::turn::Core;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
 
@@ -30,34 +30,6 @@ enum Run {
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Received bytes of a connection, in order.
-    pub(super) fn feed(&mut self, index: u32, bytes: &mut [u8]) {
-        #[cfg(feature = "tls")]
-        if self.conns[index as usize].tls.is_some() {
-            return self.feed_sealed(index, bytes);
-        }
-        self.feed_plain(index, bytes);
-    }
-
-    /// The same without TLS around them.
-    pub(super) fn feed_plain(&mut self, index: u32, bytes: &mut [u8]) {
-        let conn = &mut self.conns[index as usize];
-        if let Some(stash) = &mut conn.stash {
-            planted!(StashOvertaken, {
-                self.decode(index, bytes);
-                return;
-            });
-            // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
-            return simd::copy_append(bytes, &mut stash.bytes);
-        }
-        match &mut conn.phase {
-            Phase::Open { .. } => self.feed_frames(index, bytes),
-            Phase::Head(..) => self.feed_head(index, bytes),
-            Phase::Answer(_) => self.feed_answer(index, bytes),
-            Phase::Ended => {}
-        }
-    }
-
     pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
         if let Some(stopped) = self.decode(index, bytes) {
             planted!(StashLost, return);
@@ -70,7 +42,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// Works on frames until the bytes are used up (`None`) or the connection takes no more: then says where.
-    fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
+    pub(super) fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
         match self.run_frames(index, bytes) {
             Run::Consumed => None,
             Run::Stopped(at) => Some(at),

@@ -1,0 +1,91 @@
+//! One thread's engine as a whole: what it owns, and how it begins. What it does is in the stations: `turn` is the loop, and each
+//! of the others is entered by one kind of event.
+
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use slab::Slab;
+
+use super::calls::Calls;
+use super::conns::Conn;
+use super::deadlines::Tick;
+use super::inbox::{Control, Resolve};
+use super::listener::Listeners;
+use super::reach::Reach;
+use super::shortage::Shortage;
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::ring::{Ring, SendBlocks};
+use crate::stats::Stats;
+
+/// A core's place in the process, and what it has of the world beside its ring.
+pub(crate) struct Seat {
+    pub(crate) number: u8,
+    pub(crate) control: Arc<Control>,
+    /// A CSPRNG (RFC 6455 §10.3).
+    pub(crate) random: StdRng,
+    /// `None`: names are not looked up, and dials of them fail.
+    pub(crate) resolve: Option<Resolve>,
+}
+
+/// One thread's engine.
+pub(crate) struct Core<R: Ring, H: Handler> {
+    pub(super) ring: R,
+    pub(super) calls: Calls<H>,
+    pub(super) conns: Slab<Conn<H::Conn>>,
+    pub(super) out: Reach,
+    pub(super) config: Arc<Config>,
+    pub(super) listeners: Listeners,
+    pub(super) control: Arc<Control>,
+    /// Who waits for receive buffers.
+    pub(super) shortage: Shortage,
+    pub(super) due: Vec<u32>,
+    /// Connections under the cap; those being told 503 are not.
+    pub(super) admitted: u32,
+    /// Set when stopping: the time by which all is over.
+    pub(super) stopping: Option<Tick>,
+    /// Bytes of a part of a long send.
+    pub(super) part: u32,
+    /// Connects that are with the kernel.
+    pub(super) connects: u32,
+    pub(super) resolve: Option<Resolve>,
+    /// What one receive decrypts to; empty between receives.
+    #[cfg(feature = "tls")]
+    pub(super) plain: Vec<u8>,
+}
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    pub(crate) fn new(
+        seat: Seat,
+        ring: R,
+        blocks: SendBlocks,
+        handler: H,
+        config: Arc<Config>,
+        listeners: u32,
+    ) -> Self {
+        let Seat { number, control, random, resolve } = seat;
+        let slots = config.sockets_max();
+        Self {
+            ring,
+            calls: Calls::new(handler),
+            conns: Slab::with_capacity(slots),
+            out: Reach::new(number, blocks, slots, &config, random),
+            config,
+            listeners: Listeners::new(listeners),
+            control,
+            shortage: Shortage::default(),
+            due: Vec::new(),
+            admitted: 0,
+            stopping: None,
+            part: super::settle::PART,
+            connects: 0,
+            resolve,
+            #[cfg(feature = "tls")]
+            plain: Vec::new(),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { enters: self.ring.enters(), ..self.out.stats }
+    }
+}

@@ -1,0 +1,110 @@
+//! How connections end: for the application by `on_close`, for the peer by what still goes out, for the slot by its close.
+//!
+//! Whatever the reason, the order is one: the stage moves on, what was kept of the peer's bytes goes back, and the application
+//! is told.
+
+use super::conns::Phase;
+use super::core::Core;
+use super::id::Origin;
+use super::life::{Event, Life};
+use super::planted::planted;
+use crate::handler::{CloseReason, Handler};
+use crate::ring::{Errno, Ring};
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    /// The peer's last byte has come. What is stashed before it is delivered first.
+    pub(super) fn on_eof(&mut self, index: u32) {
+        self.out.peers.mark(index);
+        let stashed = self.conns[index as usize].stash.is_some();
+        if planted!(EofFirst, false; stashed) {
+            return;
+        }
+        #[cfg(feature = "tls")]
+        if self.is_cut(index) {
+            return;
+        }
+        match self.out.link(index).life {
+            Life::Head { .. } => self.end_head(index, &CloseReason::Eof),
+            // Half-closed: what was queued for it still goes out.
+            Life::Quiet { .. } | Life::Pinged { .. } => self.end(index, &CloseReason::Eof, false),
+            Life::Closing { .. } => self.end_closing(index, false),
+            Life::Finishing { .. } | Life::Lingering { .. } | Life::Dying(_) | Life::Free => {}
+        }
+    }
+
+    /// The socket is broken: nothing more can come or go.
+    pub(super) fn fail(&mut self, index: u32, errno: Errno) {
+        let life = self.out.link(index).life;
+        if matches!(life, Life::Dying(_) | Life::Free) {
+            return self.out.peers.mark(index);
+        }
+        if (life.is_open() || matches!(life, Life::Closing { .. })) && errno.0 != libc::ECANCELED {
+            self.out.stats.resets += 1;
+        }
+        #[cfg(feature = "tls")]
+        if self.is_cut(index) {
+            return self.die(index);
+        }
+        self.end(index, &CloseReason::Reset(errno), false);
+        self.die(index);
+    }
+
+    /// The application's part of the connection is over: `on_close`, then what is queued goes out and the socket closes,
+    /// after a pause for the peer to read our last bytes if `linger`.
+    pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
+        let deadline = self.out.now.after(self.config.closing_timeout);
+        self.out.peers.on(index, Event::Ended { due: deadline, linger });
+        let conn = &mut self.conns[index as usize];
+        if let Some(stash) = conn.stash.take() {
+            self.out.stores.pool.put(stash.bytes);
+        }
+        match std::mem::replace(&mut conn.phase, Phase::Ended) {
+            Phase::Open { mut session, data } => {
+                session.recycle(&mut self.out.stores.pool);
+                let id = self.out.peers.id_of(index);
+                self.calls.closed(&mut self.out, id, data, why);
+            }
+            Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
+            Phase::Answer(answering) => self.on_answer_lost(*answering, why),
+            Phase::Head(_, None) | Phase::Ended => {}
+        }
+        if self.out.link(index).tenant.is_dialled() {
+            self.on_dialled_end(index, why);
+        }
+    }
+
+    /// A connection ends before it is open.
+    pub(super) fn end_head(&mut self, index: u32, why: &CloseReason<'_>) {
+        if matches!(self.conns[index as usize].phase, Phase::Answer(_)) {
+            self.end(index, why, false);
+        }
+        self.die(index);
+    }
+
+    /// The end of a closing handshake that we began.
+    pub(super) fn end_closing(&mut self, index: u32, clean: bool) {
+        let why = if self.stopping.is_some() { CloseReason::Stopped } else { CloseReason::Local { clean } };
+        // RFC 6455 §7.1.1: the server closes the TCP connection; a client gives it a moment.
+        let linger = clean && self.out.link(index).tenant.is_dialled();
+        self.end(index, &why, linger);
+    }
+
+    /// Nothing more goes out: cancel what is in flight, then close.
+    pub(super) fn die(&mut self, index: u32) {
+        // A head that is still awaited ends here too: its receive may yet bring bytes before it is cancelled.
+        let ends = !matches!(self.conns[index as usize].phase, Phase::Ended);
+        if planted!(HeadAfterDeath, matches!(self.conns[index as usize].phase, Phase::Open { .. }); ends) {
+            self.end(index, &CloseReason::Local { clean: false }, false);
+        }
+        self.out.peers.on(index, Event::Died);
+    }
+
+    pub(super) fn on_closed(&mut self, index: u32) {
+        self.admitted -= u32::from(self.out.link(index).tenant.origin() != Origin::Guest);
+        self.out.forget(index);
+        self.shortage.forget(index);
+        self.conns.remove(index as usize);
+        self.out.stats.closed += 1;
+        self.listeners.on_slot_freed();
+    }
+}

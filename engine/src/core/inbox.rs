@@ -1,0 +1,84 @@
+//! Owns what other threads leave for a core, and the only atomics and lock of the engine. It is read when the core's ring wakes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What other threads tell a core.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    stop: AtomicBool,
+    woken: AtomicBool,
+    /// There is something in `resolved`.
+    has_resolved: AtomicBool,
+    resolved: Mutex<Vec<Resolved>>,
+}
+
+/// A lookup for a dial: its index, and the number of the timer that this lookup has. A dial looks its name up anew in each
+/// attempt, and a late answer belongs to none but its own.
+pub(crate) type Lookup = (u32, u64);
+
+/// A name that was looked up.
+pub(crate) type Resolved = (Lookup, io::Result<Vec<SocketAddr>>);
+
+/// Looks up a host and port for a dial, elsewhere; the answer comes by way of [`Control::resolved`] and a wake.
+pub(crate) type Resolve = Box<dyn Fn(String, u16, Lookup)>;
+
+/// For other threads. Each is followed by a wake of the ring.
+impl Control {
+    /// Asks for a clean stop.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
+    pub(crate) fn wake(&self) -> bool {
+        !self.woken.swap(true, Ordering::AcqRel)
+    }
+
+    /// A name was looked up.
+    pub(crate) fn resolved(&self, resolved: Resolved) {
+        self.resolved.lock().expect("nobody panics with it").push(resolved);
+        self.has_resolved.store(true, Ordering::Release);
+    }
+}
+
+/// For the core.
+impl Control {
+    pub(super) fn take_woken(&self) -> bool {
+        self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// Names that were looked up since the last call.
+    pub(super) fn take_resolved(&self) -> Vec<Resolved> {
+        match self.has_resolved.swap(false, Ordering::AcqRel) {
+            true => std::mem::take(&mut *self.resolved.lock().expect("nobody panics with it")),
+            false => Vec::new(),
+        }
+    }
+
+    /// A stop is never taken back.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_taken_once_but_for_a_stop() {
+        let control = Control::default();
+        assert!(!control.take_woken() && !control.must_stop() && control.take_resolved().is_empty());
+        assert!(control.wake() && !control.wake());
+        control.resolved(((1, 2), Ok(Vec::new())));
+        control.resolved(((3, 4), Ok(Vec::new())));
+        control.stop();
+        assert!(control.take_woken() && !control.take_woken());
+        let lookups: Vec<Lookup> = control.take_resolved().into_iter().map(|(lookup, _)| lookup).collect();
+        assert_eq!(lookups, [(1, 2), (3, 4)]);
+        assert!(control.take_resolved().is_empty() && control.must_stop() && control.must_stop());
+    }
+}

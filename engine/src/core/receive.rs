@@ -1,0 +1,96 @@
+//! What a receive brings: bytes, an end, or both. Bytes go to TLS, to what awaits a head, or to the frames; those of a
+//! connection whose older bytes wait are kept behind them.
+
+use wsring_proto::simd;
+
+use super::conns::Phase;
+use super::core::Core;
+use super::flight::Recv;
+use super::life::Event;
+use super::planted::planted;
+use crate::handler::Handler;
+use crate::ring::{RecvEnd, Ring};
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    pub(super) fn on_received(&mut self, index: u32, lease: Option<R::Lease>, end: Option<RecvEnd>) {
+        if let Some(mut lease) = lease {
+            self.out.peers.life(index).on_heard(self.out.now);
+            self.out.stats.bytes_in += lease.len() as u64;
+            self.shortage.on_received(lease.len());
+            self.feed(index, &mut lease);
+            planted!(LeaseKept, {
+                std::mem::forget(lease);
+                return;
+            });
+            self.ring.release(lease);
+        }
+        match end {
+            None => {}
+            Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
+                planted!(LostRearm, return);
+                // Others were first. Who is not to be received from has no turn to wait for.
+                self.out.peers.touch(index).flight.recv = Recv::Idle;
+                if !self.shortage.is_over() && self.out.link(index).life.wants_bytes() {
+                    self.starve(index);
+                }
+            }
+            Some(RecvEnd::NoBuffers) => {
+                self.out.stats.starved += 1;
+                planted!(LostStarved, return);
+                self.out.peers.touch(index).flight.recv = Recv::Idle;
+                self.starve(index);
+            }
+            Some(RecvEnd::Eof) => {
+                self.end_of_input(index);
+                self.on_eof(index);
+            }
+            Some(RecvEnd::Failed(errno)) => {
+                self.end_of_input(index);
+                self.fail(index, errno);
+            }
+        }
+    }
+
+    /// A receive has ended for good.
+    pub(super) fn end_of_input(&mut self, index: u32) {
+        self.out.peers.touch(index).flight.recv = Recv::Idle;
+        self.out.peers.on(index, Event::PeerEnded);
+    }
+
+    /// Has a connection wait for receive buffers.
+    pub(super) fn starve(&mut self, index: u32) {
+        let in_frame = match &self.conns[index as usize].phase {
+            Phase::Open { session, .. } => session.is_in_frame(),
+            _ => false,
+        };
+        self.shortage.wait(index, self.out.link(index).tenant.generation(), in_frame);
+    }
+
+    /// Received bytes of a connection, in order.
+    pub(super) fn feed(&mut self, index: u32, bytes: &mut [u8]) {
+        #[cfg(feature = "tls")]
+        if self.conns[index as usize].tls.is_some() {
+            return self.feed_sealed(index, bytes);
+        }
+        self.feed_plain(index, bytes);
+    }
+
+    /// The same without TLS around them.
+    pub(super) fn feed_plain(&mut self, index: u32, bytes: &mut [u8]) {
+        let conn = &mut self.conns[index as usize];
+        if let Some(stash) = &mut conn.stash {
+            planted!(StashOvertaken, {
+                self.decode(index, bytes);
+                return;
+            });
+            // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
+            return simd::copy_append(bytes, &mut stash.bytes);
+        }
+        match &mut conn.phase {
+            Phase::Open { .. } => self.feed_frames(index, bytes),
+            Phase::Head(..) => self.feed_head(index, bytes),
+            Phase::Answer(_) => self.feed_answer(index, bytes),
+            Phase::Ended => {}
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The only submitter of a connection's operations: one receive, one send, and a close when nothing else is with the kernel.
+//!
+//! A connection that anything happened to is settled at the end of the pass: its output goes out, and [`next_step`] says, of
+//! its state alone, what else is to be done until nothing is.
+
+use std::num::NonZeroU32;
+
+use super::conns::Link;
+use super::core::Core;
+use super::flight::Recv;
+use super::life::{Dying, Event, Life};
+use super::output::{COALESCE_MAX, Next};
+use super::planted::planted;
+use crate::handler::Handler;
+use crate::ring::{Kind, Memory, Op, Payload, Ring, Token};
+
+/// Bytes of a part of a long send, unless a test sets others: what the loopback interface carries in one segment. So the copy
+/// of a long message does not hold up everybody else of a pass, and a segment is on its way while the next is copied.
+/// Zero-copy sends are not parted: their memory comes back too late to go on with.
+pub(super) const PART: u32 = 65_483;
+/// What is at most so many parts long goes whole: all that is gathered of small frames is.
+const PARTS_WHOLE: u32 = 5;
+const _: () = assert!(PART * PARTS_WHOLE >= COALESCE_MAX as u32);
+
+/// What is to be done for a connection next, its send aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// Submit a receive.
+    Recv,
+    /// Cancel the receive: its bytes would have to be kept.
+    CancelRecv,
+    /// The peer has read our last bytes, or never will.
+    Die,
+    /// Cancel everything on the socket.
+    CancelAll,
+    /// Close the socket.
+    Close,
+}
+
+/// Cancel, await the terminal completions, close: a slot is never closed under an armed receive. `stashed`: bytes were received
+/// that wait; `starved`: it waits for receive buffers.
+#[inline]
+fn next_step(link: &Link, stashed: bool, starved: bool) -> Step {
+    match link.life {
+        Life::Free => Step::Nothing,
+        Life::Lingering { eof: true, .. } => Step::Die,
+        Life::Dying(how) => {
+            let busy = planted!(CloseUnderRecv, link.output.is_sending(); link.is_busy());
+            match how {
+                Dying::Begun if busy => Step::CancelAll,
+                Dying::Begun | Dying::Cancelled if !busy => Step::Close,
+                _ => Step::Nothing,
+            }
+        }
+        life if life.wants_bytes() && !stashed => match link.flight.recv {
+            Recv::Idle if !starved && !life.is_past_end() => Step::Recv,
+            _ => Step::Nothing,
+        },
+        life if link.flight.recv == Recv::Armed && life.is_open() => Step::CancelRecv,
+        _ => Step::Nothing,
+    }
+}
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    /// Settles each connection that is marked.
+    pub(super) fn settle_all(&mut self) {
+        let mut next = 0;
+        while let Some(index) = self.out.peers.marked(next) {
+            next += 1;
+            self.out.peers.unmark(index);
+            self.settle(index);
+        }
+        self.out.peers.clear_marked();
+    }
+
+    /// Makes operations of what the turn left behind, and moves the stage on.
+    fn settle(&mut self, index: u32) {
+        self.settle_output(index);
+        let stashed = self.conns.get(index as usize).is_some_and(|conn| conn.stash.is_some());
+        loop {
+            let step = next_step(self.out.link(index), stashed, self.shortage.waits(index));
+            if step == Step::Nothing {
+                break;
+            }
+            self.take_step(index, step);
+        }
+        if stashed
+            && self.out.link(index).life.takes_messages()
+            && let Some(stash) = &mut self.conns[index as usize].stash
+            && !std::mem::replace(&mut stash.listed, true)
+        {
+            self.out.replay.push(index);
+        }
+    }
+
+    #[inline(never)]
+    fn take_step(&mut self, index: u32, step: Step) {
+        let link = self.out.peers.settling(index);
+        let (socket, generation) = (link.socket, link.tenant.generation());
+        let token = |kind| Token::new(kind, generation, index);
+        match step {
+            Step::Nothing => {}
+            Step::Recv => {
+                link.flight.recv = Recv::Armed;
+                let once = !self.shortage.is_over();
+                self.ring.submit(token(Kind::Recv), Op::Recv { socket, once });
+            }
+            Step::CancelRecv => {
+                link.flight.recv = Recv::Cancelling;
+                link.flight.owed += 1;
+                self.ring.submit(token(Kind::Cancel), Op::Cancel { target: token(Kind::Recv) });
+            }
+            Step::Die => {
+                self.out.peers.settle(index, Event::Died);
+                self.give_up_output(index);
+            }
+            Step::CancelAll => {
+                link.flight.owed += 1;
+                self.out.peers.settle(index, Event::Cancelled);
+                self.ring.submit(token(Kind::Cancel), Op::CancelSocket { socket });
+            }
+            Step::Close => {
+                self.out.peers.settle(index, Event::CloseSubmitted);
+                self.ring.submit(token(Kind::Close), Op::Close { socket });
+                planted!(SlotReusedEarly, self.on_closed(index));
+            }
+        }
+    }
+
+    /// Sends what goes next, if nothing is being sent; a connection that is finishing and has nothing left moves on.
+    fn settle_output(&mut self, index: u32) {
+        let link = self.out.link(index);
+        match link.life {
+            Life::Free => return,
+            Life::Dying(_) => return self.give_up_output(index),
+            _ if planted!(TwoSends, false; link.output.is_sending()) => return,
+            _ => {}
+        }
+        match self.next_piece(index) {
+            Next::Piece(payload) => self.send_piece(index, payload),
+            Next::Waits => {}
+            Next::Nothing => {
+                if matches!(self.out.link(index).life, Life::Finishing { .. }) {
+                    let due = self.out.now.after(self.config.linger);
+                    self.out.peers.settle(index, Event::Drained { due });
+                    if matches!(self.out.link(index).life, Life::Dying(_)) {
+                        self.give_up_output(index);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_piece(&mut self, index: u32) -> Next {
+        #[cfg(feature = "tls")]
+        if self.conns[index as usize].tls.is_some() {
+            return self.pop_sealed(index);
+        }
+        self.out.pop(index).map_or(Next::Nothing, Next::Piece)
+    }
+
+    fn send_piece(&mut self, index: u32, mut payload: Payload) {
+        // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does not know
+        // how full it is (`Payload::whole`).
+        let partible = planted!(BlockParted, true; matches!(payload.memory, Memory::Heap(_)));
+        if partible && self.config.zero_copy_from.is_none() {
+            payload.to = payload.from + next_part(&payload, self.part);
+        }
+        let now = self.out.now;
+        let link = self.out.peers.settling(index);
+        if !link.life.takes_messages() {
+            link.life.on_progress(now); // from here on it has the idle timeout to take it
+        }
+        link.output.sending = NonZeroU32::new(payload.len() as u32);
+        debug_assert!(link.output.is_sending(), "a send of nothing");
+        let (token, socket) = (Token::new(Kind::Send, link.tenant.generation(), index), link.socket);
+        self.ring.submit(token, Op::Send { socket, payload });
+    }
+
+    /// Nothing more goes out.
+    fn give_up_output(&mut self, index: u32) {
+        self.out.abandon(index);
+        #[cfg(feature = "tls")]
+        self.drop_tls(index);
+    }
+
+    /// Receives from those who wait for buffers, as many as there is room for.
+    pub(super) fn rearm_starved(&mut self) {
+        for _ in 0..self.shortage.pass(|bytes| self.ring.room_for(bytes)) {
+            let Some((index, generation)) = self.shortage.next() else { return };
+            let link = self.out.link(index);
+            if link.tenant.generation() == generation && self.shortage.waits(index) {
+                self.shortage.serve(index);
+                self.out.peers.unmark(index);
+                self.settle(index);
+            }
+        }
+        // `settle` may have marked a connection it already settled; it comes up again in the next turn.
+        self.settle_all();
+    }
+}
+
+/// How much of a piece is sent at once. A small rest goes along with the last part: it is not worth its own send.
+fn next_part(payload: &Payload, part: u32) -> u32 {
+    let left = payload.len() as u32;
+    let is_long = payload.to > part.saturating_mul(PARTS_WHOLE);
+    if is_long && left.saturating_sub(part) > part / 4 { part } else { left }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::deadlines::Tick;
+    use crate::core::input::Input;
+    use crate::core::pack::Framing;
+
+    /// Every stage, with everything that a step depends on: what is submitted, and that nothing is submitted twice.
+    #[test]
+    fn every_step() {
+        let (since, due, framing) = (Tick::ZERO, Tick::ZERO, Framing::PLAIN);
+        let held = {
+            let mut input = Input::new(false);
+            input.pause();
+            input
+        };
+        let open = |input| Life::Quiet { input, framing, since };
+        // Where bytes are wanted, and where a receive that is armed is cancelled.
+        let lives = [
+            (Life::Free, false, false),
+            (Life::Head { due, eof: false }, true, false),
+            (Life::Head { due, eof: true }, false, false),
+            (open(Input::new(false)), true, false),
+            (open(Input::new(true)), false, false),
+            (open(held), false, true),
+            (Life::Pinged { input: held, framing, since, due }, false, true),
+            (Life::Closing { due, eof: false }, true, false),
+            (Life::Finishing { due, linger: false, eof: false }, false, false),
+            (Life::Finishing { due, linger: true, eof: false }, true, false),
+            (Life::Finishing { due, linger: true, eof: true }, false, false),
+            (Life::Lingering { due, eof: false }, true, false),
+        ];
+        let link = |life, recv| {
+            let mut link = Link::free();
+            (link.life, link.flight.recv) = (life, recv);
+            link
+        };
+        for (life, wanted, cancelled) in lives {
+            let expected = if wanted { Step::Recv } else { Step::Nothing };
+            assert_eq!(next_step(&link(life, Recv::Idle), false, false), expected, "{life:?}");
+            assert_eq!(next_step(&link(life, Recv::Idle), false, true), Step::Nothing, "{life:?} waits for buffers");
+            assert_eq!(next_step(&link(life, Recv::Idle), true, false), Step::Nothing, "{life:?} has bytes that wait");
+            let expected = if cancelled { Step::CancelRecv } else { Step::Nothing };
+            assert_eq!(next_step(&link(life, Recv::Armed), false, false), expected, "{life:?}");
+            let expected = if life.is_open() { Step::CancelRecv } else { Step::Nothing };
+            assert_eq!(next_step(&link(life, Recv::Armed), true, false), expected, "{life:?} has bytes that wait");
+            for stashed in [false, true] {
+                assert_eq!(next_step(&link(life, Recv::Cancelling), stashed, false), Step::Nothing, "{life:?}");
+            }
+        }
+        assert_eq!(next_step(&link(Life::Lingering { due, eof: true }, Recv::Idle), false, false), Step::Die);
+        let dying = [
+            (Dying::Begun, Step::Close, Step::CancelAll),
+            (Dying::Cancelled, Step::Close, Step::Nothing),
+            (Dying::Closing, Step::Nothing, Step::Nothing),
+        ];
+        for (how, at_rest, busy) in dying {
+            assert_eq!(next_step(&link(Life::Dying(how), Recv::Idle), false, false), at_rest, "{how:?}");
+            assert_eq!(next_step(&link(Life::Dying(how), Recv::Armed), false, false), busy, "{how:?}");
+            let mut owing = link(Life::Dying(how), Recv::Idle);
+            owing.flight.owed = 1;
+            assert_eq!(next_step(&owing, false, false), busy, "{how:?}");
+            let mut sending = link(Life::Dying(how), Recv::Idle);
+            sending.output.sending = NonZeroU32::new(1);
+            assert_eq!(next_step(&sending, false, false), busy, "{how:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_send_goes_in_parts_and_a_small_rest_along_with_the_last() {
+        let parts = |len: u32, part: u32| {
+            let mut payload = Payload { memory: Memory::Heap(vec![0; len as usize]), from: 0, to: len };
+            let mut parts = Vec::new();
+            while !payload.is_empty() {
+                parts.push(next_part(&payload, part));
+                payload.from += parts[parts.len() - 1];
+            }
+            parts
+        };
+        assert_eq!(parts(5000, 1000), [5000]);
+        assert_eq!(parts(5001, 1000), [1000, 1000, 1000, 1000, 1001]);
+        assert_eq!(parts(5251, 1000), [1000, 1000, 1000, 1000, 1000, 251]);
+        assert_eq!(parts(6, 1), [1; 6]);
+    }
+}

@@ -1,0 +1,79 @@
+//! How a core stops: every peer is told, has its time to answer, and is cut; and what is left when the loop has ended.
+
+use std::time::Duration;
+
+use wsring_proto::close::CloseCode;
+
+use super::conns::Phase;
+use super::core::Core;
+use super::life::Life;
+use crate::handler::{CloseReason, Handler};
+use crate::ring::{Ring, Time};
+
+/// How long after the stop timeout the kernel may take to complete what was cancelled.
+const GIVE_UP: Duration = Duration::from_secs(1);
+
+impl<R: Ring, H: Handler> Core<R, H> {
+    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), and gives them until the stop timeout.
+    pub(super) fn begin_stop(&mut self) {
+        let deadline = self.out.now.after(self.config.stop_timeout);
+        self.stopping = Some(deadline);
+        self.cancel_accepts();
+        self.stop_dials();
+        let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in all {
+            match self.out.link(index).life {
+                Life::Head { .. } => self.die(index),
+                Life::Quiet { .. } | Life::Pinged { .. } => {
+                    self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping");
+                }
+                Life::Closing { .. }
+                | Life::Finishing { .. }
+                | Life::Lingering { .. }
+                | Life::Dying(_)
+                | Life::Free => {}
+            }
+        }
+    }
+
+    pub(super) fn stop_due(&self) -> Option<Time> {
+        let deadline = self.stopping?;
+        let given_up = deadline.after(GIVE_UP);
+        Some(if deadline.is_due(self.out.now) { given_up.start() } else { deadline.start() })
+    }
+
+    /// Past the stop timeout every connection is cut.
+    pub(super) fn expire_stop(&mut self) {
+        if self.stopping.is_none_or(|deadline| !deadline.is_due(self.out.now)) {
+            return;
+        }
+        let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in all {
+            let life = self.out.link(index).life;
+            if life.is_open() || matches!(life, Life::Closing { .. }) {
+                self.end_closing(index, false);
+            }
+            self.die(index);
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        let Some(deadline) = self.stopping else { return false };
+        let all_gone = self.conns.is_empty() && !self.listeners.is_accepting() && self.connects == 0;
+        // The kernel owes the last completions within this; if not, the ring's end settles it.
+        all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
+    }
+
+    /// After the loop: whoever is still there was opened and gets its `on_close`. What is dialled from here on is forgotten.
+    pub(super) fn abandon_all(&mut self) {
+        let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in all {
+            if matches!(self.conns[index as usize].phase, Phase::Open { .. }) {
+                self.end(index, &CloseReason::Stopped, false);
+            }
+        }
+        self.end_dials();
+        self.calls.batch_end(&mut self.out);
+        self.out.dials.clear();
+    }
+}
