@@ -8,7 +8,8 @@ use std::time::Duration;
 use wsring_proto::handshake::{Answer, Request};
 use wsring_proto::opcode::Message;
 
-use super::dials::{DialError, Dialled};
+use super::dial_error::DialError;
+use super::dials::Dialled;
 use super::id::ConnId;
 use super::planted::planted;
 use super::reach::Reach;

@@ -8,7 +8,7 @@
 
 use wsring_proto::{Session, handshake::HeadScan};
 
-use super::dial::Answering;
+use super::answering::Answering;
 use super::flight::Flight;
 use super::id::Tenant;
 use super::life::Life;

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Promises that each attempt comes to exactly one end: `on_open` and later `on_close`, or `on_dial_failed`; that an attempt
-//! under way ends within its timeouts; and that the bytes kept of an answer are bounded. Only the connect is submitted here;
-//! what a connection does is `settle`'s.
+//! under way ends within its timeouts. Only the connect is submitted here; what a connection does is `settle`'s, and what
+//! a server answers is judged in `answering`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,11 +19,13 @@ use std::time::Duration;
 use rand::Rng;
 use wsring_proto::deflate::ClientOffer;
 use wsring_proto::frame::Role;
-use wsring_proto::handshake::{self, Answer, AnswerError, BodyLen, Expected, HeadEnd, HeadScan, HeaderTable};
+use wsring_proto::handshake::{self, Answer};
 
+use super::answering::{Answering, Asked, Fed};
 use super::conns::Phase;
 use super::core::Core;
-use super::dials::{Declined, DialError, State};
+use super::dial_error::DialError;
+use super::dials::State;
 use super::id::Origin;
 use super::inbox::Lookup;
 use super::planted::planted;
@@ -34,30 +36,6 @@ use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
-
-/// Interim answers (1xx) before the answer.
-const INTERIMS_MAX: u8 = 8;
-
-/// The answer of a server as far as it has come.
-pub(crate) struct Answering {
-    dial: u32,
-    key: [u8; 24],
-    scan: HeadScan,
-    bytes: Vec<u8>,
-    interims: u8,
-    /// It is no 101: what of the body is still wanted, and the rest of it.
-    declined: Option<(Declined, usize)>,
-}
-
-/// What an answer's head came to.
-enum Judged {
-    /// Another head follows.
-    Interim,
-    Opened,
-    /// A body follows, of which so many bytes are wanted.
-    Declined(Declined, usize),
-    Failed(DialError),
-}
 
 fn error_of(errno: Errno) -> io::Error {
     io::Error::from_raw_os_error(errno.0)
@@ -205,8 +183,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let offer = ClientOffer::new(&self.config.deflate).map(|offer| offer.to_string());
         let target = &self.out.dials.dial(index).target;
         target.write(&mut head, &key, offer.as_deref()).expect("checked when the target was made");
-        let answering =
-            Answering { dial: index, key, scan: HeadScan::default(), bytes: Vec::new(), interims: 0, declined: None };
+        let answering = Answering::new(index, key);
         #[cfg(feature = "tls")]
         let tls = match self.tls_for(index) {
             Ok(tls) => tls,
@@ -240,98 +217,43 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Bytes of a server's answer. What is kept is at most a head, or the wanted part of a body, and a segment.
+    /// Bytes of a server's answer.
     pub(super) fn feed_answer(&mut self, conn: u32, bytes: &[u8]) {
         let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
-        if let Some((declined, wanted)) = &mut answering.declined {
-            let here = planted!(BodyKept, bytes.len(); bytes.len().min(*wanted));
-            declined.body.extend_from_slice(&bytes[..here]);
-            *wanted = wanted.saturating_sub(here);
-            if *wanted == 0 {
-                self.end_answer(conn, DialError::Eof); // it has its own reason
-            }
-            return;
-        }
-        answering.bytes.extend_from_slice(bytes);
-        loop {
-            let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
-            let len = match answering.scan.feed(&answering.bytes, &self.config.head) {
-                HeadEnd::Partial => return,
-                HeadEnd::TooLarge => return self.end_answer(conn, AnswerError::HeadTooLarge.into()),
-                HeadEnd::Complete(len) => len,
-            };
-            let (dial, key) = (answering.dial, answering.key);
-            let mut bytes = std::mem::take(&mut answering.bytes);
-            match self.judge(conn, dial, &key, &bytes[..len]) {
-                Judged::Opened => return self.feed_frames(conn, &mut bytes[len..]),
-                Judged::Failed(error) => return self.end_answer(conn, error),
-                Judged::Interim => {
-                    let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
-                    answering.interims += 1;
-                    if answering.interims > INTERIMS_MAX {
-                        return self.end_answer(conn, AnswerError::HeadTooLarge.into());
-                    }
-                    bytes.drain(..len);
-                    (answering.bytes, answering.scan) = (bytes, HeadScan::default());
-                }
-                Judged::Declined(declined, wanted) => {
-                    let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
-                    answering.declined = Some((declined, wanted));
-                    return match wanted {
-                        0 => self.end_answer(conn, DialError::Eof),
-                        _ => self.feed_answer(conn, &bytes[len..]),
-                    };
-                }
+        let index = answering.dial;
+        let dialled = self.out.dials.dialled(index);
+        let dial = self.out.dials.dial(index);
+        let asked = Asked {
+            limits: &self.config.head,
+            offer: ClientOffer::new(&self.config.deflate),
+            subprotocols: dial.target.subprotocols(),
+            abandoned: dial.abandoned,
+        };
+        let calls = &mut self.calls;
+        let agree = |answer: &Answer<'_>, subprotocol: Option<&str>| calls.answered(&dialled, answer, subprotocol);
+        match answering.feed(bytes, &asked, agree) {
+            Fed::More => {}
+            Fed::Failed(error) => self.end_answer(conn, error),
+            Fed::Opened { data, compression, mut bytes, len } => {
+                self.on_agreed(index, conn);
+                self.open(conn, Role::Client, compression, data);
+                self.feed_frames(conn, &mut bytes[len..]);
             }
         }
     }
 
-    fn judge(&mut self, conn: u32, dial: u32, key: &[u8; 24], head: &[u8]) -> Judged {
-        let mut table = HeaderTable::new();
-        let answer = match Answer::parse(head, &self.config.head, &mut table) {
-            Ok(answer) => answer,
-            Err(error) => return Judged::Failed(error.into()),
-        };
-        if self.out.dials.dial(dial).abandoned {
-            return Judged::Failed(DialError::Abandoned); // earlier in this pass
-        }
-        let dialled = self.out.dials.dialled(dial);
-        let offer = ClientOffer::new(&self.config.deflate);
-        let subprotocols = self.out.dials.dial(dial).target.subprotocols();
-        let expected = Expected { key, subprotocols, extensions_offered: offer.is_some() };
-        let agreement = match handshake::verify(&answer, &expected) {
-            Ok(agreement) => agreement,
-            Err(AnswerError::Interim(_)) => return Judged::Interim,
-            Err(AnswerError::Status(status)) => {
-                let wanted = match answer.body_len() {
-                    BodyLen::Exactly(len) => usize::try_from(len).unwrap_or(usize::MAX),
-                    _ => usize::MAX,
-                };
-                let headers = answer.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                let declined = Declined { status, headers, body: Vec::new() };
-                return Judged::Declined(declined, wanted.min(Declined::BODY_MAX));
-            }
-            Err(error) => return Judged::Failed(error.into()),
-        };
-        let compression = match offer.map_or(Ok(None), |offer| offer.judge(answer.extensions())) {
-            Ok(compression) => compression,
-            Err(error) => return Judged::Failed(error.into()),
-        };
-        let Some(data) = self.calls.answered(&dialled, &answer, agreement.subprotocol) else {
-            return Judged::Failed(DialError::Unwanted);
-        };
+    /// The server and the application agree: this connection is the dial's.
+    fn on_agreed(&mut self, index: u32, conn: u32) {
         let now = self.ring.now();
-        let entry = self.out.dials.dial(dial);
-        entry.state = State::Open(conn);
-        entry.opened_at = now;
-        let heartbeat = entry.target.heartbeat.as_ref().map(|heartbeat| heartbeat.every);
+        let dial = self.out.dials.dial(index);
+        dial.state = State::Open(conn);
+        dial.opened_at = now;
+        let heartbeat = dial.target.heartbeat.as_ref().map(|heartbeat| heartbeat.every);
         match heartbeat {
-            Some(every) => self.out.dials.set_timer(dial, now.plus(every)),
-            None => self.out.dials.clear_timer(dial),
+            Some(every) => self.out.dials.set_timer(index, now.plus(every)),
+            None => self.out.dials.clear_timer(index),
         }
-        self.out.dials.tie(conn, dial);
-        self.open(conn, Role::Client, compression, data);
-        Judged::Opened
+        self.out.dials.tie(conn, index);
     }
 
     /// The handshake on this connection has failed; the connection ends.
@@ -355,10 +277,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.answer_failed(answering, error);
     }
 
-    /// A server that answered with a status has said more than any end of the connection.
     fn answer_failed(&mut self, answering: Answering, error: DialError) {
-        let Answering { dial, declined, .. } = answering;
-        self.dial_failed(dial, declined.map_or(error, |(declined, _)| DialError::Declined(Box::new(declined))));
+        self.dial_failed(answering.dial, answering.failed(error));
     }
 
     fn on_dial_timer(&mut self, index: u32) {

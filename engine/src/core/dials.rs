@@ -3,15 +3,14 @@
 //! A dial is one [`Target`] from [`connect`](crate::CoreCx::connect) to its end, over all its attempts. Each has at most one
 //! timer. Nothing here submits an operation or calls back: `dial` does.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
 use slab::Slab;
 
 use super::planted::planted;
+use super::timers::Timers;
 use crate::ring::{Time, Token};
 use crate::target::Target;
 
@@ -75,7 +74,7 @@ pub(crate) struct Dial {
     pub(crate) abandoned: bool,
     /// When its connection opened.
     pub(crate) opened_at: Time,
-    /// The serial number of its timer; others in the heap are stale.
+    /// The number of its timer; others of it are stale.
     timer: u64,
 }
 
@@ -87,8 +86,7 @@ pub(crate) struct Dials {
     generation: u32,
     /// To be looked at in this pass: begun or abandoned.
     pub(crate) wanted: Vec<DialId>,
-    timers: BinaryHeap<Reverse<(Time, u64, u32)>>,
-    serial: u64,
+    timers: Timers,
     /// The dial of a connection, where there is one; as long as the highest index of these.
     by_conn: Vec<u32>,
 }
@@ -102,8 +100,7 @@ impl Dials {
             dials: Slab::new(),
             generation: 0,
             wanted: Vec::new(),
-            timers: BinaryHeap::new(),
-            serial: 0,
+            timers: Timers::default(),
             by_conn: Vec::new(),
         }
     }
@@ -179,9 +176,7 @@ impl Dials {
 
     /// Sets the timer of a dial, instead of one that it has.
     pub(crate) fn set_timer(&mut self, index: u32, at: Time) {
-        self.serial += 1;
-        self.dial(index).timer = self.serial;
-        self.timers.push(Reverse((at, self.serial, index)));
+        self.dial(index).timer = self.timers.set(at, index);
     }
 
     pub(crate) fn clear_timer(&mut self, index: u32) {
@@ -198,24 +193,19 @@ impl Dials {
         if !self.wanted.is_empty() {
             return Some(Time::default());
         }
-        self.timers.peek().map(|Reverse((at, ..))| *at)
+        self.timers.next_due()
     }
 
     /// The last timer that was set: what is set from here on has a later one.
     pub(crate) fn last_timer(&self) -> u64 {
-        self.serial
+        self.timers.last()
     }
 
-    /// A dial whose time has come, of the timers up to `last`: one that is set for at once waits for the next pass, or a pass
-    /// might never end.
+    /// A dial whose time has come, of the timers up to `last`.
     pub(crate) fn pop_due(&mut self, now: Time, last: u64) -> Option<u32> {
-        while let Some(&Reverse((at, serial, index))) = self.timers.peek()
-            && at <= now
-            && serial <= last
-        {
-            self.timers.pop();
+        while let Some((timer, index)) = self.timers.pop_due(now, last) {
             if let Some(dial) =
-                self.dials.get_mut(index as usize).filter(|dial| planted!(DialTimerKept, true; dial.timer == serial))
+                self.dials.get_mut(index as usize).filter(|dial| planted!(DialTimerKept, true; dial.timer == timer))
             {
                 dial.timer = 0;
                 return Some(index);
@@ -243,115 +233,6 @@ impl Dials {
     pub(crate) fn of_conn(&self, conn: u32) -> Option<DialId> {
         let index = *self.by_conn.get(conn as usize).filter(|&&index| index != NONE)?;
         Some(self.id_of(index))
-    }
-}
-
-/// What a server answered instead of opening the connection.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Declined {
-    /// The status, 200 to 999: a redirect is reported, not followed (RFC 6455 §4.1 leaves that to the client).
-    pub status: u16,
-    /// The headers, names and values as sent.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// The first bytes of the body, at most [`Declined::BODY_MAX`], as they came (chunks are not put together).
-    pub body: Vec<u8>,
-}
-
-impl Declined {
-    /// Bytes of a body that are kept.
-    pub const BODY_MAX: usize = 4096;
-
-    /// The value of the first header of this name, in any case.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &value[..])
-    }
-}
-
-/// Why an attempt to connect failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// The name has no address, or the lookup failed (getaddrinfo(3)).
-    #[error("cannot look up {host}: {source}")]
-    Lookup {
-        /// The name.
-        host: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// No address could be connected to; this is the last one's error, ETIMEDOUT where its time was over.
-    #[error("cannot connect to {addr}: {source}")]
-    Connect {
-        /// The address.
-        addr: SocketAddr,
-        /// connect(2)'s error.
-        source: io::Error,
-    },
-    /// The server took the connection and did not answer the handshake in time.
-    #[error("the server did not answer the handshake in time")]
-    HandshakeTimeout,
-    /// The server ended the connection instead of answering.
-    #[error("the server closed the connection during the handshake")]
-    Eof,
-    /// The connection broke during the handshake.
-    #[error("the connection broke during the handshake: {0}")]
-    Reset(#[source] io::Error),
-    /// The server answered with another status than 101.
-    #[error("the server answered with status {}", .0.status)]
-    Declined(Box<Declined>),
-    /// The server's answer opens no connection (RFC 6455 §4.1).
-    #[error("wrong answer to the handshake: {0}")]
-    Answer(#[from] wsring_proto::handshake::AnswerError),
-    /// TLS failed: the server's certificate does not prove its name, it speaks no TLS, or it refused us.
-    #[cfg(feature = "tls")]
-    #[error(transparent)]
-    Tls(#[from] crate::tls::TlsError),
-    /// A `wss` target without a configuration of TLS ([`Target::tls`](crate::Target)), or in a build without the feature
-    /// `tls`.
-    #[error("a wss:// target needs a configuration of TLS")]
-    TlsMissing,
-    /// The server's answer to our offer of compression fails the connection (RFC 7692 §7.1).
-    #[error("wrong answer to the handshake: {0}")]
-    Compression(#[from] wsring_proto::deflate::AnswerError),
-    /// The application's `on_answer` did not want the connection.
-    #[error("the answer did not please the application")]
-    Unwanted,
-    /// The core is at its connection cap (`Config::connections_max`).
-    #[error("this core is at its connection cap")]
-    Full,
-    /// The connection was lost before it was healthy, once more than the policy allows.
-    #[error("the connection was lost again, and its attempts are used up")]
-    Exhausted,
-    /// The application abandoned the dial.
-    #[error("abandoned")]
-    Abandoned,
-    /// The core is stopping.
-    #[error("stopping")]
-    Stopped,
-}
-
-impl DialError {
-    /// Whether the same attempt could succeed later: see [`Reconnect`](crate::Reconnect).
-    pub(crate) fn may_pass(&self) -> bool {
-        match self {
-            Self::Declined(declined) => match declined.status {
-                // RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: come back later.
-                408 | 425 | 429 => true,
-                status => !(300..500).contains(&status),
-            },
-            Self::Unwanted | Self::Abandoned | Self::Stopped | Self::Exhausted | Self::TlsMissing => false,
-            #[cfg(feature = "tls")]
-            Self::Tls(_) => true, // certificates are renewed, and connections cut
-            Self::Lookup { .. }
-            | Self::Connect { .. }
-            | Self::HandshakeTimeout
-            | Self::Eof
-            | Self::Reset(_)
-            | Self::Answer(_)
-            | Self::Compression(_)
-            | Self::Full => true,
-        }
     }
 }
 
@@ -406,15 +287,5 @@ mod tests {
         assert_eq!(dials.find(new), Some(index), "the same slot");
         assert_eq!(dials.find(old), None);
         assert_eq!(dials.find(DialId { core: 4, ..new }), None);
-    }
-
-    #[test]
-    fn a_status_that_says_no_is_not_asked_again() {
-        let declined = |status| DialError::Declined(Box::new(Declined { status, headers: vec![], body: vec![] }));
-        let asked_again: Vec<u16> = [200, 301, 400, 401, 403, 404, 408, 425, 429, 500, 503]
-            .into_iter()
-            .filter(|&status| declined(status).may_pass())
-            .collect();
-        assert_eq!(asked_again, [200, 408, 425, 429, 500, 503]);
     }
 }

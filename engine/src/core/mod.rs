@@ -3,7 +3,8 @@
 //! Parts, which know neither the ring nor the handler:
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
-//! - `pack`: compressors. `deadlines`: a wheel of them. `shortage`: connections that wait for receive buffers.
+//! - `pack`: compressors. `deadlines`: when connections are due. `timers`: when dials are. `shortage`: connections that wait for
+//!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
@@ -15,12 +16,14 @@
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
+mod answering;
 mod calls;
 mod conns;
 #[allow(clippy::module_inception, reason = "the core of the core")]
 mod core;
 mod deadlines;
 mod dial;
+mod dial_error;
 mod dials;
 mod ending;
 mod expire;
@@ -47,11 +50,13 @@ mod stop;
 mod stores;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
+mod timers;
 mod tokens;
 mod turn;
 mod upgrade;
 
-pub use self::dials::{Declined, DialError, DialId, Dialled};
+pub use self::dial_error::{Declined, DialError};
+pub use self::dials::{DialId, Dialled};
 pub use self::id::ConnId;
 pub use self::reach::Pressure;
 
