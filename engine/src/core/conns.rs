@@ -57,7 +57,7 @@ pub(crate) struct Conn<C> {
     pub(crate) stash: Option<Box<Stash>>,
     /// What stands between the connection and its socket.
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<Box<super::secure::Secure>>,
+    pub(crate) tls: Option<Box<super::sealed::Sealed>>,
 }
 
 /// Received bytes that wait.

@@ -18,6 +18,11 @@ use crate::handler::Handler;
 use crate::ring::{Ring, SendBlocks};
 use crate::stats::Stats;
 
+/// Bytes of a part of a long send, unless a test sets others: what the loopback interface carries in one segment. So the copy
+/// of a long message does not hold up everybody else of a pass, and a segment is on its way while the next is copied.
+/// Zero-copy sends are not parted: their memory comes back too late to go on with.
+pub(super) const PART: u32 = 65_483;
+
 /// A core's place in the process, and what it has of the world beside its ring.
 pub(crate) struct Seat {
     pub(crate) number: u8,
@@ -77,7 +82,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             due: Vec::new(),
             admitted: 0,
             stopping: None,
-            part: super::settle::PART,
+            part: PART,
             connects: 0,
             resolve,
             #[cfg(feature = "tls")]

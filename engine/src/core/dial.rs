@@ -30,7 +30,7 @@ use super::id::Origin;
 use super::inbox::Lookup;
 use super::planted::planted;
 #[cfg(feature = "tls")]
-use super::secure::Secure;
+use super::sealed::Sealed;
 use super::tokens::CANCEL_CONNECT;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
@@ -206,12 +206,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// TLS for a new connection of this dial, if its scheme asks for it.
     #[cfg(feature = "tls")]
-    fn tls_for(&mut self, index: u32) -> Result<Option<Box<Secure>>, DialError> {
+    fn tls_for(&mut self, index: u32) -> Result<Option<Box<Sealed>>, DialError> {
         let target = &self.out.dials.dial(index).target;
         match &target.tls {
             Some(config) if target.is_secure() => {
                 let name = target.host().to_owned().try_into().expect("checked when the target was made");
-                Ok(Some(Secure::new(Tls::client(config.clone(), name)?)))
+                Ok(Some(Sealed::new(Tls::client(config.clone(), name)?)))
             }
             _ => Ok(None),
         }

@@ -4,7 +4,7 @@
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
 //! - `pack`: compressors. `deadlines`: when connections are due. `timers`: when dials are. `shortage`: connections that wait for
-//!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none.
+//!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
@@ -41,6 +41,8 @@ pub(crate) mod planted;
 mod promise;
 mod reach;
 mod receive;
+#[cfg(feature = "tls")]
+mod sealed;
 #[cfg(feature = "tls")]
 mod secure;
 mod sent;

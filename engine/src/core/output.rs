@@ -12,20 +12,11 @@ use wsring_proto::opcode::Opcode;
 use wsring_proto::simd::{self, HEADROOM, MaskKey};
 
 use super::planted::planted;
-use super::stores::Stores;
+use super::stores::{Segment, Stores};
 use crate::ring::{Block, Memory, Payload};
 
 /// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
 pub(crate) const COALESCE_MAX: usize = 256 << 10;
-
-/// One piece of a connection's output, in order.
-#[derive(Debug)]
-pub(crate) enum Segment {
-    /// Bytes ready to go.
-    Ready(Payload),
-    /// The place of the message now being handled: its own buffer moves in when the handler returns.
-    Promised,
-}
 
 /// What a connection's socket is to be given next.
 pub(crate) enum Next {

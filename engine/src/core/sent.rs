@@ -72,8 +72,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Puts the rest of a short send back in front.
     pub(super) fn unpop(&mut self, index: u32, payload: Payload) {
         #[cfg(feature = "tls")]
-        if let Some(secure) = &mut self.conns[index as usize].tls {
-            return secure.keep_rest(payload);
+        if let Some(sealed) = &mut self.conns[index as usize].tls {
+            return sealed.keep_rest(payload);
         }
         self.out.unpop(index, payload);
     }

@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 
 use super::conns::Link;
-use super::core::Core;
+use super::core::{Core, PART};
 use super::flight::Recv;
 use super::life::{Dying, Event, Life};
 use super::output::{COALESCE_MAX, Next};
@@ -14,10 +14,6 @@ use super::planted::planted;
 use crate::handler::Handler;
 use crate::ring::{Kind, Memory, Op, Payload, Ring, Token};
 
-/// Bytes of a part of a long send, unless a test sets others: what the loopback interface carries in one segment. So the copy
-/// of a long message does not hold up everybody else of a pass, and a segment is on its way while the next is copied.
-/// Zero-copy sends are not parted: their memory comes back too late to go on with.
-pub(super) const PART: u32 = 65_483;
 /// What is at most so many parts long goes whole: all that is gathered of small frames is.
 const PARTS_WHOLE: u32 = 5;
 const _: () = assert!(PART * PARTS_WHOLE >= COALESCE_MAX as u32);

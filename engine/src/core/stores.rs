@@ -1,4 +1,4 @@
-//! Owns the memory that the connections of a core share: send blocks, pooled buffers, and queues that nobody uses.
+//! Owns the memory that the connections of a core share: send blocks, pooled buffers, and queues of pieces that no output uses.
 //!
 //! Promises that what was lent comes back by one door. Refuses to know whose it was.
 #![allow(clippy::vec_box, clippy::box_collection, reason = "queues move between here and the outputs as they are")]
@@ -7,12 +7,20 @@ use std::collections::VecDeque;
 
 use wsring_proto::pool::Pool;
 
-use super::output::Segment;
-use crate::ring::{Memory, SendBlocks};
+use crate::ring::{Memory, Payload, SendBlocks};
 
 /// Queues kept for connections with more than one piece of output, and pieces that a kept one has room for.
 const QUEUES_MAX: usize = 1024;
 const QUEUE_ROOM_MAX: usize = 32;
+
+/// One piece of a connection's output, in order.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    /// Bytes ready to go.
+    Ready(Payload),
+    /// The place of the message now being handled: its own buffer moves in when the handler returns.
+    Promised,
+}
 
 /// The memory of a core.
 pub(crate) struct Stores {

@@ -75,7 +75,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_upgrade(&mut self, index: u32, request: &Request<'_>, accept: &Accept<'_>) {
         #[cfg(feature = "tls")]
         let verdict = match &self.conns[index as usize].tls {
-            Some(secure) => self.calls.upgrading_tls(request, &secure.peer()),
+            Some(sealed) => self.calls.upgrading_tls(request, &sealed.peer()),
             None => self.calls.upgrading(request),
         };
         #[cfg(not(feature = "tls"))]
