@@ -14,7 +14,7 @@ pub use wsring_proto::close::Violation;
 pub use wsring_proto::handshake::{Answer, Request};
 pub use wsring_proto::opcode::Message;
 
-use crate::core::{ConnId, DialError, DialId, Dialled, How, Pressure, Reach};
+use crate::engine::{ConnId, DialError, DialId, Dialled, How, Pressure, Reach};
 use crate::ring::Errno;
 use crate::target::Target;
 

@@ -50,9 +50,9 @@
 //! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
 //!
 //! # The rooms
-//! `wsring-proto` is the protocol, pure. `core` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
+//! `wsring-proto` is the protocol, pure. `engine` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
 //! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads. `tls` is
-//! bytes in and bytes out; it stands between `core` and the sockets.
+//! bytes in and bytes out; it stands between `engine` and the sockets.
 //!
 //! # Features
 //! - `cli` (default): the `wsring` command.
@@ -79,9 +79,9 @@ mod client;
 mod config;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
-pub mod core;
+pub mod engine;
 #[cfg(not(any(test, feature = "sim")))]
-mod core;
+mod engine;
 mod handler;
 mod reconnect;
 mod resolver;
@@ -94,7 +94,7 @@ mod tls;
 
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig};
-pub use core::{ConnId, Declined, DialError, DialId, Dialled, Pressure};
+pub use engine::{ConnId, Declined, DialError, DialId, Dialled, Pressure};
 pub use handler::{Answer, CloseReason, CoreCx, Cx, Handler, Message, Prepared, Request, Response, Verdict, Violation};
 pub use http;
 pub use reconnect::Reconnect;

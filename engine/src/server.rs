@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::affinity;
 use crate::config::{Config, InvalidConfig};
-use crate::core::{Control, Core, Resolve, Seat};
+use crate::engine::{Control, Core, Resolve, Seat};
 use crate::handler::Handler;
 use crate::resolver;
 use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, raise_nofile, usable};

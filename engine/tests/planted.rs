@@ -1,5 +1,5 @@
 //! Bugs on purpose: each must make some seed fail, and without any the same seeds must pass. A simulation that catches nothing
-//! proves nothing. The list is in `core/planted.rs`, what catches each in `docs/simulation.md`.
+//! proves nothing. The list is in `engine/planted.rs`, what catches each in `docs/simulation.md`.
 
 mod sim;
 
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use sim::{Manners, run};
-use wsring::core::testing::{Bug, plant};
+use wsring::engine::testing::{Bug, plant};
 
 /// Every bug must die within so many seeds.
 const SEEDS: u64 = 400;

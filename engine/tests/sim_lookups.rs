@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use wsring::core::testing::{Engine, Lookup, Remote};
+use wsring::engine::testing::{Engine, Lookup, Remote};
 use wsring::ring::sim::{Net, Outside, SimConfig, SimRing, Trace};
 use wsring::{Answer, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Reconnect, Request, Target, Verdict};
 

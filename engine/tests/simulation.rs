@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sim::{Manners, run, run_story};
 use wsring::Stats;
-use wsring::core::testing::{Bug, plant};
+use wsring::engine::testing::{Bug, plant};
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;

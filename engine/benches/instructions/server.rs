@@ -1,6 +1,6 @@
 //! The whole engine of a core: its loop, its tables and its output, on a ring of memory.
 
-use wsring::core::testing::{Engine, Remote};
+use wsring::engine::testing::{Engine, Remote};
 use wsring::{Config, Cx, Handler, Message, Policy, Request, Verdict};
 
 use crate::count;

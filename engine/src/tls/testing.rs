@@ -1,4 +1,4 @@
-//! Connections in memory, for tests here and in `core`.
+//! Connections in memory, for tests here and in `engine`.
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use wsring::core::testing::{Engine, Lookup, Remote};
+use wsring::engine::testing::{Engine, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Limits, Stats};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use wsring::core::testing::{Engine, Remote};
+use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
 use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Request, Stats, Verdict};

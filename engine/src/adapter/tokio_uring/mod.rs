@@ -68,7 +68,7 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use crate::config::Config;
-use crate::core::{Control, Core, Seat};
+use crate::engine::{Control, Core, Seat};
 use crate::handler::Handler;
 use crate::ring::uring::Features;
 use crate::ring::{SendBlocks, Time};

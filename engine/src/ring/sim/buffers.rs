@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::core::planted::planted;
+use crate::engine::planted::planted;
 
 /// Numbers of the leases that are out.
 type Out = Rc<RefCell<BTreeSet<u64>>>;

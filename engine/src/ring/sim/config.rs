@@ -1,7 +1,7 @@
 //! Owns what a simulated kernel has and how rude it is.
 
 use super::held::Held;
-use crate::core::planted::planted;
+use crate::engine::planted::planted;
 
 /// What the simulated kernel has, and its manners.
 #[derive(Clone, Debug)]

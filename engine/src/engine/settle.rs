@@ -207,9 +207,9 @@ fn next_part(payload: &Payload, part: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::deadlines::Tick;
-    use crate::core::input::Input;
-    use crate::core::pack::Framing;
+    use crate::engine::deadlines::Tick;
+    use crate::engine::input::Input;
+    use crate::engine::pack::Framing;
 
     /// Every stage, with everything that a step depends on: what is submitted, and that nothing is submitted twice.
     #[test]

@@ -6,7 +6,8 @@
 macro_rules! planted {
     ($bug:ident, $wrong:expr; $right:expr) => {{
         #[cfg(any(test, feature = "sim"))]
-        let value = if $crate::core::planted::is_planted($crate::core::planted::Bug::$bug) { $wrong } else { $right };
+        let value =
+            if $crate::engine::planted::is_planted($crate::engine::planted::Bug::$bug) { $wrong } else { $right };
         #[cfg(not(any(test, feature = "sim")))]
         let value = $right;
         value
@@ -14,7 +15,7 @@ macro_rules! planted {
     ($bug:ident, $wrong:expr) => {
         #[cfg(any(test, feature = "sim"))]
         #[allow(clippy::redundant_locals, clippy::semicolon_if_nothing_returned, reason = "one macro for all bugs")]
-        if $crate::core::planted::is_planted($crate::core::planted::Bug::$bug) {
+        if $crate::engine::planted::is_planted($crate::engine::planted::Bug::$bug) {
             $wrong;
         }
     };

@@ -19,7 +19,6 @@
 mod answering;
 mod calls;
 mod conns;
-#[allow(clippy::module_inception, reason = "the core of the core")]
 mod core;
 mod deadlines;
 mod dial;
