@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use slab::Slab;
 
+use super::accepts::Listeners;
 use super::calls::Calls;
 use super::conns::Conn;
 use super::deadlines::Tick;
 use super::inbox::{Control, Resolve};
-use super::listener::Listeners;
 use super::reach::Reach;
 use super::shortage::Shortage;
 use crate::config::Config;

@@ -7,7 +7,7 @@
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
-//! Tables: `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
+//! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
 //! Around the application: `reach` is all that a callback may touch, `calls` the only caller.
 //!
@@ -16,6 +16,7 @@
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
+mod accepts;
 mod answering;
 mod calls;
 mod conns;

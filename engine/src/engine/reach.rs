@@ -1,7 +1,7 @@
 //! Owns what a callback may touch: the connections of its core by id, their output, the dials, and what it wishes.
 //!
 //! Decides whether a message may go out, and how; how it is encoded is the [`Output`](super::output::Output)'s. Nothing here
-//! submits an operation. What callbacks want is left in the links and the list of connections to settle; `turn` makes
+//! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
 use std::time::Duration;

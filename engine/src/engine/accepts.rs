@@ -1,0 +1,166 @@
+//! Owns the table of a core's accepts, one for each listener: whether it is with the kernel, when it is tried again, and how often the
+//! log says that accepts fail. Refuses to know the ring.
+
+use std::time::Duration;
+
+use crate::ring::{Errno, Socket, Time};
+
+/// How often the log says that accepts fail.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its accept is with the kernel.
+    Armed,
+    /// To be armed at the end of the turn.
+    Ended,
+    /// To be armed at this time, or when a slot is freed.
+    Waiting(Time),
+    /// Stopped for good.
+    Closed,
+}
+
+/// What an accept brought, to the accept itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brought {
+    /// A connection, or the end of one that was not accepted yet (accept(2)).
+    Fine,
+    /// It was cancelled by us.
+    Cancelled,
+    /// Nothing, and the next one may bring nothing either.
+    Failed,
+}
+
+impl Brought {
+    pub(super) fn of(result: &Result<Socket, Errno>) -> Self {
+        match result {
+            Ok(_) | Err(Errno(libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN)) => Brought::Fine,
+            Err(Errno(libc::ECANCELED)) => Brought::Cancelled,
+            Err(_) => Brought::Failed,
+        }
+    }
+}
+
+impl State {
+    /// When it is to be armed, if it is: at once is long ago.
+    pub(super) fn arms_at(self) -> Option<Time> {
+        match self {
+            State::Ended => Some(Time::default()),
+            State::Waiting(at) => Some(at),
+            State::Armed | State::Closed => None,
+        }
+    }
+
+    /// Where the end of an accept leads.
+    pub(super) fn after(self, brought: Brought, retry_at: Time) -> State {
+        assert!(self == State::Armed, "an accept ended that is {self:?}");
+        match brought {
+            Brought::Failed => State::Waiting(retry_at),
+            Brought::Fine | Brought::Cancelled => State::Ended,
+        }
+    }
+}
+
+/// The accepts of one core.
+pub(crate) struct Listeners {
+    pub(super) states: Vec<State>,
+    /// When the first of those that are to be armed is to be armed: each pass asks this, and the states change rarely.
+    pub(super) next_at: Option<Time>,
+    /// When the log may say again that accepts fail, and how many did since it last did.
+    told_again_at: Time,
+    untold: u64,
+}
+
+impl Listeners {
+    pub(crate) fn new(count: u32) -> Self {
+        Self {
+            states: vec![State::Ended; count as usize],
+            next_at: Some(Time::default()),
+            told_again_at: Time::default(),
+            untold: 0,
+        }
+    }
+
+    pub(super) fn set(&mut self, listener: u32, state: State) {
+        self.states[listener as usize] = state;
+        self.next_at = self.states.iter().filter_map(|state| state.arms_at()).min();
+    }
+
+    pub(crate) fn on_slot_freed(&mut self) {
+        // Every connection that ends asks, and hardly ever does an accept wait.
+        if self.next_at.is_none() {
+            return;
+        }
+        for listener in 0..self.states.len() {
+            if matches!(self.states[listener], State::Waiting(_)) {
+                self.set(listener as u32, State::Ended);
+            }
+        }
+    }
+
+    /// When a failed accept is to be tried again.
+    pub(crate) fn retry_at(&self) -> Option<Time> {
+        self.next_at
+    }
+
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.states.contains(&State::Armed)
+    }
+
+    /// An accept failed. ENFILE is what a ring says that has no room, before the system says it.
+    pub(super) fn note_failure(&mut self, listener: u32, errno: Errno, now: Time) {
+        self.untold += 1;
+        if now < self.told_again_at {
+            return;
+        }
+        let count = std::mem::take(&mut self.untold);
+        self.told_again_at = now.plus(TOLD_EVERY);
+        if errno.0 == libc::ENFILE {
+            tracing::warn!(
+                listener,
+                count,
+                "no room for a connection more, also to tell it so: the connection cap is reached"
+            );
+        } else {
+            tracing::warn!(listener, count, errno = errno.0, "accepts fail: {errno:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_an_accept_leads_somewhere() {
+        let at = Time::from_nanos(7);
+        assert_eq!(State::Armed.after(Brought::Fine, at), State::Ended);
+        assert_eq!(State::Armed.after(Brought::Cancelled, at), State::Ended);
+        assert_eq!(State::Armed.after(Brought::Failed, at), State::Waiting(at));
+    }
+
+    /// Connections that come and go at the cap once wrote a line each.
+    #[test]
+    fn the_log_has_a_line_now_and_then() {
+        let mut listeners = Listeners::new(1);
+        let times = (0..25_000_u64).map(|ms| Time::from_nanos(ms * 1_000_000));
+        let told = times.filter(|now| {
+            listeners.note_failure(0, Errno(libc::ENFILE), *now);
+            listeners.untold == 0
+        });
+        assert_eq!(told.count(), 3, "at 0, 10 and 20 s");
+    }
+
+    /// An errno that nobody listed was once tried again at once, for ever.
+    #[test]
+    fn what_is_not_about_one_connection_waits() {
+        for errno in
+            [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EINVAL, libc::EPERM, libc::ENETDOWN]
+        {
+            assert_eq!(Brought::of(&Err(Errno(errno))), Brought::Failed, "{errno}");
+        }
+        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN] {
+            assert_eq!(Brought::of(&Err(Errno(errno))), Brought::Fine, "{errno}");
+        }
+    }
+}
