@@ -1,7 +1,7 @@
 //! Owns the dials of a core: what is to be connected, how far it has come, and when it is looked at again.
 //!
 //! A dial is one [`Target`] from [`connect`](crate::CoreCx::connect) to its end, over all its attempts. Each has at most one
-//! timer. Nothing here submits an operation or calls back: `dial` does.
+//! timer. Nothing here submits an operation or calls back: `dialling` does.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -11,7 +11,7 @@
 //!
 //! Around the application: `reach` is all that a callback may touch, `calls` the only caller.
 //!
-//! Stations, each entered by one kind of event: `listener`, `upgrade` and `dial` (how connections come), `receive`, `secure` and
+//! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
@@ -22,8 +22,8 @@ mod calls;
 mod conns;
 mod core;
 mod deadlines;
-mod dial;
 mod dial_error;
+mod dialling;
 mod dials;
 mod ending;
 mod expire;
