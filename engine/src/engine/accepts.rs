@@ -75,7 +75,7 @@ impl Listeners {
     pub(crate) fn new(count: u32) -> Self {
         Self {
             states: vec![State::Ended; count as usize],
-            next_at: Some(Time::default()),
+            next_at: (count > 0).then(Time::default),
             told_again_at: Time::default(),
             untold: 0,
         }
@@ -130,6 +130,13 @@ impl Listeners {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A core without listeners once never slept.
+    #[test]
+    fn nothing_is_tried_again_where_nothing_listens() {
+        assert_eq!(Listeners::new(0).retry_at(), None);
+        assert_eq!(Listeners::new(1).retry_at(), Some(Time::default()));
+    }
 
     #[test]
     fn every_end_of_an_accept_leads_somewhere() {

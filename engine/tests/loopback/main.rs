@@ -20,6 +20,7 @@ mod dialling;
 mod driver;
 mod echoes;
 mod ends;
+mod flood;
 mod opening;
 mod peer;
 mod programme;

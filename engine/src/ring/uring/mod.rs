@@ -13,6 +13,7 @@ mod probe;
 mod recv_buffers;
 pub mod send_blocks;
 mod setup;
+mod teardown;
 
 use std::io;
 use std::net::TcpListener;
@@ -42,8 +43,6 @@ const ENTER_EXT_ARG: u32 = 8;
 /// Spinning reads the clock once in so many looks at the completion queue.
 const SPIN_LOOKS: u32 = 32;
 
-/// How long a ring that goes waits for what it has cancelled.
-const LAST_COMPLETIONS: Duration = Duration::from_secs(1);
 /// Of cancels that the driver makes for itself: nobody is told of them.
 const OWN_CANCEL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
 
@@ -422,46 +421,6 @@ impl Uring {
     }
 }
 
-impl Uring {
-    /// Ends everything, and says how many operations did not end. At most [`LAST_COMPLETIONS`] long.
-    fn end(&mut self) -> u32 {
-        // First what is queued, so that the cancel finds it, and closes are not lost. A ring that is broken is not asked again.
-        let mut works = self.enter(0, ENTER_GETEVENTS, None).is_ok();
-        if works {
-            self.push(&AsyncCancel2::new(CancelBuilder::any()).build().user_data(OWN_CANCEL.to_bits()));
-        }
-        let began = Instant::now();
-        let step = Timespec::from(Duration::from_millis(10));
-        while works && self.in_flight > 0 && began.elapsed() < LAST_COMPLETIONS {
-            works = self.enter(1, ENTER_GETEVENTS, Some(&SubmitArgs::new().timespec(&step))).is_ok();
-            self.gather();
-            // What a receive brought is nobody's any more; memory of sends and new sockets come back to be dropped.
-            while self.next().is_some() {}
-        }
-        self.in_flight
-    }
-}
-
-/// Closing a ring does not end its operations at once: close(2) leaves that to a work item of the kernel (io_ring_exit_work of
-/// io_uring/io_uring.c), which may still run when the memory below has gone to somebody else. So they are cancelled and awaited.
-impl Drop for Uring {
-    fn drop(&mut self) {
-        if self.end() == 0 {
-            return;
-        }
-        // Zero-copy sends wait for their peers. Memory that the kernel may yet read or write is never given back, and the ring that
-        // they keep must not keep the sockets of others.
-        std::mem::forget(std::mem::take(&mut self.sends));
-        std::mem::forget(std::mem::take(&mut self.wake_count));
-        std::mem::forget(Rc::clone(&self.blocks));
-        self.buffers.keep_for_ever();
-        if self.descriptors.is_none() {
-            // On a kernel that keeps closed files this would wait for the operations, and there nothing is in the table.
-            let _ = self.uring.submitter().unregister_files();
-        }
-    }
-}
-
 /// How a socket is named to the kernel; [`Uring::socket_flags`] says in which table.
 fn descriptor(socket: Socket) -> Fd {
     Fd(socket.0 as RawFd)
@@ -551,69 +510,5 @@ impl Ring for Uring {
 
     fn enters(&self) -> u64 {
         self.enters
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpStream;
-
-    use super::*;
-
-    /// A ring with an accepted connection, and its peer.
-    fn connected(features: Features, zero_copy_from: Option<usize>) -> (Uring, SendBlocks, Socket, TcpStream) {
-        let config = RingConfig { sockets_max: 8, features, zero_copy_from, ..RingConfig::default() };
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let addr = listener.local_addr().expect("an address");
-        let (mut ring, blocks) = Uring::new(&config, vec![listener]).expect("a ring");
-        ring.submit(Token::new(Kind::Accept, 0, 0), Op::Accept { listener: 0 });
-        let peer = TcpStream::connect(addr).expect("connects");
-        loop {
-            ring.wait(None).expect("the ring works");
-            if let Some((_, Done::Accepted { result, .. })) = ring.next() {
-                return (ring, blocks, result.expect("accepted"), peer);
-            }
-        }
-    }
-
-    fn send(ring: &mut Uring, socket: Socket, len: usize) {
-        let payload = Payload { memory: Memory::Heap(vec![1; len]), from: 0, to: len as u32 };
-        ring.submit(Token::new(Kind::Send, 0, 0), Op::Send { socket, payload });
-    }
-
-    #[test]
-    fn everything_ends_with_a_ring_but_zero_copy_sends_to_a_peer_that_does_not_read() {
-        for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
-            let (mut ring, _blocks, socket, _peer) = connected(features, None);
-            ring.submit(Token::new(Kind::Recv, 0, 0), Op::Recv { socket, once: false });
-            ring.submit(Token::new(Kind::Wake, 0, 0), Op::Wake);
-            send(&mut ring, socket, 64 << 20);
-            ring.wait(Some(Time::default())).expect("the ring works");
-            assert!(ring.in_flight >= 3, "{} of an accept, a receive, a send and a wake", ring.in_flight);
-            assert_eq!(ring.end(), 0, "{features}");
-
-            let (mut ring, _blocks, socket, _peer) = connected(features, Some(1));
-            send(&mut ring, socket, 1 << 20);
-            ring.wait(Some(Time::default())).expect("the ring works");
-            assert!(ring.end() > 0, "the peer has read nothing");
-        }
-    }
-
-    /// A zero-copy send that lasts keeps its memory and its own connection, and nobody else's.
-    #[test]
-    fn a_ring_that_is_kept_by_a_peer_closes_the_sockets_of_others() {
-        for features in [Features::all(), Features::all().without(Feature::DirectDescriptors)] {
-            let (mut ring, blocks, socket, deaf) = connected(features, Some(1));
-            ring.submit(Token::new(Kind::Accept, 0, 0), Op::Accept { listener: 0 });
-            let mut other = TcpStream::connect(deaf.peer_addr().expect("an address")).expect("connects");
-            while !matches!(ring.next(), Some((_, Done::Accepted { result: Ok(_), .. }))) {
-                ring.wait(None).expect("the ring works");
-            }
-            send(&mut ring, socket, 1 << 20);
-            ring.wait(Some(Time::default())).expect("the ring works");
-            drop((ring, blocks));
-            other.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket option");
-            assert_eq!(io::Read::read(&mut other, &mut [0]).expect("the end is seen"), 0, "{features}");
-        }
     }
 }

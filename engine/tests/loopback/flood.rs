@@ -1,0 +1,82 @@
+//! More connections at once than the cap and its spare places take.
+
+use std::net::TcpStream;
+use std::sync::mpsc;
+
+use wsring::{Config, CoreCx, Cx, Feature, Features, Handler, Message, Request, Verdict};
+
+use super::opening::{let_in_at_last, status};
+use crate::common::*;
+
+/// More than the spare places: there is no room for a socket more, accepts fail (ENFILE), and the open connections never notice. Who
+/// finds no place at all is dropped; nobody hangs. They all wait when the core looks: with ordinary descriptors it once took them all.
+fn a_flood(change: impl FnOnce(&mut Config)) {
+    const CAP: u32 = 4;
+    const FLOOD: usize = 120;
+    let mut config = Config { connections_max: Some(CAP), ..Config::default() };
+    change(&mut config);
+    let (sender, woken) = mpsc::channel();
+    let (running, addr) = serve(config, 1, move |_| Held(sender.clone()));
+    let mut inside: Vec<Client> = (0..CAP).map(|_| Client::connect(addr)).collect();
+    for client in &mut inside {
+        client.echo(TEXT, b"before the flood");
+    }
+    // The core is held up until everybody waits.
+    running.handle().wake(0);
+    let go_on = woken.recv_timeout(WAIT).expect("the core is woken");
+    let flood: Vec<TcpStream> = (0..FLOOD).map(|_| tcp(addr)).collect();
+    go_on.send(()).expect("the core waits");
+    for client in &mut inside {
+        client.echo(TEXT, b"in the flood");
+    }
+    let told = flood.iter().filter_map(status).inspect(|status| assert_eq!(*status, 503)).count();
+    // One is dropped each time that somebody comes and there is no place: far fewer than there are.
+    assert!(told > FLOOD / 2, "only {told} of {FLOOD} were told");
+    drop(flood);
+    for client in &mut inside {
+        client.echo(TEXT, b"after the flood");
+    }
+    inside.pop().expect("one").close();
+    let_in_at_last(addr).close();
+    inside.into_iter().for_each(Client::close);
+    let stats = finish(running);
+    assert_eq!(stats.opened, u64::from(CAP) + 1);
+    assert!((1..FLOOD as u64 / 2).contains(&stats.accept_errors), "{stats}");
+    assert_eq!(stats.accepted, stats.closed);
+}
+
+/// Sends every message back; woken, it holds its core up until told to go on.
+struct Held(mpsc::Sender<mpsc::Sender<()>>);
+
+impl Handler for Held {
+    type Conn = ();
+
+    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        assert!(cx.send(message).is_queued());
+    }
+
+    fn on_wake(&mut self, _: &mut CoreCx<'_, Self>) {
+        let (go_on, told) = mpsc::channel();
+        self.0.send(go_on).expect("the test waits");
+        let _ = told.recv_timeout(WAIT);
+    }
+}
+
+#[test]
+fn a_flood_beyond_the_cap_and_the_spare_places() {
+    a_flood(|_| {});
+}
+
+#[test]
+fn a_flood_beyond_the_cap_with_ordinary_descriptors() {
+    a_flood(|c| c.features = c.features.without(Feature::DirectDescriptors));
+}
+
+#[test]
+fn a_flood_beyond_the_cap_without_any_feature() {
+    a_flood(|c| c.features = Features::none());
+}
