@@ -62,8 +62,8 @@ impl fmt::Debug for Lease {
 struct State {
     /// Bytes of it the kernel has consumed since it was provided.
     used: u32,
-    /// Leases into it.
-    lent: u16,
+    /// Leases into it. Each has a byte at least, so they are never more than `used`.
+    lent: u32,
     /// The kernel will write no more into it.
     done: bool,
 }
@@ -135,12 +135,13 @@ impl RecvBuffers {
         let buffer = cqueue::buffer_select(flags).expect("a receive with bytes names its buffer");
         let state = &mut self.states[usize::from(buffer)];
         let from = state.used;
-        assert!(!state.done && from + len <= self.size, "buffer {buffer}: {from} + {len} of {} bytes", self.size);
+        // `from` is never above the size, so this does not wrap whatever `len` is.
+        assert!(!state.done && len <= self.size - from, "buffer {buffer}: {from} + {len} of {} bytes", self.size);
         state.used += len;
         state.lent += 1;
         state.done = !(self.incremental && cqueue::buffer_more(flags));
         let offset = usize::from(buffer) * self.size as usize + from as usize;
-        // SAFETY: `buffer` indexed `states`, so it is below the count, and `from + len <= size` was asserted: the range
+        // SAFETY: `buffer` indexed `states`, so it is below the count, and `len <= size - from` was asserted: the range
         // lies inside the region.
         let at = unsafe { self.region.base().add(offset) };
         Lease { at, len, buffer, region: Rc::clone(&self.region) }
@@ -185,5 +186,44 @@ impl RecvBuffers {
         // kernel only loads, and this thread only stores, atomically.
         let tail = unsafe { &*BufRingEntry::tail(self.ring.base().cast().as_ptr()).cast::<AtomicU16>() };
         tail.store(self.tail, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// IORING_CQE_F_BUFFER and IORING_CQE_F_BUF_MORE of linux/io_uring.h: bytes in buffer 0, which goes on.
+    const SOME_OF_IT: u32 = 1 | 1 << 4;
+    /// The same, and they were its last.
+    const LAST_OF_IT: u32 = 1;
+
+    /// 65,537 leases were counted as one: the buffer went back to the kernel when the first of them did.
+    #[test]
+    fn a_buffer_is_provided_again_behind_its_last_lease() {
+        let uring = IoUring::new(4).expect("a ring");
+        let mut buffers = RecvBuffers::register(&uring, 1, 1 << 20, true).expect("plain memory");
+        if !buffers.is_incremental() {
+            return; // before Linux 6.12 a buffer has one lease
+        }
+        let provided = buffers.tail;
+        let many = u32::from(u16::MAX) + 1;
+        let mut leases: Vec<Lease> = (0..many).map(|_| buffers.lend(SOME_OF_IT, 1)).collect();
+        leases.push(buffers.lend(LAST_OF_IT, 1));
+        while let Some(lease) = leases.pop() {
+            buffers.release(lease);
+            let again = buffers.tail.wrapping_sub(provided);
+            assert_eq!(again, u16::from(leases.is_empty()), "provided with {} leases out", leases.len());
+        }
+    }
+
+    /// With 32 bits of buffer a sum of the bytes used and received would wrap.
+    #[test]
+    #[should_panic(expected = "of 100 bytes")]
+    fn a_completion_beyond_its_buffer_is_refused() {
+        let uring = IoUring::new(4).expect("a ring");
+        let mut buffers = RecvBuffers::register(&uring, 1, 100, true).expect("plain memory");
+        let _ = buffers.lend(SOME_OF_IT, 50);
+        let _ = buffers.lend(LAST_OF_IT, 0_u32.wrapping_sub(10));
     }
 }

@@ -10,6 +10,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+const PAGE: usize = 4096;
+
 /// Page-aligned zeroed memory, freed with its last handle.
 #[derive(Debug)]
 pub(super) struct Region {
@@ -21,12 +23,17 @@ pub(super) struct Region {
 
 impl Region {
     pub(super) fn new(count: usize, piece: usize) -> Self {
-        let len = count * piece;
-        let layout = Layout::from_size_align(len.max(1), 4096).expect("a region is far below isize::MAX");
+        let layout = Self::layout(count, piece);
         // SAFETY: the layout has a size of at least one byte.
         let base = unsafe { alloc_zeroed(layout) };
         let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
         Self { base, layout, piece }
+    }
+
+    /// Room for all pieces, to the byte: a product that wrapped would make pieces beyond the region.
+    fn layout(count: usize, piece: usize) -> Layout {
+        let len = count.checked_mul(piece).and_then(|len| Layout::from_size_align(len.max(1), PAGE).ok());
+        len.unwrap_or_else(|| panic!("{count} x {piece} bytes are more than an address space has"))
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {
@@ -92,13 +99,18 @@ pub struct SendBlocks {
 
 impl SendBlocks {
     /// Allocates `count` blocks of `size` bytes each (at least 512).
+    ///
+    /// # Panics
+    ///
+    /// If all blocks together pass `isize::MAX` bytes.
     pub fn new(count: usize, size: usize) -> Self {
         let size = size.max(512);
         let region = Rc::new(Region::new(count, size));
         let free = (0..count)
             .rev()
             .map(|i| Block {
-                // SAFETY: `i * size` is below `count * size`, the length of the region.
+                // SAFETY: `i * size` is below `count * size`, which is the length of the region and did not wrap:
+                // `Region::layout` asked. Fails without it: a_region_holds_all_its_pieces.
                 at: unsafe { region.base().add(i * size) },
                 region: Rc::clone(&region),
             })
@@ -152,6 +164,24 @@ mod tests {
             blocks.put(block);
         }
         assert_eq!(blocks.in_use(), 0);
+    }
+
+    /// 2^20 blocks of 2^45 bytes wrapped to a region of one byte.
+    #[test]
+    fn a_region_holds_all_its_pieces() {
+        let most = isize::MAX as usize - (PAGE - 1); // a Layout's bound
+        assert_eq!(Region::layout(1, most).size(), most);
+        assert_eq!(Region::layout(0, 512).size(), 1);
+        for (count, piece) in [(1, most + 1), (most + 1, 1), (1 << 20, 1 << 45), (usize::MAX, 2)] {
+            let region = std::panic::catch_unwind(|| Region::layout(count, piece));
+            assert!(region.is_err(), "{count} x {piece} bytes in a region of {} bytes", region.unwrap().size());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "1048576 x 35184372088832 bytes")]
+    fn more_blocks_than_memory_are_refused() {
+        drop(SendBlocks::new(1 << 20, 1 << 45));
     }
 
     #[test]
