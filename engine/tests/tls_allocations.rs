@@ -130,8 +130,9 @@ impl Peer {
     }
 }
 
-/// Rounds by which the state must be steady.
-const ROUNDS_MAX: usize = 12;
+/// Allocations beyond those of records, for as much as can be in use at once, however the threads are scheduled: buffers
+/// that are made once, kept, and grow a few times. It does not depend on how many messages there are.
+const IN_USE_MAX: u64 = 200;
 
 #[test]
 fn one_buffer_a_record_and_it_is_rustls() {
@@ -161,7 +162,7 @@ fn one_buffer_a_record_and_it_is_rustls() {
             client_frame(&mut batch, true, BINARY, &random.bytes(len), random.key());
         }
         let answer = batch.len() - 4 * depth;
-        let mut rounds = 0;
+        let (mut rounds, mut beyond) = (0, 0);
         loop {
             let before = (COUNT.load(Ordering::Relaxed), peer.sent.count + peer.received.count);
             for _ in 0..50 {
@@ -174,8 +175,10 @@ fn one_buffer_a_record_and_it_is_rustls() {
             if allocated == records {
                 break;
             }
+            // Any round may still need more at once than those before it, but not all of them.
             rounds += 1;
-            assert!(rounds < ROUNDS_MAX && allocated < records + 100);
+            beyond += allocated.abs_diff(records);
+            assert!(beyond <= IN_USE_MAX, "{depth} x {len} B: {beyond} more than the records in {rounds} rounds");
         }
     }
     drop(peer);
