@@ -157,10 +157,12 @@ fn nothing_is_left() {
         let (answering, addr_there) = server(Config::default());
         let stop_there = answering.handle();
         let there = thread::spawn(move || tokio_uring::start(answering.run(Busy(Vec::new()))).expect("a clean end"));
-        drop(Client::connect(addr_there)); // it runs
+        let first_there = Client::connect(addr_there); // it runs, with all it needs
         tokio_uring::start(async {
-            sleep(10 * TICK).await;
-            let before = descriptors();
+            let open = descriptors();
+            drop(first_there);
+            let before = open - 2; // both ends of that connection
+            settles_at(before, "the other runtime").await;
             let config = Config { stop_timeout: Duration::from_millis(50), ..Config::default() };
             let (server, addr) = server(config);
             let stop = server.handle();
@@ -239,13 +241,18 @@ fn a_future_that_is_not_polled() {
     let limits = wsring::Limits { frame_max: TOTAL as u64, message_max: TOTAL as u64, ..wsring::Limits::default() };
     let (server, addr) = server(Config { limits, output_max: 2 * TOTAL as u32, ..Config::default() });
     let stop = server.handle();
-    let flags: Arc<[AtomicBool; 3]> = Arc::default();
+    // It has been polled; it is polled no more; nothing was taken in; all is over.
+    let flags: Arc<[AtomicBool; 4]> = Arc::default();
     let raised = Arc::clone(&flags);
     let peer = thread::spawn(move || {
         let mut client = Client::connect(addr);
         client.echo(TEXT, b"polled");
         flags[0].store(true, Ordering::Release);
-        thread::sleep(50 * TICK); // the other thread may still be in its last poll
+        let deadline = Instant::now() + WAIT;
+        while !flags[1].load(Ordering::Acquire) {
+            assert!(Instant::now() < deadline, "the other thread never ends its last poll");
+            thread::sleep(TICK);
+        }
         let mut bytes = Vec::new();
         client_frame(&mut bytes, true, BINARY, &vec![5; TOTAL], [0; 4]);
         let went = write_until_stalled(&client, &bytes);
@@ -255,7 +262,7 @@ fn a_future_that_is_not_polled() {
         thread::sleep(50 * TICK);
         let accepted = descriptors() - before - PEERS;
         assert!(accepted <= 1, "{accepted} were accepted though nobody polls");
-        flags[1].store(true, Ordering::Release);
+        flags[2].store(true, Ordering::Release);
         for mut stream in others {
             stream.write_all(upgrade_head("/").as_bytes()).expect("it goes out");
             Client::upgraded(stream).close();
@@ -263,15 +270,16 @@ fn a_future_that_is_not_polled() {
         (&client.stream).write_all(&bytes[went..]).expect("the rest goes out");
         client.expect(BINARY, &vec![5; TOTAL]);
         client.close();
-        flags[2].store(true, Ordering::Release);
+        flags[3].store(true, Ordering::Release);
     });
     tokio_uring::start(async {
         let mut run = Box::pin(server.run(Echo));
         assert!(drive(&mut run, &raised[0]).await, "it goes on");
-        while !raised[1].load(Ordering::Acquire) && !peer.is_finished() {
+        raised[1].store(true, Ordering::Release);
+        while !raised[2].load(Ordering::Acquire) && !peer.is_finished() {
             sleep(TICK).await;
         }
-        drive(&mut run, &raised[2]).await;
+        drive(&mut run, &raised[3]).await;
         stop.stop();
         let stats = run.await.expect("a clean end");
         assert_eq!((stats.opened, stats.messages), (PEERS as u64 + 1, 2));

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::peer::{BINARY, PATIENCE, Peer, TEXT, ask};
-use crate::process::{Process, Serve, cores_allowed};
+use crate::process::{Process, Serve, cores_allowed, held_port};
 
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
 #[path = "../../examples/chat.rs"]
@@ -152,7 +152,7 @@ fn chat_does_not_wait_for_a_slow_reader() {
 /// Desks come before the exchange, it comes, answers, goes and returns: each desk is told, and nothing said is lost silently.
 #[test]
 fn relay_joins_desks_and_an_exchange() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_held, port) = held_port();
     let example = Example::start_with("relay", &format!("ws://{port}/"));
     let line = |peer: &mut Peer| String::from_utf8(peer.next().payload).unwrap();
     let mut ann = Peer::open(example.addr, "/");

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::peer::{BINARY, Peer, TEXT};
-use crate::process::{BIN, Ended, Process, Serve, first_core};
+use crate::process::{BIN, Ended, PATIENCE, Process, Serve, first_core};
 
 /// Runs it where io_uring_setup(2) fails with `errno`; None with a printed reason where that cannot be arranged.
 fn forbidden(errno: i32) -> Option<Ended> {
@@ -148,12 +148,19 @@ fn idle_connections_cost_no_cpu() {
     let serve = Serve::start(&[]);
     let mut peers: Vec<Peer> = (0..10).map(|_| Peer::open(serve.addr(), "/")).collect();
     peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"in"));
-    std::thread::sleep(Duration::from_millis(100));
     let sum = || {
         let threads = serve.threads();
         (threads.iter().map(|t| t.cpu_ns).sum::<u64>(), threads.iter().map(|t| t.waits).sum::<u64>())
     };
-    let before = sum();
+    // At rest when it has not moved for a while.
+    let since = Instant::now();
+    let mut before = sum();
+    while {
+        std::thread::sleep(Duration::from_millis(100));
+        std::mem::replace(&mut before, sum()) != before
+    } {
+        assert!(since.elapsed() < PATIENCE, "it never comes to rest");
+    }
     std::thread::sleep(Duration::from_secs(2));
     let after = sum();
     let (cpu_ns, waits) = (after.0 - before.0, after.1 - before.1);

@@ -246,6 +246,15 @@ pub fn cores_allowed() -> Vec<usize> {
     core_list(status_field(&std::fs::read_to_string("/proc/self/status").unwrap(), "Cpus_allowed_list"))
 }
 
+/// A port that nobody else gets while the socket is held; `wsring serve` shares it by SO_REUSEPORT (socket(7)).
+pub fn held_port() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
+}
+
 /// The first core that this process may use, as an option's value.
 pub fn first_core() -> String {
     cores_allowed()[0].to_string()

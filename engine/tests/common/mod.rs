@@ -12,7 +12,7 @@ pub mod process;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use wsring::Running;
 use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
@@ -132,11 +132,61 @@ pub enum End {
     Reset,
 }
 
-/// How often this thread has given up its core by itself (voluntary_ctxt_switches, proc_pid_status(5)).
-pub fn sleeps() -> u64 {
-    let status = std::fs::read_to_string("/proc/thread-self/status").expect("it runs");
-    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    count.expect("a count").trim().parse().expect("a number")
+/// What a core does when it has nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    Sleeps,
+    Polls,
+}
+
+/// What `/proc` says of a thread, such as `/proc/7/task/9`.
+#[derive(Clone)]
+pub struct Thread(pub String);
+
+impl Thread {
+    /// The one that asks.
+    pub fn this() -> Self {
+        let task = std::fs::read_link("/proc/thread-self").expect("it runs");
+        Self(format!("/proc/{}", task.display()))
+    }
+
+    /// How often it has given up its core by itself (voluntary_ctxt_switches, proc_pid_status(5)), and its time on a core
+    /// in nanoseconds.
+    fn usage(&self) -> (u64, u64) {
+        let read = |file: &str| std::fs::read_to_string(format!("{}/{file}", self.0)).expect("it runs");
+        let (status, schedstat) = (read("status"), read("schedstat"));
+        let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let parsed = |number: Option<&str>| number.expect("a count").trim().parse().expect("a number");
+        (parsed(waits), parsed(schedstat.split(' ').next()))
+    }
+
+    /// What it does first after `work`, which it has to do some work for: give up its core, or use that for far longer
+    /// than the work takes. However busy the machine is, it does one of the two.
+    #[track_caller]
+    pub fn idles_after(&self, work: impl FnOnce()) -> Idle {
+        const FAR_LONGER_NS: u64 = 100_000_000;
+        let (waits, cpu_ns) = self.usage();
+        work();
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let (waits_now, cpu_ns_now) = self.usage();
+            match () {
+                () if cpu_ns_now - cpu_ns > FAR_LONGER_NS => return Idle::Polls,
+                () if waits_now > waits => return Idle::Sleeps,
+                () => assert!(Instant::now() < deadline, "{} neither sleeps nor polls", self.0),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether it polls after some `work`: a core that does may be kept from it once, but not again and again.
+    #[track_caller]
+    pub fn polls_at_last(&self, mut work: impl FnMut()) -> bool {
+        let deadline = Instant::now() + WAIT;
+        std::iter::repeat_with(|| self.idles_after(&mut work))
+            .take_while(|_| Instant::now() < deadline)
+            .any(|idle| idle == Idle::Polls)
+    }
 }
 
 /// A plain TCP connection with every wait bounded.
@@ -144,6 +194,22 @@ pub fn tcp(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&addr, WAIT).expect("connects");
     bounded(&stream);
     stream
+}
+
+/// A port on which nobody listens: who connects is refused. Nobody else gets it while the socket is held, but a server may
+/// come to listen on it: it shares the port by SO_REUSEPORT, or by SO_REUSEADDR (socket(7)).
+pub fn refused() -> (socket2::Socket, SocketAddr) {
+    held(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// The same on the port of a server that listens with SO_REUSEPORT: nobody else gets it when that has ended.
+pub fn held(addr: SocketAddr) -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.set_reuse_port(true).expect("SO_REUSEPORT");
+    socket.bind(&addr.into()).expect("a port to share");
+    let addr = socket.local_addr().expect("an address").as_socket().expect("of the internet");
+    (socket, addr)
 }
 
 /// Bounds the waits of a stream, and sends what is written at once.

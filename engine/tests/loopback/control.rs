@@ -50,6 +50,7 @@ fn tellers(config: Config, core_count: usize) -> (wsring::Running, std::net::Soc
 fn a_stop_tells_every_peer_1001_and_returns_the_counters() {
     for core_count in [1, 2] {
         let (running, addr, tells) = tellers(Config::default(), core_count);
+        let _port = held(addr);
         let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(addr)).collect();
         let half = tcp(addr); // no handshake: closed without a word
         running.handle().stop();

@@ -453,31 +453,27 @@ fn a_wait_that_polls_comes_back_at_its_deadline() {
     }
 }
 
-/// In one of five waits: a busy machine may have a deadline over before the wait, or take the core away from who polls.
+/// Who polls until its deadline has not entered the kernel, who sleeps has, once. The deadline is 5 ms of the ring's own
+/// clock away when the wait begins, however long ago the ring has looked at that.
 #[test]
 fn a_wait_polls_only_when_more_is_expected() {
     let mut bench = Bench::new(|c| c.spin_us = FOR_EVER_US).expect("plain memory");
-    let mut slept = |expected: bool| {
-        let waits = (0..5).map(|_| {
-            let until = bench.ring.now().plus(Duration::from_millis(5));
-            if expected {
-                bench.ring.expect_more();
-            }
-            let before = sleeps();
-            bench.ring.wait(Some(until)).expect("the ring works");
-            sleeps() > before
-        });
-        waits.collect::<Vec<_>>()
-    };
-    let (quiet, lively) = (slept(false), slept(true));
-    assert!(quiet.contains(&true) && lively.contains(&false), "{quiet:?} {lively:?}");
+    for (expected, enters) in [(false, 1), (true, 0), (true, 0), (false, 0)] {
+        if expected {
+            bench.ring.expect_more();
+        }
+        let until = bench.ring.now().plus(Duration::from_millis(5));
+        let before = bench.ring.enters();
+        bench.ring.wait(Some(until)).expect("the ring works");
+        assert_eq!(bench.ring.enters() - before, enters, "more was expected: {expected}; then that goes on");
+    }
 }
 
 /// What polling has used up of a deadline is not waited for again.
 #[test]
 fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
     let mut bench = Bench::new(|c| c.spin_us = 300_000).expect("plain memory");
-    let waits = (0..5).map(|_| {
+    let mut wait = || {
         bench.ring.expect_more();
         let began = bench.ring.now();
         let until = began.plus(Duration::from_millis(400));
@@ -485,10 +481,10 @@ fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
             bench.ring.wait(Some(until)).expect("the ring works"); // a signal ends a wait early
         }
         bench.ring.now().since(began)
-    });
-    // The shortest: the machine may be busy now and then.
-    let shortest = waits.min().expect("five");
-    assert!(shortest < Duration::from_millis(700), "{shortest:?}");
+    };
+    // Waited for again, each would take 700 ms. A busy machine may be as slow with some, not with all.
+    let waits: Vec<Duration> = (0..20).map(|_| wait()).take_while(|&took| took >= Duration::from_millis(700)).collect();
+    assert!(waits.len() < 20, "{waits:?}");
 }
 
 /// Completions that did not fit into the queue come only when the kernel is entered for them; polling once waited for
@@ -550,9 +546,13 @@ fn completions_are_deferred_or_not() {
         bench.quiet();
         let before = ring_with(cq_entries).cq_tail;
         let _peer = tcp(bench.addr);
-        // Reading /proc is a syscall of this thread, after the connection was there.
-        let after = (0..2).map(|_| ring_with(cq_entries).cq_tail).next_back().expect("two looks");
-        assert_eq!(after - before, u32::from(!deferred));
+        // Reading /proc is a syscall of this thread. A busy kernel may take a while until the connection is there.
+        let deadline = Instant::now() + WAIT;
+        let mut looks = (0..).map(|_| ring_with(cq_entries).cq_tail - before);
+        match deferred {
+            true => assert!(looks.take(3).all(|completed| completed == 0)),
+            false => assert_eq!(looks.find(|&n| n > 0 || Instant::now() > deadline), Some(1)),
+        }
         assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), .. }));
     }
 }

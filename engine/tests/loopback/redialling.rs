@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wsring::{CloseCode, Config, DialError, Message, Reconnect};
 
-use super::dialling::{Setup, Told, dial, switching, target};
+use super::dialling::{Line, Setup, Told, dial, switching, target};
 use crate::common::*;
 
 fn quick() -> Reconnect {
@@ -16,7 +16,7 @@ fn quick() -> Reconnect {
     policy
 }
 
-/// A server on a port that another had; it may take a moment until that is free.
+/// A server on a port that is [`refused`], perhaps again; it may take a moment until the last server has left it.
 #[track_caller]
 fn rebind(addr: SocketAddr) -> Running {
     let deadline = Instant::now() + WAIT;
@@ -24,6 +24,32 @@ fn rebind(addr: SocketAddr) -> Running {
         match serve_at(addr, Config::default(), 1, |_| Echo) {
             Ok((running, _)) => return running,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
+/// What is told of any dial but the one to `refused`.
+#[track_caller]
+fn next_of_others(line: &Line, refused: SocketAddr) -> Told {
+    loop {
+        match line.next() {
+            Told::Again { .. } => {}
+            Told::Failed { why: DialError::Connect { addr, .. }, retry: Some(_), .. } if addr == refused => {}
+            other => return other,
+        }
+    }
+}
+
+/// Nothing is told of any dial but the one to `refused` for longer than any first wait: a client's waits come in their order,
+/// however busy it is, and this dial has had several by then.
+#[track_caller]
+fn nothing_of_others(line: &Line, refused: SocketAddr) {
+    let mut failed = 0;
+    while failed < 4 {
+        match line.next() {
+            Told::Again { .. } => {}
+            Told::Failed { why: DialError::Connect { addr, .. }, retry: Some(_), .. } if addr == refused => failed += 1,
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -48,7 +74,8 @@ fn doorman(count: usize, mut serve: impl FnMut(TcpStream) + Send + 'static) -> (
 /// the server is dead every attempt is counted.
 #[test]
 fn a_server_that_dies_and_returns() {
-    let (mut server, addr) = serve(Config::default(), 1, |_| Echo);
+    let (_port, addr) = refused();
+    let mut server = rebind(addr);
     let setup = Setup { says: vec![b"subscribe".to_vec()], ..Setup::default() };
     let mut policy = quick();
     policy.healthy_after = Duration::ZERO;
@@ -84,8 +111,8 @@ fn a_server_that_dies_and_returns() {
 /// A connection that breaks under queued output: what no socket took is said, and with what the server got it is all that was sent.
 #[test]
 fn what_was_not_handed_to_the_kernel_is_said() {
-    let (addr, server) = doorman(1, |stream| {
-        thread::sleep(Duration::from_millis(50)); // the socket buffers fill
+    let (addr, server) = doorman(1, |mut stream| {
+        stream.read_exact(&mut [0]).expect("a message, so it is open");
         reset(stream);
     });
     let messages = 40;
@@ -100,12 +127,12 @@ fn what_was_not_handed_to_the_kernel_is_said() {
     let stats = line.finish();
     let request = stats.bytes_out as usize + queued - messages * (300_000 + 14);
     assert!((100..300).contains(&request), "all but the request is accounted for: {request}");
-    assert!(queued > 0, "the server read nothing, so something was left");
+    assert!(queued > 0, "the server read one byte, and 12 MB are more than sockets take");
 }
 
 #[test]
 fn attempts_end_at_their_number() {
-    let addr = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let (_port, addr) = refused();
     let mut policy = quick();
     policy.attempts_max = Some(3);
     let line = dial(target(addr).reconnect(policy));
@@ -165,11 +192,13 @@ fn healthy_connections_begin_anew() {
 fn what_is_not_dialled_again() {
     let (server, addr) = serve(Config::default(), 1, |_| Echo);
     let opened = |cx: &mut wsring::Cx<'_, _>| cx.close(CloseCode::NORMAL, "done");
-    let line = Setup { opened, ..Setup::default() }.dial([target(addr).reconnect(quick())]);
-    line.open();
-    assert_eq!(line.closed(), "Local { clean: true }");
-    thread::sleep(Duration::from_millis(100));
-    assert_eq!(line.finish().connected, 1);
+    let (_port, nobody) = refused();
+    let line = Setup { opened, ..Setup::default() }.dial([addr, nobody].map(|addr| target(addr).reconnect(quick())));
+    assert!(matches!(next_of_others(&line, nobody), Told::Answer { .. }));
+    assert!(matches!(next_of_others(&line, nobody), Told::Open(_)));
+    assert!(matches!(next_of_others(&line, nobody), Told::Closed(why, _) if why == "Local { clean: true }"));
+    nothing_of_others(&line, nobody);
+    assert_eq!(finish(line.running).connected, 1);
     finish(server);
 
     struct Forbids;
@@ -197,13 +226,16 @@ fn abandoned_dials() {
         cx.abandon(dial);
     };
     let says = vec![b"still here".to_vec()];
-    let line = Setup { opened, says, ..Setup::default() }.dial([target(addr).reconnect(quick())]);
-    line.open();
-    line.gets(&[b"still here".to_vec()]);
+    let (_port, nobody) = refused();
+    let dials = [addr, nobody].map(|addr| target(addr).reconnect(quick()));
+    let line = Setup { opened, says, ..Setup::default() }.dial(dials);
+    assert!(matches!(next_of_others(&line, nobody), Told::Answer { .. }));
+    assert!(matches!(next_of_others(&line, nobody), Told::Open(_)));
+    assert!(matches!(next_of_others(&line, nobody), Told::Binary(bytes) if bytes == b"still here"));
     finish(server);
-    line.closed();
-    thread::sleep(Duration::from_millis(100));
-    assert_eq!(line.finish().dials_failed, 0);
+    assert!(matches!(next_of_others(&line, nobody), Told::Closed(..)));
+    nothing_of_others(&line, nobody);
+    finish(line.running);
 }
 
 /// A stop ends every attempt under way, with a word.
