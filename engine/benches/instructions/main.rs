@@ -6,8 +6,8 @@
 //! kernel does (`kernel_side_*` in `ring`). Nothing in it depends on time, randomness, addresses or the machine, except
 //! for the choice of SIMD kernels, which is printed first. Run by `cargo bench` it only shows that the cells work.
 //!
-//! The engine is built with the feature `sim`, for the way in. That makes it ask a thread-local, a few times a receive
-//! and never a message, whether a bug is planted: some ten instructions a pass that a server does not have.
+//! The engine is built with the feature `sim`, which is the way in and adds nothing to it. The bugs on purpose, which ask a
+//! thread-local twice for each message whether they are planted, have a feature of their own.
 #![forbid(unsafe_code)]
 
 mod codec;

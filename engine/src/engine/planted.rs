@@ -1,19 +1,19 @@
 //! Bugs on purpose, one at a time, that the simulation must catch: see `tests/planted.rs` and `docs/simulation.md`.
 //!
-//! Outside of tests and of the feature `sim` this is nothing at all: [`planted!`] takes its honest branch at compile time.
+//! Outside of tests and of the feature `planted` this is nothing at all: [`planted!`] takes its honest branch at compile time.
 
 /// `planted!(Bug, statement)` runs the statement if that bug is planted; `planted!(Bug, wrong; right)` chooses.
 macro_rules! planted {
     ($bug:ident, $wrong:expr; $right:expr) => {{
-        #[cfg(any(test, feature = "sim"))]
+        #[cfg(any(test, feature = "planted"))]
         let value =
             if $crate::engine::planted::is_planted($crate::engine::planted::Bug::$bug) { $wrong } else { $right };
-        #[cfg(not(any(test, feature = "sim")))]
+        #[cfg(not(any(test, feature = "planted")))]
         let value = $right;
         value
     }};
     ($bug:ident, $wrong:expr) => {
-        #[cfg(any(test, feature = "sim"))]
+        #[cfg(any(test, feature = "planted"))]
         #[allow(clippy::redundant_locals, clippy::semicolon_if_nothing_returned, reason = "one macro for all bugs")]
         if $crate::engine::planted::is_planted($crate::engine::planted::Bug::$bug) {
             $wrong;
@@ -22,7 +22,7 @@ macro_rules! planted {
 }
 pub(crate) use planted;
 
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "planted"))]
 mod switch {
     use std::cell::Cell;
 
@@ -156,7 +156,7 @@ mod switch {
         PLANTED.get() == Some(bug)
     }
 }
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "planted"))]
 pub(crate) use switch::is_planted;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "planted"))]
 pub use switch::{Bug, plant};

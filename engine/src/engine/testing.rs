@@ -1,4 +1,4 @@
-//! The way in for the simulation: an engine on a simulated ring, and the planted bugs. Under the feature `sim` alone.
+//! The way in for the simulation: an engine on a simulated ring, and (under the feature `planted`) the planted bugs.
 //! Another ring may stand in its place: `benches/instructions` counts what the engine does on one of memory.
 
 use std::io;
@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 
 use super::core::{Core, Seat};
 use super::inbox::{self, Control};
+#[cfg(any(test, feature = "planted"))]
 pub use super::planted::{Bug, plant};
 use crate::config::Config;
 use crate::handler::Handler;
