@@ -43,9 +43,10 @@ impl Tick {
         now.0.wrapping_sub(self.0) < u32::MAX / 2
     }
 
-    /// When the tick begins, as long as the counter has not wrapped.
-    pub(crate) fn start(self) -> Time {
-        Time::from_nanos(u64::from(self.0) * TICK_MS * 1_000_000)
+    /// When the tick begins, or the present one if that is later. The counter wraps, so it is counted from `now`.
+    pub(crate) fn begins(self, now: Time) -> Time {
+        let ticks = now.as_nanos() / (TICK_MS * 1_000_000) + u64::from(Tick::of(now).until(self));
+        Time::from_nanos(ticks * TICK_MS * 1_000_000)
     }
 
     /// Ticks from here to `later`, zero if that has passed.
@@ -82,6 +83,11 @@ impl Deadlines {
             links: Vec::with_capacity(capacity),
             now: Tick::default(),
         }
+    }
+
+    /// Time begins here: a clock may have run before.
+    pub(crate) fn begin(&mut self, now: Tick) {
+        self.now = now;
     }
 
     /// Sets or moves the entry of `index`. One in the past fires at the next tick; one beyond the horizon at it.
@@ -167,9 +173,7 @@ impl Deadlines {
     pub(crate) fn next_due(&self, now: Time) -> Option<Time> {
         let ahead = self.ahead()?;
         let tick = Tick(self.now.0.wrapping_add(ahead));
-        let behind = Tick::of(now).until(tick);
-        let start_of_tick = now.as_nanos() / (TICK_MS * 1_000_000) * (TICK_MS * 1_000_000);
-        Some(Time::from_nanos(start_of_tick + u64::from(behind) * TICK_MS * 1_000_000))
+        Some(tick.begins(now))
     }
 }
 
@@ -267,10 +271,13 @@ mod tests {
     #[test]
     fn a_deadline_is_never_early() {
         let tick = TICK_MS * 1_000_000;
-        for from in [0, 1, 11_277_323, tick - 1] {
-            for after in [0, 1, 304_000_000, 304_000_001, 304_999_999, tick - 1, tick, tick + 1] {
+        // The counter of ticks wraps between the two, or it does not.
+        let froms =
+            [0, 1, 11_277_323, tick - 1].into_iter().flat_map(|from| [from, from + (u64::from(u32::MAX) - 10) * tick]);
+        for from in froms {
+            for after in [0, 1, 100_000_000, 304_000_000, 304_000_001, 304_999_999, tick - 1, tick, tick + 1] {
                 let (start, after) = (Time::from_nanos(5 * tick + from), Duration::from_nanos(after));
-                let due = Tick::of(start).after(after).start();
+                let due = Tick::of(start).after(after).begins(start);
                 assert!(due >= start.plus(after), "{after:?} from {start:?}: {due:?}");
                 assert!(
                     due <= start.plus(after).plus(Duration::from_nanos(2 * tick)),

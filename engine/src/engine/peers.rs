@@ -140,6 +140,11 @@ impl Peers {
         self.deadlines.advance(now, due, most);
     }
 
+    /// Time begins here: a clock may have run before.
+    pub(crate) fn begin(&mut self, now: Tick) {
+        self.deadlines.begin(now);
+    }
+
     /// When the next one is due.
     pub(crate) fn next_due(&self, now: Time) -> Option<Time> {
         self.deadlines.next_due(now)

@@ -39,7 +39,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn stop_due(&self) -> Option<Time> {
         let deadline = self.stopping?;
         let given_up = deadline.after(GIVE_UP);
-        Some(if deadline.is_due(self.out.now) { given_up.start() } else { deadline.start() })
+        let next = if deadline.is_due(self.out.now) { given_up } else { deadline };
+        Some(next.begins(self.ring.now()))
     }
 
     /// Past the stop timeout every connection is cut.

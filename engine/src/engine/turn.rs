@@ -37,6 +37,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     pub(crate) fn start(&mut self) {
+        self.out.now = Tick::of(self.ring.now());
+        self.out.peers.begin(self.out.now);
         self.ring.submit(WAKE, Op::Wake);
         self.arm_accepts();
         self.calls.started(&mut self.out);

@@ -170,7 +170,7 @@ impl Peer {
             return;
         }
         if self.channel.is_none() {
-            let start = Time::default().plus(self.script.start);
+            let start = self.world.start.plus(self.script.start);
             if net.now() < start {
                 return self.call_at(net, start);
             }

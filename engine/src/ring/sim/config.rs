@@ -2,12 +2,15 @@
 
 use super::held::Held;
 use crate::engine::planted::planted;
+use crate::ring::Time;
 
 /// What the simulated kernel has, and its manners.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
     /// Decides everything that the fields below leave open.
     pub seed: u64,
+    /// What the clock says at the start.
+    pub start: Time,
     /// Slots of the fixed-file table, or as many descriptors.
     pub sockets_max: u32,
     /// Sockets may live in the fixed-file table ([`Feature::DirectDescriptors`](crate::Feature::DirectDescriptors)): they do where
@@ -85,6 +88,7 @@ impl SimConfig {
     pub fn quiet(seed: u64) -> Self {
         Self {
             seed,
+            start: Time::default(),
             sockets_max: 64,
             direct_descriptors: true,
             keeps_closed_files: false,
@@ -133,6 +137,7 @@ impl SimConfig {
         let small = random.chance(500);
         let mut sim = Self {
             seed,
+            start: Time::default(),
             sockets_max: if random.chance(200) { random.range(1, 6) } else { random.range(6, 40) } as u32,
             direct_descriptors: true,
             keeps_closed_files: false,

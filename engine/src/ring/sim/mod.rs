@@ -53,14 +53,16 @@ pub struct SimRing {
 impl SimRing {
     /// A ring on a new network. `Outside::on_event` is called with each of `keys` at the start.
     pub fn new(config: SimConfig, trace: Trace, outside: Box<dyn Outside>, keys: &[u64]) -> Self {
+        let start = config.start;
+        trace.set_now(start);
         let mut net = Net::new(config, trace);
-        keys.iter().for_each(|key| net.schedule(Time::default(), Event::Outside(*key)));
+        keys.iter().for_each(|key| net.schedule(start, Event::Outside(*key)));
         Self {
             net,
             outside: Some(outside),
             submitted: Vec::new(),
             ready: VecDeque::new(),
-            clock: Time::default(),
+            clock: start,
             enters: 0,
             idle_polls: 0,
             ended: false,

@@ -144,7 +144,7 @@ impl Net {
         Self {
             random: Random::new(config.seed),
             trace,
-            now: Time::default(),
+            now: config.start,
             calendar: BinaryHeap::new(),
             scheduled: 0,
             pipes: Vec::new(),
