@@ -78,6 +78,7 @@ fn seeds() {
     }
     let reached = [
         ("messages", stats.messages),
+        ("compressed", stats.compressed),
         ("full", stats.full),
         ("violations", stats.violations),
         ("timeouts", stats.timeouts),

@@ -87,6 +87,7 @@ fn seeds() {
         ("accept_errors", stats.accept_errors),
         ("overflows", overflows),
         ("zero_copies", zero_copies),
+        ("compressed", stats.compressed),
         ("connected", stats.connected),
         ("dials_failed", stats.dials_failed),
     ];

@@ -230,9 +230,18 @@ impl App {
                 5..=8 => self.send_to(cx, id, message.unwrap_or(Message::Text("nothing in particular"))),
                 9 => {
                     // The same message to several: only one of them can be given its memory.
+                    let message = message.unwrap_or(Message::Binary(&[9; 300]));
+                    let prepared = self.world.packs.then(|| cx.prepare(message));
                     for _ in 0..3 {
                         let id = self.somebody().unwrap_or(id);
-                        self.send_to(cx, id, message.unwrap_or(Message::Binary(&[9; 300])));
+                        match &prepared {
+                            None => self.send_to(cx, id, message),
+                            Some(prepared) => {
+                                let pressure = cx.send_prepared(id, prepared);
+                                let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
+                                self.sent(id, digest, pressure);
+                            }
+                        }
                     }
                 }
                 10 => self.send_to(cx, id, Message::Binary(&[])),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{AnswerError, Declined, DialError, DialId, Dialled, Message, Reconnect, Target};
+use wsring_proto::deflate;
 
 use super::Manners;
 use super::oracle::{Ending, Person};
@@ -251,6 +252,10 @@ impl Dial {
             DialError::Reset(_) => self.failures.push(Failure::Reset),
             DialError::Declined(declined) => self.failures.push(Failure::Declined((**declined).clone())),
             DialError::Answer(error) => self.failures.push(Failure::Answer(*error)),
+            // The same fault of a server, of whom compression was asked.
+            DialError::Compression(deflate::AnswerError::NotOffered) => {
+                self.failures.push(Failure::Answer(AnswerError::ExtensionUnoffered));
+            }
             DialError::Unwanted => assert_eq!(self.stand, Stand::Unwanted, "the application wanted it"),
             DialError::Exhausted => assert!(matches!(self.stand, Stand::Lost { .. }), "{self:?} is not exhausted"),
             DialError::Abandoned => assert!(self.abandoned, "nobody abandoned {self:?}"),

@@ -13,6 +13,7 @@ mod app;
 mod channel;
 mod dial;
 mod oracle;
+mod packed;
 mod peer;
 mod script;
 mod wire;
@@ -28,7 +29,7 @@ use rustls::ClientConfig;
 use wsring::engine::testing::{Engine, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
-use wsring::{Config, Limits, Stats};
+use wsring::{Config, Deflate, DeflateMode, Limits, Stats};
 
 use app::{App, Dialler};
 use dial::Dial;
@@ -63,6 +64,8 @@ pub struct World {
     pub manners: Manners,
     /// When it begins.
     pub start: Time,
+    /// Messages are compressed.
+    pub packs: bool,
     /// How peers speak TLS, if they do.
     pub tls: Option<Arc<ClientConfig>>,
 }
@@ -176,6 +179,7 @@ impl Outside for Town {
 fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     let mut random = Random::new(seed ^ 0x636f_6e66_6967);
     let mut config = Config { connections_max: Some(64), send_blocks: (64, 4096), ..Config::default() };
+    config.deflate = deflate(seed);
     if manners == Manners::Quiet {
         return config;
     }
@@ -212,8 +216,24 @@ fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
     config
 }
 
+/// How messages are compressed: in a third of the seeds, drawn apart from everything else. None of those is a seed with a
+/// name (`tests/simulation.rs`), and so for [`start`].
+fn deflate(seed: u64) -> Deflate {
+    let mut random = Random::new(seed ^ 0x6465_666c_6174_651b);
+    if !random.chance(333) {
+        return Deflate::off();
+    }
+    Deflate {
+        level: random.pick(&[1, 1, 2, 6]),
+        window_bits: random.range(9, 15) as u8,
+        memory_level: random.range(1, 9) as u8,
+        threshold: random.pick(&[0, 1, 64, 512]),
+        ..random.pick(&[Deflate::shared(), Deflate::dedicated()])
+    }
+}
+
 /// When the clock begins: in one of eight seeds a few seconds before the engine's count of ticks, 16 ms each in 32 bits,
-/// begins anew. Drawn apart from everything else; none of those is a seed with a name (`tests/simulation.rs`).
+/// begins anew. Drawn apart from everything else.
 fn start(seed: u64) -> Time {
     const WRAP: u64 = (1 << 32) * 16_000_000;
     let mut random = Random::new(seed ^ 0x0077_7261_7002);
@@ -275,7 +295,8 @@ fn run_on(
     let tls = change(&mut config);
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
     let trace = Trace::new(aloud);
-    let world = World { ledger: Rc::default(), trace: trace.clone(), manners, start: sim.start, tls };
+    let packs = config.deflate.mode != DeflateMode::Off;
+    let world = World { ledger: Rc::default(), trace: trace.clone(), manners, start: sim.start, packs, tls };
     if aloud {
         eprintln!("{sim:#?}\n{config:#?}");
     }

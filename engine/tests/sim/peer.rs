@@ -15,7 +15,7 @@ use super::dial::{BEAT, Reply};
 use super::oracle::{Digest, Ending, Person};
 use super::script::{KEY, Opening, Script, Step, key};
 use super::wire::{Said, Wire};
-use super::{Manners, World};
+use super::{Manners, World, packed};
 
 /// How long a connection may stand still that has something to do.
 const STILL_MAX: Duration = Duration::from_millis(2_500);
@@ -386,6 +386,12 @@ impl Peer {
         };
         assert!(has("Sec-WebSocket-Accept", accept), "{head}");
         assert!(has("Upgrade", "websocket") && has("Connection", "Upgrade"), "{head}");
+        let agreed = packed::agreed(head);
+        assert_eq!(agreed.is_some(), self.script.offer.is_some(), "an extension is taken if it was offered: {head}");
+        if let Some(agreed) = agreed {
+            self.session = Session::with_deflate(Role::Client, &agreed);
+            self.wire.inflate = Some(packed::Inflate::new(!agreed.server_no_context_takeover));
+        }
         self.open = true;
     }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use wsring::ring::sim::{Random, SimConfig};
-use wsring::{Config, Limits};
+use wsring::{Config, DeflateMode, Limits};
 use wsring_proto::{MaskKey, Opcode, encode};
 
 use super::Manners;
 use super::oracle::Digest;
+use super::packed::{OFFERS, pack};
 
 /// One thing a peer does, when everything before it has been sent.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct Reading {
 pub struct Script {
     pub start: Duration,
     pub opening: Opening,
+    /// Extensions it offers.
+    pub offer: Option<&'static str>,
     pub head: Vec<u8>,
     /// The head goes in pieces of this size.
     pub drip: Option<(usize, Duration)>,
@@ -73,10 +76,13 @@ pub struct Script {
 /// A valid key: 16 bytes in base64 (RFC 6455 §4.1).
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-fn head(number: usize, opening: Opening, random: &mut Random) -> Vec<u8> {
+fn head(number: usize, opening: Opening, offer: Option<&str>, random: &mut Random) -> Vec<u8> {
     let mut extra = String::new();
     for i in 0..random.below(4) {
         extra.push_str(&format!("X-Pad-{i}: {}\r\n", "p".repeat(random.below(40) as usize)));
+    }
+    if let Some(offer) = offer {
+        extra.push_str(&format!("Sec-WebSocket-Extensions: {offer}\r\n"));
     }
     let version = if opening == Opening::Refused(426) { 12 } else { 13 };
     let text = match opening {
@@ -147,6 +153,7 @@ fn message(
     narrow: usize,
     limits: &Limits,
     serves: bool,
+    packs: bool,
     steps: &mut Vec<Step>,
 ) -> usize {
     let most = most.min(limits.frame_max as usize);
@@ -157,7 +164,8 @@ fn message(
     let opcode = if text { Opcode::Text } else { Opcode::Binary };
     let fragments_max = u64::from(limits.fragments_max.min(8));
     let fragments = if random.chance(250) { random.range(1, fragments_max) } else { 1 };
-    let mut rest = &bytes[..];
+    let packed = (packs && random.chance(600)).then(|| pack(&bytes));
+    let mut rest = packed.as_ref().unwrap_or(&bytes).as_slice();
     let mut out = Vec::new();
     let mut pings = Vec::new();
     for i in 0..fragments {
@@ -166,7 +174,11 @@ fn message(
         let (piece, after) = rest.split_at(take);
         rest = after;
         let opcode = if i == 0 { opcode } else { Opcode::Continuation };
+        let begin = out.len();
         encode::append_frame(&mut out, last, opcode, piece, key(random, serves));
+        if i == 0 && packed.is_some() {
+            out[begin] |= 0x40; // RFC 7692 §6.1: on the first fragment alone
+        }
         if !last && random.chance(300) {
             pings.push(ping(random, serves, &mut out));
         }
@@ -249,7 +261,12 @@ impl Script {
             4 => Opening::Never,
             _ => Opening::Valid,
         };
-        let head = if serves { Vec::new() } else { head(number, opening, random) };
+        // Drawn only where the server compresses: others draw what they always drew.
+        // What is no handshake says nothing of extensions.
+        let asks =
+            config.deflate.mode != DeflateMode::Off && !serves && random.chance(800) && opening == Opening::Valid;
+        let offer = asks.then(|| random.pick(&OFFERS));
+        let head = if serves { Vec::new() } else { head(number, opening, offer, random) };
         let drip = random.chance(300).then(|| {
             let piece = random.range(1, 60) as usize;
             (piece, Duration::from_micros(random.below(if quiet { 500 } else { 5_000 })))
@@ -271,7 +288,7 @@ impl Script {
                 encode::append_frame(&mut out, true, Opcode::Pong, b"unasked", key(random, serves));
                 steps.push(Step::Frames(out, Vec::new(), Vec::new()));
             }
-            budget -= message(random, budget, narrow, &config.limits, serves, &mut steps).min(budget);
+            budget -= message(random, budget, narrow, &config.limits, serves, asks, &mut steps).min(budget);
             if random.chance(400) {
                 steps.push(pause(random));
             }
@@ -322,6 +339,7 @@ impl Script {
         Script {
             start: Duration::from_micros(random.below(start_max)),
             opening,
+            offer,
             head,
             drip,
             pipelined,

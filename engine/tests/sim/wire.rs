@@ -3,6 +3,7 @@
 //! Slow and plain on purpose: it gathers all bytes and looks again at each call.
 
 use super::oracle::Digest;
+use super::packed::Inflate;
 
 /// What the engine said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Wire {
     /// RFC 6455 §5.1: it is a client, and masks everything.
     masked: bool,
     key: Option<[u8; 4]>,
+    /// It may compress messages (RFC 7692 §6).
+    pub inflate: Option<Inflate>,
 }
 
 impl Wire {
@@ -34,7 +37,11 @@ impl Wire {
         self.bytes.extend_from_slice(bytes);
         while let Some((first, payload)) = self.frame() {
             assert!(!self.closed, "it went on after its Close (RFC 6455 §5.5.1): {first:#x}");
-            // The engine never fragments, compresses or leaves FIN out: RFC 6455 §5.2.
+            // The engine never fragments or leaves FIN out (RFC 6455 §5.2), and compresses if that was agreed on.
+            let (first, payload) = match &mut self.inflate {
+                Some(inflate) if matches!(first, 0xc1 | 0xc2) => (first & !0x40, inflate.message(&payload)),
+                _ => (first, payload),
+            };
             said.push(match first {
                 0x81 => Said::Message(Digest::of(true, std::str::from_utf8(&payload).expect("§5.6").as_bytes())),
                 0x82 => Said::Message(Digest::of(false, &payload)),
