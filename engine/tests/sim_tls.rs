@@ -6,42 +6,14 @@
 mod sim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
 
-use rustls::client::Resumption;
-use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ServerConfig};
-use sim::certificates::Authority;
-use sim::{Manners, Outcome, run_as};
+use sim::Manners;
+use sim::secured::run;
 use wsring::Stats;
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
-/// A server's configuration, and a client's for each version.
-fn configs() -> &'static (Arc<ServerConfig>, [ClientConfig; 2]) {
-    static CONFIGS: OnceLock<(Arc<ServerConfig>, [ClientConfig; 2])> = OnceLock::new();
-    CONFIGS.get_or_init(|| {
-        let authority = Authority::new();
-        let client = |version| {
-            let mut config = authority.client(&[version]);
-            config.resumption = Resumption::disabled(); // a run must not depend on those before it
-            config
-        };
-        (Arc::new(authority.server()), [client(&TLS13), client(&TLS12)])
-    })
-}
-
-fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
-    let (server, clients) = configs();
-    let mut client = clients[usize::from(seed % 4 == 3)].clone();
-    client.max_fragment_size = [None, Some(64), Some(700)][(seed / 4 % 3) as usize];
-    run_as(seed, manners, aloud, |config| {
-        config.tls = Some(Arc::clone(server));
-        Some(Arc::new(client))
-    })
 }
 
 fn run_all(seeds: u64, manners: Manners) -> (Stats, u64) {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::planted::planted;
 use crate::ring::{Errno, Socket, Time};
 
 /// How often the log says that accepts fail.
@@ -46,8 +47,9 @@ impl State {
     pub(super) fn arms_at(self) -> Option<Time> {
         match self {
             State::Ended => Some(Time::default()),
-            State::Waiting(at) => Some(at),
-            State::Armed | State::Closed => None,
+            State::Waiting(at) => planted!(RetryLost, None; Some(at)),
+            State::Armed => planted!(TwoAccepts, Some(Time::default()); None),
+            State::Closed => None,
         }
     }
 
@@ -56,7 +58,7 @@ impl State {
         assert!(self == State::Armed, "an accept ended that is {self:?}");
         match brought {
             Brought::Failed => State::Waiting(retry_at),
-            Brought::Fine | Brought::Cancelled => State::Ended,
+            Brought::Fine | Brought::Cancelled => planted!(AcceptLost, self; State::Ended),
         }
     }
 }

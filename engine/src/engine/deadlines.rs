@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::planted::planted;
 use crate::ring::Time;
 
 /// Milliseconds of a tick.
@@ -35,12 +36,13 @@ impl Tick {
         // All of its nanoseconds: 304.9 ms are more than 19 ticks.
         let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         let ticks = nanos.div_ceil(TICK_MS * 1_000_000) + 1;
+        let ticks = planted!(DeadlineEarly, ticks / 2; ticks);
         Self(self.0.wrapping_add(u32::try_from(ticks).unwrap_or(TICKS_MAX).min(TICKS_MAX)))
     }
 
     /// Whether `self` has come by `now`.
     pub(crate) fn is_due(self, now: Tick) -> bool {
-        now.0.wrapping_sub(self.0) < u32::MAX / 2
+        planted!(TickUnwrapped, self.0 <= now.0; now.0.wrapping_sub(self.0) < u32::MAX / 2)
     }
 
     /// When the tick begins, or the present one if that is later. The counter wraps, so it is counted from `now`.
@@ -98,7 +100,7 @@ impl Deadlines {
         self.remove(index);
         let ahead = self.now.until(at).clamp(1, SLOTS as u32 - 1);
         let slot = self.now.0.wrapping_add(ahead) as usize % SLOTS;
-        let head = self.heads[slot];
+        let head = planted!(SlotOverwritten, NONE; self.heads[slot]);
         self.links[index as usize] = Link { next: head, prev: NONE, slot: slot as u16 };
         if head != NONE {
             self.links[head as usize].prev = index;

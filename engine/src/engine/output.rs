@@ -204,7 +204,7 @@ impl Output {
             if first.is_empty()
                 && let Some(done) = self.pop(stores)
             {
-                stores.recycle(done.memory);
+                planted!(PlainKept, std::mem::forget(done.memory); stores.recycle(done.memory));
             }
         }
     }

@@ -7,6 +7,8 @@
 use wsring_proto::deflate::{Deflater, Direction, Mode, Settings, Shared, WINDOW_BITS_MIN};
 use wsring_proto::pool::Pool;
 
+use super::planted::planted;
+
 /// How the frames of an open connection leave: compressed or not, and masked or not (RFC 6455 §5.3), in a byte of its
 /// [`Life`](super::life::Life).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,9 @@ impl Framing {
     pub(crate) fn packed(settings: &Settings, ours: Direction) -> Framing {
         match settings.mode {
             _ if ours.window_bits < WINDOW_BITS_MIN => Framing::PLAIN,
-            Mode::Dedicated if ours.takeover => Framing(ours.window_bits | Framing::OWN),
+            Mode::Dedicated if planted!(TakeoverUnasked, true; ours.takeover) => {
+                Framing(ours.window_bits | Framing::OWN)
+            }
             Mode::Dedicated | Mode::Shared => Framing(ours.window_bits),
             _ => Framing::PLAIN,
         }
@@ -124,6 +128,7 @@ impl Packer {
     ) -> Option<Vec<u8>> {
         let window_bits = framing.window_bits();
         let lent = self.cached.payload.take();
+        let number = planted!(PreparedStale, 0; number);
         if (self.cached.number, self.cached.window_bits) == (number, window_bits) {
             return lent;
         }
@@ -141,6 +146,7 @@ impl Packer {
     /// The connection has ended, and its compressor with it.
     #[inline]
     pub(crate) fn forget(&mut self, index: u32) {
+        planted!(PackerKept, return);
         if let Some(own) = self.own.get_mut(index as usize) {
             *own = None;
         }

@@ -100,11 +100,49 @@ mod switch {
         AttemptUncounted,
         /// The probe says that the kernel closes direct descriptors at once, and it does not.
         ProbeBelieves,
+        /// What a short send left of a TLS record is dropped.
+        RestLost,
+        /// TLS says no goodbye.
+        GoodbyeLost,
+        /// What TLS answers in a handshake does not go out.
+        FlightLost,
+        /// A piece of output is not given back when all of it is encrypted.
+        PlainKept,
+        /// Frames in the same segment as the request are dropped.
+        FramesBehindHead,
+        /// Half of a request that comes in pieces is dropped.
+        HeadPieceLost,
+        /// Compressed messages are agreed on, and then not understood.
+        DeflateUnread,
+        /// A connection over the cap is told of a broken server.
+        FullMisnamed,
+        /// A compressor keeps its window although the peer keeps none.
+        TakeoverUnasked,
+        /// A prepared message is taken for the one before.
+        PreparedStale,
+        /// The next owner of a slot has the compressor of the last.
+        PackerKept,
+        /// A compressed message is not marked as one.
+        CompressedUnmarked,
+        /// An accept that ended is taken for one that goes on.
+        AcceptLost,
+        /// An accept that failed is never tried again.
+        RetryLost,
+        /// A second accept is submitted while the first is with the kernel.
+        TwoAccepts,
+        /// Nobody who waits for a buffer is ever received from.
+        ShortageStill,
+        /// A deadline comes after half of its time.
+        DeadlineEarly,
+        /// Ticks are compared as if their counter did not wrap.
+        TickUnwrapped,
+        /// A deadline takes the place of another in the same tick.
+        SlotOverwritten,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 35] = [
+        pub const ALL: [Bug; 54] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -140,6 +178,25 @@ mod switch {
             Bug::BodyKept,
             Bug::AttemptUncounted,
             Bug::ProbeBelieves,
+            Bug::RestLost,
+            Bug::GoodbyeLost,
+            Bug::FlightLost,
+            Bug::PlainKept,
+            Bug::FramesBehindHead,
+            Bug::HeadPieceLost,
+            Bug::DeflateUnread,
+            Bug::FullMisnamed,
+            Bug::TakeoverUnasked,
+            Bug::PreparedStale,
+            Bug::PackerKept,
+            Bug::CompressedUnmarked,
+            Bug::AcceptLost,
+            Bug::RetryLost,
+            Bug::TwoAccepts,
+            Bug::ShortageStill,
+            Bug::DeadlineEarly,
+            Bug::TickUnwrapped,
+            Bug::SlotOverwritten,
         ];
     }
 

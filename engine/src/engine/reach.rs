@@ -236,6 +236,7 @@ impl Reach {
         self.stats.compressed += 1;
         self.frame(index, framing, opcode, payload);
         let frame_len = encode::frame_len(payload.len(), framing.is_masked());
+        planted!(CompressedUnmarked, return);
         self.peers.touch(index).output.mark_compressed(opcode, frame_len);
     }
 

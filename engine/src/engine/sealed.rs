@@ -4,6 +4,7 @@
 //! encrypted in, and what is not encrypted can still grow. What is queued before the handshake is over waits.
 
 use super::output::{Next, Output};
+use super::planted::planted;
 use super::stores::Stores;
 use crate::ring::{Memory, Payload};
 use crate::tls::{Tls, TlsError, TlsPeer, Unsealed};
@@ -31,6 +32,7 @@ impl Sealed {
 
     pub(crate) fn keep_rest(&mut self, rest: Payload) {
         debug_assert!(self.rest.is_none(), "two sends at once");
+        planted!(RestLost, return);
         self.rest = Some(rest);
     }
 
@@ -49,6 +51,7 @@ impl Sealed {
         let is_all = whole && (output.is_empty() || !plain.is_empty() && output.is_one_piece());
         // RFC 8446 §6.1: the last thing we say.
         let last = finishing && is_all && self.tls.takes_plain();
+        let last = planted!(GoodbyeLost, false; last);
         if plain.is_empty() && !self.tls.has_own() && !last {
             return Ok(Next::Nothing);
         }

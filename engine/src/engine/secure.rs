@@ -4,6 +4,7 @@
 use super::core::Core;
 use super::life::{Event, Life};
 use super::output::Next;
+use super::planted::planted;
 use super::sealed::Sealed;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
@@ -43,7 +44,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let mut plain = std::mem::take(&mut self.plain);
         let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
-        if handshaking || tls.has_own() {
+        if planted!(FlightLost, !handshaking; handshaking || tls.has_own()) {
             self.out.peers.mark(index);
         }
         let peer_closed = tls.is_peer_closed();

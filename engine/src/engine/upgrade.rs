@@ -14,6 +14,7 @@ use super::conns::Phase;
 use super::core::Core;
 use super::life::Event;
 use super::pack::Framing;
+use super::planted::planted;
 use crate::handler::{Acceptance, Handler, Response, VerdictKind};
 use crate::ring::Ring;
 
@@ -30,6 +31,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 HeadEnd::Complete(len) => {
                     let (head, frames) = bytes.split_at_mut(len);
                     self.on_head(index, head);
+                    planted!(FramesBehindHead, return);
                     self.feed_frames(index, frames);
                 }
                 HeadEnd::Partial => {
@@ -42,6 +44,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return;
         };
         // Bounded: the scan stops it at the cap, and a segment is at most one receive buffer.
+        planted!(HeadPieceLost, gathered.truncate(gathered.len() / 2));
         gathered.extend_from_slice(bytes);
         match scan.feed(gathered, &self.config.head) {
             HeadEnd::Complete(len) => {
@@ -115,7 +118,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn open(&mut self, index: u32, role: Role, compression: Option<Agreed>, data: H::Conn) {
         self.out.stats.opened += 1;
         let session = match &compression {
-            Some(agreed) => Session::with_deflate(role, agreed),
+            Some(agreed) => planted!(DeflateUnread, Session::new(role); Session::with_deflate(role, agreed)),
             None => Session::new(role),
         };
         self.conns[index as usize].phase = Phase::Open { session, data };
@@ -139,7 +142,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     pub(super) fn respond_full(&mut self, index: u32) {
         let mut bytes = self.out.stores.pool.take(512, 512);
-        handshake::write_refusal(&mut bytes, &FULL);
+        handshake::write_refusal(&mut bytes, &planted!(FullMisnamed, BROKEN; FULL));
         self.last_words(index, bytes);
     }
 

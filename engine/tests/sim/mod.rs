@@ -16,6 +16,8 @@ mod oracle;
 mod packed;
 mod peer;
 mod script;
+#[cfg(feature = "tls")]
+pub mod secured;
 mod wire;
 
 use std::cell::RefCell;
