@@ -66,7 +66,7 @@ pub struct Config {
     pub pool_bytes_max: usize,
     /// Microseconds for which a core polls rather than sleeps after it had a message (or a [`Handle`](crate::Handle) woke
     /// it), at most 1,000,000: lower latency for a busier core. Connections that come and go, and acknowledgements of what
-    /// was sent, do not make it poll. Default 0. See `docs/decisions.md` for figures.
+    /// was sent, do not make it poll. Default 0. See `docs/decisions/0016-polling-follows-messages.md` for figures.
     pub spin_us: u32,
     /// Receive buffers of a core (a power of two up to 32768; bytes of each). Default (0, 0): chosen by what the kernel
     /// has, 2 x 256 KiB or 1024 x 4 KiB.

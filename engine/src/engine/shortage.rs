@@ -1,8 +1,8 @@
 //! Owns the connections that wait for receive buffers, and says how many of them are received from in a pass.
 //!
 //! A core's receive buffers are few, so that they stay warm; when more has come than they take, receives end with
-//! ENOBUFS. Trying all of these again in each pass would end most of them the same way (design §5: 60 to 98 % of all
-//! completions). So they wait here, first come first served, and a pass tries as many as half of the buffers will take, by the
+//! ENOBUFS. Trying all of these again in each pass would end most of them the same way (60 to 98 % of all
+//! completions, docs/decisions/0018). So they wait here, first come first served, and a pass tries as many as half of the buffers will take, by the
 //! size that receives had last. While any wait, a receive is for one completion: it ends with the bytes it brings, and
 //! its connection queues up again, instead of going on until it finds no buffer.
 //!

@@ -16,7 +16,7 @@ use wsring::{Config, Deflate, Feature, Limits, OriginList, Origins, Server, Stat
 use crate::echo::{Echo, INBOX_HIGH, Shared};
 use crate::tls;
 
-/// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions.md`.
+/// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions/0016-polling-follows-messages.md`.
 const SPIN_US: u32 = 50;
 
 #[derive(clap::Args)]

@@ -123,8 +123,8 @@ impl Uring {
             RecvBuffers::register(&uring, count, size, incremental)
                 .map_err(|e| SetupError::new("receive buffers", 0, e))
         };
-        // The ring cycles through all its memory, so that is kept small enough to stay warm (docs/decisions.md); without incremental
-        // consumption each segment takes a whole buffer, so there must be more of them (design §5).
+        // The ring cycles through all its memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
+        // consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
         let buffers = match (count, size) {
             (0, _) | (_, 0) => match register(2, 256 << 10, incremental)? {
                 buffers if buffers.is_incremental() => buffers,
