@@ -70,7 +70,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::MaskLost, Plain, Oracle(5)),
     (Bug::BeatAfterClose, Plain, Oracle(3)),
     (Bug::StopForgetsDials, Plain, Oracle(10)),
-    (Bug::LateDialLost, Plain, Oracle(6)),
+    (Bug::LateDialLost, Plain, Oracle(10)),
     (Bug::BodyKept, Plain, Oracle(10)),
     (Bug::AttemptUncounted, Plain, Oracle(10)),
     (Bug::BatchEndLost, Plain, Oracle(4)),

@@ -29,8 +29,9 @@ pub(super) fn closes_beside_operations() -> io::Result<bool> {
 fn experiment() -> io::Result<bool> {
     const RESTING: Fixed = Fixed(0);
     const CLOSED: Fixed = Fixed(1);
-    let mut uring = IoUring::new(4)?;
-    let (resting, _resting_peer) = UnixStream::pair()?;
+    // Completions are deferred, so none of them interrupts what this thread does next.
+    let mut uring: IoUring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(4)?;
+    let (resting, resting_peer) = UnixStream::pair()?;
     let (closed, mut closed_peer) = UnixStream::pair()?;
     uring.submitter().register_files(&[resting.as_raw_fd(), closed.as_raw_fd()])?;
     drop((resting, closed)); // from here on the table alone holds them
@@ -41,15 +42,24 @@ fn experiment() -> io::Result<bool> {
         unsafe { uring.submission().push(&entry) }.expect("a queue of four has room for two");
     }
     uring.submit_and_wait(1)?;
+    let is_closed = is_closed(&mut closed_peer);
+    drop(resting_peer); // ends the poll: a ring that went with it would leave its end to a signal (TWA_SIGNAL)
+    uring.submit_and_wait(2)?;
     for entry in uring.completion() {
         match (entry.user_data(), entry.result()) {
             (1, 0) => {}
+            (0, events) if events > 0 => {}
             (_, error) if error < 0 => return Err(io::Error::from_raw_os_error(-error)),
             (what, result) => return Err(io::Error::other(format!("operation {what} of two ended with {result}"))),
         }
     }
-    closed_peer.set_nonblocking(true)?;
-    match closed_peer.read(&mut [0]) {
+    is_closed
+}
+
+/// Whether this socket's other end is closed.
+fn is_closed(peer: &mut UnixStream) -> io::Result<bool> {
+    peer.set_nonblocking(true)?;
+    match peer.read(&mut [0]) {
         Ok(0) => Ok(true),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         Ok(_) => Err(io::Error::other("a socket brought bytes that nobody sent")),
