@@ -57,6 +57,7 @@
 //! # Features
 //! - `cli` (default): the `wsring` command.
 //! - `sim`: the simulated kernel as public API.
+//! - `planted`: `sim`, and bugs on purpose for the tests that must catch them; never for a build that serves.
 //! - `tls`: TLS in both roles, by rustls.
 //! - `libdeflate` (default): libdeflate, in C, for compression at level 2 and above.
 //! - `tokio-uring`: `adapter::tokio_uring`, the same core and [`Handler`] on the sockets of a tokio-uring runtime. Its

@@ -161,6 +161,37 @@ fn an_accept_takes_no_more_descriptors_than_there_is_room_for() {
     assert_eq!(sockets_by_state(bench.addr)["ESTABLISHED"], (2 * MAX - QUEUE - 1) as usize);
 }
 
+/// The room is that of all listeners together, and whoever takes the last of it ends the accepts of all.
+#[test]
+fn accepts_of_all_listeners_end_when_there_is_room_for_few() {
+    let features = Features::all().without(Feature::DirectDescriptors);
+    let config = RingConfig { sockets_max: 12, backlog: 2, features, ..RingConfig::default() };
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let (mut ring, _blocks) = Uring::new(&config, listeners.into()).expect("a ring");
+    let mut next = |ring: &mut Uring| loop {
+        if let Some((token, Done::Accepted { result, more })) = ring.next() {
+            return (token.index(), result.map(|_| ()), more);
+        }
+        ring.wait(Some(ring.now().plus(WAIT))).expect("the ring works");
+    };
+    for listener in 0..2 {
+        ring.submit(Token::new(Kind::Accept, 0, listener), Op::Accept { listener });
+    }
+    // Two queues of two are four places.
+    let peers: Vec<TcpStream> = (0..12 - 4)
+        .map(|_| {
+            let peer = tcp(addrs[0]);
+            assert_eq!(next(&mut ring), (0, Ok(()), true));
+            peer
+        })
+        .collect();
+    let mut ended = [next(&mut ring), next(&mut ring)];
+    ended.sort_by_key(|(listener, ..)| *listener);
+    assert_eq!(ended, [0, 1].map(|listener| (listener, Err(Errno(libc::ECANCELED)), false)));
+    drop(peers);
+}
+
 /// Where there is no room for a socket more the accept ends and says so, and whom it had accepted is gone; a place that was freed
 /// serves again.
 #[test]

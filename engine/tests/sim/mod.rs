@@ -2,7 +2,7 @@
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
 //! without the crate's own decoder, `app` is the handler under test, `dial` knows what a dial may come to, `oracle` compares what
-//! all of them wrote down. Shared by `simulation` and `planted`.
+//! all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
@@ -262,9 +262,9 @@ pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
 }
 
 /// A seed whose story has a name, on a kernel that does as kernels did in the simulation when the name was given.
-pub fn run_story(seed: u64, manners: Manners) -> Outcome {
+pub fn run_story(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     let sim = SimConfig { direct_descriptors: true, keeps_closed_files: false, ..kernel(seed, manners) };
-    run_on(sim, seed, manners, false, |_| None)
+    run_on(sim, seed, manners, aloud, |_| None)
 }
 
 /// The same with a configuration that `change` has changed, and peers that speak TLS if it says how.

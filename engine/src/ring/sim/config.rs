@@ -165,7 +165,7 @@ impl SimConfig {
             sim.rx_capacity = (roomy.range(70_000, 150_000) as usize, 300_000);
             sim.tx_capacity = sim.rx_capacity;
         }
-        // A third is of before Linux 6.13, and some do without the table although they need not. Drawn apart, too.
+        // Three in ten are of before Linux 6.13, and some do without the table although they need not. Drawn apart, too.
         let mut old = super::Random::new(seed ^ 0x6465_7363_7269);
         sim.keeps_closed_files = old.chance(300);
         sim.direct_descriptors = old.chance(900);

@@ -168,8 +168,8 @@ impl Kernel {
     }
 
     /// An accept may go on, because there is room for all that may wait (`Uring::has_room_for_many`).
-    pub(super) fn has_room_for_many(&self, backlog: usize) -> bool {
-        self.direct || self.files_max - self.files.iter().flatten().count() > backlog
+    pub(super) fn has_room_for_many(&self, waiting_max: usize) -> bool {
+        self.direct || self.files_max - self.files.iter().flatten().count() > waiting_max
     }
 
     /// There is a completion to be read.
@@ -217,7 +217,7 @@ impl Kernel {
         let mut left = Vec::new();
         for (slot, file) in self.files.iter().enumerate() {
             if let Some(file) = file {
-                left.push(format!("slot {slot} of the fixed-file table is still open: {file:?}"));
+                left.push(format!("socket {slot} is still open: {file:?}"));
             }
         }
         for (listener, accept) in self.accepts.iter().enumerate() {
@@ -255,7 +255,7 @@ impl Net {
         match op {
             Op::Accept { listener } => {
                 assert!(self.backlogs[listener as usize].is_some(), "accepting on the closed listener {listener}");
-                let once = !self.kernel.has_room_for_many(self.config.backlog);
+                let once = !self.kernel.has_room_for_many(self.waiting_max());
                 let accept = &mut self.kernel.accepts[listener as usize];
                 assert!(accept.is_none(), "two accepts on listener {listener}: {accept:?}");
                 *accept = Some(Shot { token, serial, looks: false, once, node: None });
@@ -305,6 +305,11 @@ impl Net {
                 }
             }
         }
+    }
+
+    /// The most connections that may wait at all listeners.
+    pub(super) fn waiting_max(&self) -> usize {
+        self.config.backlog * self.backlogs.iter().flatten().count()
     }
 
     fn cancel(&mut self, target: Token) {

@@ -247,7 +247,7 @@ impl Net {
         let more = multishot && self.kernel.fits() && !self.random.chance(faults.more_cleared);
         if !more {
             self.kernel.accepts[listener as usize] = None;
-        } else if !self.kernel.has_room_for_many(self.config.backlog) {
+        } else if !self.kernel.has_room_for_many(self.waiting_max()) {
             self.cancel_later(Event::AcceptCancel(listener, serial)); // by the driver; more may come until then
         }
         self.kernel.post(token, Done::Accepted { result: Ok(Socket(slot as u32)), more });

@@ -1,7 +1,8 @@
 //! The io_uring driver: the only code that speaks to the kernel.
 //!
-//! One ring of one thread. `setup` makes it, `recv_buffers` owns what the kernel receives into, `send_blocks` what it
-//! sends from; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
+//! One ring of one thread. `probe` asks the kernel what it does, `setup` makes the ring, `teardown` ends it; `recv_buffers` owns what the
+//! kernel receives into, `send_blocks` what it sends from, `descriptors` the sockets that are in no table, `connects` those that are not
+//! connected yet; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
 //! [`Token`]. So a payload is found by one index, also when zero-copy completes it twice (io_uring_prep_send_zc(3)).
@@ -88,6 +89,8 @@ pub struct Uring {
     descriptors: Option<Descriptors>,
     /// The most connections that may wait in a listener's queue.
     backlog: u32,
+    /// Accepts that serve many connections, by listener, while they go on and nobody has cancelled them.
+    many: Vec<Option<Token>>,
     /// What tells the kernel that a socket is a slot of that table.
     socket_flags: squeue::Flags,
     /// Keeps the registered blocks alive, and tells ours from foreign ones.
@@ -163,6 +166,7 @@ impl Uring {
             connects: Connects::default(),
             descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
             backlog: config.backlog,
+            many: vec![None; listeners.len()],
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
             blocks: Rc::clone(blocks.region()),
             listeners: listeners.into_iter().map(Some).collect(),
@@ -208,6 +212,7 @@ impl Uring {
                 // A slot of the table cannot be inherited, and the kernel refuses the flag for one.
                 let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
                 if self.features.has(Feature::MultishotAccept) && self.has_room_for_many() {
+                    self.many[listener as usize] = Some(token);
                     opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
                 } else {
                     let slot = direct.then(io_uring::types::DestinationSlot::auto_target);
@@ -251,9 +256,25 @@ impl Uring {
     }
 
     /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
-    /// cap on descriptors the kernel knows nothing, so there must be room for a whole queue.
+    /// cap on descriptors the kernel knows nothing, so there must be room for the whole queues of all listeners.
     fn has_room_for_many(&self) -> bool {
-        self.descriptors.as_ref().is_none_or(|descriptors| descriptors.room() > self.backlog)
+        let Some(descriptors) = &self.descriptors else { return true };
+        let queues = self.listeners.iter().flatten().count() as u32;
+        descriptors.room() > self.backlog.saturating_mul(queues)
+    }
+
+    /// A socket has come: if there is no room for many any more, accepts that go on end, with ECANCELED, and what is submitted next
+    /// serves one connection.
+    fn end_accepts_without_room(&mut self) {
+        if self.has_room_for_many() {
+            return;
+        }
+        for listener in 0..self.many.len() {
+            if let Some(accept) = self.many[listener].take() {
+                let cancel = AsyncCancel2::new(CancelBuilder::user_data(accept.to_bits())).build();
+                self.push(&cancel.user_data(OWN_CANCEL.to_bits()));
+            }
+        }
     }
 
     fn send_entry(&mut self, token: Token, socket: Socket, payload: Payload) -> squeue::Entry {
@@ -375,19 +396,18 @@ impl Uring {
     }
 
     #[cold]
-    fn accepted(&mut self, entry: &cqueue::Entry) -> Done<Lease> {
-        let (had_room, more) = (self.has_room_for_many(), cqueue::more(entry.flags()));
+    fn accepted(&mut self, token: Token, entry: &cqueue::Entry) -> Done<Lease> {
+        let more = cqueue::more(entry.flags());
+        if !more {
+            self.many[token.index() as usize] = None;
+        }
         let result = match (u32::try_from(entry.result()), &mut self.descriptors) {
             (Err(_), _) => Err(Errno(-entry.result())),
             (Ok(slot), None) => Ok(Socket(slot)),
             // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
             (Ok(number), Some(descriptors)) => descriptors.add(unsafe { OwnedFd::from_raw_fd(number as RawFd) }),
         };
-        if more && had_room && !self.has_room_for_many() {
-            // It ends with ECANCELED, and the next one is for one connection.
-            let accept = AsyncCancel2::new(CancelBuilder::user_data(entry.user_data())).build();
-            self.push(&accept.user_data(OWN_CANCEL.to_bits()));
-        }
+        self.end_accepts_without_room();
         Done::Accepted { result, more }
     }
 
@@ -396,7 +416,10 @@ impl Uring {
     fn connected(&mut self, entry: &cqueue::Entry) -> Option<(Token, Done<Lease>)> {
         let key = Token::from_bits(entry.user_data()).index() as usize;
         match self.connects.on_done(key, entry.result(), self.descriptors.as_mut()) {
-            Step::Over(token, result) => Some((token, Done::Connected { result })),
+            Step::Over(token, result) => {
+                self.end_accepts_without_room();
+                Some((token, Done::Connected { result }))
+            }
             Step::On(next) => {
                 self.push(&next);
                 None
@@ -482,7 +505,7 @@ impl Ring for Uring {
             let done = match token.kind() {
                 Kind::Recv => self.received(&entry),
                 Kind::Send => return Some(self.sent(&entry)),
-                Kind::Accept => self.accepted(&entry),
+                Kind::Accept => self.accepted(token, &entry),
                 Kind::Connect => match self.connected(&entry) {
                     Some(done) => return Some(done),
                     None => continue,

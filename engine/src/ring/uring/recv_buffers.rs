@@ -39,7 +39,7 @@ impl Deref for Lease {
     fn deref(&self) -> &[u8] {
         // SAFETY: `lend` made the range from a completion: it lies inside `region` (asserted there, kept alive here),
         // the kernel has written it and writes it no more until the buffer is provided again, which takes this lease.
-        // Ranges of one buffer are disjoint. Fails without it: tests/loopback.rs with tiny buffer rings.
+        // Ranges of one buffer are disjoint. Fails without it: tests/loopback/echoes.rs with tiny buffer rings.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len as usize) }
     }
 }
