@@ -59,7 +59,7 @@ impl Drop for Descriptors {
         for (word, &ours) in self.ours.iter().enumerate() {
             for bit in (0..64).filter(|bit| ours & 1 << bit != 0) {
                 // SAFETY: `add` took this descriptor out of an `OwnedFd`, and `give_up` has not handed it on: nobody else closes it.
-                // Fails without it: tests/loopback/driver.rs, a_ring_that_goes_closes_its_sockets.
+                // Fails without it: tests/loopback/driver, a_ring_that_goes_closes_its_sockets.
                 drop(unsafe { OwnedFd::from_raw_fd((word * 64 + bit) as RawFd) });
             }
         }

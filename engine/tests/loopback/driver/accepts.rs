@@ -1,0 +1,109 @@
+//! Accepts of the driver: how many connections one serves, and what it says where there is no room.
+
+use std::net::{TcpListener, TcpStream};
+
+use wsring::ring::uring::{Feature, Features, RingConfig, Uring};
+use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Token};
+
+use super::{ACCEPT, Bench};
+use crate::common::process::sockets_by_state;
+use crate::common::*;
+
+#[test]
+fn one_accept_serves_many_connections_or_one() {
+    for multishot in [true, false] {
+        let without = if multishot { Features::all() } else { Features::all().without(Feature::MultishotAccept) };
+        let mut bench = Bench::new(|c| c.features = without).expect("plain memory");
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        for round in 0..3 {
+            let _peer = tcp(bench.addr);
+            let Done::Accepted { result: Ok(Socket(slot)), more } = bench.done(ACCEPT) else { panic!("not accepted") };
+            assert_eq!(more, multishot);
+            if bench.ring.features().has(Feature::DirectDescriptors) {
+                assert_eq!(slot, round, "the lowest free slot");
+            }
+            if !more {
+                bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+            }
+        }
+    }
+}
+
+/// Of a cap on descriptors the kernel knows nothing: an accept serves many only while there is room for all that may wait.
+#[test]
+fn an_accept_takes_no_more_descriptors_than_there_is_room_for() {
+    const MAX: u32 = 8;
+    const QUEUE: u32 = 4;
+    let features = Features::all().without(Feature::DirectDescriptors);
+    let mut bench =
+        Bench::new(|c| (c.sockets_max, c.backlog, c.features) = (MAX, QUEUE, features)).expect("plain memory");
+    bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+    let mut peers = Vec::new();
+    for _ in 0..MAX - QUEUE {
+        peers.push(tcp(bench.addr));
+        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), more: true }));
+    }
+    // As many wait as can: they would all be taken at once, and half of them cut.
+    peers.extend((0..2 * QUEUE).map(|_| tcp(bench.addr)));
+    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false }));
+    for _ in 0..QUEUE {
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), more: false }));
+    }
+    bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false }));
+    // Those inside, and those that wait; the one that found no place is gone.
+    assert_eq!(sockets_by_state(bench.addr)["ESTABLISHED"], (2 * MAX - QUEUE - 1) as usize);
+}
+
+/// The room is that of all listeners together, and whoever takes the last of it ends the accepts of all.
+#[test]
+fn accepts_of_all_listeners_end_when_there_is_room_for_few() {
+    let features = Features::all().without(Feature::DirectDescriptors);
+    let config = RingConfig { sockets_max: 12, backlog: 2, features, ..RingConfig::default() };
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let (mut ring, _blocks) = Uring::new(&config, listeners.into()).expect("a ring");
+    let next = |ring: &mut Uring| loop {
+        if let Some((token, Done::Accepted { result, more })) = ring.next() {
+            return (token.index(), result.map(|_| ()), more);
+        }
+        ring.wait(Some(ring.now().plus(WAIT))).expect("the ring works");
+    };
+    for listener in 0..2 {
+        ring.submit(Token::new(Kind::Accept, 0, listener), Op::Accept { listener });
+    }
+    // Two queues of two are four places.
+    let peers: Vec<TcpStream> = (0..12 - 4)
+        .map(|_| {
+            let peer = tcp(addrs[0]);
+            assert_eq!(next(&mut ring), (0, Ok(()), true));
+            peer
+        })
+        .collect();
+    let mut ended = [next(&mut ring), next(&mut ring)];
+    ended.sort_by_key(|(listener, ..)| *listener);
+    assert_eq!(ended, [0, 1].map(|listener| (listener, Err(Errno(libc::ECANCELED)), false)));
+    drop(peers);
+}
+
+/// Where there is no room for a socket more the accept ends and says so, and whom it had accepted is gone; a place that was freed
+/// serves again.
+#[test]
+fn an_accept_without_room_says_enfile() {
+    for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
+        let mut bench = Bench::new(|c| (c.sockets_max, c.features) = (1, features)).expect("plain memory");
+        let direct = bench.ring.features().has(Feature::DirectDescriptors);
+        let (socket, _first) = bench.pair();
+        bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        let second = tcp(bench.addr);
+        match bench.done(ACCEPT) {
+            Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false } => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(read_some(&second, &mut [0]).expect("an end"), 0);
+        bench.close(socket);
+        let (next, _peer) = bench.pair();
+        assert!(next == socket || !direct, "{next:?} is not the slot that was freed");
+    }
+}
