@@ -116,7 +116,8 @@ impl Bench {
     }
 }
 
-/// A socket is closed when it is told to be, although its neighbour's receive, armed before, goes on. On a kernel before Linux 6.13 this fails with direct descriptors (see `uring/probe.rs`).
+/// A socket is closed when it is told to be, although its neighbour's receive, armed before, goes on. On a kernel before Linux 6.13
+/// this fails with direct descriptors (see `uring/probe.rs`).
 #[test]
 fn a_closed_socket_ends_beside_an_armed_receive() {
     for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
