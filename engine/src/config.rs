@@ -195,13 +195,13 @@ impl Config {
     }
 
     /// The connection cap of a core; before [`Self::resolved`], the most that it can be by default.
-    pub(crate) fn connections_max(&self) -> u32 {
+    pub(crate) fn connections_cap(&self) -> u32 {
         self.connections_max.unwrap_or(CONNECTIONS_DEFAULT)
     }
 
     /// Slots of a core's tables: connections, and a few that are told 503.
     pub(crate) fn sockets_max(&self) -> usize {
-        sockets(self.connections_max()) as usize
+        sockets(self.connections_cap()) as usize
     }
 
     pub(crate) fn ring(&self) -> RingConfig {

@@ -204,7 +204,7 @@ pub(crate) fn start_cores<H: Handler>(
     raise_nofile(); // also for a client, which has bound nothing
     let features = usable(config.features)?;
     let config = config.resolved(cores.len(), features)?;
-    let connections_max = config.connections_max();
+    let connections_max = config.connections_cap();
     let (config, factory) = (Arc::new(config), Arc::new(factory));
     let (ready, readies) = mpsc::channel();
     let (ended, ends) = mpsc::channel();

@@ -120,7 +120,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Tries the next address; `last` is what became of the one before.
     fn connect_next(&mut self, index: u32, last: Option<(SocketAddr, io::Error)>) {
-        if self.admitted + self.connects >= self.config.connections_max() {
+        if self.admitted + self.connects >= self.config.connections_cap() {
             return self.dial_failed(index, DialError::Full);
         }
         let nodelay = self.config.nodelay;
@@ -152,7 +152,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         match result {
             // Peers may have filled the core meanwhile.
-            Ok(socket) if over || self.admitted >= self.config.connections_max() => {
+            Ok(socket) if over || self.admitted >= self.config.connections_cap() => {
                 planted!(ConnectForgotten, return self.dial_failed(index, DialError::Abandoned));
                 let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
                 self.die(conn);

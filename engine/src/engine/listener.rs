@@ -73,7 +73,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// A new connection of a peer.
     fn insert(&mut self, socket: Socket) {
         self.out.stats.accepted += 1;
-        let full = self.admitted >= self.config.connections_max();
+        let full = self.admitted >= self.config.connections_cap();
         let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
         #[cfg(feature = "tls")]
         if !self.secure(index) {
