@@ -1,0 +1,227 @@
+//! The API an application implements and calls: [`Handler`], [`Cx`], [`CoreCx`].
+//!
+//! One handler lives on each core's thread and is called for that core's connections alone, so it needs no lock and
+//! need not be `Send`. What a callback asks for (send, close, pause) is noted and done at the end of the pass; a call
+//! never calls back, so any callback may close, send to or pause any connection, its own included, at any point.
+
+mod cx;
+mod verdict;
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use http::StatusCode;
+use wsring_proto::close::CloseCode;
+pub use wsring_proto::close::Violation;
+pub use wsring_proto::handshake::{Answer, Request};
+pub use wsring_proto::opcode::Message;
+
+pub use self::cx::{CoreCx, Prepared};
+pub(crate) use self::verdict::{Acceptance, VerdictKind};
+pub use self::verdict::{Response, Verdict};
+use crate::engine::{ConnId, DialError, DialId, Dialled, How, Pressure, Reach};
+use crate::ring::Errno;
+
+/// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
+pub trait Handler: Sized {
+    /// The application's state of a connection, stored inline in its slot.
+    type Conn;
+
+    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed: accept or reject it. By default 404: a handler
+    /// that serves implements this.
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Self::Conn> {
+        let _ = request;
+        Verdict::reject_status(StatusCode::NOT_FOUND)
+    }
+
+    /// The same on a connection with TLS, where the client may have shown a certificate. By default [`Self::on_upgrade`]
+    /// decides.
+    #[cfg(feature = "tls")]
+    fn on_upgrade_tls(&mut self, request: &Request<'_>, peer: &crate::TlsPeer<'_>) -> Verdict<Self::Conn> {
+        let _ = peer;
+        self.on_upgrade(request)
+    }
+
+    /// A plain HTTP request on the same port. The connection closes after the response; a request body is not read.
+    /// By default 404.
+    fn on_request(&mut self, request: &Request<'_>) -> Response {
+        let _ = request;
+        let mut response = Response::new(b"this is a WebSocket endpoint\n".to_vec());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+
+    /// The core runs; called once, before anything else. Where a client dials from.
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A server opened a connection that we dialled (RFC 6455 §4.1): the application's state for it, or `None` to leave
+    /// it at once. `subprotocol` is the one of ours that the server chose. By default `None`: a handler that dials
+    /// implements this.
+    fn on_answer(&mut self, dial: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<Self::Conn> {
+        let _ = (dial, answer, subprotocol);
+        None
+    }
+
+    /// An attempt to connect failed. `retry`: how long from now the next one comes, by the target's
+    /// [`Reconnect`](crate::Reconnect); `None`: the dial is over and its id stale.
+    ///
+    /// Of each attempt that was begun exactly one of this and `on_open` is called; after the `on_close` of a connection whose
+    /// attempts are used up, this tells [`DialError::Exhausted`].
+    fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
+        let _ = (cx, dial, why, retry);
+    }
+
+    /// A new attempt begins, after one that failed or a connection that was lost; `dial.attempt` counts them.
+    fn on_reconnect(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled) {
+        let _ = (cx, dial);
+    }
+
+    /// The connection is open, and what is sent here goes first. (On the server's side behind the 101, which is queued.)
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A whole message. It is borrowed from the receive buffer: copy what must outlive the call. Sending it on
+    /// unchanged is cheap at any size.
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>);
+
+    /// The connection's output fell below the low-water mark after it had been above the high one.
+    fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// Another thread called [`Handle::wake`](crate::Handle::wake) for this core; several calls may come as one.
+    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// All that arrived in this pass of the loop has been handled. Called in each pass that called anything else, behind that:
+    /// once, but again where the end of a pass calls back itself, because the core begins to stop or because TLS of a
+    /// connection turns out to be broken when it is to send.
+    fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
+    /// [`CoreCx::queued_of`] still knows it, and says how many bytes of its output no socket has taken: they will still be
+    /// tried after a Close of the peer, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
+        let _ = (cx, id, conn, why);
+    }
+}
+
+/// A callback's connection, and through it the core ([`CoreCx`], by deref).
+pub struct Cx<'a, H: Handler> {
+    core: CoreCx<'a, H>,
+    data: &'a mut H::Conn,
+    index: u32,
+    last: bool,
+}
+
+impl<'a, H: Handler> Cx<'a, H> {
+    pub(crate) fn new(out: &'a mut Reach, data: &'a mut H::Conn, index: u32, last: bool) -> Self {
+        Self { core: CoreCx::new(out), data, index, last }
+    }
+
+    /// The application's state of this connection.
+    pub fn data(&mut self) -> &mut H::Conn {
+        self.data
+    }
+
+    /// Names this connection, now and in later callbacks of this core.
+    pub fn id(&self) -> ConnId {
+        self.core.out.peers.id_of(self.index)
+    }
+
+    /// The dial that made this connection; `None` if the peer connected to us.
+    pub fn dial(&self) -> Option<DialId> {
+        self.core.out.dials.of_conn(self.index)
+    }
+
+    /// Queues a message for this connection. It leaves with all others of the pass, in one send. Never blocks;
+    /// allocates only when no pooled buffer fits.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
+        self.core.out.send(self.index, message.into())
+    }
+
+    /// As [`send`](Self::send), and never compressed: see [`CoreCx::send_plain_to`].
+    pub fn send_plain<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
+        self.core.out.send_how(self.index, message.into(), How::Plain)
+    }
+
+    /// Starts the closing handshake of this connection; see [`CoreCx::close_conn`].
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        let id = self.id();
+        self.core.close_conn(id, code, reason);
+    }
+
+    /// Takes no more messages from this connection; see [`CoreCx::pause_conn`].
+    pub fn pause(&mut self) {
+        self.core.out.pause(self.index);
+    }
+
+    /// Takes messages again; see [`CoreCx::resume_conn`].
+    pub fn resume(&mut self) {
+        self.core.out.resume(self.index);
+    }
+
+    /// Bytes queued for this connection and not yet taken by its socket.
+    pub fn queued(&self) -> usize {
+        self.core.out.link(self.index).output.queued as usize
+    }
+
+    /// Whether no further whole message of this connection has arrived with this one. Outside of `on_message` true.
+    #[inline]
+    pub fn is_last_in_batch(&self) -> bool {
+        self.last
+    }
+}
+
+impl<'a, H: Handler> Deref for Cx<'a, H> {
+    type Target = CoreCx<'a, H>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+impl<H: Handler> DerefMut for Cx<'_, H> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.core
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CloseReason<'a> {
+    /// The peer closed (RFC 6455 §7.1.5). `code` is `None` if its Close carried none (1005).
+    Peer {
+        /// The status code, RFC 6455 §7.4.
+        code: Option<CloseCode>,
+        /// The reason, at most 123 bytes.
+        reason: &'a str,
+    },
+    /// We closed. `clean`: the peer answered before the deadline.
+    Local {
+        /// The peer's Close came in time.
+        clean: bool,
+    },
+    /// The peer broke the protocol or a limit; it was told the close code of the violation, unless a Close of ours was on
+    /// its way already.
+    Violation(Violation),
+    /// The peer ended its side without a Close (1006).
+    Eof,
+    /// Nothing came from the peer, not even a pong, or it took nothing of what was queued for it.
+    Timeout,
+    /// The socket failed.
+    Reset(Errno),
+    /// TLS failed.
+    #[cfg(feature = "tls")]
+    Tls(&'a crate::TlsError),
+    /// The server stopped; peers were told 1001.
+    Stopped,
+}

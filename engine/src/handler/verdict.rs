@@ -1,0 +1,64 @@
+//! What a handler answers to a request: [`Verdict`] to an opening handshake, [`Response`] to anything else.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// An HTTP response: of a plain request, or instead of an upgrade. `Content-Length` and `Connection: close` are added.
+pub type Response = http::Response<Vec<u8>>;
+
+/// The answer to an opening handshake.
+#[derive(Debug)]
+#[must_use]
+pub struct Verdict<C>(pub(crate) VerdictKind<C>);
+
+#[derive(Debug)]
+pub(crate) enum VerdictKind<C> {
+    Accept(Acceptance<C>),
+    Reject(Response),
+}
+
+#[derive(Debug)]
+pub(crate) struct Acceptance<C> {
+    pub(crate) conn: C,
+    /// `None`: as negotiated from the configured list.
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) headers: HeaderMap,
+}
+
+impl<C> Verdict<C> {
+    /// Open the connection with this state. Does not allocate.
+    pub fn accept(conn: C) -> Self {
+        Self(VerdictKind::Accept(Acceptance { conn, subprotocol: None, headers: HeaderMap::new() }))
+    }
+
+    /// Answer this instead, for example a redirect or 401.
+    pub fn reject(response: Response) -> Self {
+        Self(VerdictKind::Reject(response))
+    }
+
+    /// Answer with this status and its reason phrase as a one-line body.
+    pub fn reject_status(status: StatusCode) -> Self {
+        let mut response = Response::new(format!("{}\n", status.canonical_reason().unwrap_or("rejected")).into_bytes());
+        *response.status_mut() = status;
+        Self::reject(response)
+    }
+
+    /// Choose this subprotocol instead of the negotiated one. It must be one that the client offered
+    /// ([`Request::subprotocols`]); otherwise the client gets 500, because a client must fail such a connection
+    /// (RFC 6455 §4.1). No effect on a rejection.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        if let VerdictKind::Accept(acceptance) = &mut self.0 {
+            acceptance.subprotocol = Some(name.into());
+        }
+        self
+    }
+
+    /// Add a header to the response, for example `Set-Cookie`. Headers of the handshake itself (`Sec-WebSocket-*`,
+    /// `Upgrade`, `Connection`, lengths) are refused with 500 and a log line.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        match &mut self.0 {
+            VerdictKind::Accept(acceptance) => acceptance.headers.append(name, value),
+            VerdictKind::Reject(response) => response.headers_mut().append(name, value),
+        };
+        self
+    }
+}
