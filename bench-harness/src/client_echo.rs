@@ -253,9 +253,12 @@ fn accept(listener: &TcpListener, deadline: Instant) -> io::Result<TcpStream> {
     let (mut head, mut filled) = (vec![0; limits.bytes_max], 0);
     let len = loop {
         stream.set_read_timeout(Some(time_left()?))?;
-        match stream.read(&mut head[filled..])? {
-            0 => return Err(io::Error::new(ErrorKind::UnexpectedEof, "closed before its handshake")),
-            count => filled += count,
+        match stream.read(&mut head[filled..]) {
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "closed before its handshake")),
+            Ok(count) => filled += count,
+            // A socket with a timeout is not read on when the process was stopped and continued (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
         }
         match scan.feed(&head[..filled], &limits) {
             HeadEnd::Partial => {}

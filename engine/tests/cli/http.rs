@@ -79,7 +79,7 @@ fn tungstenite_talks_to_it() {
     let serve = Serve::start(&["--subprotocol", "echo"]);
     let stream = crate::peer::dial(serve.addr());
     let url = format!("ws://{}/any/path", serve.addr());
-    let (mut socket, response) = tungstenite::client(&*url, stream).unwrap();
+    let (mut socket, response) = tungstenite::client(&*url, wsring_testkit::Patient(stream)).unwrap();
     assert_eq!(response.status().as_u16(), 101);
     let sent =
         [Message::text("grüße"), Message::text(""), Message::binary(vec![0; 1 << 20]), Message::binary(vec![1, 2, 3])];

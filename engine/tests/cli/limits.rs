@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
+use wsring_testkit::patiently;
+
 use crate::peer::{BINARY, PATIENCE, PING, PONG, Peer, TEXT, dial, handshake};
 use crate::process::{Serve, first_core};
 
@@ -116,7 +118,7 @@ fn a_slow_handshake_is_cut_off() {
     let cut = head.as_bytes().iter().any(|byte| {
         // A write to a connection that is gone fails; so does the read, with anything but a timeout.
         let written = dripping.write_all(&[*byte]);
-        match dripping.read(&mut [0; 1]) {
+        match patiently(|| dripping.read(&mut [0; 1])) {
             Ok(count) => {
                 assert_eq!(count, 0, "an answer to half a head");
                 true

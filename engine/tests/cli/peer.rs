@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use wsring_testkit::patiently;
+
 /// No answer takes longer, on however busy a machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -79,7 +81,8 @@ fn read_head(stream: &mut TcpStream) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        let count = stream.read(&mut byte).unwrap_or_else(|error| panic!("{error} after {:?}", text(&head)));
+        let count =
+            patiently(|| stream.read(&mut byte)).unwrap_or_else(|error| panic!("{error} after {:?}", text(&head)));
         assert!(count == 1 && head.len() < 16 << 10, "no answer, only {:?}", text(&head));
         head.push(byte[0]);
     }
@@ -222,7 +225,7 @@ impl Peer {
     /// Whether something comes within `time`. What comes is not lost.
     pub fn hears_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).unwrap();
-        let heard = self.stream.peek(&mut [0]);
+        let heard = patiently(|| self.stream.peek(&mut [0]));
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         match heard {
             Ok(_) => true,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use wsring::Running;
 use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
+use wsring_testkit::patiently;
 
 /// The longest that anything may take.
 pub const WAIT: Duration = Duration::from_secs(30);
@@ -221,12 +222,7 @@ pub fn bounded(stream: &TcpStream) {
 
 /// One read. A socket with a timeout is not restarted after a signal or a frozen machine (signal(7)), so we do it.
 pub fn read_some(mut stream: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
+    patiently(|| stream.read(bytes))
 }
 
 /// Reads until the end of a head; what follows it stays in the second part.

@@ -1,7 +1,7 @@
 //! A client and a server that nobody here wrote: tungstenite, the protocol of tokio-tungstenite.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::frame::Frame;
@@ -9,32 +9,9 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use wsring::{Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, Dialled, Feature, Handler, Target};
+use wsring_testkit::Patient;
 
-use crate::common::{Echo, Random, bounded, cores, finish, read_some, serve, tcp};
-
-/// A stream that reads on after a signal: see [`read_some`].
-struct Patient(TcpStream);
-
-impl Read for Patient {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        read_some(&self.0, bytes)
-    }
-}
-
-impl Write for Patient {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.0.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
+use crate::common::{Echo, Random, bounded, cores, finish, serve, tcp};
 
 fn config() -> WebSocketConfig {
     WebSocketConfig::default().max_frame_size(Some(16 << 20)).max_message_size(Some(16 << 20))

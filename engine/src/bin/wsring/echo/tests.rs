@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::{Message as Sent, WebSocket};
 use wsring::{Config, Running, Server};
+use wsring_testkit::Patient;
 
 use super::*;
 
@@ -38,12 +39,12 @@ fn an_inbox_is_full_one_byte_past_its_mark_and_empty_once_taken() {
     running.join().unwrap();
 }
 
-fn join_room(running: &Running) -> WebSocket<TcpStream> {
+fn join_room(running: &Running) -> WebSocket<Patient<TcpStream>> {
     let (addr, since) = (running.local_addrs()[0], Instant::now());
     loop {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        match tungstenite::client(format!("ws://{addr}/bcast"), stream) {
+        match tungstenite::client(format!("ws://{addr}/bcast"), Patient(stream)) {
             Ok((socket, _)) => return socket,
             // 503: the kernel chose the ring that is full.
             Err(error) => assert!(since.elapsed() < Duration::from_secs(20), "{error}"),
