@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use wsring::{
-    Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Stats, Target,
+    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Stats, Target,
 };
 
 use crate::client_echo::Flight;
@@ -86,6 +86,7 @@ impl Pump {
 
 impl Handler for Pump {
     type Conn = ();
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         for _ in 0..self.flight.connections {
@@ -93,7 +94,7 @@ impl Handler for Pump {
         }
     }
 
-    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<()> {
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<()> {
         Some(())
     }
 

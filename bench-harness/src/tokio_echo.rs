@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use wsring::adapter::tokio_uring::Server;
-use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Request, Stats, Verdict};
+use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
 
 /// How long a stop may go unnoticed.
 const WAIT: Duration = Duration::from_millis(250);
@@ -68,9 +68,10 @@ struct Echo {
 impl Handler for Echo {
     /// It is a member.
     type Conn = bool;
+    type Mail = ();
 
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<bool> {
-        Verdict::accept(request.path() == "/bcast")
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<bool> {
+        Verdict::accept(opening.request.path() == "/bcast")
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {

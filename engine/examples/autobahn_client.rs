@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsring::{
-    Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, Dialled, Handler, Message, Target,
+    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, Dialled, Handler, Message, Target,
     TargetError,
 };
 
@@ -60,12 +60,13 @@ impl Examinee {
 
 impl Handler for Examinee {
     type Conn = Purpose;
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         self.dial(cx);
     }
 
-    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<Purpose> {
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<Purpose> {
         Some(self.next)
     }
 

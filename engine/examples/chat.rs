@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use wsring::{CloseReason, ConnId, CoreCx, Cx, Handler, Message, Pressure, Request, Server, Verdict};
+use wsring::{CloseReason, ConnId, CoreCx, Cx, Handler, Message, Opening, Pressure, Server, Verdict};
 
 /// Who is here, by connection.
 #[derive(Default)]
@@ -50,9 +50,10 @@ impl Chat {
 impl Handler for Chat {
     /// The member's name.
     type Conn = String;
+    type Mail = ();
 
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<String> {
-        let name = request.query().filter(|name| !name.is_empty()).unwrap_or("somebody");
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<String> {
+        let name = opening.request.query().filter(|name| !name.is_empty()).unwrap_or("somebody");
         Verdict::accept(name.to_owned())
     }
 

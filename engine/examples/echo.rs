@@ -8,7 +8,7 @@
 //!
 //! Another address can be given as the only argument. Ctrl-C stops it: every peer is told goodbye (close code 1001).
 
-use wsring::{Cx, Handler, Message, Request, Server, Verdict};
+use wsring::{CoreCx, Cx, Handler, Message, Opening, Server, Verdict};
 
 /// There is one `Echo` on each core, and it is called for that core's connections alone: no locks.
 struct Echo;
@@ -16,9 +16,10 @@ struct Echo;
 impl Handler for Echo {
     /// What we want to remember of each connection: nothing.
     type Conn = ();
+    type Mail = ();
 
     /// Somebody asks to open a connection; `request` has the path and the headers. All may come in.
-    fn on_upgrade(&mut self, _request: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wsring::{
-    Answer, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Reconnect, Request,
+    Answered, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening, Reconnect,
     Server, Target, Verdict,
 };
 
@@ -46,18 +46,19 @@ impl Relay {
 
 impl Handler for Relay {
     type Conn = Side;
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         cx.connect(self.target.clone());
     }
 
     /// A desk asks to come in.
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<Side> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<Side> {
         Verdict::accept(Side::Desk)
     }
 
     /// The exchange let us in.
-    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<Side> {
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<Side> {
         Some(Side::Exchange)
     }
 

@@ -11,7 +11,7 @@
 //! a cookie list your own pages in `Config::policy.origins`, or any page may connect as its visitor (RFC 6455 §10.2).
 
 use wsring::http::{HeaderValue, StatusCode, header};
-use wsring::{Cx, Handler, Message, Request, Response, Server, Verdict};
+use wsring::{CoreCx, Cx, Handler, Message, Opening, Response, Server, Verdict};
 
 /// What the header must say. A real service looks the token up, and compares without telling the time it took.
 const AUTHORIZATION: &[u8] = b"Bearer let-me-in";
@@ -30,16 +30,17 @@ struct Quotes;
 impl Handler for Quotes {
     /// Decided once, at the handshake; each message finds it in `cx.data()`.
     type Conn = Version;
+    type Mail = ();
 
     /// The request is a valid WebSocket handshake. Whether it is welcome is for us to say.
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Version> {
-        if request.header("authorization") != Some(AUTHORIZATION) {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Version> {
+        if opening.request.header("authorization") != Some(AUTHORIZATION) {
             return Verdict::reject_status(StatusCode::UNAUTHORIZED)
                 .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // Ours is the choice among what the client offers. (If only the name matters, list the names in
         // `Config::policy.subprotocols` and the engine chooses.)
-        let offers = |name| request.subprotocols().any(|offered| offered == name);
+        let offers = |name| opening.request.subprotocols().any(|offered| offered == name);
         if offers("quotes.v2") {
             Verdict::accept(Version::Two).subprotocol("quotes.v2")
         } else if offers("quotes.v1") {
@@ -50,8 +51,8 @@ impl Handler for Quotes {
     }
 
     /// Anything else that speaks HTTP: a browser, a load balancer's health check.
-    fn on_request(&mut self, request: &Request<'_>) -> Response {
-        let (status, kind, body) = match (request.method(), request.path()) {
+    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        let (status, kind, body) = match (opening.request.method(), opening.request.path()) {
             ("GET" | "HEAD", "/") => (StatusCode::OK, "text/html; charset=utf-8", PAGE),
             ("GET" | "HEAD", "/healthz") => (StatusCode::OK, "text/plain", "ok\n"),
             _ => (StatusCode::NOT_FOUND, "text/plain", "not found\n"),

@@ -8,16 +8,17 @@ use crate::server::{self, Error, Running};
 /// Cores that only dial out. (A server's handler dials in the same way, on the cores that it has.)
 ///
 /// ```no_run
-/// use wsring::{Answer, Client, CoreCx, Cx, Dialled, Handler, Message, Reconnect, Request, Target, Verdict};
+/// use wsring::{Answered, Client, CoreCx, Cx, Dialled, Handler, Message, Reconnect, Target, Verdict};
 ///
 /// struct Feed(Target);
 ///
 /// impl Handler for Feed {
 ///     type Conn = ();
+///     type Mail = ();
 ///     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
 ///         cx.connect(self.0.clone());
 ///     }
-///     fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<()> {
+///     fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<()> {
 ///         Some(())
 ///     }
 ///     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {

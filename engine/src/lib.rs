@@ -3,13 +3,14 @@
 //!
 //! # An echo server
 //! ```no_run
-//! use wsring::{Cx, Handler, Message, Request, Server, Verdict};
+//! use wsring::{CoreCx, Cx, Handler, Message, Opening, Server, Verdict};
 //!
 //! struct Echo;
 //!
 //! impl Handler for Echo {
 //!     type Conn = ();
-//!     fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+//!     type Mail = ();
+//!     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
 //!         Verdict::accept(())
 //!     }
 //!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
@@ -96,7 +97,9 @@ mod tls;
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig};
 pub use engine::{ConnId, Declined, DialError, DialId, Dialled, Pressure};
-pub use handler::{Answer, CloseReason, CoreCx, Cx, Handler, Message, Prepared, Request, Response, Verdict, Violation};
+pub use handler::{
+    Answered, CloseReason, CoreCx, Cx, Handler, Message, Opening, Prepared, Request, Response, Verdict, Violation,
+};
 pub use http;
 pub use reconnect::Reconnect;
 pub use ring::uring::{Feature, Features, SetupError};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use tokio::time::{sleep, timeout};
 use wsring::adapter::tokio_uring::Server;
-use wsring::{Answer, Config, CoreCx, Cx, Dialled, Handler, Message, Request, Target, Verdict};
+use wsring::{Answered, Config, CoreCx, Cx, Dialled, Handler, Message, Opening, Target, Verdict};
 
 const TICK: Duration = Duration::from_millis(1);
 /// What a peer that does not read wants to send.
@@ -47,6 +47,7 @@ struct Busy(Vec<Target>);
 
 impl Handler for Busy {
     type Conn = ();
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         for target in self.0.drain(..) {
@@ -54,11 +55,11 @@ impl Handler for Busy {
         }
     }
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 
-    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<()> {
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<()> {
         Some(())
     }
 

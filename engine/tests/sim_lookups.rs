@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use wsring::engine::testing::{Engine, Lookup, Remote};
 use wsring::ring::sim::{Net, Outside, SimConfig, SimRing, Trace};
-use wsring::{Answer, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Reconnect, Request, Target, Verdict};
+use wsring::{Answered, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening, Reconnect, Target, Verdict};
 
 /// Dials a name until its second attempt has failed; tells why each did.
 struct Caller(Rc<RefCell<Vec<io::ErrorKind>>>);
 
 impl Handler for Caller {
     type Conn = ();
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         let target = Target::new("ws://slow.example/").expect("a URL").connect_timeout(Duration::from_secs(1));
         cx.connect(target.reconnect(Reconnect::default()));
     }
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         unreachable!("nobody connects")
     }
 
-    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<()> {
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<()> {
         unreachable!("no name has an address")
     }
 

@@ -1,7 +1,7 @@
 //! The whole engine of a core: its loop, its tables and its output, on a ring of memory.
 
 use wsring::engine::testing::{Engine, Remote};
-use wsring::{Config, Cx, Handler, Message, Policy, Request, Verdict};
+use wsring::{Config, CoreCx, Cx, Handler, Message, Opening, Policy, Verdict};
 
 use crate::count;
 use crate::handshake::{ACCEPT, BROWSER};
@@ -34,8 +34,9 @@ struct Echo;
 
 impl Handler for Echo {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use wsring_proto::handshake::{Answer, Request};
 use wsring_proto::opcode::Message;
 
 use super::dial_error::DialError;
@@ -13,7 +12,7 @@ use super::dials::Dialled;
 use super::id::ConnId;
 use super::planted::planted;
 use super::reach::Reach;
-use crate::handler::{CloseReason, CoreCx, Cx, Handler, Response, Verdict};
+use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Response, Verdict};
 
 /// The application of a core, and whether it is owed an `on_batch_end`.
 pub(crate) struct Calls<H> {
@@ -31,30 +30,19 @@ impl<H: Handler> Calls<H> {
         self.handler.on_start(&mut CoreCx::new(out));
     }
 
-    pub(crate) fn requested(&mut self, request: &Request<'_>) -> Response {
+    pub(crate) fn requested(&mut self, out: &mut Reach, opening: &Opening<'_>) -> Response {
         self.owed = true;
-        self.handler.on_request(request)
+        self.handler.on_request(&mut CoreCx::new(out), opening)
     }
 
-    pub(crate) fn upgrading(&mut self, request: &Request<'_>) -> Verdict<H::Conn> {
+    pub(crate) fn upgrading(&mut self, out: &mut Reach, opening: &Opening<'_>) -> Verdict<H::Conn> {
         self.owed = true;
-        self.handler.on_upgrade(request)
+        self.handler.on_upgrade(&mut CoreCx::new(out), opening)
     }
 
-    #[cfg(feature = "tls")]
-    pub(crate) fn upgrading_tls(&mut self, request: &Request<'_>, peer: &crate::TlsPeer<'_>) -> Verdict<H::Conn> {
+    pub(crate) fn answered(&mut self, out: &mut Reach, dial: &Dialled, answered: &Answered<'_>) -> Option<H::Conn> {
         self.owed = true;
-        self.handler.on_upgrade_tls(request, peer)
-    }
-
-    pub(crate) fn answered(
-        &mut self,
-        dial: &Dialled,
-        answer: &Answer<'_>,
-        subprotocol: Option<&str>,
-    ) -> Option<H::Conn> {
-        self.owed = true;
-        self.handler.on_answer(dial, answer, subprotocol)
+        self.handler.on_answer(&mut CoreCx::new(out), dial, answered)
     }
 
     pub(crate) fn dial_failed(&mut self, out: &mut Reach, dial: &Dialled, why: &DialError, retry: Option<Duration>) {

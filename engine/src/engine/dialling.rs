@@ -14,6 +14,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rand::Rng;
@@ -32,7 +33,7 @@ use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
 use super::tokens::CANCEL_CONNECT;
-use crate::handler::{CloseReason, Handler};
+use crate::handler::{Answered, CloseReason, Handler};
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
@@ -219,18 +220,30 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Bytes of a server's answer.
     pub(super) fn feed_answer(&mut self, conn: u32, bytes: &[u8]) {
-        let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
+        let at = &mut self.conns[conn as usize];
+        let Phase::Answer(answering) = &mut at.phase else { return };
         let index = answering.dial;
         let dialled = self.out.dials.dialled(index);
         let dial = self.out.dials.dial(index);
+        let (target, abandoned) = (Rc::clone(&dial.target), dial.abandoned);
         let asked = Asked {
             limits: &self.config.head,
             offer: ClientOffer::new(&self.config.deflate),
-            subprotocols: dial.target.subprotocols(),
-            abandoned: dial.abandoned,
+            subprotocols: target.subprotocols(),
+            abandoned,
         };
-        let calls = &mut self.calls;
-        let agree = |answer: &Answer<'_>, subprotocol: Option<&str>| calls.answered(&dialled, answer, subprotocol);
+        let (calls, out) = (&mut self.calls, &mut self.out);
+        #[cfg(feature = "tls")]
+        let tls = at.tls.as_deref().map(Sealed::peer);
+        let agree = |answer: &Answer<'_>, subprotocol: Option<&str>| {
+            let answered = Answered {
+                answer,
+                subprotocol,
+                #[cfg(feature = "tls")]
+                tls,
+            };
+            calls.answered(out, &dialled, &answered)
+        };
         match answering.feed(bytes, &asked, agree) {
             Fed::More => {}
             Fed::Failed(error) => self.end_answer(conn, error),
@@ -300,14 +313,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.cancel_connect(index);
             }
             State::Open(conn) => {
-                let Some(heartbeat) = dial.target.heartbeat.take() else { return };
+                let target = Rc::clone(&dial.target);
+                let Some(heartbeat) = &target.heartbeat else { return };
                 planted!(BeatAfterClose, {
                     let (input, framing) = (super::input::Input::new(false), super::pack::Framing::PLAIN.masked());
                     *self.out.peers.life(conn) = super::life::Life::Quiet { since: self.out.now, input, framing };
                 });
                 let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));
-                self.out.dials.dial(index).target.heartbeat = Some(heartbeat);
             }
             // The handshake's deadline is the connection's.
             State::Wanted | State::Cancelling(_) | State::Answering(_) => {}

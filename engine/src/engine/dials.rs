@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use slab::Slab;
 
@@ -62,7 +63,8 @@ pub(crate) enum State {
 
 pub(crate) struct Dial {
     pub(crate) generation: u32,
-    pub(crate) target: Box<Target>,
+    /// Shared, so that it may be read while a callback reaches the dials.
+    pub(crate) target: Rc<Target>,
     pub(crate) state: State,
     /// Addresses not tried yet.
     pub(crate) addrs: VecDeque<SocketAddr>,
@@ -109,7 +111,7 @@ impl Dials {
         self.generation = (self.generation + 1) & Token::GENERATION_MASK;
         let index = self.dials.insert(Dial {
             generation: self.generation,
-            target: Box::new(target),
+            target: Rc::new(target),
             state: State::Wanted,
             addrs: VecDeque::new(),
             failed: 0,

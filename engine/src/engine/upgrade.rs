@@ -15,7 +15,9 @@ use super::core::Core;
 use super::life::Event;
 use super::pack::Framing;
 use super::planted::planted;
-use crate::handler::{Acceptance, Handler, Response, VerdictKind};
+#[cfg(feature = "tls")]
+use super::sealed::Sealed;
+use crate::handler::{Acceptance, Handler, Opening, Response, VerdictKind};
 use crate::ring::Ring;
 
 /// Told to a connection over the cap.
@@ -66,7 +68,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Err(refusal) => return self.refuse(index, &refusal),
         };
         if !request.is_upgrade() {
-            let response = self.calls.requested(&request);
+            let opening = Opening {
+                request: &request,
+                subprotocol: None,
+                #[cfg(feature = "tls")]
+                tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
+            };
+            let response = self.calls.requested(&mut self.out, &opening);
             return self.respond(index, &response, request.method() == "HEAD");
         }
         match handshake::accept(&request, &config.policy) {
@@ -76,13 +84,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn on_upgrade(&mut self, index: u32, request: &Request<'_>, accept: &Accept<'_>) {
-        #[cfg(feature = "tls")]
-        let verdict = match &self.conns[index as usize].tls {
-            Some(sealed) => self.calls.upgrading_tls(request, &sealed.peer()),
-            None => self.calls.upgrading(request),
+        let opening = Opening {
+            request,
+            subprotocol: accept.subprotocol,
+            #[cfg(feature = "tls")]
+            tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
         };
-        #[cfg(not(feature = "tls"))]
-        let verdict = self.calls.upgrading(request);
+        let verdict = self.calls.upgrading(&mut self.out, &opening);
         let Acceptance { conn, subprotocol, headers } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
             VerdictKind::Reject(response) => return self.respond(index, &response, false),

@@ -5,6 +5,7 @@
 //! never calls back, so any callback may close, send to or pause any connection, its own included, at any point.
 
 mod cx;
+mod opening;
 mod verdict;
 
 use std::ops::{Deref, DerefMut};
@@ -13,10 +14,11 @@ use std::time::Duration;
 use http::StatusCode;
 use wsring_proto::close::CloseCode;
 pub use wsring_proto::close::Violation;
-pub use wsring_proto::handshake::{Answer, Request};
+pub use wsring_proto::handshake::Request;
 pub use wsring_proto::opcode::Message;
 
 pub use self::cx::{CoreCx, Prepared};
+pub use self::opening::{Answered, Opening};
 pub(crate) use self::verdict::{Acceptance, VerdictKind};
 pub use self::verdict::{Response, Verdict};
 use crate::engine::{ConnId, DialError, DialId, Dialled, How, Pressure, Reach};
@@ -27,25 +29,22 @@ pub trait Handler: Sized {
     /// The application's state of a connection, stored inline in its slot.
     type Conn;
 
-    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed: accept or reject it. By default 404: a handler
-    /// that serves implements this.
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Self::Conn> {
-        let _ = request;
-        Verdict::reject_status(StatusCode::NOT_FOUND)
-    }
+    /// What other threads send to a core, by a [`Handle`](crate::Handle). Reserved: no mail is delivered yet, and other
+    /// threads have [`Handle::wake`](crate::Handle::wake) and [`Self::on_wake`] until it is. `()` will do.
+    type Mail: Send + 'static;
 
-    /// The same on a connection with TLS, where the client may have shown a certificate. By default [`Self::on_upgrade`]
-    /// decides.
-    #[cfg(feature = "tls")]
-    fn on_upgrade_tls(&mut self, request: &Request<'_>, peer: &crate::TlsPeer<'_>) -> Verdict<Self::Conn> {
-        let _ = peer;
-        self.on_upgrade(request)
+    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed, with TLS or without: accept or reject it. The
+    /// connection has no id before [`Self::on_open`], but every other one of the core may be sent to or closed. By default
+    /// 404: a handler that serves implements this.
+    fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Self::Conn> {
+        let _ = (cx, opening);
+        Verdict::reject_status(StatusCode::NOT_FOUND)
     }
 
     /// A plain HTTP request on the same port. The connection closes after the response; a request body is not read.
     /// By default 404.
-    fn on_request(&mut self, request: &Request<'_>) -> Response {
-        let _ = request;
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        let _ = (cx, opening);
         let mut response = Response::new(b"this is a WebSocket endpoint\n".to_vec());
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
@@ -57,10 +56,10 @@ pub trait Handler: Sized {
     }
 
     /// A server opened a connection that we dialled (RFC 6455 §4.1): the application's state for it, or `None` to leave
-    /// it at once. `subprotocol` is the one of ours that the server chose. By default `None`: a handler that dials
-    /// implements this.
-    fn on_answer(&mut self, dial: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<Self::Conn> {
-        let _ = (dial, answer, subprotocol);
+    /// it at once. The connection has no id before [`Self::on_open`]. By default `None`: a handler that dials implements
+    /// this.
+    fn on_answer(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, answered: &Answered<'_>) -> Option<Self::Conn> {
+        let _ = (cx, dial, answered);
         None
     }
 

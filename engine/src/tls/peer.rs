@@ -1,12 +1,15 @@
 //! What an application may know of the other end. The name that a client asked for (SNI) is not there: rustls shows it to
 //! the configuration's resolver of certificates alone.
 
+use std::fmt;
+
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
 
 use super::Tls;
 
-/// What TLS knows of the peer of an open connection.
+/// What TLS knows of the peer of a connection whose TLS handshake is done.
+#[derive(Clone, Copy)]
 pub struct TlsPeer<'a>(pub(crate) &'a Tls);
 
 impl TlsPeer<'_> {
@@ -24,5 +27,15 @@ impl TlsPeer<'_> {
     /// The version of TLS.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.0.state().protocol_version()
+    }
+}
+
+impl fmt::Debug for TlsPeer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsPeer")
+            .field("certificates", &self.certificates().map_or(0, <[_]>::len))
+            .field("alpn", &self.alpn().map(String::from_utf8_lossy))
+            .field("version", &self.version())
+            .finish()
     }
 }

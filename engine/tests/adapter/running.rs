@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wsring::adapter::tokio_uring::Server;
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Request, Verdict};
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Opening, Verdict};
 
 use crate::common::*;
 use crate::programme::{borders, programme};
@@ -62,8 +62,9 @@ struct Teller(Sender<String>);
 
 impl Handler for Teller {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use wsring::Running;
-use wsring::{Config, Cx, Error, Handler, Message, Request, Server, Stats, Verdict};
+use wsring::{Config, CoreCx, Cx, Error, Handler, Message, Opening, Server, Stats, Verdict};
 use wsring_testkit::patiently;
 
 /// The longest that anything may take.
@@ -416,8 +416,9 @@ pub struct Echo;
 
 impl Handler for Echo {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Pressure, Request, Verdict};
+use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Pressure, Verdict};
 
 use crate::common::*;
 
@@ -30,8 +30,9 @@ impl Puppet {
 
 impl Handler for Puppet {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 
@@ -264,8 +265,9 @@ struct Flood;
 
 impl Handler for Flood {
     type Conn = usize;
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<usize> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<usize> {
         Verdict::accept(0)
     }
 

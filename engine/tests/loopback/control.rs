@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Request, Server, Verdict};
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Opening, Server, Verdict};
 
 use crate::common::*;
 
@@ -17,8 +17,9 @@ struct Teller {
 
 impl Handler for Teller {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 use wsring::{
-    CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DeflateMode, DialError, Handler, Limits, Message, Request,
+    CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DeflateMode, DialError, Handler, Limits, Message, Opening,
     Target, Verdict,
 };
 use wsring_proto::deflate::AnswerError;
@@ -171,8 +171,9 @@ struct Room {
 
 impl Handler for Room {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

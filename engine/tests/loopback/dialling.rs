@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use wsring::{
-    Answer, AnswerError, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler,
-    Message, Stats, Target,
+    AnswerError, Answered, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler,
+    Message, Opening, Stats, Target,
 };
 use wsring_proto::handshake::accept_key;
 
@@ -57,15 +57,16 @@ impl Caller {
 
 impl Handler for Caller {
     type Conn = usize;
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         self.dials = self.targets.drain(..).map(|target| cx.connect(target)).collect();
     }
 
-    fn on_answer(&mut self, dial: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<usize> {
-        assert_eq!(answer.status(), 101);
-        self.tell(Told::Answer { subprotocol: subprotocol.map(str::to_owned), attempt: dial.attempt });
-        (answer.header("x-go-away").is_none()).then_some(0)
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, dial: &Dialled, answered: &Answered<'_>) -> Option<usize> {
+        assert_eq!(answered.status(), wsring::http::StatusCode::SWITCHING_PROTOCOLS);
+        self.tell(Told::Answer { subprotocol: answered.subprotocol.map(str::to_owned), attempt: dial.attempt });
+        (answered.header("x-go-away").is_none()).then_some(0)
     }
 
     fn on_dial_failed(&mut self, _: &mut CoreCx<'_, Self>, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
@@ -288,7 +289,8 @@ fn a_client_that_echoes_to_a_server_that_speaks_first() {
     struct First(Sender<bool>);
     impl Handler for First {
         type Conn = Vec<u8>;
-        fn on_upgrade(&mut self, _: &wsring::Request<'_>) -> wsring::Verdict<Vec<u8>> {
+        type Mail = ();
+        fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> wsring::Verdict<Vec<u8>> {
             wsring::Verdict::accept(Random::new(9).bytes(1 << 20))
         }
         fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
@@ -303,7 +305,8 @@ fn a_client_that_echoes_to_a_server_that_speaks_first() {
     struct Mirror(Target);
     impl Handler for Mirror {
         type Conn = ();
-        fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, _: Option<&str>) -> Option<()> {
+        type Mail = ();
+        fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Answered<'_>) -> Option<()> {
             Some(())
         }
         fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
@@ -332,6 +335,7 @@ fn a_core_that_stops_as_it_starts() {
     struct Brief(Sender<()>);
     impl Handler for Brief {
         type Conn = ();
+        type Mail = ();
         fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
             cx.stop();
         }

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::sync::mpsc;
 
-use wsring::{Config, CoreCx, Cx, Feature, Features, Handler, Message, Request, Verdict};
+use wsring::{Config, CoreCx, Cx, Feature, Features, Handler, Message, Opening, Verdict};
 
 use super::opening::{let_in_at_last, status};
 use crate::common::*;
@@ -50,8 +50,9 @@ struct Held(mpsc::Sender<mpsc::Sender<()>>);
 
 impl Handler for Held {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -8,7 +8,7 @@ use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
-use wsring::{Answer, Client, CloseReason, Config, ConnId, CoreCx, Cx, Dialled, Feature, Handler, Target};
+use wsring::{Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, Dialled, Feature, Handler, Target};
 use wsring_testkit::Patient;
 
 use crate::common::{Echo, Random, bounded, cores, finish, serve, tcp};
@@ -81,11 +81,12 @@ fn a_foreign_server_converses() {
     struct Mirror(Target);
     impl Handler for Mirror {
         type Conn = ();
+        type Mail = ();
         fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
             cx.connect(self.0.clone());
         }
-        fn on_answer(&mut self, _: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<()> {
-            assert_eq!((answer.header("X-Served"), subprotocol), (Some(&b"by them"[..]), Some("v1")));
+        fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, answered: &Answered<'_>) -> Option<()> {
+            assert_eq!((answered.header("X-Served"), answered.subprotocol), (Some(&b"by them"[..]), Some("v1")));
             Some(())
         }
         fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: wsring::Message<'_>) {

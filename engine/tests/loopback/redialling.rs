@@ -204,6 +204,7 @@ fn what_is_not_dialled_again() {
     struct Forbids;
     impl wsring::Handler for Forbids {
         type Conn = ();
+        type Mail = ();
         fn on_message(&mut self, _: &mut wsring::Cx<'_, Self>, _: Message<'_>) {}
     }
     let (server, addr) = serve(Config::default(), 1, |_| Forbids);

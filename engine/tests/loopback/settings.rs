@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use wsring::{Config, Cx, Error, Feature, Features, Handler, Message, Request, Server, Stats, Verdict};
+use wsring::{Config, CoreCx, Cx, Error, Feature, Features, Handler, Message, Opening, Server, Stats, Verdict};
 
 use crate::common::process::ring_with;
 use crate::common::*;
@@ -24,8 +24,9 @@ struct Sleeper;
 
 impl Handler for Sleeper {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 
@@ -232,8 +233,9 @@ struct Long(Vec<u8>);
 
 impl Handler for Long {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 

@@ -8,8 +8,8 @@ use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
-    Answer, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Pressure,
-    Request, Response, Verdict,
+    Answered, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Opening,
+    Pressure, Response, Verdict,
 };
 
 use super::dial::{self, Dial};
@@ -268,9 +268,10 @@ impl Drop for App {
 
 impl Handler for App {
     type Conn = usize;
+    type Mail = ();
 
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<usize> {
-        let peer: usize = request.path()[1..].parse().expect("the path names the peer");
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
+        let peer: usize = opening.request.path()[1..].parse().expect("the path names the peer");
         self.note("on_upgrade", &[1, peer as u64]);
         if self.wild > 0 && self.random.chance(30) {
             self.world.ledger.borrow_mut().people[peer].rejected = true;
@@ -287,13 +288,13 @@ impl Handler for App {
         self.act_on_dials(cx);
     }
 
-    fn on_answer(&mut self, dialled: &Dialled, answer: &Answer<'_>, subprotocol: Option<&str>) -> Option<usize> {
-        let peer = std::str::from_utf8(answer.header("x-peer").expect("every valid answer has one"));
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, dialled: &Dialled, answered: &Answered<'_>) -> Option<usize> {
+        let peer = std::str::from_utf8(answered.header("x-peer").expect("every valid answer has one"));
         let peer: usize = peer.ok().and_then(|peer| peer.parse().ok()).expect("a number");
         self.note("on_answer", &[8, dialled.tag, peer as u64]);
-        assert_eq!(answer.status(), 101);
-        let said = answer.header("Sec-WebSocket-Protocol");
-        assert_eq!(subprotocol.map(str::as_bytes), said, "the subprotocol that the server chose");
+        assert_eq!(answered.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let said = answered.header("Sec-WebSocket-Protocol");
+        assert_eq!(answered.subprotocol.map(str::as_bytes), said, "the subprotocol that the server chose");
         let dialler = self.dialler.as_mut().expect("it dials");
         let taken = self.wild == 0 || dialler.random.chance(970);
         self.dialled(dialled.tag, |dial, _, _| dial.on_answer(dialled, taken));
@@ -328,8 +329,8 @@ impl Handler for App {
         self.act(cx, None, None);
     }
 
-    fn on_request(&mut self, request: &Request<'_>) -> Response {
-        self.note("on_request", &[2, request.path().len() as u64]);
+    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        self.note("on_request", &[2, opening.request.path().len() as u64]);
         let mut response = Response::new(b"no such thing\n".to_vec());
         *response.status_mut() = StatusCode::NOT_FOUND;
         response

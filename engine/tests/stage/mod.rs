@@ -9,7 +9,7 @@ use std::time::Duration;
 use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
-use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Request, Stats, Verdict};
+use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
 use wsring_proto::{MaskKey, Opcode, encode};
 
 /// What a peer does.
@@ -138,8 +138,9 @@ impl Act {
 
 impl Handler for Act {
     type Conn = usize;
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<usize> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<usize> {
         Verdict::accept(self.ids.len())
     }
 

@@ -7,13 +7,14 @@
 //! ```no_run
 //! use std::net::TcpListener;
 //! use wsring::adapter::tokio_uring::Server;
-//! use wsring::{Cx, Handler, Message, Request, Verdict};
+//! use wsring::{CoreCx, Cx, Handler, Message, Opening, Verdict};
 //!
 //! struct Echo;
 //!
 //! impl Handler for Echo {
 //!     type Conn = ();
-//!     fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+//!     type Mail = ();
+//!     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
 //!         Verdict::accept(())
 //!     }
 //!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wsring::{
-    Answer, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handle,
+    Answered, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handle,
     Handler, Limits, Message, Pressure, Reconnect, Target,
 };
 
@@ -277,13 +277,14 @@ fn tell(line: &str) {
 
 impl Handler for Talk {
     type Conn = ();
+    type Mail = ();
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         self.dial = Some(cx.connect(self.target.clone()));
     }
 
-    fn on_answer(&mut self, _: &Dialled, _: &Answer<'_>, subprotocol: Option<&str>) -> Option<()> {
-        let spoken = subprotocol.map(|name| format!(", subprotocol {name}")).unwrap_or_default();
+    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, answered: &Answered<'_>) -> Option<()> {
+        let spoken = answered.subprotocol.map(|name| format!(", subprotocol {name}")).unwrap_or_default();
         if spoken.is_empty() && !io::stderr().is_terminal() {
             return Some(());
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{
-    CloseCode, CloseReason, ConnId, CoreCx, Cx, Handle, Handler, Message, Pressure, Request, Response, Verdict,
+    CloseCode, CloseReason, ConnId, CoreCx, Cx, Handle, Handler, Message, Opening, Pressure, Response, Verdict,
 };
 
 /// Bytes in a core's inbox above which the senders of other cores wait until it has looked.
@@ -129,9 +129,10 @@ impl Echo {
 
 impl Handler for Echo {
     type Conn = Purpose;
+    type Mail = ();
 
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Verdict<Purpose> {
-        match request.path() {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Purpose> {
+        match opening.request.path() {
             // A few microseconds at the start: the other cores cannot be reached yet.
             "/bcast" if self.shared.room.get().is_none() => Verdict::reject_status(StatusCode::SERVICE_UNAVAILABLE),
             "/bcast" => Verdict::accept(Purpose::Broadcast),
@@ -139,8 +140,8 @@ impl Handler for Echo {
         }
     }
 
-    fn on_request(&mut self, request: &Request<'_>) -> Response {
-        let (status, body) = match (request.path(), request.method()) {
+    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        let (status, body) = match (opening.request.path(), opening.request.method()) {
             ("/healthz", "GET" | "HEAD") => (StatusCode::OK, "ok\n"),
             ("/healthz", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"),
             _ => (StatusCode::NOT_FOUND, "a WebSocket echo server: connect with ws://\n"),

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig};
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Request, Stats, TlsPeer, Verdict};
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
 
 use crate::common::certificates::{Authority, name};
 use crate::common::*;
@@ -124,8 +124,9 @@ struct Witness(Sender<String>);
 
 impl Handler for Witness {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
 
@@ -290,12 +291,10 @@ struct Doorkeeper;
 
 impl Handler for Doorkeeper {
     type Conn = ();
+    type Mail = ();
 
-    fn on_upgrade(&mut self, _: &Request<'_>) -> Verdict<()> {
-        panic!("every connection has TLS here");
-    }
-
-    fn on_upgrade_tls(&mut self, _: &Request<'_>, peer: &TlsPeer<'_>) -> Verdict<()> {
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<()> {
+        let peer = opening.tls.expect("every connection has TLS here");
         assert_eq!(peer.version(), Some(rustls::ProtocolVersion::TLSv1_3));
         match (peer.certificates(), peer.alpn()) {
             (Some([_]), Some(b"http/1.1")) => Verdict::accept(()),
