@@ -86,8 +86,9 @@ impl Handler for Echo {
             return;
         }
         for &member in &self.members {
-            if !cx.send_to(member, message).is_queued() {
-                cx.close_conn(member, CloseCode::POLICY, "too slow for this room");
+            let Some(mut conn) = cx.conn(member) else { continue };
+            if !conn.send(message).is_queued() {
+                conn.close(CloseCode::POLICY, "too slow for this room");
             }
         }
     }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use wsring::{CloseReason, ConnId, CoreCx, Cx, Handler, Message, Opening, Pressure, Server, Verdict};
+use wsring::{CloseReason, ConnId, CoreCx, Cx, Handler, Message, Opening, SendOutcome, Server, Verdict};
 
 /// Who is here, by connection.
 #[derive(Default)]
@@ -36,12 +36,12 @@ impl Chat {
                 member.missed += 1;
                 continue;
             }
-            match cx.send_to(id, line) {
-                Pressure::Low => {}
+            match cx.conn(id).map(|mut conn| conn.send(line)) {
+                Some(SendOutcome::Queued) => {}
                 // This line is queued, but much waits before it: stop here, `on_writable` tells when to go on.
-                Pressure::High => member.behind = true,
+                Some(SendOutcome::High) => member.behind = true,
                 // Not queued: so much waits that the hard limit is reached, or the connection is closing.
-                Pressure::Refused | Pressure::Gone => member.missed += 1,
+                _ => member.missed += 1,
             }
         }
     }

@@ -35,9 +35,10 @@ impl Relay {
         let message = message.into();
         // A desk that does not keep up is asked to come back, rather than left to miss a message without knowing.
         self.desks.retain(|&desk| {
-            let kept_up = cx.send_to(desk, message).is_queued();
+            let Some(mut desk) = cx.conn(desk) else { return false };
+            let kept_up = desk.send(message).is_queued();
             if !kept_up {
-                cx.close_conn(desk, CloseCode::TRY_AGAIN, "too slow");
+                desk.close(CloseCode::TRY_AGAIN, "too slow");
             }
             kept_up
         });
@@ -78,12 +79,15 @@ impl Handler for Relay {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        match (*cx.data(), self.exchange) {
-            (Side::Exchange, _) => self.tell_desks(cx, message),
-            (Side::Desk, Some(exchange)) if cx.send_to(exchange, message).is_queued() => {}
-            // Nothing is lost silently: whoever asked is told.
-            (Side::Desk, _) => {
-                let _ = cx.send("* not sent: the exchange is away");
+        match *cx.data() {
+            Side::Exchange => self.tell_desks(cx, message),
+            Side::Desk => {
+                let exchange = self.exchange.and_then(|exchange| cx.conn(exchange));
+                let sent = exchange.is_some_and(|mut exchange| exchange.send(message).is_queued());
+                // Nothing is lost silently: whoever asked is told.
+                if !sent {
+                    let _ = cx.send("* not sent: the exchange is away");
+                }
             }
         }
     }

@@ -96,9 +96,9 @@ mod tls;
 
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig};
-pub use engine::{ConnId, Declined, DialError, DialId, Dialled, Pressure};
+pub use engine::{ConnId, Declined, DialError, DialId, Dialled, SendOutcome};
 pub use handler::{
-    Answered, CloseReason, CoreCx, Cx, Handler, Message, Opening, Prepared, Request, Response, Verdict, Violation,
+    Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, Prepared, Request, Response, Verdict, Violation,
 };
 pub use http;
 pub use reconnect::Reconnect;

@@ -45,7 +45,7 @@ counters! {
     compressed,
     /// Messages refused because the connection's output was at its cap.
     refused,
-    /// Messages for connections that were gone or closing.
+    /// Messages for connections that were closing.
     gone,
     /// Connections accepted by the kernel.
     accepted,

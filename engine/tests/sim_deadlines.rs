@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stage::{Act, Do, Play, close_of, frame, ms, open, play, quiet, text};
 use wsring::ring::sim::SimConfig;
-use wsring::{CloseCode, Config, Limits, Pressure};
+use wsring::{CloseCode, Config, Conn, ConnId, CoreCx, Limits, SendOutcome};
 use wsring_proto::Opcode;
 
 /// Two ticks, and what the simulated kernel takes.
@@ -17,6 +17,11 @@ const LATE: u64 = 36;
 
 fn config() -> Config {
     Config { connections_max: Some(8), send_blocks: (16, 4096), ..Config::default() }
+}
+
+/// A connection that is open.
+fn conn<'c>(cx: &'c mut CoreCx<'_, Act>, id: ConnId) -> Conn<'c, Act> {
+    cx.conn(id).expect("it is open")
 }
 
 fn assert_at(what: &str, at: Option<u64>, due: u64) {
@@ -104,13 +109,13 @@ fn without_an_idle_timeout_nobody_is_pinged() {
     assert!(play.gone_at(0) >= Some(3_600_000));
 }
 
-// The promise of `pause_conn`: it is not timed out for silence meanwhile, also when a ping of ours is unanswered.
+// The promise of `pause`: it is not timed out for silence meanwhile, also when a ping of ours is unanswered.
 #[test]
 fn a_paused_peer_is_not_timed_out_for_silence() {
     let mut act = Act::echo();
     act.on_wake = Box::new(|cx, now, ids| match now {
-        0..1_500 => cx.pause_conn(ids[0]),
-        _ => cx.resume_conn(ids[0]),
+        0..1_500 => conn(cx, ids[0]).pause(),
+        _ => conn(cx, ids[0]).resume(),
     });
     let pong = frame(Opcode::Pong, b"");
     let steps = vec![
@@ -131,8 +136,8 @@ fn a_paused_peer_has_the_idle_timeout_to_take_what_is_queued() {
     let act = || {
         let mut act = Act::echo();
         act.on_wake = Box::new(|cx, now, ids| match now {
-            0..2_000 => cx.pause_conn(ids[0]),
-            _ => assert!(cx.send_to(ids[0], &[1_u8; 9_000]).is_queued()),
+            0..2_000 => conn(cx, ids[0]).pause(),
+            _ => assert!(conn(cx, ids[0]).send(&[1_u8; 9_000]).is_queued()),
         });
         act
     };
@@ -157,9 +162,9 @@ fn a_peer_held_back_in_the_middle_of_a_send_has_the_idle_timeout_to_take_it() {
         let act = || {
             let mut act = Act::echo();
             act.on_wake = Box::new(move |cx, now, ids| match now {
-                0..940 => assert_eq!(cx.send_to(ids[0], &[1_u8; 3_000]), Pressure::Low),
-                _ if pauses => cx.pause_conn(ids[0]),
-                _ => assert_eq!(cx.send_to(ids[0], &[2_u8; 9_000]), Pressure::High),
+                0..940 => assert_eq!(conn(cx, ids[0]).send(&[1_u8; 3_000]), SendOutcome::Queued),
+                _ if pauses => conn(cx, ids[0]).pause(),
+                _ => assert_eq!(conn(cx, ids[0]).send(&[2_u8; 9_000]), SendOutcome::High),
             });
             act
         };
@@ -180,9 +185,9 @@ fn a_ping_before_a_peer_was_held_back_is_no_charge_against_it_later() {
     for resumed in 2_090..2_130 {
         let mut act = Act::echo();
         act.on_wake = Box::new(|cx, now, ids| match now {
-            0..1_098 => assert!(cx.send_to(ids[0], &[1_u8; 3_000]).is_queued()),
-            1_098..2_000 => cx.pause_conn(ids[0]),
-            _ => cx.resume_conn(ids[0]),
+            0..1_098 => assert!(conn(cx, ids[0]).send(&[1_u8; 3_000]).is_queued()),
+            1_098..2_000 => conn(cx, ids[0]).pause(),
+            _ => conn(cx, ids[0]).resume(),
         });
         let sim = SimConfig { tx_capacity: (2_000, 2_000), delay_ns_max: 3_000_000, seed: resumed, ..quiet() };
         let steps = vec![
@@ -204,7 +209,7 @@ fn a_ping_before_a_peer_was_held_back_is_no_charge_against_it_later() {
 fn a_close_is_awaited_until_its_deadline() {
     let act = || {
         let mut act = Act::echo();
-        act.on_wake = Box::new(|cx, _, ids| cx.close_conn(ids[0], CloseCode::NORMAL, "enough"));
+        act.on_wake = Box::new(|cx, _, ids| conn(cx, ids[0]).close(CloseCode::NORMAL, "enough"));
         act
     };
     let config = || Config { closing_timeout: ms(700), ..config() };
@@ -385,11 +390,11 @@ fn output_over_the_cap_is_refused() {
         let config = Config { output_high: 2_000, output_low: 1_000, output_max: cap, ..config() };
         let mut act = Act::echo();
         act.on_message = Box::new(move |cx, _| {
-            let answers: Vec<Pressure> = (0..5).map(|_| cx.send(&[2_u8; 1_000])).collect();
-            let (low, high) = (Pressure::Low, Pressure::High);
+            let answers: Vec<SendOutcome> = (0..5).map(|_| cx.send(&[2_u8; 1_000])).collect();
+            let (low, high) = (SendOutcome::Queued, SendOutcome::High);
             let mut expected = vec![low, high, high, high, high];
             expected.truncate(fit);
-            expected.resize(5, Pressure::Refused);
+            expected.resize(5, SendOutcome::Refused);
             assert_eq!(answers, expected);
         });
         let steps = vec![(0, 0, Do::Open), (100, 0, Do::Write(frame(Opcode::Text, b"go")))];

@@ -126,6 +126,12 @@ impl Life {
         matches!(self, Life::Quiet { .. } | Life::Pinged { .. })
     }
 
+    /// The application has been told of the connection, and not of its end.
+    #[inline]
+    pub(crate) fn is_the_applications(&self) -> bool {
+        self.is_open() || matches!(self, Life::Closing { .. })
+    }
+
     /// How frames leave; nothing but an open connection sends any.
     #[inline]
     pub(crate) fn framing(&self) -> Option<Framing> {

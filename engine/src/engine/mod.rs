@@ -60,7 +60,7 @@ mod upgrade;
 pub use self::dial_error::{Declined, DialError};
 pub use self::dials::{DialId, Dialled};
 pub use self::id::ConnId;
-pub use self::reach::Pressure;
+pub use self::reach::SendOutcome;
 
 pub(crate) use self::core::{Core, Seat};
 pub(crate) use self::inbox::{Control, Resolve};

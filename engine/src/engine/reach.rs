@@ -34,22 +34,23 @@ const SMALL_FRAME_MAX: u32 = encode::frame_len(CONTROL_PAYLOAD_MAX, false) as u3
 /// What became of a message given to `send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a refused or gone message is not delivered"]
-pub enum Pressure {
+#[non_exhaustive]
+pub enum SendOutcome {
     /// Queued; the output is below the high-water mark.
-    Low,
+    Queued,
     /// Queued, and the output is above the high-water mark: the engine takes nothing more from this peer until its
     /// output has drained. Stop sending until `on_writable`.
     High,
     /// Not queued: the output is at its cap. Counted as `refused`.
     Refused,
-    /// Not queued: the connection is closing or gone. Counted as `gone`.
+    /// Not queued: the connection is closing. Counted as `gone`.
     Gone,
 }
 
-impl Pressure {
+impl SendOutcome {
     /// The message will be sent unless the connection fails.
     pub fn is_queued(self) -> bool {
-        matches!(self, Pressure::Low | Pressure::High)
+        matches!(self, SendOutcome::Queued | SendOutcome::High)
     }
 }
 
@@ -129,7 +130,7 @@ impl Reach {
 
     /// Queues a message.
     #[inline(always)] // some 50 instructions in the handler, instead of a call and a message in memory
-    pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> Pressure {
+    pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
         let bytes = message.as_bytes();
         // The path of almost every message: a small one behind others of its pass. The rest is a call.
         if let Some(link) = self.peers.filling(index)
@@ -141,13 +142,13 @@ impl Reach {
             *to += written as u32;
             link.output.queued += written as u32;
             self.stats.sent += 1;
-            return Pressure::Low;
+            return SendOutcome::Queued;
         }
         self.send_any(index, message)
     }
 
     #[inline(never)]
-    fn send_any(&mut self, index: u32, message: Message<'_>) -> Pressure {
+    fn send_any(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
         match self.peers.get(index).life.framing() {
             Some(framing) if framing.packs() => self.send_how(index, message, How::Any),
             Some(framing) => self.send_as_is(index, framing, message),
@@ -157,7 +158,7 @@ impl Reach {
 
     /// Queues a message, compressed if its connection agreed to that and it is worth it.
     #[inline(never)]
-    pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> Pressure {
+    pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> SendOutcome {
         let link = self.peers.get(index);
         let len = message.as_bytes().len();
         let Some(framing) = link.life.framing() else { return self.gone() };
@@ -174,19 +175,19 @@ impl Reach {
     }
 
     /// The connection is closing.
-    fn gone(&mut self) -> Pressure {
+    fn gone(&mut self) -> SendOutcome {
         self.stats.gone += 1;
-        Pressure::Gone
+        SendOutcome::Gone
     }
 
     #[inline]
-    fn send_as_is(&mut self, index: u32, framing: Framing, message: Message<'_>) -> Pressure {
+    fn send_as_is(&mut self, index: u32, framing: Framing, message: Message<'_>) -> SendOutcome {
         let link = self.peers.get(index);
         let bytes = message.as_bytes();
         let need = encode::frame_len(bytes.len(), framing.is_masked());
         if link.output.queued as usize + need > self.marks.max as usize {
             self.stats.refused += 1;
-            return Pressure::Refused;
+            return SendOutcome::Refused;
         }
         self.stats.sent += 1;
         if is_worth_moving(bytes.len(), !link.output.is_empty())
@@ -201,7 +202,7 @@ impl Reach {
     }
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
-    fn send_packed(&mut self, index: u32, message: Message<'_>, framing: Framing, how: How) -> Pressure {
+    fn send_packed(&mut self, index: u32, message: Message<'_>, framing: Framing, how: How) -> SendOutcome {
         let (opcode, bytes) = (message.opcode(), message.as_bytes());
         if let How::Prepared(number) = how
             && !framing.is_own()
@@ -242,12 +243,12 @@ impl Reach {
 
     /// Notes that the connection's output went over the high-water mark.
     #[inline]
-    fn press(&mut self, index: u32) -> Pressure {
+    fn press(&mut self, index: u32) -> SendOutcome {
         if self.peers.get(index).output.queued <= self.marks.high {
-            return Pressure::Low;
+            return SendOutcome::Queued;
         }
         self.hold(index, Input::press);
-        Pressure::High
+        SendOutcome::High
     }
 
     /// Takes nothing more from the peer until that is over. With a send in flight it has the idle timeout to take that, from

@@ -4,18 +4,17 @@
 
 use std::marker::PhantomData;
 
-use wsring_proto::close::CloseCode;
 use wsring_proto::opcode::Message;
 
-use crate::engine::{ConnId, DialId, How, Pressure, Reach};
+use crate::engine::{ConnId, DialId, Reach};
 use crate::target::Target;
 
 /// A message that goes to many connections of a core: see [`CoreCx::prepare`].
 #[derive(Clone, Copy, Debug)]
 pub struct Prepared<'m> {
-    message: Message<'m>,
+    pub(super) message: Message<'m>,
     /// Names it among the core's.
-    number: u64,
+    pub(super) number: u64,
     /// Neither Send nor Sync: other cores number theirs too.
     thread: PhantomData<*mut ()>,
 }
@@ -38,25 +37,15 @@ pub struct CoreCx<'a, H> {
 }
 
 impl<'a, H> CoreCx<'a, H> {
+    #[inline]
     pub(crate) fn new(out: &'a mut Reach) -> Self {
         Self { out, thread: PhantomData, handler: PhantomData }
     }
 
-    /// Queues a message for any connection of this core. Never blocks; allocates only when no pooled buffer fits.
-    pub fn send_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Pressure {
-        match self.out.peers.find(id) {
-            Some(index) => self.out.send(index, message.into()),
-            None => {
-                self.out.stats.gone += 1;
-                Pressure::Gone
-            }
-        }
-    }
-
-    /// As [`send_to`](Self::send_to), and never compressed: for what is random, compressed already, or must not share a
-    /// compressor with what an attacker can choose.
-    pub fn send_plain_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Pressure {
-        self.send_how(id, message.into(), How::Plain)
+    /// The same core, for as long as this one is lent.
+    #[inline]
+    pub(super) fn reborrow(&mut self) -> CoreCx<'_, H> {
+        CoreCx::new(self.out)
     }
 
     /// Takes up a message that goes to many connections: whatever their number, it is compressed once (for each window
@@ -66,47 +55,9 @@ impl<'a, H> CoreCx<'a, H> {
         Prepared { message: message.into(), number: self.out.packer.prepare(), thread: PhantomData }
     }
 
-    /// Queues a prepared message for any connection of this core; else as [`send_to`](Self::send_to). Send one prepared
-    /// message to all its receivers before the next: the core remembers the last one's compressed form.
-    pub fn send_prepared(&mut self, id: ConnId, prepared: &Prepared<'_>) -> Pressure {
-        self.send_how(id, prepared.message, How::Prepared(prepared.number))
-    }
-
-    fn send_how(&mut self, id: ConnId, message: Message<'_>, how: How) -> Pressure {
-        match self.out.peers.find(id) {
-            Some(index) => self.out.send_how(index, message, how),
-            None => {
-                self.out.stats.gone += 1;
-                Pressure::Gone
-            }
-        }
-    }
-
-    /// Starts the closing handshake of any connection of this core: what is queued goes out, then a Close with `code`
-    /// and `reason` (cut to 123 bytes at a character). No effect if it is closing already.
-    pub fn close_conn(&mut self, id: ConnId, code: CloseCode, reason: &str) {
-        if let Some(index) = self.out.peers.find(id) {
-            self.out.close(index, Some(code), reason);
-        }
-    }
-
-    /// Takes no more messages from the connection until [`Self::resume_conn`]; the peer feels TCP's back-pressure.
-    /// Its pings are not answered and it is not timed out for silence meanwhile.
-    pub fn pause_conn(&mut self, id: ConnId) {
-        if let Some(index) = self.out.peers.find(id) {
-            self.out.pause(index);
-        }
-    }
-
-    /// Takes messages again, from the next pass on; none is lost or reordered.
-    pub fn resume_conn(&mut self, id: ConnId) {
-        if let Some(index) = self.out.peers.find(id) {
-            self.out.resume(index);
-        }
-    }
-
-    /// Bytes queued for the connection and not yet taken by its socket; 0 if it is gone.
-    pub fn queued_of(&mut self, id: ConnId) -> usize {
+    /// Bytes of a connection's output that its socket has not taken. Told in its `on_close` and for a little longer, when
+    /// [`Self::conn`] does not find it any more; 0 once its slot is free.
+    pub fn unsent(&self, id: ConnId) -> usize {
         self.out.peers.find(id).map_or(0, |index| self.out.link(index).output.queued as usize)
     }
 

@@ -1,9 +1,10 @@
-//! The API an application implements and calls: [`Handler`], [`Cx`], [`CoreCx`].
+//! The API an application implements and calls: [`Handler`], [`Cx`], [`Conn`], [`CoreCx`].
 //!
 //! One handler lives on each core's thread and is called for that core's connections alone, so it needs no lock and
 //! need not be `Send`. What a callback asks for (send, close, pause) is noted and done at the end of the pass; a call
 //! never calls back, so any callback may close, send to or pause any connection, its own included, at any point.
 
+mod conn;
 mod cx;
 mod opening;
 mod verdict;
@@ -17,11 +18,12 @@ pub use wsring_proto::close::Violation;
 pub use wsring_proto::handshake::Request;
 pub use wsring_proto::opcode::Message;
 
+pub use self::conn::Conn;
 pub use self::cx::{CoreCx, Prepared};
 pub use self::opening::{Answered, Opening};
 pub(crate) use self::verdict::{Acceptance, VerdictKind};
 pub use self::verdict::{Response, Verdict};
-use crate::engine::{ConnId, DialError, DialId, Dialled, How, Pressure, Reach};
+use crate::engine::{ConnId, DialError, Dialled, Reach};
 use crate::ring::Errno;
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
@@ -104,72 +106,28 @@ pub trait Handler: Sized {
     }
 
     /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
-    /// [`CoreCx::queued_of`] still knows it, and says how many bytes of its output no socket has taken: they will still be
+    /// [`CoreCx::unsent`] still knows it, and says how many bytes of its output no socket has taken: they will still be
     /// tried after a Close of the peer, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
         let _ = (cx, id, conn, why);
     }
 }
 
-/// A callback's connection, and through it the core ([`CoreCx`], by deref).
+/// A callback's own connection: what any has ([`Conn`], by deref), and its state.
 pub struct Cx<'a, H: Handler> {
-    core: CoreCx<'a, H>,
+    conn: Conn<'a, H>,
     data: &'a mut H::Conn,
-    index: u32,
     last: bool,
 }
 
 impl<'a, H: Handler> Cx<'a, H> {
     pub(crate) fn new(out: &'a mut Reach, data: &'a mut H::Conn, index: u32, last: bool) -> Self {
-        Self { core: CoreCx::new(out), data, index, last }
+        Self { conn: Conn::new(CoreCx::new(out), index), data, last }
     }
 
     /// The application's state of this connection.
     pub fn data(&mut self) -> &mut H::Conn {
         self.data
-    }
-
-    /// Names this connection, now and in later callbacks of this core.
-    pub fn id(&self) -> ConnId {
-        self.core.out.peers.id_of(self.index)
-    }
-
-    /// The dial that made this connection; `None` if the peer connected to us.
-    pub fn dial(&self) -> Option<DialId> {
-        self.core.out.dials.of_conn(self.index)
-    }
-
-    /// Queues a message for this connection. It leaves with all others of the pass, in one send. Never blocks;
-    /// allocates only when no pooled buffer fits.
-    #[inline]
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
-        self.core.out.send(self.index, message.into())
-    }
-
-    /// As [`send`](Self::send), and never compressed: see [`CoreCx::send_plain_to`].
-    pub fn send_plain<'m>(&mut self, message: impl Into<Message<'m>>) -> Pressure {
-        self.core.out.send_how(self.index, message.into(), How::Plain)
-    }
-
-    /// Starts the closing handshake of this connection; see [`CoreCx::close_conn`].
-    pub fn close(&mut self, code: CloseCode, reason: &str) {
-        let id = self.id();
-        self.core.close_conn(id, code, reason);
-    }
-
-    /// Takes no more messages from this connection; see [`CoreCx::pause_conn`].
-    pub fn pause(&mut self) {
-        self.core.out.pause(self.index);
-    }
-
-    /// Takes messages again; see [`CoreCx::resume_conn`].
-    pub fn resume(&mut self) {
-        self.core.out.resume(self.index);
-    }
-
-    /// Bytes queued for this connection and not yet taken by its socket.
-    pub fn queued(&self) -> usize {
-        self.core.out.link(self.index).output.queued as usize
     }
 
     /// Whether no further whole message of this connection has arrived with this one. Outside of `on_message` true.
@@ -180,16 +138,18 @@ impl<'a, H: Handler> Cx<'a, H> {
 }
 
 impl<'a, H: Handler> Deref for Cx<'a, H> {
-    type Target = CoreCx<'a, H>;
+    type Target = Conn<'a, H>;
 
+    #[inline]
     fn deref(&self) -> &Self::Target {
-        &self.core
+        &self.conn
     }
 }
 
 impl<H: Handler> DerefMut for Cx<'_, H> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.core
+        &mut self.conn
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Pressure, Verdict};
+use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, SendOutcome, Verdict};
 
 use crate::common::*;
 
@@ -47,7 +47,7 @@ impl Handler for Puppet {
             let pressure = cx.send(message);
             assert!(pressure.is_queued());
             for id in self.others(cx) {
-                assert!(cx.send_to(id, message).is_queued());
+                assert!(cx.conn(id).expect("open").send(message).is_queued());
             }
             return;
         };
@@ -61,8 +61,9 @@ impl Handler for Puppet {
             }
             "close the others" => {
                 for id in self.others(cx) {
-                    cx.close_conn(id, CloseCode::GOING_AWAY, "by another");
-                    assert_eq!(cx.send_to(id, "never sent"), Pressure::Gone);
+                    let mut conn = cx.conn(id).expect("open");
+                    conn.close(CloseCode::GOING_AWAY, "by another");
+                    assert_eq!(conn.send("never sent"), SendOutcome::Gone);
                 }
             }
             "pause me" => {
@@ -71,13 +72,13 @@ impl Handler for Puppet {
             }
             "pause the others" => {
                 for id in self.others(cx) {
-                    cx.pause_conn(id);
+                    cx.conn(id).expect("open").pause();
                     self.paused.push(id);
                 }
             }
             "resume" => {
                 for id in self.paused.drain(..) {
-                    cx.resume_conn(id);
+                    cx.conn(id).expect("open").resume();
                 }
             }
             "pause and resume me" => {
@@ -88,13 +89,13 @@ impl Handler for Puppet {
             "in the batch" => self.batch.push(cx.id()),
             "say it to the others" => {
                 for id in self.others(cx) {
-                    let _ = cx.send_to(id, text);
+                    let _ = cx.conn(id).expect("open").send(text);
                 }
             }
             "greet the gone" => {
-                let gone =
-                    self.open.iter().map(|&id| cx.send_to(id, "are you there?")).filter(|p| *p == Pressure::Gone);
-                let gone = gone.count();
+                let mut is_gone =
+                    |id| cx.conn(id).is_none_or(|mut conn| conn.send("are you there?") == SendOutcome::Gone);
+                let gone = self.open.iter().copied().filter(|id| is_gone(*id)).count();
                 self.tell(format!("{gone} gone"));
             }
             _ => {
@@ -105,13 +106,13 @@ impl Handler for Puppet {
 
     fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
         for id in self.batch.drain(..) {
-            let _ = cx.send_to(id, "at the end of the batch");
+            let _ = cx.conn(id).expect("open").send("at the end of the batch");
         }
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, (): (), why: &CloseReason<'_>) {
         assert!(self.open.contains(&id), "on_close without on_open");
-        assert_eq!(cx.send_to(id, "too late"), Pressure::Gone, "an id is stale in its on_close");
+        assert!(cx.conn(id).is_none(), "an id is stale in its on_close");
         self.tell(format!("{why:?}"));
     }
 }
@@ -155,7 +156,7 @@ fn a_handler_closes_its_own_connection() {
     assert_eq!(client.expect_end(), End::Eof);
     told(&tells, "Local { clean: true }");
     let stats = finish(running);
-    assert_eq!((stats.messages, stats.sent, stats.gone), (1, 2, 2));
+    assert_eq!((stats.messages, stats.sent, stats.gone), (1, 2, 1));
 }
 
 #[test]
@@ -278,8 +279,8 @@ impl Handler for Flood {
         let page = vec![7; 1000];
         loop {
             match cx.send(&page) {
-                Pressure::Low | Pressure::High => *cx.data() += 1,
-                Pressure::Refused => break,
+                SendOutcome::Queued | SendOutcome::High => *cx.data() += 1,
+                SendOutcome::Refused => break,
                 other => panic!("{other:?}"),
             }
         }

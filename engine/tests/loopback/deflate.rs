@@ -186,20 +186,19 @@ impl Handler for Room {
         if message == Message::Text("plain") {
             assert!(cx.send_plain(&self.last).is_queued());
             let id = cx.id();
-            assert!(cx.send_plain_to(id, &self.last).is_queued());
+            assert!(cx.conn(id).expect("open").send_plain(&self.last).is_queued());
             return;
         }
         self.last = message.as_bytes().to_vec();
         let prepared = cx.prepare(message);
         for &member in &self.members {
-            assert!(cx.send_prepared(member, &prepared).is_queued());
+            assert!(cx.conn(member).expect("open").send_prepared(&prepared).is_queued());
         }
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, (): (), _: &CloseReason<'_>) {
         self.members.retain(|&member| member != id);
-        let prepared = cx.prepare("somebody left");
-        assert!(!cx.send_prepared(id, &prepared).is_queued());
+        assert!(cx.conn(id).is_none());
     }
 }
 

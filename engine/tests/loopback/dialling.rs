@@ -120,7 +120,7 @@ impl Handler for Caller {
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, _: usize, why: &CloseReason<'_>) {
-        self.tell(Told::Closed(format!("{why:?}"), cx.queued_of(id)));
+        self.tell(Told::Closed(format!("{why:?}"), cx.unsent(id)));
     }
 }
 

@@ -8,8 +8,8 @@ use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
-    Answered, CloseCode, CloseReason, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Opening,
-    Pressure, Response, Verdict,
+    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Opening,
+    Response, SendOutcome, Verdict,
 };
 
 use super::dial::{self, Dial};
@@ -75,34 +75,45 @@ impl App {
     }
 
     /// Writes down what became of a message.
-    fn sent(&mut self, id: ConnId, digest: Digest, pressure: Pressure) {
+    fn sent(&mut self, id: ConnId, digest: Digest, outcome: SendOutcome) {
         let mut ledger = self.world.ledger.borrow_mut();
-        match pressure {
-            Pressure::Low | Pressure::High => {
+        match outcome {
+            SendOutcome::Queued | SendOutcome::High => {
                 let open = self.open.get_mut(&id).expect("only open connections take messages");
                 assert!(!open.closing, "{id} took a message behind its Close");
-                open.pressed |= pressure == Pressure::High;
+                open.pressed |= outcome == SendOutcome::High;
                 ledger.people[open.peer].queued.push(digest);
             }
-            Pressure::Refused => ledger.refused += 1,
-            Pressure::Gone => {
+            SendOutcome::Refused => ledger.refused += 1,
+            SendOutcome::Gone => {
                 ledger.gone += 1;
                 let open = self.open.get(&id).is_some_and(|open| !open.closing);
                 assert!(!open || ledger.stopped_at.is_some(), "{id} is open and said to be gone");
             }
+            _ => panic!("an unknown outcome: {outcome:?}"),
         }
     }
 
     fn send_to(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
-        let pressure = cx.send_to(id, message);
+        let Some(outcome) = self.conn(cx, id).map(|mut conn| conn.send(message)) else { return };
         let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
-        self.sent(id, digest, pressure);
+        self.sent(id, digest, outcome);
+    }
+
+    /// A connection by its id: it is found from its `on_open` to its `on_close`, and no longer.
+    fn conn<'c>(&self, cx: &'c mut Core<'_>, id: ConnId) -> Option<Conn<'c, App>> {
+        let conn = cx.conn(id);
+        assert_eq!(conn.is_some(), self.open.contains_key(&id), "{id}, which is open for the application or not");
+        assert!(conn.as_ref().is_none_or(|conn| conn.id() == id));
+        conn
     }
 
     fn close(&mut self, cx: &mut Core<'_>, id: ConnId) {
         let code = self.random.pick(&[1000, 1008, 1011, 4000]);
         let reason = self.random.pick(&["", "enough", "ééééé"]);
-        cx.close_conn(id, CloseCode::new(code).expect("a valid code"), reason);
+        if let Some(mut conn) = self.conn(cx, id) {
+            conn.close(CloseCode::new(code).expect("a valid code"), reason);
+        }
         let mut ledger = self.world.ledger.borrow_mut();
         // Once stopping, it may be closing with 1001 already, which nobody has told us; then this has no effect.
         if let Some(open) = self.open.get_mut(&id).filter(|open| !open.closing) {
@@ -112,7 +123,9 @@ impl App {
     }
 
     fn pause(&mut self, cx: &mut Core<'_>, id: ConnId) {
-        cx.pause_conn(id);
+        if let Some(mut conn) = self.conn(cx, id) {
+            conn.pause();
+        }
         if let Some(open) = self.open.get_mut(&id) {
             open.paused = true;
             self.resumes.push_back(id);
@@ -121,7 +134,9 @@ impl App {
 
     fn resume_one(&mut self, cx: &mut Core<'_>) {
         if let Some(id) = self.resumes.pop_front() {
-            cx.resume_conn(id);
+            if let Some(mut conn) = self.conn(cx, id) {
+                conn.resume();
+            }
             // Paused twice, resumed once: a resume ends every pause.
             if let Some(open) = self.open.get_mut(&id) {
                 open.paused = false;
@@ -237,9 +252,10 @@ impl App {
                         match &prepared {
                             None => self.send_to(cx, id, message),
                             Some(prepared) => {
-                                let pressure = cx.send_prepared(id, prepared);
+                                let Some(mut conn) = self.conn(cx, id) else { continue };
+                                let outcome = conn.send_prepared(prepared);
                                 let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
-                                self.sent(id, digest, pressure);
+                                self.sent(id, digest, outcome);
                             }
                         }
                     }
@@ -254,7 +270,7 @@ impl App {
                     let half = &part[part.len() / 2..];
                     self.send_to(cx, id, Message::Binary(half));
                 }
-                _ => assert!(cx.queued_of(id) < 1 << 30),
+                _ => assert!(cx.unsent(id) < 1 << 30),
             }
         }
     }
@@ -366,8 +382,8 @@ impl Handler for App {
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {
-            let pressure = cx.send(message);
-            self.sent(id, digest, pressure);
+            let outcome = cx.send(message);
+            self.sent(id, digest, outcome);
         }
         self.act(cx, Some(id), Some(message));
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use wsring::{
     Answered, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handle,
-    Handler, Limits, Message, Pressure, Reconnect, Target,
+    Handler, Limits, Message, Reconnect, SendOutcome, Target,
 };
 
 use crate::tls;
@@ -193,7 +193,8 @@ struct Talk {
 impl Talk {
     /// Sends what was read, as far as the connection takes it.
     fn send_lines(&mut self, cx: &mut CoreCx<'_, Self>) {
-        while let Some(id) = self.open {
+        let Some(mut conn) = self.open.and_then(|id| cx.conn(id)) else { return };
+        loop {
             let line = match self.waiting.take() {
                 Some(line) => line,
                 None => match self.input.try_recv() {
@@ -201,7 +202,7 @@ impl Talk {
                     Ok(Input::End) => {
                         self.ended = true;
                         if self.wait.is_zero() {
-                            cx.close_conn(id, CloseCode::NORMAL, "");
+                            conn.close(CloseCode::NORMAL, "");
                         }
                         continue;
                     }
@@ -209,7 +210,7 @@ impl Talk {
                         // Asked several times while the output was slow, it was asked once: what came since is not read yet.
                         while let Ok(Input::Quiet) = self.input.try_recv() {}
                         if !std::mem::take(&mut self.heard) {
-                            cx.close_conn(id, CloseCode::NORMAL, "");
+                            conn.close(CloseCode::NORMAL, "");
                         }
                         continue;
                     }
@@ -224,13 +225,13 @@ impl Talk {
                     continue;
                 }
             };
-            match cx.send_to(id, message) {
-                Pressure::Low => self.heard = true,
-                Pressure::High => {
+            match conn.send(message) {
+                SendOutcome::Queued => self.heard = true,
+                SendOutcome::High => {
                     self.heard = true;
                     return; // until `on_writable`
                 }
-                Pressure::Refused | Pressure::Gone => {
+                _ => {
                     self.waiting = Some(line);
                     return;
                 }
@@ -329,7 +330,7 @@ impl Handler for Talk {
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, (): (), why: &CloseReason<'_>) {
-        let lost = cx.queued_of(id);
+        let lost = cx.unsent(id);
         self.open = None;
         let well = match why {
             CloseReason::Peer { code, reason } => {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{
-    CloseCode, CloseReason, ConnId, CoreCx, Cx, Handle, Handler, Message, Opening, Pressure, Response, Verdict,
+    CloseCode, CloseReason, ConnId, CoreCx, Cx, Handle, Handler, Message, Opening, Response, SendOutcome, Verdict,
 };
 
 /// Bytes in a core's inbox above which the senders of other cores wait until it has looked.
@@ -115,14 +115,17 @@ impl Echo {
 
     fn broadcast(&mut self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
         let prepared = cx.prepare(message);
-        self.members.retain(|&member| match cx.send_prepared(member, &prepared) {
-            Pressure::Low | Pressure::High => true,
-            // RFC 6455 §7.4.1: no code says "too slow"; 1008 is the one for what no other code says.
-            Pressure::Refused => {
-                cx.close_conn(member, CloseCode::POLICY, "too slow for this room");
-                false
+        self.members.retain(|&member| {
+            let Some(mut conn) = cx.conn(member) else { return false };
+            match conn.send_prepared(&prepared) {
+                SendOutcome::Queued | SendOutcome::High => true,
+                // RFC 6455 §7.4.1: no code says "too slow"; 1008 is the one for what no other code says.
+                SendOutcome::Refused => {
+                    conn.close(CloseCode::POLICY, "too slow for this room");
+                    false
+                }
+                _ => false,
             }
-            Pressure::Gone => false,
         });
     }
 }
@@ -192,7 +195,11 @@ impl Handler for Echo {
             self.broadcast(cx, message);
         }
         if !self.paused.is_empty() && !room.holds_back(self.core) {
-            self.paused.drain(..).for_each(|sender| cx.resume_conn(sender));
+            for sender in self.paused.drain(..) {
+                if let Some(mut conn) = cx.conn(sender) {
+                    conn.resume();
+                }
+            }
         }
     }
 

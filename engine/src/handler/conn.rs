@@ -1,0 +1,109 @@
+//! One connection, by its id or as a callback's own, and the one set of verbs that both have: [`Conn`].
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use wsring_proto::close::CloseCode;
+use wsring_proto::opcode::Message;
+
+use super::cx::{CoreCx, Prepared};
+use crate::engine::{ConnId, DialId, How, SendOutcome};
+
+/// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
+/// do with it, and through it with the core ([`CoreCx`], by deref).
+///
+/// A callback with a connection of its own has one in its [`Cx`](crate::Cx), by deref; [`CoreCx::conn`] finds any other.
+pub struct Conn<'a, H> {
+    core: CoreCx<'a, H>,
+    index: u32,
+}
+
+impl<H> CoreCx<'_, H> {
+    /// A connection of this core by its id. `None`: it is over (its `on_close` has been called, or is being called), it is
+    /// another core's, or its id is an earlier connection's.
+    #[inline]
+    pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, H>> {
+        let index = self.out.peers.find(id)?;
+        self.out.link(index).life.is_the_applications().then(|| Conn::new(self.reborrow(), index))
+    }
+}
+
+impl<'a, H> Conn<'a, H> {
+    #[inline]
+    pub(super) fn new(core: CoreCx<'a, H>, index: u32) -> Self {
+        Self { core, index }
+    }
+
+    /// Names this connection, now and in later callbacks of this core.
+    pub fn id(&self) -> ConnId {
+        self.core.out.peers.id_of(self.index)
+    }
+
+    /// The dial that made this connection; `None` if the peer connected to us.
+    pub fn dial(&self) -> Option<DialId> {
+        self.core.out.dials.of_conn(self.index)
+    }
+
+    /// Queues a message. It leaves with all others of the pass, in one send. Never blocks; allocates only when no pooled
+    /// buffer fits.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
+        self.core.out.send(self.index, message.into())
+    }
+
+    /// As [`send`](Self::send), and never compressed: for what is random, compressed already, or must not share a
+    /// compressor with what an attacker can choose.
+    pub fn send_plain<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
+        self.core.out.send_how(self.index, message.into(), How::Plain)
+    }
+
+    /// Queues a prepared message; else as [`send`](Self::send). Send one prepared message to all its receivers before the
+    /// next: the core remembers the last one's compressed form.
+    pub fn send_prepared(&mut self, prepared: &Prepared<'_>) -> SendOutcome {
+        self.core.out.send_how(self.index, prepared.message, How::Prepared(prepared.number))
+    }
+
+    /// Starts the closing handshake: what is queued goes out, then a Close with `code` and `reason` (cut to 123 bytes at a
+    /// character). No effect if it is closing already.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        self.core.out.close(self.index, Some(code), reason);
+    }
+
+    /// Takes no more messages from the connection until [`resume`](Self::resume); the peer feels TCP's back-pressure.
+    /// Its pings are not answered and it is not timed out for silence meanwhile.
+    pub fn pause(&mut self) {
+        self.core.out.pause(self.index);
+    }
+
+    /// Takes messages again, from the next pass on; none is lost or reordered.
+    pub fn resume(&mut self) {
+        self.core.out.resume(self.index);
+    }
+
+    /// Bytes queued for the connection and not yet taken by its socket.
+    pub fn queued(&self) -> usize {
+        self.core.out.link(self.index).output.queued as usize
+    }
+}
+
+impl<'a, H> Deref for Conn<'a, H> {
+    type Target = CoreCx<'a, H>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+impl<H> DerefMut for Conn<'_, H> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.core
+    }
+}
+
+impl<H> fmt::Debug for Conn<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("id", &self.id()).field("queued", &self.queued()).finish_non_exhaustive()
+    }
+}
