@@ -7,6 +7,8 @@
 //!                                         │ the policy allows
 //!                                      Waiting ──> Wanted
 //! ```
+//! From each of these a dial goes to `Leaving` when the application abandons it or the core stops: what is under way ends, and
+//! no other attempt follows.
 //!
 //! Promises that each attempt comes to exactly one end: `on_open` and later `on_close`, or `on_dial_failed`; that an attempt
 //! under way ends within its timeouts. Only the connect is submitted here; what a connection does is `settle`'s, and what
@@ -26,7 +28,7 @@ use super::answering::{Answering, Asked, Fed};
 use super::conns::Phase;
 use super::core::Core;
 use super::dial_error::DialError;
-use super::dials::State;
+use super::dials::{Leaving, State};
 use super::id::Origin;
 use super::inbox::Lookup;
 use super::planted::planted;
@@ -56,11 +58,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // What these callbacks want is for the next pass: a dial that fails at once must not hold up the core.
         for id in std::mem::take(&mut self.out.dials.wanted) {
             let Some(index) = self.out.dials.find(id) else { continue };
-            let dial = self.out.dials.dial(index);
-            match (dial.state, dial.abandoned) {
-                (State::Wanted, false) => self.begin_dial(index),
-                (_, true) => self.leave_dial(index, DialError::Abandoned),
-                (_, false) => {}
+            match self.out.dials.dial(index).state {
+                State::Wanted => self.begin_dial(index),
+                State::Leaving(_) => self.leave_dial(index, DialError::Abandoned),
+                _ => {}
             }
         }
         let (now, last) = (self.ring.now(), self.out.dials.last_timer());
@@ -78,8 +79,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.calls.reconnecting(&mut self.out, &dialled);
         }
         let dial = self.out.dials.dial(index);
-        if dial.abandoned {
-            return; // in that callback: it is listed, and fails in the next pass
+        if dial.is_leaving() {
+            return; // since that callback: it is listed, and fails in the next pass
         }
         if dial.target.is_secure() && !dial.target.has_tls() {
             return self.dial_failed(index, DialError::TlsMissing);
@@ -103,7 +104,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return; // the time of this lookup is over, whatever the dial does now
         }
         let dial = self.out.dials.dial(index);
-        if dial.state != State::Resolving || dial.abandoned {
+        if dial.state != State::Resolving {
             return; // it is not wanted any more, or fails in this pass
         }
         let host = dial.target.host().to_owned();
@@ -147,10 +148,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let index = index.expect("a dial lives as long as its connect");
         self.out.dials.clear_timer(index);
         let state = self.out.dials.dial(index).state;
-        let over = self.out.dials.dial(index).abandoned || self.stopping.is_some();
-        let (State::Connecting(addr) | State::Cancelling(addr)) = state else {
-            panic!("a connect completed for a dial that is {state:?}")
+        let (addr, leaving) = match state {
+            State::Connecting(addr) | State::Cancelling(addr) => (addr, false),
+            State::Leaving(Leaving::Connect(addr) | Leaving::Cancel(addr)) => (addr, true),
+            _ => panic!("a connect completed for a dial that is {state:?}"),
         };
+        let over = leaving || self.stopping.is_some();
         match result {
             // Peers may have filled the core meanwhile.
             Ok(socket) if over || self.admitted >= self.config.connections_cap() => {
@@ -225,7 +228,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let index = answering.dial;
         let dialled = self.out.dials.dialled(index);
         let dial = self.out.dials.dial(index);
-        let (target, abandoned) = (Rc::clone(&dial.target), dial.abandoned);
+        let (target, abandoned) = (Rc::clone(&dial.target), dial.is_leaving());
         let asked = Asked {
             limits: &self.config.head,
             offer: ClientOffer::new(&self.config.deflate),
@@ -259,7 +262,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_agreed(&mut self, index: u32, conn: u32) {
         let now = self.ring.now();
         let dial = self.out.dials.dial(index);
-        dial.state = State::Open(conn);
+        dial.state = match dial.state {
+            // Abandoned by the callback that took the connection: that is open, and the last one.
+            State::Leaving(_) => State::Leaving(Leaving::Connection(conn)),
+            _ => State::Open(conn),
+        };
         dial.opened_at = now;
         let heartbeat = dial.target.heartbeat.as_ref().map(|heartbeat| heartbeat.every);
         match heartbeat {
@@ -298,8 +305,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.ring.now();
         let dial = self.out.dials.dial(index);
         match dial.state {
-            // In this pass, by a callback about another dial.
-            State::Waiting if dial.abandoned => self.out.dials.remove(index),
             State::Waiting => {
                 dial.state = State::Wanted;
                 self.begin_dial(index);
@@ -312,7 +317,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 planted!(ConnectKept, return);
                 self.cancel_connect(index);
             }
-            State::Open(conn) => {
+            State::Open(conn) | State::Leaving(Leaving::Connection(conn)) => {
                 let target = Rc::clone(&dial.target);
                 let Some(heartbeat) = &target.heartbeat else { return };
                 planted!(BeatAfterClose, {
@@ -322,31 +327,36 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));
             }
-            // The handshake's deadline is the connection's.
-            State::Wanted | State::Cancelling(_) | State::Answering(_) => {}
+            // The handshake's deadline is the connection's; a dial that began to leave in this pass is listed.
+            State::Wanted | State::Cancelling(_) | State::Answering(_) | State::Leaving(_) => {}
         }
     }
 
+    /// The connect takes too long: the next address follows it.
     fn cancel_connect(&mut self, index: u32) {
         let dial = self.out.dials.dial(index);
         let State::Connecting(addr) = dial.state else { return };
         dial.state = State::Cancelling(addr);
-        let target = Token::new(Kind::Connect, dial.generation, index);
+        self.submit_cancel(index);
+    }
+
+    fn submit_cancel(&mut self, index: u32) {
+        let target = Token::new(Kind::Connect, self.out.dials.dial(index).generation, index);
         self.ring.submit(CANCEL_CONNECT, Op::Cancel { target });
     }
 
     /// No further attempt; what is under way is given up, an open connection is not touched.
     pub(super) fn leave_dial(&mut self, index: u32, why: DialError) {
-        self.out.dials.dial(index).abandoned = true;
-        match self.out.dials.dial(index).state {
-            State::Wanted | State::Resolving => self.dial_failed(index, why),
-            State::Connecting(_) => {
+        match self.out.dials.dial(index).leave() {
+            Leaving::Attempt => self.dial_failed(index, why),
+            Leaving::Connect(addr) => {
                 self.out.dials.clear_timer(index);
-                self.cancel_connect(index);
+                self.out.dials.dial(index).state = State::Leaving(Leaving::Cancel(addr));
+                self.submit_cancel(index);
             }
-            State::Answering(conn) => self.end_answer(conn, why),
-            State::Waiting => self.out.dials.remove(index),
-            State::Cancelling(_) | State::Open(_) => {}
+            Leaving::Answer(conn) => self.end_answer(conn, why),
+            Leaving::Pause => self.out.dials.remove(index),
+            Leaving::Cancel(_) | Leaving::Connection(_) => {}
         }
     }
 
@@ -367,7 +377,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.ring.now();
         let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
         let dial = self.out.dials.dial(index);
-        let Some(policy) = dial.target.reconnect.filter(|_| !ours && !dial.abandoned) else {
+        let Some(policy) = dial.target.reconnect.filter(|_| !ours && !dial.is_leaving()) else {
             return self.out.dials.remove(index);
         };
         if now.since(dial.opened_at) >= policy.healthy_after {
@@ -388,7 +398,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let random = f64::from(self.out.random.next_u32()) / (f64::from(u32::MAX) + 1.0);
         let stopping = self.stopping.is_some();
         let dial = self.out.dials.dial(index);
-        if dial.abandoned || stopping {
+        if dial.is_leaving() || stopping {
             return None;
         }
         let policy = dial.target.reconnect?;
@@ -411,7 +421,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn end_dials(&mut self) {
         planted!(LateDialLost, return);
         for index in self.out.dials.indices() {
-            self.out.dials.dial(index).abandoned = true;
             self.dial_failed(index, DialError::Stopped);
         }
     }

@@ -59,6 +59,40 @@ pub(crate) enum State {
     Open(u32),
     /// Nothing is under way until its timer.
     Waiting,
+    /// No further attempt is made: the application abandoned it, or the core stops.
+    Leaving(Leaving),
+}
+
+/// What is still to end before a dial without further attempts is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// An attempt that nothing is under way for: the application is still to be told.
+    Attempt,
+    /// Nothing, and the application knows: it was between two attempts.
+    Pause,
+    /// A connect to this address, which is still to be cancelled.
+    Connect(SocketAddr),
+    /// The same, cancelled.
+    Cancel(SocketAddr),
+    /// The handshake on the connection of this index.
+    Answer(u32),
+    /// The open connection of this index.
+    Connection(u32),
+}
+
+impl State {
+    /// The same with no further attempt.
+    fn leaving(self) -> Leaving {
+        match self {
+            Self::Wanted | Self::Resolving => Leaving::Attempt,
+            Self::Connecting(addr) => Leaving::Connect(addr),
+            Self::Cancelling(addr) => Leaving::Cancel(addr),
+            Self::Answering(conn) => Leaving::Answer(conn),
+            Self::Open(conn) => Leaving::Connection(conn),
+            Self::Waiting => Leaving::Pause,
+            Self::Leaving(leaving) => leaving,
+        }
+    }
 }
 
 pub(crate) struct Dial {
@@ -72,12 +106,24 @@ pub(crate) struct Dial {
     pub(crate) failed: u32,
     /// It was begun before: what comes now is a new attempt.
     pub(crate) begun: bool,
-    /// No further attempt is made.
-    pub(crate) abandoned: bool,
     /// When its connection opened.
     pub(crate) opened_at: Time,
     /// The number of its timer; others of it are stale.
     timer: u64,
+}
+
+impl Dial {
+    /// No further attempt is made from here on; what is still to end.
+    pub(crate) fn leave(&mut self) -> Leaving {
+        let leaving = self.state.leaving();
+        self.state = State::Leaving(leaving);
+        leaving
+    }
+
+    /// No further attempt is made.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
+    }
 }
 
 /// All dials of a core.
@@ -116,7 +162,6 @@ impl Dials {
             addrs: VecDeque::new(),
             failed: 0,
             begun: false,
-            abandoned: false,
             opened_at: Time::default(),
             timer: 0,
         }) as u32;
@@ -171,7 +216,7 @@ impl Dials {
     /// The application wants no further attempt.
     pub(crate) fn abandon(&mut self, id: DialId) {
         if let Some(index) = self.find(id) {
-            self.dial(index).abandoned = true;
+            self.dial(index).leave();
             self.wanted.push(id);
         }
     }
@@ -276,6 +321,30 @@ mod tests {
         dials.set_timer(index, at(10));
         assert_eq!(dials.pop_due(at(10), last), None);
         assert_eq!(dials.pop_due(at(10), dials.last_timer()), Some(index));
+    }
+
+    #[test]
+    fn a_dial_that_leaves_ends_what_is_under_way_and_stays_left() {
+        let addr: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+        for (state, leaving) in [
+            (State::Wanted, Leaving::Attempt),
+            (State::Resolving, Leaving::Attempt),
+            (State::Connecting(addr), Leaving::Connect(addr)),
+            (State::Cancelling(addr), Leaving::Cancel(addr)),
+            (State::Answering(7), Leaving::Answer(7)),
+            (State::Open(7), Leaving::Connection(7)),
+            (State::Waiting, Leaving::Pause),
+        ] {
+            assert_eq!(state.leaving(), leaving, "{state:?}");
+            assert_eq!(State::Leaving(leaving).leaving(), leaving, "once more");
+        }
+        let mut dials = Dials::new(0);
+        let id = dials.add(Target::new("ws://127.0.0.1/").expect("a URL"));
+        dials.wanted.clear();
+        let index = dials.find(id).expect("there");
+        assert!(!dials.dial(index).is_leaving());
+        dials.abandon(id);
+        assert!(dials.dial(index).is_leaving() && dials.wanted == [id], "it is looked at in this pass");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A deterministic kernel with faults: [`Ring`] over a simulated network, in virtual time, decided by a seed.
 //!
 //! Owns the loop of a wait: what was submitted starts, time passes, what happens happens, completions are gathered. `net` is
-//! the network and its clock, `kernel` and `steps` the operations, `buffers` the provided buffers, `config` means and manners, `trace`
-//! the story. The world outside, peers and whoever stops the server, is the test's: [`Outside`].
+//! the network and its clock, `kernel` holds what is in flight, `start` begins operations and `steps` takes them further, `buffers`
+//! are the provided buffers, `config` means and manners, `trace` the story. The world outside, peers and whoever stops the server, is the test's: [`Outside`].
 //!
 //! As rude as the real kernel, and stricter: what that only punishes, this asserts (`docs/simulation.md` has the list). It
 //! knows nothing of WebSocket.
@@ -14,6 +14,7 @@ mod held;
 mod kernel;
 mod net;
 mod random;
+mod start;
 mod steps;
 mod story;
 mod trace;

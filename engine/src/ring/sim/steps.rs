@@ -1,7 +1,7 @@
 //! How operations go on: each event of the calendar takes one of them a step further, or ends it.
 //!
-//! Owns every choice the kernel has: how many bytes, which error, whether a multishot goes on. `kernel` owns the state and what
-//! may be started.
+//! Owns every choice the kernel has: how many bytes, which error, whether a multishot goes on. `kernel` owns the state,
+//! and `start` says what may begin.
 
 use std::time::Duration;
 
