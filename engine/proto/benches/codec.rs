@@ -59,7 +59,7 @@ impl Connection {
         let (mut input, mut lasts) = (self.session.input(&mut self.input, &self.limits), 0);
         loop {
             match input.next(&mut self.pool) {
-                Ok(Some(Event::Message { message, last })) => {
+                Ok(Some(Event::Message { message, last, .. })) => {
                     lasts += usize::from(last);
                     on_message(&mut self.output, message);
                 }

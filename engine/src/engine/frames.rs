@@ -60,7 +60,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Run {
         let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
         let (out, calls) = (&mut self.out, &mut self.calls);
-        let received = bytes.as_ptr_range();
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
         loop {
@@ -73,11 +72,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 input.give_back(&mut out.stores.pool); // it may be long until the next call
                 return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
             }
-            let (message, last, whole) = match input.next_whole(&mut out.stores.pool) {
-                Ok(Some((message, last))) => (message, last, true),
+            let (message, last, is_own) = match input.next_whole(&mut out.stores.pool) {
+                Ok(Some((message, last))) => (message, last, false),
                 Ok(None) => match input.next(&mut out.stores.pool) {
                     Ok(None) => return Run::Consumed,
-                    Ok(Some(Event::Message { message, last })) => (message, last, false),
+                    Ok(Some(Event::Message { message, last, is_own })) => (message, last, is_own),
                     Ok(Some(Event::Ping(payload))) => {
                         planted!(PongLost, continue);
                         out.control(index, Opcode::Pong, payload);
@@ -90,12 +89,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Err(violation) => return Run::Violated(violation),
             };
             out.stats.messages += 1;
-            let assembled = !whole && !received.contains(&message.as_bytes().as_ptr());
-            if assembled {
+            if is_own {
                 out.offer(message.as_bytes());
             }
             calls.message(out, index, data, last, message);
-            if assembled && let Some(placed) = out.settle_offer() {
+            if is_own && let Some(placed) = out.settle_offer() {
                 let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
                 out.move_in(placed, bytes);
             }

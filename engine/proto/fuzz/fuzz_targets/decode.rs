@@ -42,7 +42,7 @@ impl Reader {
                 false => Ok(None),
             };
             let event = match whole {
-                Ok(Some((message, last))) => Ok(Some(Event::Message { message, last })),
+                Ok(Some((message, last))) => Ok(Some(Event::Message { message, last, is_own: false })),
                 Ok(None) => input.next(pool),
                 Err(violation) => Err(violation),
             };

@@ -26,6 +26,8 @@ pub enum Event<'a> {
         /// The input holds no further whole message that could be delivered: a good moment to answer them all. (Text
         /// is not read ahead: where the next message turns out not to be UTF-8, none was last.)
         last: bool,
+        /// It lies in a buffer of the session, because it came in pieces, compressed or long: [`Input::take_message`] gives that.
+        is_own: bool,
     },
     /// To be answered with a pong of the same payload, at most 125 bytes, as soon as practical (RFC 6455 §5.5.2).
     Ping(&'a [u8]),
@@ -142,11 +144,6 @@ impl Input<'_> {
         self.ahead = Ahead::Unread;
     }
 
-    /// As [`Session::message_is_assembled`].
-    pub fn message_is_assembled(&self) -> bool {
-        self.session.message_is_assembled()
-    }
-
     /// As [`Session::take_message`].
     pub fn take_message(&mut self) -> Option<Vec<u8>> {
         self.session.take_message()
@@ -225,14 +222,14 @@ fn next_event<'i>(
     };
     Ok(Some(match found {
         Found::Borrowed { text, place, key } => match unmask(&mut bytes[place], text, key) {
-            Ok(message) => Event::Message { message, last },
+            Ok(message) => Event::Message { message, last, is_own: false },
             Err(violation) => {
                 *at = end;
                 session.fail(pool);
                 return Err(violation);
             }
         },
-        Found::Held { text } => Event::Message { message: session.held_message(text), last },
+        Found::Held { text } => Event::Message { message: session.held_message(text), last, is_own: true },
         Found::Control { opcode, place } => control(opcode, &bytes[place]),
         Found::HeldControl => {
             let cut = session.held_control();

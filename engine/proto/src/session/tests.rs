@@ -29,8 +29,8 @@ enum Owned {
 
 fn owned(event: Event<'_>) -> (Owned, Option<bool>) {
     match event {
-        Event::Message { message: Message::Text(text), last } => (Owned::Text(text.to_string()), Some(last)),
-        Event::Message { message: Message::Binary(bytes), last } => (Owned::Binary(bytes.to_vec()), Some(last)),
+        Event::Message { message: Message::Text(text), last, .. } => (Owned::Text(text.to_string()), Some(last)),
+        Event::Message { message: Message::Binary(bytes), last, .. } => (Owned::Binary(bytes.to_vec()), Some(last)),
         Event::Ping(payload) => (Owned::Ping(payload.to_vec()), None),
         Event::Pong(payload) => (Owned::Pong(payload.to_vec()), None),
         Event::Close { code, reason } => (Owned::Close(code.map(u16::from), reason.to_string()), None),
@@ -69,7 +69,7 @@ impl Peer {
         loop {
             let whole = if *short { piece.next_whole(pool) } else { Ok(None) };
             let next = match whole {
-                Ok(Some((message, last))) => Ok(Some(owned(Event::Message { message, last }))),
+                Ok(Some((message, last))) => Ok(Some(owned(Event::Message { message, last, is_own: false }))),
                 Ok(None) => piece.next(pool).map(|event| event.map(owned)),
                 Err(violation) => Err(violation),
             };
@@ -356,11 +356,11 @@ fn our_close_between_two_messages_of_an_input() {
         let mut input = session.input(&mut bytes, &limits);
         let event = match short {
             true => {
-                input.next_whole(&mut pool).map(|found| found.map(|(message, last)| Event::Message { message, last }))
+                input.next_whole(&mut pool).map(|found| found.map(|(message, last)| Event::Message { message, last, is_own: false }))
             }
             false => input.next(&mut pool),
         };
-        assert_eq!(event, Ok(Some(Event::Message { message: Message::Binary(b"m"), last: false })));
+        assert_eq!(event, Ok(Some(Event::Message { message: Message::Binary(b"m"), last: false, is_own: false })));
         assert_eq!(input.at(), message.len());
         input.on_close_sent();
         if short {
@@ -387,7 +387,7 @@ fn the_two_ways_take_turns_in_any_order() {
             let event = match ways >> number & 1 {
                 0 => input
                     .next_whole(&mut pool)
-                    .map(|found| found.map(|(message, last)| Event::Message { message, last })),
+                    .map(|found| found.map(|(message, last)| Event::Message { message, last, is_own: false })),
                 _ => input.next(&mut pool),
             };
             let (message, last) = (text(&"m".repeat(len)), number + 1 == lens.len());

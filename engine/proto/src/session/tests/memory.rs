@@ -38,7 +38,7 @@ fn an_assembled_message_is_moved_out() {
     assert!(session.holds_buffer() && !session.message_is_assembled());
     let mut input = session.input(&mut second, &limits);
     let event = input.next(&mut pool).expect("valid");
-    assert!(matches!(event, Some(Event::Message { message: Message::Text(_), last: true })));
+    assert!(matches!(event, Some(Event::Message { message: Message::Text(_), last: true, is_own: true })));
     assert!(session.message_is_assembled());
     let mut bytes = session.take_message().expect("assembled");
     assert_eq!(&bytes[HEADROOM..], &payload[..]);
