@@ -7,7 +7,7 @@ mod sim;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sim::{Manners, run, run_story};
+use sim::{Manners, run};
 use wsring::Stats;
 
 fn number(name: &str) -> Option<u64> {
@@ -93,81 +93,6 @@ fn seeds() {
     for (what, count) in reached {
         assert!(count * 20 >= seeds, "{seeds} seeds reached {what} {count} times");
     }
-}
-
-// Seeds that once failed, with their stories.
-
-/// The seed passes. Its kernel is not that of `SEED=n`; `ALOUD=1` has it told.
-fn story(seed: u64) {
-    run_story(seed, Manners::Rude, std::env::var("ALOUD").is_ok());
-}
-
-/// With the bug that its story is about the seed does not pass: otherwise it tells another story by now.
-#[cfg(feature = "planted")]
-fn is_about(seed: u64, bug: wsring::engine::testing::Bug) {
-    wsring::engine::testing::plant(Some(bug));
-    let died = catch_unwind(AssertUnwindSafe(|| run_story(seed, Manners::Rude, false))).is_err();
-    wsring::engine::testing::plant(None);
-    assert!(died, "seed {seed} does not notice {bug:?} any more");
-}
-
-/// A zero-copy send failed at once, and its notification was still to come (io_uring_prep_send_zc(3)).
-/// The engine took the failure for the last word on that memory and closed the slot; the notification then found nobody.
-/// A failed send without its memory is now owed, like one that went out.
-#[test]
-fn seed_22_a_failed_zero_copy_send_is_still_owed_its_memory() {
-    story(22);
-    #[cfg(feature = "planted")]
-    is_about(22, wsring::engine::testing::Bug::ZeroCopyForgotten);
-}
-
-/// The handshake deadline came, and before the receive was cancelled it brought the rest of the head.
-/// A head of which no byte had come was not ended by dying, so it was read, answered and opened: a dead connection lived again,
-/// and could not be cancelled a second time. Dying now ends a head too.
-#[test]
-fn seed_95_a_head_that_comes_after_its_deadline_opens_nothing() {
-    story(95);
-    #[cfg(feature = "planted")]
-    is_about(95, wsring::engine::testing::Bug::HeadAfterDeath);
-}
-
-/// The application abandoned its dials in a callback, and later in the same pass a server's answer came for one of them.
-/// The connection opened, although nothing was to come of that dial any more: what is abandoned was looked at only at the end
-/// of the pass. Now an answer asks first, and so do a name that was found and a wait that is over.
-#[test]
-fn seed_2117_an_answer_opens_nothing_for_an_abandoned_dial() {
-    story(2117);
-}
-
-/// A dial failed because the core stopped, and the application dialled another in its place, as the loop ended.
-/// That one was never begun and never failed: it outlived the engine. What is left when the loop has ended now fails there.
-#[test]
-fn seed_78_a_dial_made_while_the_core_stops_fails_too() {
-    story(78);
-    #[cfg(feature = "planted")]
-    is_about(78, wsring::engine::testing::Bug::LateDialLost);
-}
-
-/// A handshake that was to have 304.98 ms was given up after 304.72.
-/// A deadline was counted in whole milliseconds, so one of 304.98 was one of 304, which are 19 ticks and nothing over: up to a
-/// millisecond too soon. Now the rest of a millisecond counts.
-#[test]
-fn seed_26995_a_deadline_has_all_of_its_microseconds() {
-    story(26_995);
-}
-
-/// A server stopped reading in the middle of a request until the handshake had timed out, then answered at once.
-/// It had been asked when it had read the request, so it looked as if it had answered in time. It is late who stops reading, too.
-#[test]
-fn seed_63506_a_server_that_stops_reading_is_late() {
-    story(63_506);
-}
-
-/// The engine cancelled its accept because it was to stop, and in the same pass that accept ended by itself.
-/// Nothing was left to wait for, so the cancel was never handed over. That harms nobody, and is none of what may not stay behind.
-#[test]
-fn seed_138420_a_cancel_is_overtaken_by_the_end_of_its_accept() {
-    story(138_420);
 }
 
 /// Prints `manners seed trace` for each seed below `SEEDS`, and a tenth as many quiet ones: what `scripts/traces` compares

@@ -261,12 +261,6 @@ pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |_| None)
 }
 
-/// A seed whose story has a name, on a kernel that does as kernels did in the simulation when the name was given.
-pub fn run_story(seed: u64, manners: Manners, aloud: bool) -> Outcome {
-    let sim = SimConfig { direct_descriptors: true, keeps_closed_files: false, ..kernel(seed, manners) };
-    run_on(sim, seed, manners, aloud, |_| None)
-}
-
 /// The same with a configuration that `change` has changed, and peers that speak TLS if it says how.
 pub fn run_as(
     seed: u64,

@@ -355,9 +355,9 @@ fn our_close_between_two_messages_of_an_input() {
         let mut bytes = [&message[..], &message, &close].concat();
         let mut input = session.input(&mut bytes, &limits);
         let event = match short {
-            true => {
-                input.next_whole(&mut pool).map(|found| found.map(|(message, last)| Event::Message { message, last, is_own: false }))
-            }
+            true => input
+                .next_whole(&mut pool)
+                .map(|found| found.map(|(message, last)| Event::Message { message, last, is_own: false })),
             false => input.next(&mut pool),
         };
         assert_eq!(event, Ok(Some(Event::Message { message: Message::Binary(b"m"), last: false, is_own: false })));
