@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use wsring::adapter::tokio_uring::Server;
 use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
+use wsring_tokio_uring::Server;
 
 /// How long a stop may go unnoticed.
 const WAIT: Duration = Duration::from_millis(250);

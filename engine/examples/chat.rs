@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What stands behind the `?` is the name. The room lives on one core, so that one handler knows all its members. (A room
-//! over several cores posts copies to the others: `src/bin/wsring/echo.rs` shows it.)
+//! over several cores posts copies to the others: `engine/cli/src/echo.rs` shows it.)
 
 use std::collections::BTreeMap;
 

@@ -41,8 +41,7 @@
 //! # TLS
 //! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`;
 //! `Target::tls` takes an `Arc<rustls::ClientConfig>` for a server that does. No provider of
-//! cryptography is chosen for you: depend on wsring with `default-features = false, features = ["tls"]`, and on rustls
-//! (which wsring exports as well) with the provider you want. The command, which is the feature `cli` and on by default,
+//! cryptography is chosen for you: depend on rustls (which wsring exports as well) with the provider you want. The command
 //! brings ring.
 //!
 //! # Kernels
@@ -51,18 +50,18 @@
 //! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
 //!
 //! # The rooms
-//! `wsring-proto` is the protocol, pure. `engine` is one thread's engine, without unsafe. [`ring`] is the seam to the kernel,
+//! `wsring-proto` is the protocol, pure. `engine` is one thread's engine, without unsafe. `ring` is the seam to the kernel,
 //! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads. `tls` is
 //! bytes in and bytes out; it stands between `engine` and the sockets.
 //!
 //! # Features
-//! - `cli` (default): the `wsring` command.
-//! - `sim`: the simulated kernel as public API.
-//! - `planted`: `sim`, and bugs on purpose for the tests that must catch them; never for a build that serves.
+//! None is on by default.
 //! - `tls`: TLS in both roles, by rustls.
-//! - `libdeflate` (default): libdeflate, in C, for compression at level 2 and above.
-//! - `tokio-uring`: `adapter::tokio_uring`, the same core and [`Handler`] on the sockets of a tokio-uring runtime. Its
-//!   documentation says what that costs.
+//! - `libdeflate`: libdeflate, in C, for compression at level 2 and above.
+//! - `unstable-ring`: `ring` and `engine`, for a ring that is built elsewhere, such as that of `wsring-tokio-uring`. Any version may
+//!   change them: semantic versioning does not cover them.
+//! - `sim`: `unstable-ring`, and the simulated kernel.
+//! - `planted`: `sim`, and bugs on purpose for the tests that must catch them; never for a build that serves.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -74,20 +73,25 @@ compile_error!(
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-#[cfg(feature = "tokio-uring")]
-pub mod adapter;
 mod affinity;
 mod client;
 mod config;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(feature = "unstable-ring")]
+#[doc(hidden)]
+pub mod embed;
+#[cfg(feature = "unstable-ring")]
 #[doc(hidden)]
 pub mod engine;
-#[cfg(not(any(test, feature = "sim")))]
+#[cfg(not(feature = "unstable-ring"))]
 mod engine;
 mod handler;
 mod reconnect;
 mod resolver;
+#[cfg(feature = "unstable-ring")]
+#[doc(hidden)]
 pub mod ring;
+#[cfg(not(feature = "unstable-ring"))]
+mod ring;
 mod server;
 mod stats;
 mod target;
@@ -102,7 +106,8 @@ pub use handler::{
 };
 pub use http;
 pub use reconnect::Reconnect;
-pub use ring::uring::{Feature, Features, SetupError};
+pub use ring::Errno;
+pub use ring::uring::{Feature, Features, SetupError, UnknownFeature};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{Error, Handle, Running, Server};

@@ -1,18 +1,16 @@
 //! No allocation per message in a steady state: a counting allocator sees the whole process, whose other thread is a
 //! client that allocates nothing either. A program of its own without the test harness, which allocates as it pleases.
 
-mod common;
-
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use common::packed::{Packed, words};
-use common::{BINARY, CONTINUATION, Echo, Random, TEXT, client_frame, finish, serve, tcp, upgrade_head};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use wsring::{Config, Deflate, DeflateMode, Feature};
 use wsring_proto::deflate::{Deflater, Direction, Inflater, Shared};
 use wsring_proto::{HEADROOM, Opcode, Pool, encode};
+use wsring_testkit::packed::{Packed, words};
+use wsring_testkit::{BINARY, CONTINUATION, Echo, Random, TEXT, client_frame, finish, serve, tcp, upgrade_head};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -95,7 +93,7 @@ impl Loop {
         }
         let mut stream = tcp(addr);
         stream.write_all(upgrade_head("/").as_bytes()).expect("the head goes out");
-        let (head, rest) = common::read_head(&stream).expect("a response");
+        let (head, rest) = wsring_testkit::read_head(&stream).expect("a response");
         assert!(head.starts_with("HTTP/1.1 101 ") && rest.is_empty(), "{head}");
         let read = vec![0; reply.len()];
         Self { stream, request, reply, read }

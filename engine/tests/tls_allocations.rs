@@ -1,8 +1,6 @@
 //! What TLS costs in memory for each record in a steady state: rustls 0.23 makes a buffer for the plaintext of each
 //! record received and one for each record sent; the engine adds none. Counted on the core's thread alone.
 
-mod common;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
@@ -10,10 +8,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::certificates::{Authority, name};
-use common::{BINARY, Echo, Random, client_frame, finish, read_some, serve, tcp, upgrade_head};
 use rustls::ClientConnection;
 use wsring::Config;
+use wsring_testkit::certificates::{Authority, name};
+use wsring_testkit::{BINARY, Echo, Random, client_frame, finish, read_some, serve, tcp, upgrade_head};
 
 /// Counts what the threads allocate that ask for it.
 struct Counting;

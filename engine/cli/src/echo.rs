@@ -209,5 +209,4 @@ impl Handler for Echo {
 }
 
 #[cfg(test)]
-#[path = "echo/tests.rs"]
 mod tests;

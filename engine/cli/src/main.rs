@@ -4,13 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[path = "wsring/connect.rs"]
 mod connect;
-#[path = "wsring/echo.rs"]
 mod echo;
-#[path = "wsring/serve.rs"]
 mod serve;
-#[path = "wsring/tls.rs"]
 mod tls;
 
 /// A WebSocket engine for Linux on io_uring.

@@ -4,18 +4,16 @@
 //!
 //! `CHURN` in the environment sets another number.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::process::Process;
-use common::*;
 use socket2::{Domain, Socket, Type};
 use wsring::Feature;
+use wsring_testkit::process::Process;
+use wsring_testkit::*;
 
 const THREADS: usize = 4;
 /// Connections after which a server is warm, at least: each of two cores has then touched all of 1024 receive buffers, which is what it
@@ -117,7 +115,7 @@ fn settled(server: &Process, listeners: usize) {
 
 fn churns(without: &[&str]) {
     let total: usize = std::env::var("CHURN").map_or(50_000, |n| n.parse().expect("CHURN is a number"));
-    wsring::ring::uring::raise_nofile();
+    wsring_testkit::raise_nofile();
     // Those that rest are not asked whether they live.
     let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &[&["--idle-timeout", "0"], without].concat());
     let listeners = server.sockets_open();

@@ -2,15 +2,13 @@
 //!
 //! The server is a process of its own, so that its memory is its alone.
 
-mod common;
-
 use std::io::{ErrorKind, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::packed::Packed;
-use common::process::Process;
-use common::*;
+use wsring_testkit::packed::Packed;
+use wsring_testkit::process::Process;
+use wsring_testkit::*;
 
 /// What the peer wants to send.
 const TOTAL: usize = 64 << 20;

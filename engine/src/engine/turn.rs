@@ -25,7 +25,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// The same in a runtime: `wait` comes back when the ring has completions or the time has come.
-    #[cfg(feature = "tokio-uring")]
+    #[cfg(feature = "unstable-ring")]
     pub(crate) async fn run_async(&mut self, mut wait: impl AsyncFnMut(Option<Time>)) -> io::Result<Stats> {
         self.start();
         while !self.is_finished() {

@@ -201,6 +201,7 @@ impl Payload {
     }
 
     /// Nothing to send.
+    #[cfg(any(test, feature = "tls", feature = "unstable-ring"))]
     pub fn is_empty(&self) -> bool {
         self.from == self.to
     }

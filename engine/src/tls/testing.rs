@@ -5,11 +5,10 @@ use std::sync::Arc;
 use rustls::version::TLS13;
 use wsring_proto::pool::Pool;
 
-use super::Tls;
+pub(crate) use wsring_testkit::certificates;
+use wsring_testkit::certificates::{Authority, name};
 
-#[path = "../../tests/common/certificates.rs"]
-pub(crate) mod certificates;
-use certificates::{Authority, name};
+use super::Tls;
 
 /// A client and a server before their first word.
 pub(crate) fn strangers() -> (Tls, Tls) {

@@ -1,5 +1,4 @@
 //! Certificates and TLS configurations for tests, made when asked for: an authority, and what it signs.
-#![allow(dead_code, reason = "each test binary uses its own part of it")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -2,12 +2,6 @@
 //!
 //! The client's framing is written apart from the engine's, so that neither hides a mistake of the other. Every wait is
 //! bounded by [`WAIT`]: a failure is a message, not a hang. It refuses to know what a test is about.
-#![allow(dead_code, reason = "each test binary uses its own part of it")]
-
-#[cfg(feature = "tls")]
-pub mod certificates;
-pub mod packed;
-pub mod process;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,8 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use wsring::Running;
+pub use wsring::ring::uring::raise_nofile;
 use wsring::{Config, CoreCx, Cx, Error, Handler, Message, Opening, Server, Stats, Verdict};
-use wsring_testkit::patiently;
+
+use crate::patient::patiently;
 
 /// The longest that anything may take.
 pub const WAIT: Duration = Duration::from_secs(30);

@@ -1,7 +1,18 @@
 //! What the tests of wsring share, and nobody else needs.
 
 #![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "of what is not published, names that say all need no sentence")]
+#![allow(
+    clippy::should_implement_trait,
+    clippy::new_without_default,
+    reason = "tests call these, no generic code does"
+)]
 
+pub mod certificates;
+mod client;
+pub mod packed;
 mod patient;
+pub mod process;
 
+pub use client::*;
 pub use patient::{Patient, patiently};

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{BINARY, CONTINUATION, Random, bounded, client_frame, read_head, read_some, tcp, upgrade_head};
+use crate::{BINARY, CONTINUATION, Random, bounded, client_frame, read_head, read_some, tcp, upgrade_head};
 
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use super::WAIT;
+use crate::WAIT;
 
 /// A running `wsring serve`.
 pub struct Process {

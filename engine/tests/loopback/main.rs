@@ -9,8 +9,7 @@
 //! - `tls`: all of it over TLS, and how that fails.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
-#[path = "../common/mod.rs"]
-mod common;
+use wsring_testkit as common;
 
 mod callbacks;
 mod control;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, ClientConnection};
 use wsring::ring::sim::{Net, PipeId, Read, Written};
 
-use super::certificates::name;
+use wsring_testkit::certificates::name;
 
 pub struct Channel {
     pipe: PipeId,

@@ -6,9 +6,6 @@
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
-#[path = "../common/certificates.rs"]
-pub mod certificates;
-
 mod app;
 mod channel;
 mod dial;

@@ -6,8 +6,8 @@ use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig};
 
-use super::certificates::Authority;
 use super::{Manners, Outcome, run_as};
+use wsring_testkit::certificates::Authority;
 
 /// A server's configuration, and a client's for each version.
 fn configs() -> &'static (Arc<ServerConfig>, [ClientConfig; 2]) {

@@ -16,15 +16,15 @@ use std::rc::Rc;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
-use super::shared::{Bell, Event, Shared, errno_of};
-use crate::ring::{Done, Errno, Memory, Payload, RecvEnd, Token};
+use crate::shared::{Bell, Event, Shared, errno_of};
+use wsring::ring::{Done, Errno, Memory, Payload, RecvEnd, Token};
 
 /// Bytes of the buffer that a quiet connection reads into, and of a busy one's.
 const READ_MIN: usize = 4 << 10;
 const READ_MAX: usize = 64 << 10;
 
 /// A connected socket.
-pub(super) struct Conn {
+pub(crate) struct Conn {
     stream: TcpStream,
     shared: Rc<Shared>,
     number: u32,
@@ -48,7 +48,7 @@ pub(super) struct Conn {
 
 impl Conn {
     /// Takes a socket over and starts its tasks.
-    pub(super) fn start(stream: TcpStream, number: u32, shared: Rc<Shared>) -> Rc<Self> {
+    pub(crate) fn start(stream: TcpStream, number: u32, shared: Rc<Shared>) -> Rc<Self> {
         let conn = Rc::new(Self {
             stream,
             shared,
@@ -69,13 +69,13 @@ impl Conn {
     }
 
     /// Bytes are wanted from here on.
-    pub(super) fn receive(&self, token: Token) {
+    pub(crate) fn receive(&self, token: Token) {
         assert!(self.wanted.replace(Some(token)).is_none(), "two receives on one socket");
         self.reader.ring();
     }
 
     /// No more bytes are wanted for this receive, if it has not ended already.
-    pub(super) fn cancel_receive(&self, token: Token) {
+    pub(crate) fn cancel_receive(&self, token: Token) {
         if self.wanted.get() == Some(token) {
             self.wanted.set(None);
             self.shared.done(token, Done::Received { lease: None, end: Some(RecvEnd::Cancelled) });
@@ -83,25 +83,25 @@ impl Conn {
     }
 
     /// The core has taken the last bytes.
-    pub(super) fn on_taken(&self) {
+    pub(crate) fn on_taken(&self) {
         self.untaken.set(false);
         self.reader.ring();
     }
 
     /// Bytes to write.
-    pub(super) fn send(&self, token: Token, payload: Payload) {
+    pub(crate) fn send(&self, token: Token, payload: Payload) {
         assert!(self.outgoing.replace(Some((token, payload))).is_none(), "two sends on one socket");
         self.writer.ring();
     }
 
     /// Ends what the kernel has of this socket.
-    pub(super) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.cancelled.set(true);
         self.shut_down();
     }
 
     /// Ends the tasks; the socket is closed with the second, and `token` completes.
-    pub(super) fn close(&self, token: Option<Token>) {
+    pub(crate) fn close(&self, token: Option<Token>) {
         self.closed.set(true);
         self.closing.set(token);
         // A cancelled receive may have left its read with the kernel. If there is none, close(2) is all it takes: what was

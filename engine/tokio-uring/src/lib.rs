@@ -1,12 +1,12 @@
-//! The engine inside a [`tokio-uring`](::tokio_uring) runtime: [`Server`] runs a [`Handler`] on `tokio_uring::net` sockets.
+//! The engine inside a [tokio-uring](tokio_uring) runtime: [`Server`] runs a [`Handler`](wsring::Handler) on `tokio_uring::net` sockets.
 //!
 //! For programs that live in that runtime already. Protocol, callbacks, limits and deadlines are those of
-//! [`wsring::Server`](crate::Server), for the core is the same; what differs is who speaks to the kernel. One server is one
+//! [`wsring::Server`], for the core is the same; what differs is who speaks to the kernel. One server is one
 //! thread's, as the runtime is: for more cores, run one in each thread, on listeners bound with SO_REUSEPORT.
 //!
 //! ```no_run
 //! use std::net::TcpListener;
-//! use wsring::adapter::tokio_uring::Server;
+//! use wsring_tokio_uring::Server;
 //! use wsring::{CoreCx, Cx, Handler, Message, Opening, Verdict};
 //!
 //! struct Echo;
@@ -40,14 +40,15 @@
 //! - The runtime hands its submissions over when its thread goes to sleep. A task that never lets it sleep holds up
 //!   everybody.
 //!
-//! The ring is the runtime's, so these settings of [`Config`] have no effect: `spin_us`, `recv_buffers`, `send_blocks`,
+//! The ring is the runtime's, so these settings of [`Config`](wsring::Config) have no effect: `spin_us`, `recv_buffers`, `send_blocks`,
 //! `queue_entries`, `zero_copy_from`, `features`; nor has `backlog`, for the listeners listen already. Make the runtime with
 //! [`tokio_uring::builder`] and more entries than the default 256 when connections are many.
-//! [`Stats::enters`] stays 0.
+//! [`Stats::enters`](wsring::Stats::enters) stays 0.
 //!
 //! # Before you choose it
 //! tokio-uring's last release is 0.5.0, of May 2024, on io-uring 0.6. Its issue 336 asks whether it is fit for production, and
-//! the answers there are that it has no maintainer. It builds and runs with Rust 1.95. Nothing else in wsring depends on it.
+//! the answers there are that it has no maintainer. It builds and runs with Rust 1.95. Nothing else of wsring depends on it.
+#![forbid(unsafe_code)]
 
 mod conn;
 mod listening;
@@ -63,21 +64,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
+use wsring::embed::{Engine, Remote, Settings};
+use wsring::ring::Time;
+use wsring::{Config, Error, Handler, Stats};
 
-use crate::config::Config;
-use crate::engine::{Control, Core, Seat};
-use crate::handler::Handler;
-use crate::ring::uring::Features;
-use crate::ring::{SendBlocks, Time};
-use crate::server::{Error, resolve_for};
-use crate::stats::Stats;
-use listening::Listening;
-use ring::TokioRing;
-use shared::Shared;
+use crate::listening::Listening;
+use crate::ring::TokioRing;
+use crate::shared::Shared;
 
 /// One thread's server, or client if it has no listener.
 #[derive(Debug, Default)]
@@ -91,20 +86,20 @@ pub struct Server {
 /// Reaches a server from any thread, before it runs and while it does.
 #[derive(Clone, Debug, Default)]
 pub struct Handle {
-    control: Arc<Control>,
+    remote: Remote,
     notify: Arc<Notify>,
 }
 
 impl Handle {
     /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
     pub fn stop(&self) {
-        self.control.stop();
+        self.remote.stop();
         self.notify.notify_one();
     }
 
     /// Has `on_wake` called, soon. Calls that come before it runs may come as one.
     pub fn wake(&self) {
-        if self.control.wake() {
+        if self.remote.wake() {
             self.notify.notify_one();
         }
     }
@@ -132,7 +127,7 @@ impl Server {
         self
     }
 
-    /// What [`ConnId::core`](crate::ConnId::core) says of its connections, so that the ids of several servers differ.
+    /// What [`ConnId::core`](wsring::ConnId::core) says of its connections, so that the ids of several servers differ.
     /// Default 0.
     #[must_use]
     pub fn core(mut self, number: u8) -> Self {
@@ -155,27 +150,18 @@ impl Server {
     /// # Panics
     /// Outside of a tokio-uring runtime.
     pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
-        let Self { listeners, config, core: number, handle: Handle { control, notify } } = self;
-        config.check()?;
-        // The runtime's sockets are ordinary descriptors.
-        let config = config.resolved(1, Features::none())?;
-        // Its sends are written, never lent; and parts are what shows the progress of a slow reader.
-        let config = Arc::new(Config { zero_copy_from: None, ..config });
+        let Self { listeners, config, core: number, handle: Handle { remote, notify } } = self;
+        let settings = Settings::new(config)?;
         let shared = Rc::new(Shared::new());
-        let listen = |listener| Listening::new(listener, config.nodelay, Rc::clone(&shared));
+        let listen = |listener| Listening::new(listener, settings.nodelay(), Rc::clone(&shared));
         let listeners: Vec<_> = listeners.into_iter().map(listen).collect::<io::Result<_>>().map_err(Error::Start)?;
         let count = listeners.len() as u32;
-        let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
         let origin = Instant::now();
-        let ring = TokioRing::new(Rc::clone(&shared), listeners, config.sockets_max(), Arc::clone(&notify), origin);
-        // What is sent lies in pooled memory of its own, which tokio-uring can take by value.
-        let blocks = SendBlocks::new(0, 0);
-        let resolve = Some(resolve_for(Arc::clone(&control), move || notify.notify_one()));
-        let seat = Seat { number, control, random, resolve };
-        let mut core = Core::new(seat, ring, blocks, handler, config, count);
+        let ring = TokioRing::new(Rc::clone(&shared), listeners, settings.sockets_max(), Arc::clone(&notify), origin);
+        let wake = move || notify.notify_one();
+        let mut engine = Engine::new(number, &settings, ring, handler, count, &remote, wake)?;
         let mut clock = Clock { shared, origin, sleep: None };
-        let ended = core.run_async(async |until| clock.wait(until).await).await;
-        ended.map_err(|source| Error::Ring { core: number.into(), source })
+        engine.run(async |until| clock.wait(until).await).await
     }
 }
 

@@ -11,11 +11,11 @@ use std::rc::Rc;
 use socket2::SockRef;
 use tokio_uring::net::TcpListener;
 
-use super::shared::{Bell, Event, Shared, errno_of};
-use crate::ring::{Done, Errno, Token};
+use crate::shared::{Bell, Event, Shared, errno_of};
+use wsring::ring::{Done, Errno, Token};
 
 /// A listening socket.
-pub(super) struct Listening {
+pub(crate) struct Listening {
     socket: TcpListener,
     /// The same socket: one can be shut down, the other accepts.
     also: std::net::TcpListener,
@@ -30,7 +30,7 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Takes over a socket that listens.
-    pub(super) fn new(also: std::net::TcpListener, nodelay: bool, shared: Rc<Shared>) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(also: std::net::TcpListener, nodelay: bool, shared: Rc<Shared>) -> io::Result<Rc<Self>> {
         // Accepted sockets inherit it (tcp(7)).
         SockRef::from(&also).set_tcp_nodelay(nodelay)?;
         // A non-blocking socket answers EAGAIN at once, also to io_uring.
@@ -48,19 +48,19 @@ impl Listening {
     }
 
     /// Accepts from here on.
-    pub(super) fn accept(self: &Rc<Self>, token: Token) {
+    pub(crate) fn accept(self: &Rc<Self>, token: Token) {
         assert!(self.accepting.replace(Some(token)).is_none(), "two accepts on one listener");
         tokio_uring::spawn(accept_on(Rc::clone(self), token));
     }
 
     /// The core has taken the last peer.
-    pub(super) fn on_taken(&self) {
+    pub(crate) fn on_taken(&self) {
         self.untaken.set(false);
         self.bell.ring();
     }
 
     /// Ends the accept that is going on.
-    pub(super) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         if self.accepting.get().is_some() && !self.cancelled.replace(true) {
             let _ = SockRef::from(&self.also).shutdown(Shutdown::Both); // a socket that listens can be shut down
             self.bell.ring();

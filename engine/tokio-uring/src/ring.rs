@@ -15,16 +15,16 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_uring::net::TcpStream;
 
-use super::conn::Conn;
-use super::listening::Listening;
-use super::shared::{Event, Shared, errno_of};
-use crate::ring::{Done, Errno, Kind, Op, Ring, Socket, Time, Token};
+use crate::conn::Conn;
+use crate::listening::Listening;
+use crate::shared::{Event, Shared, errno_of};
+use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Time, Token};
 
 /// The place of a connection that receives nothing.
 const NOWHERE: u32 = u32::MAX;
 
 /// One thread's sockets in the runtime of that thread.
-pub(super) struct TokioRing {
+pub(crate) struct TokioRing {
     shared: Rc<Shared>,
     conns: Slab<Rc<Conn>>,
     sockets_max: usize,
@@ -40,7 +40,7 @@ pub(super) struct TokioRing {
 }
 
 impl TokioRing {
-    pub(super) fn new(
+    pub(crate) fn new(
         shared: Rc<Shared>,
         listeners: Vec<Rc<Listening>>,
         sockets_max: usize,

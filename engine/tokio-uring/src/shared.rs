@@ -12,13 +12,13 @@ use std::task::{Poll, Waker};
 use tokio_uring::net::TcpStream;
 use wsring_proto::pool::Pool;
 
-use crate::ring::{Done, Errno, Token};
+use wsring::ring::{Done, Errno, Token};
 
 /// Bytes of free read buffers that are kept.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// What a task has brought about.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A completion as it is; bytes are of the socket of this number.
     Done(Done<Vec<u8>>, Option<u32>),
     /// A peer has connected.
@@ -29,22 +29,22 @@ pub(super) enum Event {
 
 /// Wakes the one task that waits for what others of its thread bring about.
 #[derive(Default)]
-pub(super) struct Bell(Cell<Option<Waker>>);
+pub(crate) struct Bell(Cell<Option<Waker>>);
 
 impl Bell {
     /// Has whoever waits look again.
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if let Some(waker) = self.0.take() {
             waker.wake();
         }
     }
 
-    pub(super) fn on_ring(&self, waker: &Waker) {
+    pub(crate) fn on_ring(&self, waker: &Waker) {
         self.0.set(Some(waker.clone()));
     }
 
     /// Waits until `look` finds something; whoever brings it about rings.
-    pub(super) async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
         poll_fn(|cx| {
             let found = look();
             if found.is_none() {
@@ -57,17 +57,17 @@ impl Bell {
 }
 
 /// What the tasks of one server share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     events: RefCell<VecDeque<(Token, Event)>>,
     /// Rings for who drives the core.
-    pub(super) core: Bell,
+    pub(crate) core: Bell,
     buffers: RefCell<Pool>,
     /// Another connection fits into the table.
-    pub(super) has_room: Cell<bool>,
+    pub(crate) has_room: Cell<bool>,
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             events: RefCell::default(),
             core: Bell::default(),
@@ -76,34 +76,34 @@ impl Shared {
         }
     }
 
-    pub(super) fn push(&self, token: Token, event: Event) {
+    pub(crate) fn push(&self, token: Token, event: Event) {
         self.events.borrow_mut().push_back((token, event));
         self.core.ring();
     }
 
-    pub(super) fn done(&self, token: Token, done: Done<Vec<u8>>) {
+    pub(crate) fn done(&self, token: Token, done: Done<Vec<u8>>) {
         self.push(token, Event::Done(done, None));
     }
 
-    pub(super) fn pop(&self) -> Option<(Token, Event)> {
+    pub(crate) fn pop(&self) -> Option<(Token, Event)> {
         self.events.borrow_mut().pop_front()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.events.borrow().is_empty()
     }
 
     /// An empty buffer of at least `size` bytes.
-    pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
+    pub(crate) fn buffer(&self, size: usize) -> Vec<u8> {
         self.buffers.borrow_mut().take(size, size)
     }
 
-    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+    pub(crate) fn recycle(&self, buffer: Vec<u8>) {
         self.buffers.borrow_mut().put(buffer);
     }
 }
 
 /// The number of an error; EIO for one that has none.
-pub(super) fn errno_of(error: &io::Error) -> Errno {
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -1,8 +1,6 @@
 //! What the tokio-uring adapter holds, and that it leaves nothing behind: descriptors and memory of this whole process, so
 //! all of it is one test after another.
 
-mod common;
-
 use std::future::Future;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
 use tokio::time::{sleep, timeout};
-use wsring::adapter::tokio_uring::Server;
 use wsring::{Answered, Config, CoreCx, Cx, Dialled, Handler, Message, Opening, Target, Verdict};
+use wsring_testkit::*;
+use wsring_tokio_uring::Server;
 
 const TICK: Duration = Duration::from_millis(1);
 /// What a peer that does not read wants to send.

@@ -1,7 +1,8 @@
 //! Compression: `--deflate`, `--deflate-threshold`, `--deflate-level`.
 
-use crate::common::TEXT;
-use crate::common::packed::{Packed, words};
+use wsring_testkit::TEXT;
+use wsring_testkit::packed::{Packed, words};
+
 use crate::process::{Serve, run};
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";

@@ -8,16 +8,16 @@ use crate::peer::{BINARY, PATIENCE, Peer, TEXT, ask};
 use crate::process::{Process, Serve, cores_allowed, held_port};
 
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
-#[path = "../../examples/chat.rs"]
+#[path = "../../../examples/chat.rs"]
 mod chat;
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
-#[path = "../../examples/echo.rs"]
+#[path = "../../../examples/echo.rs"]
 mod echo;
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
-#[path = "../../examples/relay.rs"]
+#[path = "../../../examples/relay.rs"]
 mod relay;
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
-#[path = "../../examples/upgrade.rs"]
+#[path = "../../../examples/upgrade.rs"]
 mod upgrade;
 
 /// Tells the process started by [`Example::start`] which example it is.

@@ -3,11 +3,8 @@
 //! Each test starts the command itself, on a free loopback port, and talks to it over sockets. Nothing waits without a
 //! bound: sockets time out after [`peer::PATIENCE`], processes are killed after [`process::PATIENCE`]. The examples are
 //! started here too.
-#![cfg(feature = "cli")]
 
 mod broadcast;
-#[path = "../common/mod.rs"]
-mod common;
 mod connect;
 mod deflate;
 mod examples;
@@ -21,4 +18,4 @@ mod refusals;
 mod stop;
 mod tls;
 
-use common::certificates;
+use wsring_testkit::certificates;

@@ -31,7 +31,7 @@ use slab::Slab;
 pub use features::{Feature, Features, UnknownFeature};
 pub use recv_buffers::Lease;
 pub(crate) use setup::descriptors_open;
-pub use setup::{KERNEL_MIN, RingConfig, SetupError, raise_nofile, usable};
+pub use setup::{RingConfig, SetupError, raise_nofile, usable};
 
 use super::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
 use connects::{Connects, Step};

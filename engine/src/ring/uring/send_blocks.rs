@@ -140,6 +140,7 @@ impl SendBlocks {
     }
 
     /// Blocks taken and not given back.
+    #[cfg(any(test, feature = "unstable-ring"))]
     pub fn in_use(&self) -> usize {
         self.total - self.free.len()
     }

@@ -8,7 +8,7 @@ use super::features::{Feature, Features};
 use super::probe;
 
 /// The lowest kernel that the driver runs on: IORING_SETUP_DEFER_TASKRUN and multishot receives are there.
-pub const KERNEL_MIN: (u32, u32) = (6, 1);
+const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Sizes and switches of one ring.
 #[derive(Clone, Debug)]

@@ -2,33 +2,31 @@
 //!
 //! `loopback`'s modules find here another `serve`: see `server`.
 
-#[path = "../common/mod.rs"]
-mod plain;
 mod server;
 
 /// What `loopback`'s modules know as `common`: the same but for who serves.
 mod common {
-    pub use crate::plain::*;
     pub use crate::server::{Running, finish, serve, serve_at, start_client};
+    pub use wsring_testkit::*;
 }
 
-#[path = "../loopback/callbacks.rs"]
+#[path = "../../../tests/loopback/callbacks.rs"]
 mod callbacks;
-#[path = "../loopback/deflate.rs"]
+#[path = "../../../tests/loopback/deflate.rs"]
 mod deflate;
-#[path = "../loopback/dialling.rs"]
+#[path = "../../../tests/loopback/dialling.rs"]
 mod dialling;
-#[path = "../loopback/ends.rs"]
+#[path = "../../../tests/loopback/ends.rs"]
 mod ends;
-#[path = "../loopback/opening.rs"]
+#[path = "../../../tests/loopback/opening.rs"]
 mod opening;
-#[path = "../loopback/peer.rs"]
+#[path = "../../../tests/loopback/peer.rs"]
 mod peer;
-#[path = "../loopback/programme.rs"]
+#[path = "../../../tests/loopback/programme.rs"]
 mod programme;
-#[path = "../loopback/redialling.rs"]
+#[path = "../../../tests/loopback/redialling.rs"]
 mod redialling;
 mod running;
 #[cfg(feature = "tls")]
-#[path = "../loopback/tls/mod.rs"]
+#[path = "../../../tests/loopback/tls/mod.rs"]
 mod tls;

@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsring::adapter::tokio_uring::Server;
 use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Opening, Verdict};
+use wsring_tokio_uring::Server;
 
 use crate::common::*;
 use crate::programme::{borders, programme};
@@ -228,6 +228,6 @@ fn two_servers_in_one_runtime() {
         // What is accepted inherits it (tcp(7)).
         assert_eq!(socket2::SockRef::from(&watched).tcp_nodelay().expect("an option"), nodelay);
     }
-    handles.iter().for_each(wsring::adapter::tokio_uring::Handle::stop);
+    handles.iter().for_each(wsring_tokio_uring::Handle::stop);
     runtime.join().expect("both end");
 }

@@ -1,10 +1,10 @@
-//! Servers and clients in a tokio-uring runtime on a thread of their own, with the face of those in `plain`.
+//! Servers and clients in a tokio-uring runtime on a thread of their own, with the face of those in `wsring_testkit`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
-use wsring::adapter::tokio_uring::{Handle, Server};
 use wsring::{Config, Error, Handler, Stats};
+use wsring_tokio_uring::{Handle, Server};
 
 /// A running server or client.
 pub struct Running {
@@ -29,7 +29,7 @@ pub fn start<H: Handler>(server: Server, factory: impl FnOnce(usize) -> H + Send
     Running { handle, thread }
 }
 
-/// See `plain::serve_at`; a runtime has one thread.
+/// See `wsring_testkit::serve_at`; a runtime has one thread.
 pub fn serve_at<H: Handler>(
     addr: SocketAddr,
     config: Config,
@@ -42,7 +42,7 @@ pub fn serve_at<H: Handler>(
     Ok((start(Server::new().listen(listener).config(config), factory), addr))
 }
 
-/// See `plain::serve`.
+/// See `wsring_testkit::serve`.
 pub fn serve<H: Handler>(
     config: Config,
     core_count: usize,
@@ -52,12 +52,12 @@ pub fn serve<H: Handler>(
     serve_at(any, config, core_count, factory).expect("a free port")
 }
 
-/// See `plain::start_client`.
+/// See `wsring_testkit::start_client`.
 pub fn start_client<H: Handler>(config: Config, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Running {
     start(Server::new().config(config), factory)
 }
 
-/// See `plain::finish`.
+/// See `wsring_testkit::finish`.
 #[track_caller]
 pub fn finish(running: Running) -> Stats {
     running.handle().stop();
