@@ -116,6 +116,6 @@ pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]
 pub use tls::{TlsError, TlsPeer};
 pub use wsring_proto::Limits;
-pub use wsring_proto::close::CloseCode;
-pub use wsring_proto::deflate::Mode as DeflateMode;
-pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginList, Origins, Policy};
+pub use wsring_proto::close::{CloseCode, InvalidCloseCode};
+pub use wsring_proto::deflate::{CompressionError, Mode as DeflateMode};
+pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginError, OriginList, Origins, Policy, RequestError};

@@ -95,9 +95,9 @@ pub enum TargetError {
     /// subprotocol twice.
     #[error("{0}")]
     Request(#[from] wsring_proto::handshake::RequestError),
-    /// Not a header's name.
-    #[error("{0:?} is no header name")]
-    HeaderName(String),
+    /// A header's name is no token (RFC 9110 §5.1).
+    #[error("a header name is not a token")]
+    HeaderName,
     /// CR, LF, NUL or another control character in a header's value (RFC 9110 §5.5).
     #[error("the value of header {0} holds a control character")]
     HeaderValue(HeaderName),
@@ -173,14 +173,18 @@ impl Target {
         self.checked()
     }
 
-    /// Adds a header to the request.
+    /// Adds a header to the request. Name and value may be text, bytes, or of these types already.
     ///
     /// # Errors
     /// A name that is no token or that the handshake writes itself (Host, Upgrade, Connection, Sec-WebSocket-*, lengths), a
     /// value with a line break, NUL or another control character.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, TargetError> {
-        let name: HeaderName = name.parse().map_err(|_| TargetError::HeaderName(name.to_owned()))?;
-        let value = HeaderValue::from_bytes(value.as_ref()).map_err(|_| TargetError::HeaderValue(name.clone()))?;
+    pub fn header(
+        mut self,
+        name: impl TryInto<HeaderName>,
+        value: impl TryInto<HeaderValue>,
+    ) -> Result<Self, TargetError> {
+        let name = name.try_into().map_err(|_| TargetError::HeaderName)?;
+        let value = value.try_into().map_err(|_| TargetError::HeaderValue(name.clone()))?;
         self.headers.push((name, value));
         self.checked()
     }
@@ -372,7 +376,9 @@ mod tests {
             assert!(matches!(target().origin(value), Err(TargetError::Request(_))), "{value:?}");
             assert!(matches!(target().subprotocol(value), Err(TargetError::Request(_))), "{value:?}");
         }
-        assert!(matches!(target().header("a b", "c"), Err(TargetError::HeaderName(_))));
+        let bytes = target().header(&b"x-a"[..], &b"\xff"[..]).and_then(|target| target.header("x-b".to_owned(), 7));
+        assert!(bytes.is_ok(), "bytes, owned text and numbers are values");
+        assert!(matches!(target().header("a b", "c"), Err(TargetError::HeaderName)));
         for name in ["Host", "upgrade", "Connection", "Sec-WebSocket-Key", "sec-websocket-extensions", "content-length"]
         {
             assert!(matches!(target().header(name, "c"), Err(TargetError::Request(_))), "{name}");

@@ -300,7 +300,7 @@ impl Handler for Talk {
                 tell(&why.to_string());
                 if let DialError::Declined(declined) = why {
                     for (name, value) in &declined.headers {
-                        tell(&format!("  {name}: {}", Shown(&String::from_utf8_lossy(value))));
+                        tell(&format!("  {name}: {}", Shown(&String::from_utf8_lossy(value.as_bytes()))));
                     }
                     if !declined.body.is_empty() {
                         tell(&format!("  {}", String::from_utf8_lossy(&declined.body).trim_end().escape_debug()));
@@ -357,7 +357,7 @@ impl Handler for Talk {
                 false
             }
             CloseReason::Reset(errno) => {
-                tell(&format!("the connection broke: {errno:?}"));
+                tell(&format!("the connection broke: {errno}"));
                 false
             }
             CloseReason::Tls(error) => {

@@ -124,7 +124,7 @@ impl Listeners {
                 "no room for a connection more, also to tell it so: the connection cap is reached"
             );
         } else {
-            tracing::warn!(listener, count, errno = errno.0, "accepts fail: {errno:?}");
+            tracing::warn!(listener, count, errno = errno.0, "accepts fail: {errno}");
         }
     }
 }

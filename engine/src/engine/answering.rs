@@ -137,9 +137,7 @@ fn judge<D>(
                 BodyLen::Exactly(len) => usize::try_from(len).unwrap_or(usize::MAX),
                 _ => usize::MAX,
             };
-            let headers = answer.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            let declined = Declined { status, headers, body: Vec::new() };
-            return Judged::Declined(declined, wanted.min(Declined::BODY_MAX));
+            return Judged::Declined(Declined::new(status, answer.headers()), wanted.min(Declined::BODY_MAX));
         }
         Err(error) => return Judged::Failed(error.into()),
     };
@@ -220,7 +218,7 @@ mod tests {
                 .find(|fed| !matches!(fed, Fed::More));
             let Some(Fed::Failed(error)) = last else { panic!("it is over") };
             let DialError::Declined(declined) = answering.failed(error) else { panic!("it has a status") };
-            assert_eq!((declined.status, &declined.body[..]), (503, &b"wait"[..]));
+            assert_eq!((declined.status.as_u16(), &declined.body[..]), (503, &b"wait"[..]));
         }
         let (mut answering, _) = opening();
         assert!(matches!(feed(&mut answering, &BUSY[..30], false, true), Fed::More));

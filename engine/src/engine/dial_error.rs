@@ -3,14 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
 /// What a server answered instead of opening the connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Declined {
     /// The status, 200 to 999: a redirect is reported, not followed (RFC 6455 §4.1 leaves that to the client).
-    pub status: u16,
-    /// The headers, names and values as sent.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub status: StatusCode,
+    /// The headers, in the order sent for each name. (A name of more than 65,535 bytes, which this type cannot hold, is left out.)
+    pub headers: HeaderMap,
     /// The first bytes of the body, at most [`Declined::BODY_MAX`], as they came (chunks are not put together).
     pub body: Vec<u8>,
 }
@@ -19,10 +21,23 @@ impl Declined {
     /// Bytes of a body that are kept.
     pub const BODY_MAX: usize = 4096;
 
-    /// The value of the first header of this name, in any case.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &value[..])
+    /// A head that passed the parser. Allocates.
+    pub(crate) fn new<'h>(status: u16, headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Self {
+        let headers = headers.filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
+        });
+        let status = StatusCode::from_u16(status).expect("the parser passes 100 to 999 alone");
+        Self { status, headers: gathered(headers), body: Vec::new() }
     }
+}
+
+/// `HeaderMap` collects the last of each name, and all are wanted.
+fn gathered(headers: impl Iterator<Item = (HeaderName, HeaderValue)>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(name, value);
+    }
+    map
 }
 
 /// Why an attempt to connect failed.
@@ -55,7 +70,7 @@ pub enum DialError {
     #[error("the connection broke during the handshake: {0}")]
     Reset(#[source] io::Error),
     /// The server answered with another status than 101.
-    #[error("the server answered with status {}", .0.status)]
+    #[error("the server answered with status {}", .0.status.as_u16())]
     Declined(Box<Declined>),
     /// The server's answer opens no connection (RFC 6455 §4.1).
     #[error("wrong answer to the handshake: {0}")]
@@ -70,7 +85,7 @@ pub enum DialError {
     TlsMissing,
     /// The server's answer to our offer of compression fails the connection (RFC 7692 §7.1).
     #[error("wrong answer to the handshake: {0}")]
-    Compression(#[from] wsring_proto::deflate::AnswerError),
+    Compression(#[from] wsring_proto::deflate::CompressionError),
     /// The application's `on_answer` did not want the connection.
     #[error("the answer did not please the application")]
     Unwanted,
@@ -92,7 +107,7 @@ impl DialError {
     /// Whether the same attempt could succeed later: see [`Reconnect`](crate::Reconnect).
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Declined(declined) => match declined.status {
+            Self::Declined(declined) => match declined.status.as_u16() {
                 // RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: come back later.
                 408 | 425 | 429 => true,
                 status => !(300..500).contains(&status),
@@ -118,11 +133,21 @@ mod tests {
 
     #[test]
     fn a_status_that_says_no_is_not_asked_again() {
-        let declined = |status| DialError::Declined(Box::new(Declined { status, headers: vec![], body: vec![] }));
+        let declined = |status| DialError::Declined(Box::new(Declined::new(status, std::iter::empty())));
         let asked_again: Vec<u16> = [200, 301, 400, 401, 403, 404, 408, 425, 429, 500, 503]
             .into_iter()
             .filter(|&status| declined(status).may_pass())
             .collect();
         assert_eq!(asked_again, [200, 408, 425, 429, 500, 503]);
+    }
+
+    #[test]
+    fn every_header_of_a_name_is_kept() {
+        let sent =
+            [("Set-Cookie", &b"a=1"[..]), ("Server", b"\xff"), ("set-cookie", b"b=2"), (&"n".repeat(1 << 16), b"")];
+        let declined = Declined::new(999, sent.into_iter());
+        let cookies: Vec<_> = declined.headers.get_all("Set-Cookie").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!((declined.status.as_u16(), declined.headers.len(), cookies), (999, 3, vec![&b"a=1"[..], b"b=2"]));
+        assert_eq!(declined.headers["server"].as_bytes(), b"\xff");
     }
 }

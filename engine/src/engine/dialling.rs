@@ -40,10 +40,6 @@ use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
-fn error_of(errno: Errno) -> io::Error {
-    io::Error::from_raw_os_error(errno.0)
-}
-
 impl<R: Ring, H: Handler> Core<R, H> {
     /// Begins what callbacks wanted, and what has waited long enough.
     #[inline]
@@ -170,7 +166,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Err(errno) => {
                 let late = matches!(state, State::Cancelling(_)) && errno.0 == libc::ECANCELED;
                 let errno = if late { Errno(libc::ETIMEDOUT) } else { errno };
-                return self.connect_next(index, Some((addr, error_of(errno))));
+                return self.connect_next(index, Some((addr, errno.into())));
             }
         }
         let why = if self.stopping.is_some() { DialError::Stopped } else { DialError::Abandoned };
@@ -288,7 +284,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_answer_lost(&mut self, answering: Answering, why: &CloseReason<'_>) {
         let error = match why {
             CloseReason::Timeout => DialError::HandshakeTimeout,
-            CloseReason::Reset(errno) => DialError::Reset(error_of(*errno)),
+            CloseReason::Reset(errno) => DialError::Reset((*errno).into()),
             #[cfg(feature = "tls")]
             CloseReason::Tls(error) => DialError::Tls((*error).clone()),
             _ if self.stopping.is_some() => DialError::Stopped,

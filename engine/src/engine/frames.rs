@@ -84,6 +84,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     }
                     Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
                     Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
+                    Ok(Some(event)) => unreachable!("an event that this engine has no code for: {event:?}"),
                     Err(violation) => return Run::Violated(violation),
                 },
                 Err(violation) => return Run::Violated(violation),

@@ -9,6 +9,7 @@ mod cx;
 mod opening;
 mod verdict;
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -183,4 +184,24 @@ pub enum CloseReason<'a> {
     Tls(&'a crate::TlsError),
     /// The server stopped; peers were told 1001.
     Stopped,
+}
+
+/// One line for a log. What the peer wrote as its reason is escaped.
+impl fmt::Display for CloseReason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer { code: None, .. } => f.write_str("closed by the peer without a code"),
+            Self::Peer { code: Some(code), reason: "" } => write!(f, "closed by the peer: {code}"),
+            Self::Peer { code: Some(code), reason } => write!(f, "closed by the peer: {code} {reason:?}"),
+            Self::Local { clean: true } => f.write_str("closed by us"),
+            Self::Local { clean: false } => f.write_str("closed by us, and the peer did not answer"),
+            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::Eof => f.write_str("the peer ended the connection without a close"),
+            Self::Timeout => f.write_str("the peer is silent"),
+            Self::Reset(errno) => write!(f, "the connection broke: {errno}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => fmt::Display::fmt(error, f),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
 }

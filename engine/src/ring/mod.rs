@@ -18,10 +18,12 @@ use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::time::Duration;
 
+mod errno;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod uring;
 
+pub use errno::Errno;
 pub use uring::send_blocks::{Block, SendBlocks};
 
 /// Nanoseconds of the ring's monotonic clock (CLOCK_MONOTONIC under io_uring, virtual in the simulation).
@@ -131,16 +133,6 @@ impl Token {
 /// One connected socket, by the ring's name for it: a slot of the fixed-file table, or a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Socket(pub u32);
-
-/// A positive errno(3) number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Errno(pub i32);
-
-impl std::fmt::Debug for Errno {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "errno {} ({})", self.0, io::Error::from_raw_os_error(self.0))
-    }
-}
 
 /// Memory that holds bytes to send.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ impl TlsPeer<'_> {
     }
 }
 
+/// How many certificates it showed, and not what they say.
 impl fmt::Debug for TlsPeer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsPeer")

@@ -4,10 +4,9 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 use wsring::{
-    CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DeflateMode, DialError, Handler, Limits, Message, Opening,
-    Target, Verdict,
+    CloseReason, CompressionError, Config, ConnId, CoreCx, Cx, Deflate, DeflateMode, DialError, Handler, Limits,
+    Message, Opening, Target, Verdict,
 };
-use wsring_proto::deflate::AnswerError;
 use wsring_proto::handshake::accept_key;
 
 use super::dialling::{Setup, Told, target};
@@ -332,10 +331,10 @@ fn our_client_and_our_server_compress() {
 #[test]
 fn a_client_fails_a_wrong_answer() {
     let cases = [
-        ("permessage-bzip2", AnswerError::NotOffered),
-        ("permessage-deflate; server_max_window_bits=16", AnswerError::Parameter),
-        ("permessage-deflate; client_max_window_bits", AnswerError::Parameter),
-        ("permessage-deflate, permessage-deflate", AnswerError::Repeated),
+        ("permessage-bzip2", CompressionError::NotOffered),
+        ("permessage-deflate; server_max_window_bits=16", CompressionError::Parameter),
+        ("permessage-deflate; client_max_window_bits", CompressionError::Parameter),
+        ("permessage-deflate, permessage-deflate", CompressionError::Repeated),
     ];
     for (answer, error) in cases {
         let (target, server) = foreign_server(answer);

@@ -261,3 +261,32 @@ fn a_long_message_arrives_whole_from_a_block_and_from_the_heap() {
         assert!(stats.bytes_out > 3 << 20);
     }
 }
+
+/// Compiles only if an application can name each of them, print it, and hand it on as `Box<dyn Error>`.
+#[test]
+fn every_error_can_be_named_and_told() {
+    fn error<E: std::error::Error + Send + Sync + 'static>() {}
+    error::<wsring::Error>();
+    error::<wsring::InvalidConfig>();
+    error::<wsring::SetupError>();
+    error::<wsring::UnknownFeature>();
+    error::<wsring::TargetError>();
+    error::<wsring::RequestError>();
+    error::<wsring::OriginError>();
+    error::<wsring::DialError>();
+    error::<wsring::AnswerError>();
+    error::<wsring::CompressionError>();
+    error::<wsring::Violation>();
+    error::<wsring::InvalidCloseCode>();
+    error::<wsring::Errno>();
+
+    use wsring::{CloseCode, CloseReason, Errno, Violation};
+    let told = |why: CloseReason<'_>| why.to_string();
+    let reason = CloseReason::Peer { code: Some(CloseCode::NORMAL), reason: "a\nb" };
+    assert_eq!(told(reason), r#"closed by the peer: 1000 "a\nb""#, "a log line stays one line");
+    assert_eq!(
+        told(CloseReason::Violation(Violation::Unmasked)),
+        "the peer broke the protocol: unmasked frame from a client"
+    );
+    assert_eq!(told(CloseReason::Reset(Errno(libc::EPIPE))), "the connection broke: EPIPE: Broken pipe (os error 32)");
+}

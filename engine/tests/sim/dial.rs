@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
-use wsring::{AnswerError, Declined, DialError, DialId, Dialled, Message, Reconnect, Target};
-use wsring_proto::deflate;
+use wsring::{AnswerError, CompressionError, Declined, DialError, DialId, Dialled, Message, Reconnect, Target};
 
 use super::Manners;
 use super::oracle::{Ending, Person};
@@ -253,7 +252,7 @@ impl Dial {
             DialError::Declined(declined) => self.failures.push(Failure::Declined((**declined).clone())),
             DialError::Answer(error) => self.failures.push(Failure::Answer(*error)),
             // The same fault of a server, of whom compression was asked.
-            DialError::Compression(deflate::AnswerError::NotOffered) => {
+            DialError::Compression(CompressionError::NotOffered) => {
                 self.failures.push(Failure::Answer(AnswerError::ExtensionUnoffered));
             }
             DialError::Unwanted => assert_eq!(self.stand, Stand::Unwanted, "the application wanted it"),
@@ -372,7 +371,7 @@ impl Dial {
             (
                 Failure::Declined(Declined { status, body, .. }),
                 Some(Reply::Declined { status: said, body: sent, .. }),
-            ) => status == said && sent.starts_with(body) && body.len() <= Declined::BODY_MAX,
+            ) => *status == *said && sent.starts_with(body) && body.len() <= Declined::BODY_MAX,
             (Failure::Answer(error), Some(Reply::Wrong(said))) => error == said,
             _ => false,
         }
@@ -383,7 +382,7 @@ impl Dial {
 fn may_pass(why: &DialError) -> bool {
     match why {
         DialError::Declined(declined) => {
-            matches!(declined.status, 408 | 425 | 429) || !(300..500).contains(&declined.status)
+            matches!(declined.status.as_u16(), 408 | 425 | 429) || !matches!(declined.status.as_u16(), 300..500)
         }
         DialError::Unwanted | DialError::Abandoned | DialError::Stopped => false,
         _ => true,

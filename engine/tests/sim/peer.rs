@@ -448,6 +448,7 @@ impl Peer {
                 Some(Event::Ping(payload)) => Said::Ping(payload.to_vec()),
                 Some(Event::Pong(payload)) => Said::Pong(Digest::of(false, payload)),
                 Some(Event::Close { code, reason }) => Said::Close(code.map(CloseCode::as_u16), reason.to_owned()),
+                Some(event) => panic!("an event that peers do not know: {event:?}"),
             };
             assert_eq!(Some(&event), self.said.get(agreed), "the two decoders disagree");
             agreed += 1;

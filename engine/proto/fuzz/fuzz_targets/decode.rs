@@ -64,6 +64,7 @@ impl Reader {
                 Event::Ping(payload) => Said::Ping(payload.to_vec()),
                 Event::Pong(payload) => Said::Pong(payload.to_vec()),
                 Event::Close { code, reason } => Said::Close(code.map(|code| code.as_u16()), reason.to_owned()),
+                event => panic!("an event that this target does not know: {event:?}"),
             };
             // RFC 6455 §5.5.1: nothing follows a Close.
             assert!(!matches!(self.said.last(), Some(Said::Close(..))), "{said:?} behind a Close");

@@ -51,6 +51,7 @@ fn ours(stream: &[u8], role: Role) -> (Vec<Said>, End, Option<Violation>) {
                 said.push(Said::Close);
                 return (said, End::Close, None);
             }
+            Ok(Some(event)) => panic!("an event that this target does not know: {event:?}"),
         });
     }
 }

@@ -249,21 +249,21 @@ impl ClientOffer {
     pub fn judge<'a>(
         &self,
         answer: impl Iterator<Item = Result<Offer<'a>, Malformed>>,
-    ) -> Result<Option<Agreed>, AnswerError> {
+    ) -> Result<Option<Agreed>, CompressionError> {
         let mut agreed = None;
         for extension in answer {
-            let extension = extension.map_err(|Malformed| AnswerError::Malformed)?;
+            let extension = extension.map_err(|Malformed| CompressionError::Malformed)?;
             if extension.name() != NAME {
-                return Err(AnswerError::NotOffered);
+                return Err(CompressionError::NotOffered);
             }
             if agreed.is_some() {
-                return Err(AnswerError::Repeated);
+                return Err(CompressionError::Repeated);
             }
-            let params = Params::read(&extension).ok_or(AnswerError::Parameter)?;
+            let params = Params::read(&extension).ok_or(CompressionError::Parameter)?;
             let client_window_bits = match params.client_max_window_bits {
                 // §7.1.2.2: in an answer it has a value, not above the one offered.
-                Bits::Bare => return Err(AnswerError::Parameter),
-                Bits::Value(bits) if bits > self.window_bits => return Err(AnswerError::Parameter),
+                Bits::Bare => return Err(CompressionError::Parameter),
+                Bits::Value(bits) if bits > self.window_bits => return Err(CompressionError::Parameter),
                 Bits::Value(bits) => bits,
                 Bits::Absent => self.window_bits,
             };
@@ -300,7 +300,7 @@ impl fmt::Display for ClientOffer {
 /// What is wrong with a server's answer to our offer. It fails the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum AnswerError {
+pub enum CompressionError {
     /// The header breaks the grammar (RFC 6455 §9.1).
     Malformed,
     /// An extension that was not offered (RFC 6455 §4.1).
@@ -312,18 +312,18 @@ pub enum AnswerError {
     Parameter,
 }
 
-impl fmt::Display for AnswerError {
+impl fmt::Display for CompressionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            AnswerError::Malformed => "the server's Sec-WebSocket-Extensions is malformed",
-            AnswerError::NotOffered => "the server took an extension that was not offered",
-            AnswerError::Repeated => "the server took permessage-deflate twice",
-            AnswerError::Parameter => "the server's permessage-deflate has a parameter that is not acceptable",
+            CompressionError::Malformed => "the server's Sec-WebSocket-Extensions is malformed",
+            CompressionError::NotOffered => "the server took an extension that was not offered",
+            CompressionError::Repeated => "the server took permessage-deflate twice",
+            CompressionError::Parameter => "the server's permessage-deflate has a parameter that is not acceptable",
         })
     }
 }
 
-impl core::error::Error for AnswerError {}
+impl core::error::Error for CompressionError {}
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ impl Default for Policy {
 
 /// A handshake that passed: what [`write_switching`](super::write_switching) needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accept<'a> {
     /// The value of Sec-WebSocket-Accept.
     pub key: [u8; 28],

@@ -15,6 +15,7 @@ use super::{Malformed, Offers, accept_key, ascii, is_token};
 /// How much stands behind the head of an answer that is no 101 (RFC 7230 §3.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub enum BodyLen {
     /// This many bytes: 0 for a status that has no body.
     Exactly(u64),
@@ -174,6 +175,7 @@ pub struct Expected<'a> {
 
 /// An answer that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Agreement<'a> {
     /// The one chosen among those offered. None if the server chose none, which is its right (RFC 6455 §4.2.2, item 5); whether
     /// that will do is the caller's to say.

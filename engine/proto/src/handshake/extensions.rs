@@ -115,6 +115,7 @@ impl<'a> Iterator for Params<'a> {
 
 /// One parameter: `name` or `name=value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Param<'a> {
     /// A token, as written.
     pub name: &'a str,

@@ -25,6 +25,7 @@ impl Default for HeadLimits {
 /// What [`HeadScan::feed`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
+#[allow(clippy::exhaustive_enums)] // callers must handle each
 pub enum HeadEnd {
     /// No end yet, and room below the limit: come back with more.
     Partial,

@@ -11,6 +11,7 @@ use core::net::Ipv6Addr;
 
 /// Which origins may open a connection (RFC 6455 §10.2). A present, non-`null` origin that is not allowed is refused with 403.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origins {
     /// Every origin, `null`, absent and malformed ones included: the header's value is not looked at. The default, right for
     /// services whose clients prove who they are in the protocol; a service that trusts cookies must choose another.

@@ -18,6 +18,7 @@ use crate::simd::{self, MaskKey};
 
 /// What the peer said. It borrows the input, or the session if the bytes came in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A whole message, unmasked; text is checked.
     Message {

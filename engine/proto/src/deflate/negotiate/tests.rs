@@ -20,7 +20,7 @@ fn answer(value: &str, settings: &Settings) -> Option<String> {
 }
 
 /// What a client that offered by `settings` makes of its own server's answer must be what the server made of it.
-fn judge(value: &str, settings: &Settings) -> Result<Option<Agreed>, AnswerError> {
+fn judge(value: &str, settings: &Settings) -> Result<Option<Agreed>, CompressionError> {
     with(value, |answer| ClientOffer::new(settings).expect("not off").judge(answer))
 }
 
@@ -113,19 +113,23 @@ fn answers_that_fail_the_connection() {
     let dedicated = Settings::dedicated();
     let narrow = Settings { window_bits: 10, ..dedicated };
     let table = [
-        (dedicated, "permessage-bzip2", AnswerError::NotOffered),
-        (dedicated, "permessage-deflate, permessage-bzip2", AnswerError::NotOffered),
-        (dedicated, "permessage-deflate, permessage-deflate", AnswerError::Repeated),
-        (dedicated, "permessage-deflate, ;", AnswerError::Malformed),
-        (dedicated, "permessage-deflate; client_max_window_bits", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; client_max_window_bits=7", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; client_max_window_bits=16", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; server_max_window_bits", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; server_max_window_bits=16", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; server_no_context_takeover=1", AnswerError::Parameter),
-        (dedicated, "permessage-deflate; unknown", AnswerError::Parameter),
-        (narrow, "permessage-deflate; client_max_window_bits=11", AnswerError::Parameter),
+        (dedicated, "permessage-bzip2", CompressionError::NotOffered),
+        (dedicated, "permessage-deflate, permessage-bzip2", CompressionError::NotOffered),
+        (dedicated, "permessage-deflate, permessage-deflate", CompressionError::Repeated),
+        (dedicated, "permessage-deflate, ;", CompressionError::Malformed),
+        (dedicated, "permessage-deflate; client_max_window_bits", CompressionError::Parameter),
+        (dedicated, "permessage-deflate; client_max_window_bits=7", CompressionError::Parameter),
+        (dedicated, "permessage-deflate; client_max_window_bits=16", CompressionError::Parameter),
+        (dedicated, "permessage-deflate; server_max_window_bits", CompressionError::Parameter),
+        (dedicated, "permessage-deflate; server_max_window_bits=16", CompressionError::Parameter),
+        (
+            dedicated,
+            "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9",
+            CompressionError::Parameter,
+        ),
+        (dedicated, "permessage-deflate; server_no_context_takeover=1", CompressionError::Parameter),
+        (dedicated, "permessage-deflate; unknown", CompressionError::Parameter),
+        (narrow, "permessage-deflate; client_max_window_bits=11", CompressionError::Parameter),
     ];
     for (settings, value, error) in table {
         assert_eq!(judge(value, &settings), Err(error), "{value}");
