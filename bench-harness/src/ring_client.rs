@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use wsring::{
-    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Stats, Target,
+    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Limits, Message, Stats,
+    Target,
 };
 
 use crate::client_echo::Flight;
@@ -29,12 +30,14 @@ pub fn run(url: &str, flight: Flight, core: usize, spin_us: u32, stop: &AtomicBo
         let why = format!("{bytes} bytes in flight on a connection, at most {FLIGHT_BYTES_MAX}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let mut config = Config { spin_us, ..Config::default() };
     // The server reads nothing while it cannot write: a client that stopped reading for its own output would never go on.
-    config.output_high = config.output_high.max(bytes as u32);
-    config.output_max = config.output_max.max(config.output_high);
-    config.limits.frame_max = config.limits.frame_max.max(flight.size as u64);
-    config.limits.message_max = config.limits.message_max.max(flight.size as u64);
+    let output_bytes = (bytes as u32).max(1 << 20);
+    let longest = (flight.size as u64).max(16 << 20);
+    let config = Config::default()
+        .spin(Duration::from_micros(spin_us.into()))
+        .output_high_bytes(output_bytes)
+        .output_max_bytes(output_bytes.max(20 << 20))
+        .limits(Limits::default().frame_max_bytes(longest).message_max_bytes(longest));
     let fault: Arc<Mutex<Option<String>>> = Arc::default();
     let told = Arc::clone(&fault);
     let running = Client::new().cores([core]).config(config).start(move |_| Pump {

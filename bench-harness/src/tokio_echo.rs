@@ -12,7 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
+use wsring::{
+    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, QueueEntries, Stats, Verdict,
+};
 use wsring_tokio_uring::Server;
 
 /// How long a stop may go unnoticed.
@@ -38,11 +40,11 @@ impl TokioEcho {
 
     /// Serves until `stop` is set, and then as long as a clean stop takes.
     pub fn run(self, stop: &AtomicBool) -> io::Result<Stats> {
-        let config = Config::default();
+        let (config, entries) = (Config::default(), QueueEntries::default());
         let mut ring = tokio_uring::uring_builder();
-        ring.setup_cqsize(config.queue_entries.1);
+        ring.setup_cqsize(entries.completion);
         let mut runtime = tokio_uring::builder();
-        runtime.entries(config.queue_entries.0).uring_builder(&ring);
+        runtime.entries(entries.submission).uring_builder(&ring);
         let server = Server::new().listen(self.0).config(config);
         let (handle, ended) = (server.handle(), AtomicBool::new(false));
         thread::scope(|scope| {

@@ -112,7 +112,7 @@ fn main() -> ExitCode {
     };
     let done = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&done);
-    let config = Config { output_max: 40 << 20, deflate: Deflate::shared(), ..Config::default() };
+    let config = Config::default().output_max_bytes(40 << 20).deflate(Deflate::shared());
     let ran = Client::new().config(config).run(move |_core| Examinee {
         server: server.trim_end_matches('/').to_owned(),
         agent: agent.clone(),

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Browsers cannot set headers on a WebSocket. For them, put a short-lived token into the query or use a cookie, and with
-//! a cookie list your own pages in `Config::policy.origins`, or any page may connect as its visitor (RFC 6455 §10.2).
+//! a cookie list your own pages in `Policy::origins`, or any page may connect as its visitor (RFC 6455 §10.2).
 
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{CoreCx, Cx, Handler, Message, Opening, Response, Server, Verdict};
@@ -39,7 +39,7 @@ impl Handler for Quotes {
                 .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // Ours is the choice among what the client offers. (If only the name matters, list the names in
-        // `Config::policy.subprotocols` and the engine chooses.)
+        // `Policy::subprotocols` and the engine chooses.)
         let offers = |name| opening.request.subprotocols().any(|offered| offered == name);
         if offers("quotes.v2") {
             Verdict::accept(Version::Two).subprotocol("quotes.v2")

@@ -47,7 +47,7 @@ impl Settings {
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         let config = config.resolved(1, Features::none())?;
-        Ok(Self(Arc::new(Config { zero_copy_from: None, ..config })))
+        Ok(Self(Arc::new(config.zero_copy_from_bytes(None))))
     }
 
     /// Sockets that the engine has at once, at most.

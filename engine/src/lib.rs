@@ -107,7 +107,7 @@ pub use handler::{
 pub use http;
 pub use reconnect::Reconnect;
 pub use ring::Errno;
-pub use ring::uring::{Feature, Features, SetupError, UnknownFeature};
+pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{Error, Handle, Running, Server};

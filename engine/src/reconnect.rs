@@ -2,28 +2,30 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with jitter. The first attempt comes after [`first`](Self::first), each further one after `factor`
-/// times as long, never longer than [`max`](Self::max); every wait is shortened by a random part, so that clients that lost
+/// Exponential backoff with jitter. The first attempt comes after [`wait_first`](Self::wait_first), each further one after
+/// [`factor`](Self::factor) times as long, never longer than [`wait_max`](Self::wait_max); every wait is shortened by a random part, so that clients that lost
 /// one server together do not come back together.
 ///
 /// Dialled again is whatever was not ended here: a connection that the peer closed or that broke, a failed attempt. Not
 /// dialled again is one that the application closed or abandoned, and one whose server said with its status that asking
 /// again is of no use: 3xx, and 4xx other than 408, 425 and 429 (RFC 9110 §15.4, §15.5).
+///
+/// ```
+/// use std::time::Duration;
+/// use wsring::{Reconnect, Target};
+///
+/// let policy = Reconnect::default().wait_max(Duration::from_secs(5)).attempts_max(20);
+/// let target = Target::new("ws://127.0.0.1:9001/")?.reconnect(policy);
+/// # Ok::<(), wsring::TargetError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Reconnect {
-    /// The wait before the first new attempt. Default 100 ms.
-    pub first: Duration,
-    /// The longest wait. Default 30 s.
-    pub max: Duration,
-    /// How much longer each wait is than the one before; at least 1. Default 2.
-    pub factor: f64,
-    /// The largest part of a wait that is taken off at random, 0 to 1. Default 0.5.
-    pub jitter: f64,
-    /// Failed attempts in a row after which the dial is given up; `None` never. Default `None`.
-    pub attempts_max: Option<u32>,
-    /// A connection that was open for so long begins the count of attempts anew. Default 10 s.
-    pub healthy_after: Duration,
+    first: Duration,
+    max: Duration,
+    factor: f64,
+    jitter: f64,
+    attempts_max: Option<u32>,
+    pub(crate) healthy_after: Duration,
 }
 
 impl Default for Reconnect {
@@ -40,6 +42,48 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
+    /// The wait before the first new attempt. Default 100 ms.
+    #[must_use]
+    pub const fn wait_first(mut self, wait: Duration) -> Self {
+        self.first = wait;
+        self
+    }
+
+    /// The longest wait. Default 30 s.
+    #[must_use]
+    pub const fn wait_max(mut self, wait: Duration) -> Self {
+        self.max = wait;
+        self
+    }
+
+    /// How much longer each wait is than the one before; less than 1 is taken for 1. Default 2.
+    #[must_use]
+    pub const fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// The largest part of a wait that is taken off at random, 0 to 1; what lies beyond is taken for the nearer of the two. Default 0.5.
+    #[must_use]
+    pub const fn jitter(mut self, part: f64) -> Self {
+        self.jitter = part;
+        self
+    }
+
+    /// Failed attempts in a row after which the dial is given up; `None` never. Default `None`.
+    #[must_use]
+    pub fn attempts_max(mut self, attempts: impl Into<Option<u32>>) -> Self {
+        self.attempts_max = attempts.into();
+        self
+    }
+
+    /// A connection that was open for so long begins the count of attempts anew. Default 10 s.
+    #[must_use]
+    pub const fn healthy_after(mut self, open: Duration) -> Self {
+        self.healthy_after = open;
+        self
+    }
+
     /// The wait after `failed` attempts in a row, at least 1; `random` is at least 0 and below 1. `None`: no more.
     pub(crate) fn wait(&self, failed: u32, random: f64) -> Option<Duration> {
         if self.attempts_max.is_some_and(|most| failed > most) {
@@ -59,8 +103,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let policy =
-            Reconnect { first: Duration::from_millis(10), max: Duration::from_millis(75), ..Reconnect::default() };
+        let policy = Reconnect::default().wait_first(Duration::from_millis(10)).wait_max(Duration::from_millis(75));
         let waits: Vec<u128> = (1..6).map(|failed| policy.wait(failed, 0.0).unwrap().as_millis()).collect();
         assert_eq!(waits, [10, 20, 40, 75, 75]);
         assert_eq!(policy.wait(u32::MAX, 0.0), Some(policy.max));
@@ -68,25 +111,25 @@ mod tests {
 
     #[test]
     fn jitter_takes_off_up_to_its_part() {
-        let policy = Reconnect { jitter: 0.25, ..Reconnect::default() };
+        let policy = Reconnect::default().jitter(0.25);
         assert_eq!(policy.wait(1, 0.0), Some(policy.first));
         let shortest = policy.wait(1, 0.999_999).unwrap();
         assert!(shortest >= policy.first.mul_f64(0.75) && shortest < policy.first.mul_f64(0.76), "{shortest:?}");
-        assert_eq!(Reconnect { jitter: 0.0, ..policy }.wait(1, 0.999), Some(policy.first));
+        assert_eq!(policy.jitter(0.0).wait(1, 0.999), Some(policy.first));
     }
 
     #[test]
     fn attempts_end_at_their_number() {
-        let policy = Reconnect { attempts_max: Some(3), ..Reconnect::default() };
+        let policy = Reconnect::default().attempts_max(3);
         assert!(policy.wait(3, 0.0).is_some());
         assert_eq!(policy.wait(4, 0.0), None);
     }
 
     #[test]
     fn strange_numbers_are_harmless() {
-        let policy = Reconnect { factor: 0.0, jitter: 7.0, first: Duration::ZERO, ..Reconnect::default() };
+        let policy = Reconnect::default().factor(0.0).jitter(7.0).wait_first(Duration::ZERO);
         assert_eq!(policy.wait(9, 0.5), Some(Duration::ZERO));
-        let policy = Reconnect { factor: f64::NAN, jitter: -1.0, ..Reconnect::default() };
+        let policy = Reconnect::default().factor(f64::NAN).jitter(-1.0);
         assert_eq!(policy.wait(9, 0.5), Some(policy.first));
     }
 }

@@ -488,7 +488,7 @@ mod tests {
     #[test]
     fn nodelay_is_inherited_by_accepted_sockets() {
         for nodelay in [true, false] {
-            let (listener, addr) = listening(&Config { nodelay, ..Config::default() });
+            let (listener, addr) = listening(&Config::default().nodelay(nodelay));
             let _peer = std::net::TcpStream::connect(addr).unwrap();
             let (accepted, _) = listener.accept().unwrap();
             assert_eq!(accepted.tcp_nodelay().unwrap(), nodelay);
@@ -499,7 +499,7 @@ mod tests {
     #[test]
     fn backlog_is_how_many_may_wait() {
         for backlog in [1, 5] {
-            let (_listener, addr) = listening(&Config { backlog, ..Config::default() });
+            let (_listener, addr) = listening(&Config::default().backlog(backlog));
             let peers: Vec<Socket> = (0..backlog + 4)
                 .map(|_| {
                     let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
-use wsring::{Config, Deflate, DeflateMode, Feature};
+use wsring::{Config, Deflate, DeflateMode, Feature, Features, RecvBuffers};
 use wsring_proto::deflate::{Deflater, Direction, Inflater, Shared};
 use wsring_proto::{HEADROOM, Opcode, Pool, encode};
 use wsring_testkit::packed::{Packed, words};
@@ -33,6 +33,7 @@ struct Traffic {
     /// Each in so many fragments.
     fragments: usize,
     batches: usize,
+    deflate: Deflate,
 }
 
 impl Traffic {
@@ -109,15 +110,13 @@ impl Loop {
     }
 }
 
-fn run(change: fn(&mut Config), traffic: &Traffic) {
-    let mut config = Config::default();
-    change(&mut config);
-    let deflate = config.deflate;
+fn run(change: fn(Config) -> Config, traffic: &Traffic) {
+    let config = change(Config::default().deflate(traffic.deflate));
     let (running, addr) = serve(config, 1, |_| Echo);
     let mut loops: Vec<Loop> = (0..traffic.connections as u64)
-        .map(|seed| match deflate.mode {
+        .map(|seed| match traffic.deflate.mode {
             DeflateMode::Off => Loop::new(addr, traffic, seed),
-            _ => Loop::packed(addr, traffic, &deflate, seed),
+            _ => Loop::packed(addr, traffic, &traffic.deflate, seed),
         })
         .collect();
     let mut batches = |count: usize| {
@@ -159,7 +158,7 @@ fn compressors_cost_what_the_manual_says() {
         change.bytes_allocated
     };
     for (window_bits, memory_level, kib) in [(9, 1, 134), (12, 5, 161), (15, 5, 273), (15, 8, 371)] {
-        let settings = Deflate { window_bits, memory_level, ..Deflate::dedicated() };
+        let settings = Deflate::dedicated().window_bits(window_bits).memory_level(memory_level);
         let ours = Direction { takeover: true, window_bits };
         let bytes = bytes_of(&|| Box::new(Deflater::new(&settings, ours).expect("a window")));
         println!("a compressor of {window_bits} bits at memory level {memory_level}: {bytes} bytes");
@@ -185,32 +184,33 @@ fn main() {
         len: 125,
         fragments: 1,
         batches: 800,
+        deflate: Deflate::off(),
     };
-    run(|_| {}, &small);
+    run(|c| c, &small);
     run(
         |c| {
-            c.recv_buffers = (1024, 4096);
-            c.features = c.features.without(Feature::IncrementalBuffers).without(Feature::MultishotRecv);
+            c.recv_buffers(RecvBuffers::Fixed { count: 1024, bytes: 4096 })
+                .features(Features::all().without(Feature::IncrementalBuffers).without(Feature::MultishotRecv))
         },
         &Traffic { name: "the same in whole buffers, one receive at a time", ..small },
     );
     run(
-        |c| c.zero_copy_from = Some(1),
+        |c| c.zero_copy_from_bytes(1),
         &Traffic { name: "the same without a copy into the kernel", batches: 100, ..small },
     );
-    run(|_| {}, &Traffic { name: "1 KiB, 16 deep, 8 connections", len: 1024, ..small });
-    run(|_| {}, &Traffic { name: "64 KiB, 4 deep, 8 connections", depth: 4, len: 65_536, batches: 600, ..small });
-    run(|_| {}, &Traffic { name: "4 KiB in 5 fragments", len: 4096, fragments: 5, ..small });
-    run(|_| {}, &Traffic { name: "64 KiB in 5 fragments", depth: 4, len: 65_536, fragments: 5, batches: 200, ..small });
-    run(
-        |_| {},
-        &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small },
-    );
-    let packed = Traffic { name: "1 KiB compressed, 16 deep, 8 connections", len: 1024, batches: 100, ..small };
-    run(|c| c.deflate = Deflate::shared(), &packed);
-    run(|c| c.deflate = Deflate { level: 2, ..Deflate::shared() }, &Traffic { name: "the same, smaller", ..packed });
-    run(
-        |c| c.deflate = Deflate::shared(),
-        &Traffic { name: "100 KB compressed, 2 deep, 8 connections", depth: 2, len: 100_000, ..packed },
-    );
+    run(|c| c, &Traffic { name: "1 KiB, 16 deep, 8 connections", len: 1024, ..small });
+    run(|c| c, &Traffic { name: "64 KiB, 4 deep, 8 connections", depth: 4, len: 65_536, batches: 600, ..small });
+    run(|c| c, &Traffic { name: "4 KiB in 5 fragments", len: 4096, fragments: 5, ..small });
+    run(|c| c, &Traffic { name: "64 KiB in 5 fragments", depth: 4, len: 65_536, fragments: 5, batches: 200, ..small });
+    run(|c| c, &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small });
+    let packed = Traffic {
+        name: "1 KiB compressed, 16 deep, 8 connections",
+        len: 1024,
+        batches: 100,
+        deflate: Deflate::shared(),
+        ..small
+    };
+    run(|c| c, &packed);
+    run(|c| c, &Traffic { name: "the same, smaller", deflate: Deflate::shared().level(2), ..packed });
+    run(|c| c, &Traffic { name: "100 KB compressed, 2 deep, 8 connections", depth: 2, len: 100_000, ..packed });
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use stage::{Act, Do, Play, close_of, frame, ms, open, play, quiet, text};
 use wsring::ring::sim::SimConfig;
-use wsring::{CloseCode, Config, Conn, ConnId, CoreCx, Limits, SendOutcome};
+use wsring::{CloseCode, Config, Conn, ConnId, CoreCx, HeadLimits, Limits, SendBuffers, SendOutcome};
 use wsring_proto::Opcode;
 
 /// Two ticks, and what the simulated kernel takes.
 const LATE: u64 = 36;
 
 fn config() -> Config {
-    Config { connections_max: Some(8), send_blocks: (16, 4096), ..Config::default() }
+    Config::default().connections_max(8).send_buffers(SendBuffers { count: 16, bytes: 4096 })
 }
 
 /// A connection that is open.
@@ -33,7 +33,7 @@ fn assert_at(what: &str, at: Option<u64>, due: u64) {
 #[test]
 fn a_handshake_has_until_its_deadline() {
     for timeout in [100, 3_000] {
-        let config = Config { handshake_timeout: ms(timeout), ..config() };
+        let config = config().handshake_timeout(ms(timeout));
         let half = open()[..40].to_vec();
         let mut dripped = vec![(10, 0, Do::Connect), (20, 0, Do::Write(half))];
         dripped.push((timeout, 0, Do::Write(b"X-More: 1\r\n".to_vec()))); // a byte more does not help
@@ -53,7 +53,7 @@ fn bytes_that_come_after_the_handshake_deadline_open_nothing() {
     let mut sim = quiet();
     (sim.delay_ns_max, sim.faults.cancel_loses) = (3_000_000, 1000);
     for rest_at in 110..150 {
-        let config = Config { handshake_timeout: ms(100), ..config() };
+        let config = config().handshake_timeout(ms(100));
         let rest = vec![(0, 0, Do::Connect), (rest_at, 0, Do::Write(open()))];
         let play = play(config, SimConfig { seed: rest_at, ..sim.clone() }, Act::echo(), rest, 2_000);
         assert!(play.gone_at(0).is_some(), "{play:?}");
@@ -77,7 +77,7 @@ fn a_zero_copy_send_that_fails_may_keep_its_memory_for_a_while() {
 }
 
 fn idle_config() -> Config {
-    Config { idle_timeout: Some(ms(1_000)), pong_timeout: ms(300), ..config() }
+    config().idle_timeout(ms(1_000)).pong_timeout(ms(300))
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn any_byte_answers_a_ping_and_silence_counts_from_it() {
 
 #[test]
 fn without_an_idle_timeout_nobody_is_pinged() {
-    let config = Config { idle_timeout: None, ..idle_config() };
+    let config = idle_config().idle_timeout(None);
     let play = play(config, quiet(), Act::echo(), vec![(0, 0, Do::Open)], 3_600_000);
     assert_eq!((play.count(0, Opcode::Ping), play.stats.timeouts), (0, 0));
     assert!(play.gone_at(0) >= Some(3_600_000));
@@ -156,7 +156,7 @@ fn a_paused_peer_has_the_idle_timeout_to_take_what_is_queued() {
 // since 0: that alone must not cut it at 1000, a moment after it was held back.
 #[test]
 fn a_peer_held_back_in_the_middle_of_a_send_has_the_idle_timeout_to_take_it() {
-    let config = || Config { output_high: 5_000, output_low: 2_000, ..idle_config() };
+    let config = || idle_config().output_high_bytes(5_000).output_low_bytes(2_000);
     let sim = || SimConfig { tx_capacity: (2_000, 2_000), ..quiet() };
     for pauses in [true, false] {
         let act = || {
@@ -212,7 +212,7 @@ fn a_close_is_awaited_until_its_deadline() {
         act.on_wake = Box::new(|cx, _, ids| conn(cx, ids[0]).close(CloseCode::NORMAL, "enough"));
         act
     };
-    let config = || Config { closing_timeout: ms(700), ..config() };
+    let config = || config().closing_timeout(ms(700));
     let mute = vec![(0, 0, Do::Open), (100, 0, Do::Wake)];
     let play = stage::play(config(), quiet(), act(), mute, 5_000);
     assert_eq!(play.closes(0), [(Some(1000), "enough".to_owned())]);
@@ -229,7 +229,7 @@ fn a_close_is_awaited_until_its_deadline() {
 #[test]
 fn queued_output_has_the_closing_timeout_to_leave() {
     let sim = || SimConfig { tx_capacity: (2_000, 2_000), ..quiet() };
-    let config = || Config { closing_timeout: ms(700), ..config() };
+    let config = || config().closing_timeout(ms(700));
     let steps = |listen: u64| {
         vec![
             (0, 0, Do::Open),
@@ -257,7 +257,7 @@ fn a_failed_peer_is_read_for_the_linger_time() {
         (250, 0, Do::Write(vec![0xff; 3_000])),
         (290, 0, Do::Listen),
     ];
-    let linger = |linger| Config { linger: ms(linger), ..config() };
+    let linger = |linger| config().linger(ms(linger));
     let play = stage::play(linger(200), quiet(), Act::echo(), steps.clone(), 5_000);
     assert_eq!(play.closes(0), [(Some(1002), "reserved opcode".to_owned())], "{play:?}");
     assert_at("the end", play.gone_at(0), 300);
@@ -272,7 +272,7 @@ fn a_failed_peer_is_read_for_the_linger_time() {
 // RFC 6455 §7.4.1: 1001 when a server goes down.
 #[test]
 fn a_stop_waits_for_answers_and_not_for_ever() {
-    let config = || Config { stop_timeout: ms(400), ..config() };
+    let config = || config().stop_timeout(ms(400));
     let steps = |answer: u64| {
         vec![
             (0, 0, Do::Open),
@@ -297,7 +297,7 @@ fn a_stop_waits_for_answers_and_not_for_ever() {
 // after it lay beyond them, in the past.
 #[test]
 fn a_stop_for_ever_waits_for_answers() {
-    let config = Config { stop_timeout: Duration::MAX, ..config() };
+    let config = config().stop_timeout(Duration::MAX);
     let steps = vec![(0, 0, Do::Open), (1_000, 0, Do::Stop), (3_000, 0, Do::Write(close_of(1001)))];
     let play = stage::play(config, quiet(), Act::echo(), steps, 60_000);
     assert_eq!(play.closes(0), [(Some(1001), "server stopping".to_owned())]);
@@ -308,7 +308,7 @@ fn a_stop_for_ever_waits_for_answers() {
 #[test]
 fn a_stop_past_its_deadline_sleeps() {
     let sim = SimConfig { delay_ns_max: 400_000_000, ..quiet() };
-    let config = Config { stop_timeout: ms(100), ..config() };
+    let config = config().stop_timeout(ms(100));
     let play = play(config, sim, Act::echo(), vec![(0, 0, Do::Open), (0, 1, Do::Open)], 3_000);
     assert!(play.ended > 3_100 + 2 * LATE, "the kernel was not slow: {} ms", play.ended);
     assert!(play.stats.enters < 60, "{} syscalls to wait for a handful of completions", play.stats.enters);
@@ -316,7 +316,7 @@ fn a_stop_past_its_deadline_sleeps() {
 
 #[test]
 fn one_connection_over_the_cap_is_told_503() {
-    let config = Config { connections_max: Some(2), ..config() };
+    let config = config().connections_max(2);
     let echo = |peer| (300, peer, Do::Write(frame(Opcode::Text, b"here")));
     let mut steps = vec![(0, 0, Do::Open), (0, 1, Do::Open), (100, 2, Do::Open), echo(0), echo(1)];
     let play = stage::play(config.clone(), quiet(), Act::echo(), steps.clone(), 2_000);
@@ -368,7 +368,7 @@ fn a_connection_that_ends_is_closed_beside_one_that_rests() {
 
 #[test]
 fn output_over_the_high_water_mark_stops_the_input_until_the_low_one() {
-    let config = Config { output_high: 8_000, output_low: 3_000, ..config() };
+    let config = config().output_high_bytes(8_000).output_low_bytes(3_000);
     let sim = SimConfig { tx_capacity: (1_000, 1_000), buffers: (16, 2_000), ..quiet() };
     let message = frame(Opcode::Binary, &[1; 1_000]);
     let mut steps = vec![(0, 0, Do::Open), (10, 0, Do::Deaf)];
@@ -387,7 +387,7 @@ fn output_over_the_high_water_mark_stops_the_input_until_the_low_one() {
 fn output_over_the_cap_is_refused() {
     // Four frames of 1000 bytes fill the cap exactly (RFC 6455 §5.2: a header of four bytes); the fifth is one too many.
     for (cap, fit) in [(4 * 1_004, 4), (4 * 1_004 - 1, 3)] {
-        let config = Config { output_high: 2_000, output_low: 1_000, output_max: cap, ..config() };
+        let config = config().output_high_bytes(2_000).output_low_bytes(1_000).output_max_bytes(cap);
         let mut act = Act::echo();
         act.on_message = Box::new(move |cx, _| {
             let answers: Vec<SendOutcome> = (0..5).map(|_| cx.send(&[2_u8; 1_000])).collect();
@@ -414,8 +414,8 @@ fn limits_on_frames_messages_and_fragments() {
         let frames = sizes.iter().enumerate().map(|(i, size)| stage::piece(i == last, opcode(i), &vec![1; *size]));
         frames.collect::<Vec<_>>().concat()
     };
-    let limits = Limits { frame_max: 1_000, message_max: 2_500, fragments_max: 4, ..Limits::default() };
-    let config = Config { limits, ..config() };
+    let limits = Limits::default().frame_max_bytes(1_000).message_max_bytes(2_500).fragments_max(4);
+    let config = config().limits(limits);
     let fits: [&[usize]; 3] = [&[1_000], &[1_000, 1_000, 500], &[1, 0, 0, 1]];
     let over: [&[usize]; 3] = [&[1_001], &[1_000, 1_000, 501], &[1, 0, 0, 0, 1]];
     for (sizes, fit) in fits.map(|sizes| (sizes, true)).into_iter().chain(over.map(|sizes| (sizes, false))) {
@@ -434,8 +434,7 @@ fn limits_on_frames_messages_and_fragments() {
 fn a_request_head_of_the_limit_passes_and_one_byte_more_does_not() {
     let len = open().len();
     for (bytes_max, status) in [(len, 101), (len - 1, 431)] {
-        let mut config = config();
-        config.head.bytes_max = bytes_max;
+        let config = config().head_limits(HeadLimits::default().bytes_max(bytes_max));
         let play = play(config, quiet(), Act::echo(), vec![(0, 0, Do::Open)], 1_000);
         assert_eq!(play.status(0), Some(status));
     }
@@ -467,8 +466,8 @@ fn a_paused_peer_does_not_hold_the_message_it_was_paused_for() {
 fn the_pool_keeps_no_more_than_its_limit() {
     let large = stage::piece(true, Opcode::Binary, &vec![1; 60_000]);
     let steps = vec![(0, 0, Do::Open), (100, 0, Do::Write(large))];
-    let kept = |pool_bytes_max| {
-        let play = play(Config { pool_bytes_max, ..config() }, quiet(), Act::echo(), steps.clone(), 1_000);
+    let kept = |pool_max_bytes| {
+        let play = play(config().pool_max_bytes(pool_max_bytes), quiet(), Act::echo(), steps.clone(), 1_000);
         assert_eq!(play.messages(0).len(), 1);
         play.pool_bytes
     };
@@ -496,7 +495,7 @@ fn a_shortage_of_receive_buffers_is_no_storm() {
         let open = (0..PEERS).map(|peer| (peer as u64, peer, Do::Open));
         let steps = open.chain((0..PEERS).map(|peer| (100, peer, Do::Write(message.repeat(count))))).collect();
         let sim = SimConfig { buffers: (2, 8 << 10), incremental: true, ..quiet() };
-        let config = Config { connections_max: Some(PEERS as u32), ..config() };
+        let config = config().connections_max(PEERS as u32);
         let play = play(config, sim, Act::echo(), steps, 2_000);
         for peer in 0..PEERS {
             assert!(play.messages(peer) == vec![vec![7; len]; count], "{count} messages of {len} bytes to peer {peer}");

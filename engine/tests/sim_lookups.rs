@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use wsring::engine::testing::{Engine, Lookup, Remote};
 use wsring::ring::sim::{Net, Outside, SimConfig, SimRing, Trace};
-use wsring::{Answered, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening, Reconnect, Target, Verdict};
+use wsring::{
+    Answered, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening, Reconnect, SendBuffers, Target,
+    Verdict,
+};
 
 /// Dials a name until its second attempt has failed; tells why each did.
 struct Caller(Rc<RefCell<Vec<io::ErrorKind>>>);
@@ -67,7 +70,7 @@ fn a_late_answer_is_not_the_next_lookups() {
     let (asked, failed, remote) = (Rc::default(), Rc::default(), Remote::default());
     let late = Late { asked: Rc::clone(&asked), remote: remote.clone(), told: 0 };
     let ring = SimRing::new(SimConfig::quiet(1), Trace::new(false), Box::new(late), &[0]);
-    let config = Config { connections_max: Some(8), send_blocks: (16, 4096), ..Config::default() };
+    let config = Config::default().connections_max(8).send_buffers(SendBuffers { count: 16, bytes: 4096 });
     let engine = Engine::new(config, ring, Caller(Rc::clone(&failed)), 0, &remote);
     let mut engine = engine.resolver(move |_, _, lookup| asked.borrow_mut().push(lookup));
     engine.run().expect("the simulated ring does not break");

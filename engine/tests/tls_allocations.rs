@@ -135,7 +135,7 @@ const IN_USE_MAX: u64 = 200;
 #[test]
 fn one_buffer_a_record_and_it_is_rustls() {
     let authority = Authority::new();
-    let config = Config { tls: Some(Arc::new(authority.server())), ..Config::default() };
+    let config = Config::default().tls(Arc::new(authority.server()));
     let (running, addr) = serve(config, 1, |_| {
         COUNTED.set(true);
         Echo

@@ -18,7 +18,7 @@ type Make = fn() -> Answer;
 
 fn wsring() -> Answer {
     let limits = HeadLimits::default();
-    let policy = Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() };
+    let policy = Policy::default().subprotocols(["quotes.v2"]);
     let (mut received, mut output) = (vec![0; 4096], Vec::with_capacity(512));
     Box::new(move |mut wire| {
         let len = wire.read(&mut received).expect("a head has arrived");

@@ -23,7 +23,7 @@ fn answer(bytes: &[u8], limits: &HeadLimits, policy: &Policy, out: &mut Vec<u8>)
 
 pub fn cells() {
     let limits = HeadLimits::default();
-    let policy = Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() };
+    let policy = Policy::default().subprotocols(["quotes.v2"]);
     let mut out = Vec::with_capacity(512);
     // The first finds out what the CPU can do.
     answer(BROWSER, &limits, &policy, &mut out);

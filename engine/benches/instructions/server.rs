@@ -46,11 +46,7 @@ impl Handler for Echo {
 }
 
 fn engine(script: Vec<Vec<Arrival>>) -> Engine<Echo, MemoryRing> {
-    let config = Config {
-        connections_max: Some(64),
-        policy: Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() },
-        ..Config::default()
-    };
+    let config = Config::default().connections_max(64).policy(Policy::default().subprotocols(["quotes.v2"]));
     let mut engine = Engine::new(config, MemoryRing::new(CONNECTIONS, script), Echo, 1, &Remote::default());
     engine.start();
     engine

@@ -122,14 +122,12 @@ fn target(args: &Args) -> Result<Target, Box<dyn Error>> {
 
 fn config(args: &Args) -> Config {
     let ping = args.ping.map(Duration::from_secs_f64);
-    Config {
-        limits: Limits { frame_max: MESSAGE_MAX, message_max: MESSAGE_MAX, ..Limits::default() },
-        output_max: 1 << 30,
-        deflate: if args.deflate { Deflate::dedicated() } else { Deflate::off() },
-        idle_timeout: ping,
-        pong_timeout: ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)),
-        ..Config::default()
-    }
+    Config::default()
+        .limits(Limits::default().frame_max_bytes(MESSAGE_MAX).message_max_bytes(MESSAGE_MAX))
+        .output_max_bytes(1 << 30)
+        .deflate(if args.deflate { Deflate::dedicated() } else { Deflate::off() })
+        .idle_timeout(ping)
+        .pong_timeout(ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)))
 }
 
 /// What the input brings.

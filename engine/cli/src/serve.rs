@@ -11,13 +11,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsring::{Config, Deflate, Feature, Limits, OriginList, Origins, Server, Stats};
+use wsring::{Config, Deflate, Feature, Features, Limits, OriginList, Origins, Policy, Server, Stats};
 
 use crate::echo::{Echo, INBOX_HIGH, Shared};
 use crate::tls;
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions/0016-polling-follows-messages.md`.
 const SPIN_US: u32 = 50;
+/// Bytes queued for a connection above which it is not read from; and beyond which nothing more is queued, if messages are short.
+const OUTPUT_HIGH: u32 = 1 << 20;
+const OUTPUT_MAX: u32 = 20 << 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -116,7 +119,7 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
         }
     }
     let config = config(&args)?;
-    let scheme = if config.tls.is_some() { "wss" } else { "ws" };
+    let scheme = if args.tls_cert.is_some() { "wss" } else { "ws" };
     let mut server = Server::bind(args.listen.as_slice())?;
     if let Some(cores) = &args.cores {
         server = server.cores(cores.iter().copied());
@@ -147,37 +150,49 @@ fn say(line: &str) {
 }
 
 fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
-    let mut config = Config::default();
-    let message_max = u64::from(args.max_message);
-    config.limits = Limits { frame_max: message_max, message_max, ..Limits::default() };
+    let longest = u64::from(args.max_message);
     // An echo of the longest message must fit behind what may be queued already; a broadcast, behind one that long.
-    config.output_max = config.output_max.max((2 * args.max_message + config.output_high + (1 << 20)).min(1 << 30));
-    config.spin_us = args.spin_us;
-    config.connections_max = args.max_connections;
-    config.idle_timeout = (args.idle_timeout > 0.0).then(|| Duration::from_secs_f64(args.idle_timeout));
-    if let Some(idle) = config.idle_timeout {
-        config.pong_timeout = idle.clamp(Duration::from_secs(1), Duration::from_secs(10));
-    }
-    config.handshake_timeout = Duration::from_secs_f64(args.handshake_timeout);
+    let output_max_bytes = (2 * args.max_message + OUTPUT_HIGH + (1 << 20)).clamp(OUTPUT_MAX, 1 << 30);
+    let mut policy = Policy::default().subprotocols(&args.subprotocol);
     if !args.origin.is_empty() {
-        config.policy.origins = Origins::List(OriginList::new(&args.origin)?);
+        policy = policy.origins(Origins::List(OriginList::new(&args.origin)?));
     }
-    config.policy.subprotocols.clone_from(&args.subprotocol);
+    let features = args.without.iter().fold(Features::all(), |features, &feature| features.without(feature));
+    let mut config = Config::default()
+        .connections_max(args.max_connections)
+        .limits(Limits::default().frame_max_bytes(longest).message_max_bytes(longest))
+        .policy(policy)
+        .deflate(deflate(args)?)
+        .output_high_bytes(OUTPUT_HIGH)
+        .output_max_bytes(output_max_bytes)
+        .handshake_timeout(Duration::from_secs_f64(args.handshake_timeout))
+        .idle_timeout(None)
+        .spin(Duration::from_micros(args.spin_us.into()))
+        .features(features);
+    if args.idle_timeout > 0.0 {
+        let idle = Duration::from_secs_f64(args.idle_timeout);
+        config = config.idle_timeout(idle).pong_timeout(idle.clamp(Duration::from_secs(1), Duration::from_secs(10)));
+    }
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        config.tls = Some(Arc::new(tls::server(certificate, key)?));
+        config = config.tls(Arc::new(tls::server(certificate, key)?));
     }
-    config.deflate = match &*args.deflate {
+    Ok(config)
+}
+
+fn deflate(args: &Args) -> Result<Deflate, &'static str> {
+    let mut deflate = match &*args.deflate {
         "shared" => Deflate::shared(),
         "dedicated" => Deflate::dedicated(),
         _ if args.deflate_threshold.is_some() || args.deflate_level.is_some() => {
-            return Err("--deflate-threshold and --deflate-level need --deflate shared or dedicated".into());
+            return Err("--deflate-threshold and --deflate-level need --deflate shared or dedicated");
         }
         _ => Deflate::off(),
     };
-    config.deflate.level = args.deflate_level.unwrap_or(config.deflate.level);
-    config.deflate.threshold = args.deflate_threshold.unwrap_or(config.deflate.threshold);
-    for &feature in &args.without {
-        config.features = config.features.without(feature);
+    if let Some(level) = args.deflate_level {
+        deflate = deflate.level(level);
     }
-    Ok(config)
+    if let Some(bytes) = args.deflate_threshold {
+        deflate = deflate.threshold_bytes(bytes);
+    }
+    Ok(deflate)
 }

@@ -12,7 +12,7 @@ use wsring_testkit::*;
 
 /// What the peer wants to send.
 const TOTAL: usize = 64 << 20;
-/// What may be queued for it (`output_high`), a message that lies behind it, and what is kept of receive buffers.
+/// What may be queued for it (`output_high_bytes`), a message that lies behind it, and what is kept of receive buffers.
 const GROWTH_MAX: usize = 6 << 20;
 
 /// Writes until nothing has gone out for a second; returns how much went.
@@ -98,7 +98,7 @@ fn messages_larger_than_the_high_water_mark_to_a_peer_that_never_reads() {
 #[test]
 fn several_peers_that_never_read() {
     const PEERS: usize = 20;
-    // Up to `output_high` (1 MiB) queued and as much of receive buffers stashed, in buffers that may be twice as large.
+    // Up to `output_high_bytes` (1 MiB) queued and as much of receive buffers stashed, in buffers that may be twice as large.
     const EACH_MAX: usize = 4 << 20;
     const POOL_MAX: usize = 32 << 20;
     let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &["--cores", &cores(1)[0].to_string()]);

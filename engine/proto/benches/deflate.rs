@@ -54,7 +54,7 @@ fn compress(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(len as u64));
         let mut messages = Messages::trades(len);
         for level in [1, 2, 3, 4, 6, 9] {
-            let settings = Settings { level, ..Settings::shared() };
+            let settings = Settings::shared().level(level);
             let mut shared = Shared::new(&settings);
             let name = format!("shared level {level}");
             messages.packed(|message| shared.message(message, 15, &mut pool)).say_bytes(&format!("{name}, {len}"));
@@ -66,7 +66,7 @@ fn compress(c: &mut Criterion) {
             });
         }
         for (level, window_bits, memory_level) in [(1, 15, 5), (1, 12, 5), (1, 9, 1), (2, 15, 8), (6, 15, 8)] {
-            let settings = Settings { level, window_bits, memory_level, ..Settings::dedicated() };
+            let settings = Settings::dedicated().level(level).window_bits(window_bits).memory_level(memory_level);
             let ours = Direction { takeover: true, window_bits };
             let mut deflater = Deflater::new(&settings, ours).expect("a window");
             let name = format!("dedicated level {level} window {window_bits} memory {memory_level}");
@@ -90,7 +90,7 @@ fn inflate(c: &mut Criterion) {
     for len in [1024, 16_384] {
         group.throughput(Throughput::Bytes(len as u64));
         for level in [1, 2, 6] {
-            let mut shared = Shared::new(&Settings { level, ..Settings::shared() });
+            let mut shared = Shared::new(&Settings::shared().level(level));
             let mut packed = Messages::trades(len).packed(|message| shared.message(message, 15, &mut pool));
             let mut inflater = Inflater::new();
             group.bench_function(BenchmarkId::new(format!("shared level {level}"), len), |b| {

@@ -26,7 +26,7 @@ fn answer(bytes: &[u8], limits: &HeadLimits, policy: &Policy, out: &mut Vec<u8>)
 
 fn bench(c: &mut Criterion) {
     let limits = HeadLimits::default();
-    let policy = Policy { subprotocols: vec!["quotes.v2".into()], ..Policy::default() };
+    let policy = Policy::default().subprotocols(["quotes.v2"]);
     let mut out = Vec::with_capacity(512);
     for (name, bytes) in [("accept a browser", BROWSER), ("accept a program", PROGRAM)] {
         c.bench_function(name, |b| {

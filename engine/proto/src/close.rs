@@ -181,9 +181,9 @@ pub enum Violation {
     InvalidUtf8,
     /// A compressed message that is no DEFLATE stream as RFC 7692 §7.2.1 has it end.
     BrokenDeflate,
-    /// A frame above [`Limits::frame_max`](crate::Limits::frame_max) (RFC 6455 §10.4).
+    /// A frame above [`Limits::frame_max_bytes`](crate::Limits::frame_max_bytes) (RFC 6455 §10.4).
     FrameTooBig,
-    /// A message above [`Limits::message_max`](crate::Limits::message_max) (RFC 6455 §10.4).
+    /// A message above [`Limits::message_max_bytes`](crate::Limits::message_max_bytes) (RFC 6455 §10.4).
     MessageTooBig,
     /// A message of more frames than [`Limits::fragments_max`](crate::Limits::fragments_max) (RFC 6455 §10.4).
     TooManyFragments,

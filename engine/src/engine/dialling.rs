@@ -226,7 +226,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let dial = self.out.dials.dial(index);
         let (target, abandoned) = (Rc::clone(&dial.target), dial.is_leaving());
         let asked = Asked {
-            limits: &self.config.head,
+            limits: &self.config.head_limits,
             offer: ClientOffer::new(&self.config.deflate),
             subprotocols: target.subprotocols(),
             abandoned,

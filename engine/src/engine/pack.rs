@@ -91,7 +91,7 @@ impl Packer {
     /// Whether a message of this length is worth it.
     #[inline]
     pub(crate) fn wants(&self, len: usize) -> bool {
-        len >= self.settings.threshold as usize
+        len >= self.settings.threshold_bytes as usize
     }
 
     /// Compresses a message for one connection: headroom, then the payload. `None`: send it plain.

@@ -160,7 +160,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does not know
         // how full it is (`Payload::whole`).
         let partible = planted!(BlockParted, true; matches!(payload.memory, Memory::Heap(_)));
-        if partible && self.config.zero_copy_from.is_none() {
+        if partible && self.config.zero_copy_from_bytes.is_none() {
             payload.to = payload.from + next_part(&payload, self.part);
         }
         let now = self.out.now;

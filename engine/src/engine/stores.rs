@@ -31,8 +31,8 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    pub(crate) fn new(blocks: SendBlocks, pool_bytes_max: usize) -> Self {
-        Self { blocks, pool: Pool::new(pool_bytes_max), queues: Vec::new() }
+    pub(crate) fn new(blocks: SendBlocks, pool_max_bytes: usize) -> Self {
+        Self { blocks, pool: Pool::new(pool_max_bytes), queues: Vec::new() }
     }
 
     /// Room for `len` bytes to be written one after the other: a send block if they fit.

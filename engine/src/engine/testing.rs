@@ -58,7 +58,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     /// If the configuration makes no sense.
     pub fn new(config: Config, ring: R, handler: H, listeners: u32, remote: &Remote) -> Self {
         config.check().expect("a valid configuration");
-        let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
+        let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         let control = Arc::clone(&remote.0);
         let seat = Seat { number: 0, control, random: StdRng::seed_from_u64(0), resolve: None };
         Self { core: Core::new(seat, ring, blocks, handler, Arc::new(config), listeners) }

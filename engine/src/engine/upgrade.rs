@@ -29,7 +29,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn feed_head(&mut self, index: u32, bytes: &mut [u8]) {
         let Phase::Head(scan, buffer) = &mut self.conns[index as usize].phase else { return };
         let Some(gathered) = buffer else {
-            match scan.feed(bytes, &self.config.head) {
+            match scan.feed(bytes, &self.config.head_limits) {
                 HeadEnd::Complete(len) => {
                     let (head, frames) = bytes.split_at_mut(len);
                     self.on_head(index, head);
@@ -48,7 +48,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // Bounded: the scan stops it at the cap, and a segment is at most one receive buffer.
         planted!(HeadPieceLost, gathered.truncate(gathered.len() / 2));
         gathered.extend_from_slice(bytes);
-        match scan.feed(gathered, &self.config.head) {
+        match scan.feed(gathered, &self.config.head_limits) {
             HeadEnd::Complete(len) => {
                 let mut gathered = buffer.take().expect("matched above");
                 self.on_head(index, &gathered[..len]);
@@ -63,7 +63,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn on_head(&mut self, index: u32, head: &[u8]) {
         let config = std::sync::Arc::clone(&self.config);
         let mut table = HeaderTable::new();
-        let request = match Request::parse(head, &config.head, &mut table) {
+        let request = match Request::parse(head, &config.head_limits, &mut table) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(index, &refusal),
         };

@@ -284,7 +284,7 @@ impl Handler for Flood {
                 other => panic!("{other:?}"),
             }
         }
-        // A frame of 1000 bytes is 1004 on the wire: as many as fit, and not one more (`output_max`).
+        // A frame of 1000 bytes is 1004 on the wire: as many as fit, and not one more (`output_max_bytes`).
         assert_eq!(cx.queued(), 1004 * *cx.data());
         assert!(cx.queued() <= 100_000 && cx.queued() + 1004 > 100_000);
     }
@@ -297,7 +297,7 @@ impl Handler for Flood {
 
 #[test]
 fn a_full_output_refuses_and_says_when_there_is_room() {
-    let config = Config { output_high: 50_000, output_low: 10_000, output_max: 100_000, ..Config::default() };
+    let config = Config::default().output_high_bytes(50_000).output_low_bytes(10_000).output_max_bytes(100_000);
     let (running, addr) = serve(config, 1, |_| Flood);
     let mut client = Client::connect(addr);
     client.send(TEXT, b"flood");

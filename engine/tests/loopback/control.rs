@@ -72,7 +72,7 @@ fn a_stop_tells_every_peer_1001_and_returns_the_counters() {
 /// A peer that never answers does not hold the stop up for longer than its timeout.
 #[test]
 fn a_stop_does_not_wait_for_ever() {
-    let config = Config { stop_timeout: Duration::from_millis(100), ..Config::default() };
+    let config = Config::default().stop_timeout(Duration::from_millis(100));
     let (running, addr, tells) = tellers(config, 1);
     let mut client = Client::connect(addr);
     client.send(TEXT, b"hello");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsring::{Config, Feature};
+use wsring::{Config, Feature, Features, QueueEntries, RecvBuffers, SendBuffers};
 
 use crate::common::*;
 
@@ -64,9 +64,8 @@ fn random_len(round: usize) -> usize {
 }
 
 /// Runs the crowd and returns how many receives found no buffer.
-fn run(change: impl FnOnce(&mut Config), core_count: usize) -> u64 {
-    let mut config = Config { connections_max: Some(CROWD as u32), ..Config::default() };
-    change(&mut config);
+fn run(change: impl FnOnce(Config) -> Config, core_count: usize) -> u64 {
+    let config = change(Config::default().connections_max(CROWD as u32));
     let (running, addr) = serve(config, core_count, |_| Echo);
     crowd(addr);
     let stats = finish(running);
@@ -80,26 +79,26 @@ fn run(change: impl FnOnce(&mut Config), core_count: usize) -> u64 {
 /// The cap of connections is reached exactly, and nobody is told 503.
 #[test]
 fn a_thousand_connections() {
-    run(|_| {}, 1);
+    run(|c| c, 1);
 }
 
 #[test]
 fn a_thousand_connections_on_two_cores() {
-    run(|_| {}, 2);
+    run(|c| c, 2);
 }
 
 /// ENOBUFS storms: most receives find no buffer, and every message still arrives.
 #[test]
 fn a_thousand_connections_share_two_receive_buffers() {
-    assert!(run(|c| c.recv_buffers = (2, 512), 1) > 0);
+    assert!(run(|c| c.recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 }), 1) > 0);
 }
 
 #[test]
 fn a_thousand_connections_share_four_whole_receive_buffers_one_shot() {
     let starved = run(
         |c| {
-            c.recv_buffers = (4, 64);
-            c.features = c.features.without(Feature::IncrementalBuffers).without(Feature::MultishotRecv);
+            c.recv_buffers(RecvBuffers::Fixed { count: 4, bytes: 64 })
+                .features(Features::all().without(Feature::IncrementalBuffers).without(Feature::MultishotRecv))
         },
         1,
     );
@@ -108,21 +107,21 @@ fn a_thousand_connections_share_four_whole_receive_buffers_one_shot() {
 
 #[test]
 fn a_thousand_connections_with_ordinary_descriptors() {
-    run(|c| c.features = c.features.without(Feature::DirectDescriptors), 1);
+    run(|c| c.features(Features::all().without(Feature::DirectDescriptors)), 1);
 }
 
 /// The completion queue overflows: nothing is lost, and every multishot that it ended is armed again.
 #[test]
 fn a_thousand_connections_overflow_a_completion_queue_of_16() {
-    run(|c| c.queue_entries = (8, 16), 1);
+    run(|c| c.queue_entries(QueueEntries { submission: 8, completion: 16 }), 1);
 }
 
 #[test]
 fn a_thousand_connections_overflow_a_completion_queue_without_deferred_completions() {
     run(
         |c| {
-            c.queue_entries = (8, 16);
-            c.features = c.features.without(Feature::DeferTaskrun);
+            c.queue_entries(QueueEntries { submission: 8, completion: 16 })
+                .features(Features::all().without(Feature::DeferTaskrun))
         },
         1,
     );
@@ -132,11 +131,11 @@ fn a_thousand_connections_overflow_a_completion_queue_without_deferred_completio
 fn a_thousand_connections_with_everything_scarce() {
     run(
         |c| {
-            c.queue_entries = (8, 16);
-            c.recv_buffers = (2, 512);
-            c.send_blocks = (2, 512);
-            c.zero_copy_from = Some(1);
-            c.features = c.features.without(Feature::FixedBuffers);
+            c.queue_entries(QueueEntries { submission: 8, completion: 16 })
+                .recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
+                .send_buffers(SendBuffers { count: 2, bytes: 512 })
+                .zero_copy_from_bytes(1)
+                .features(Features::all().without(Feature::FixedBuffers))
         },
         1,
     );

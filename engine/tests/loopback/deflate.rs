@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use wsring::{
     CloseReason, CompressionError, Config, ConnId, CoreCx, Cx, Deflate, DeflateMode, DialError, Handler, Limits,
-    Message, Opening, Target, Verdict,
+    Message, Opening, RecvBuffers, SendBuffers, Target, Verdict,
 };
 use wsring_proto::handshake::accept_key;
 
@@ -14,7 +14,7 @@ use crate::common::packed::{Packed, words};
 use crate::common::*;
 
 fn with(deflate: Deflate) -> Config {
-    Config { deflate, ..Config::default() }
+    Config::default().deflate(deflate)
 }
 
 /// Lengths around every border: threshold, forms of the header, send blocks, moved messages, windows.
@@ -43,7 +43,7 @@ pub(crate) fn converse(client: &mut Packed, deflate: &Deflate, takeover: bool) -
             }
             let compressed = client.expect(opcode, &content);
             match len {
-                _ if len < deflate.threshold as usize => assert!(!compressed, "{len} bytes are too few"),
+                _ if len < deflate.threshold_bytes as usize => assert!(!compressed, "{len} bytes are too few"),
                 // With a window even what is random may be known by now; what is short may not shrink.
                 125.. if kind != 1 || !takeover => assert_eq!(compressed, kind != 1, "{len} bytes of kind {kind}"),
                 _ => {}
@@ -63,17 +63,19 @@ pub(crate) fn converse(client: &mut Packed, deflate: &Deflate, takeover: bool) -
 fn every_mode_level_and_window_echoes() {
     let table = [
         (Deflate::shared(), "permessage-deflate", false),
-        (Deflate { level: 2, ..Deflate::shared() }, "permessage-deflate; client_max_window_bits", false),
-        (Deflate { level: 6, window_bits: 11, ..Deflate::shared() }, "permessage-deflate", false),
-        (Deflate { threshold: 0, ..Deflate::shared() }, "permessage-deflate; server_max_window_bits=9", false),
+        (Deflate::shared().level(2), "permessage-deflate; client_max_window_bits", false),
+        (Deflate::shared().level(6).window_bits(11), "permessage-deflate", false),
+        (Deflate::shared().threshold_bytes(0), "permessage-deflate; server_max_window_bits=9", false),
         (Deflate::dedicated(), "permessage-deflate", true),
-        (Deflate { level: 6, ..Deflate::dedicated() }, "permessage-deflate; server_max_window_bits=10", true),
-        (Deflate { window_bits: 9, memory_level: 1, ..Deflate::dedicated() }, "permessage-deflate", true),
+        (Deflate::dedicated().level(6), "permessage-deflate; server_max_window_bits=10", true),
+        (Deflate::dedicated().window_bits(9).memory_level(1), "permessage-deflate", true),
         (Deflate::dedicated(), "permessage-deflate; server_no_context_takeover; client_no_context_takeover", false),
     ];
     for (deflate, offer, takeover) in table {
         // The smallest send blocks and receive buffers too: every place a frame can lie in.
-        let tiny = Config { recv_buffers: (64, 512), send_blocks: (2, 512), ..with(deflate) };
+        let tiny = with(deflate)
+            .recv_buffers(RecvBuffers::Fixed { count: 64, bytes: 512 })
+            .send_buffers(SendBuffers { count: 2, bytes: 512 });
         for config in [with(deflate), tiny] {
             let (running, addr) = serve(config, 1, |_| Echo);
             let mut client = Packed::connect(addr, offer);
@@ -119,8 +121,8 @@ fn what_was_not_agreed_on_is_not_done() {
 // RFC 6455 §7.4.1: 1007 for what is no DEFLATE, 1002 for RSV1 where it may not stand, 1009 for what is too big inflated.
 #[test]
 fn each_fault_has_its_code() {
-    let limits = Limits { message_max: 1 << 20, ..Limits::default() };
-    let (running, addr) = serve(Config { limits, ..with(Deflate::shared()) }, 1, |_| Echo);
+    let limits = Limits::default().message_max_bytes(1 << 20);
+    let (running, addr) = serve(with(Deflate::shared()).limits(limits), 1, |_| Echo);
     let bomb = vec![0; (1 << 20) + 1];
     type Frames = &'static [(u8, &'static [u8])];
     let faults: [(Frames, u16); 5] = [
@@ -150,8 +152,8 @@ fn each_fault_has_its_code() {
 fn inflate_ratio_max_bounds_what_a_byte_buys() {
     let content = vec![0; 4 << 20];
     for (inflate_ratio_max, passes) in [(2000, true), (100, false)] {
-        let limits = Limits { inflate_ratio_max, ..Limits::default() };
-        let (running, addr) = serve(Config { limits, ..with(Deflate::shared()) }, 1, |_| Echo);
+        let limits = Limits::default().inflate_ratio_max(inflate_ratio_max);
+        let (running, addr) = serve(with(Deflate::shared()).limits(limits), 1, |_| Echo);
         let mut client = Packed::connect(addr, "permessage-deflate");
         client.send(BINARY, &content);
         match passes {
@@ -204,7 +206,7 @@ impl Handler for Room {
 // One message for receivers of different windows, of none and of every length: each gets what it agreed to.
 #[test]
 fn a_prepared_message_serves_every_receiver() {
-    for deflate in [Deflate::shared(), Deflate { level: 2, ..Deflate::shared() }, Deflate::dedicated()] {
+    for deflate in [Deflate::shared(), Deflate::shared().level(2), Deflate::dedicated()] {
         let (running, addr) = serve(with(deflate), 1, |_| Room { members: Vec::new(), last: Vec::new() });
         let offers =
             ["permessage-deflate", "permessage-deflate; server_max_window_bits=9", "permessage-deflate", "none"];
@@ -278,7 +280,7 @@ fn foreign_server(answer: &'static str) -> (Target, JoinHandle<Packed>) {
 fn a_client_compresses_too() {
     let cases = [
         (Deflate::shared(), "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
-        (Deflate { level: 2, ..Deflate::shared() }, "permessage-deflate; client_max_window_bits=10"),
+        (Deflate::shared().level(2), "permessage-deflate; client_max_window_bits=10"),
         (Deflate::shared(), "permessage-deflate; client_max_window_bits=8"),
         (Deflate::dedicated(), "permessage-deflate"),
         (Deflate::dedicated(), "permessage-deflate; client_no_context_takeover; server_max_window_bits=9"),

@@ -268,8 +268,8 @@ fn our_own_server_echoes_every_size() {
     let mut random = Random::new(1);
     let says: Vec<Vec<u8>> =
         [0, 1, 125, 126, 127, 4000, 8191, 8192, 65_535, 65_536, 300_000, 4 << 20].map(|len| random.bytes(len)).into();
-    for zero_copy_from in [None, Some(1)] {
-        let config = Config { zero_copy_from, ..Config::default() };
+    for zero_copy_from_bytes in [None, Some(1)] {
+        let config = Config::default().zero_copy_from_bytes(zero_copy_from_bytes);
         let setup = Setup { config, says: says.clone(), closes_after: says.len(), ..Setup::default() };
         let line = setup.dial([target(addr)]);
         line.open();
@@ -574,7 +574,7 @@ fn an_answer_that_does_not_please() {
 #[test]
 fn the_connection_cap() {
     let (server, addr) = serve(Config::default(), 1, |_| Echo);
-    let config = Config { connections_max: Some(2), ..Config::default() };
+    let config = Config::default().connections_max(2);
     let line = Setup { config, ..Setup::default() }.dial([target(addr), target(addr), target(addr)]);
     let (mut opened, mut full) = (0, 0);
     while opened + full < 3 {

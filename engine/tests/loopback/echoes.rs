@@ -1,17 +1,18 @@
 //! The programme of echoes under every combination of settings that changes the data path.
 
-use wsring::{Config, Feature, Features, SetupError};
+use std::time::Duration;
+
+use wsring::{Config, Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError};
 
 use super::programme::{borders, programme};
 use crate::common::*;
 
 /// The whole programme under one configuration.
-fn echoes(change: impl FnOnce(&mut Config)) {
-    let mut config = Config::default();
-    change(&mut config);
+fn echoes(change: impl FnOnce(Config) -> Config) {
+    let config = change(Config::default());
     let lens = borders(&config);
-    let wanted = config.features;
-    let zero_copy = config.zero_copy_from.is_some();
+    let ring = config.ring();
+    let (wanted, zero_copy) = (ring.features, ring.zero_copy_from_bytes.is_some());
     let server = wsring::Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
     let running = match server.start(|_| Echo) {
         Err(wsring::Error::Setup(error @ SetupError::Memlock { .. })) if zero_copy => {
@@ -52,49 +53,49 @@ macro_rules! configurations {
 }
 
 configurations! {
-    as_it_comes: |_| {};
-    two_receive_buffers_of_512_bytes: |c| c.recv_buffers = (2, 512);
-    four_receive_buffers_of_64_bytes: |c| c.recv_buffers = (4, 64);
-    one_receive_buffer_of_one_byte_less_than_a_page: |c| c.recv_buffers = (1, 4095);
+    as_it_comes: |c| c;
+    two_receive_buffers_of_512_bytes: |c| c.recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 });
+    four_receive_buffers_of_64_bytes: |c| c.recv_buffers(RecvBuffers::Fixed { count: 4, bytes: 64 });
+    one_receive_buffer_of_one_byte_less_than_a_page: |c| c.recv_buffers(RecvBuffers::Fixed { count: 1, bytes: 4095 });
     two_whole_receive_buffers_of_512_bytes: |c| {
-        c.recv_buffers = (2, 512);
-        c.features = c.features.without(Feature::IncrementalBuffers);
+        c.recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
+            .features(Features::all().without(Feature::IncrementalBuffers))
     };
-    two_send_blocks_of_512_bytes: |c| c.send_blocks = (2, 512);
-    no_send_blocks: |c| c.send_blocks = (0, 512);
-    queues_of_8_and_16_entries: |c| c.queue_entries = (8, 16);
-    queues_of_1_and_1_entries: |c| c.queue_entries = (1, 1);
-    without_multishot_accept: |c| c.features = c.features.without(Feature::MultishotAccept);
-    without_multishot_recv: |c| c.features = c.features.without(Feature::MultishotRecv);
-    without_incremental_buffers: |c| c.features = c.features.without(Feature::IncrementalBuffers);
-    without_defer_taskrun: |c| c.features = c.features.without(Feature::DeferTaskrun);
-    without_fixed_buffers: |c| c.features = c.features.without(Feature::FixedBuffers);
-    without_direct_descriptors: |c| c.features = c.features.without(Feature::DirectDescriptors);
-    without_any_feature: |c| c.features = Features::none();
-    zero_copy_of_everything: |c| c.zero_copy_from = Some(1);
-    zero_copy_from_4096_bytes: |c| c.zero_copy_from = Some(4096);
+    two_send_blocks_of_512_bytes: |c| c.send_buffers(SendBuffers { count: 2, bytes: 512 });
+    no_send_blocks: |c| c.send_buffers(SendBuffers { count: 0, bytes: 512 });
+    queues_of_8_and_16_entries: |c| c.queue_entries(QueueEntries { submission: 8, completion: 16 });
+    queues_of_1_and_1_entries: |c| c.queue_entries(QueueEntries { submission: 1, completion: 1 });
+    without_multishot_accept: |c| c.features(Features::all().without(Feature::MultishotAccept));
+    without_multishot_recv: |c| c.features(Features::all().without(Feature::MultishotRecv));
+    without_incremental_buffers: |c| c.features(Features::all().without(Feature::IncrementalBuffers));
+    without_defer_taskrun: |c| c.features(Features::all().without(Feature::DeferTaskrun));
+    without_fixed_buffers: |c| c.features(Features::all().without(Feature::FixedBuffers));
+    without_direct_descriptors: |c| c.features(Features::all().without(Feature::DirectDescriptors));
+    without_any_feature: |c| c.features(Features::none());
+    zero_copy_of_everything: |c| c.zero_copy_from_bytes(1);
+    zero_copy_from_4096_bytes: |c| c.zero_copy_from_bytes(4096);
     zero_copy_without_fixed_buffers: |c| {
-        c.zero_copy_from = Some(1);
-        c.features = c.features.without(Feature::FixedBuffers);
+        c.zero_copy_from_bytes(1)
+            .features(Features::all().without(Feature::FixedBuffers))
     };
-    polling_50_us: |c| c.spin_us = 50;
+    polling_50_us: |c| c.spin(Duration::from_micros(50));
     polling_50_us_without_deferred_completions: |c| {
-        c.spin_us = 50;
-        c.features = c.features.without(Feature::DeferTaskrun);
+        c.spin(Duration::from_micros(50))
+            .features(Features::all().without(Feature::DeferTaskrun))
     };
     everything_tiny: |c| {
-        c.recv_buffers = (2, 512);
-        c.send_blocks = (2, 512);
-        c.queue_entries = (8, 16);
-        c.zero_copy_from = Some(1);
-        c.pool_bytes_max = 0;
+        c.recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
+            .send_buffers(SendBuffers { count: 2, bytes: 512 })
+            .queue_entries(QueueEntries { submission: 8, completion: 16 })
+            .zero_copy_from_bytes(1)
+            .pool_max_bytes(0)
     };
     everything_tiny_without_any_feature: |c| {
-        c.recv_buffers = (4, 64);
-        c.send_blocks = (1, 512);
-        c.queue_entries = (2, 2);
-        c.features = Features::none();
-        c.output_high = 1000;
-        c.output_low = 500;
+        c.recv_buffers(RecvBuffers::Fixed { count: 4, bytes: 64 })
+            .send_buffers(SendBuffers { count: 1, bytes: 512 })
+            .queue_entries(QueueEntries { submission: 2, completion: 2 })
+            .features(Features::none())
+            .output_high_bytes(1000)
+            .output_low_bytes(500)
     };
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use wsring::Config;
+use wsring::{Config, RecvBuffers};
 
 use crate::common::*;
 
@@ -33,8 +33,8 @@ fn resets_in_mid_frame() {
 /// A reset while echoes are on their way to a peer that does not read them.
 #[test]
 fn resets_under_queued_output() {
-    for zero_copy_from in [None, Some(1)] {
-        let (running, addr) = serve(Config { zero_copy_from, ..Config::default() }, 1, |_| Echo);
+    for zero_copy_from_bytes in [None, Some(1)] {
+        let (running, addr) = serve(Config::default().zero_copy_from_bytes(zero_copy_from_bytes), 1, |_| Echo);
         let mut steady = Client::connect(addr);
         for round in 0..20 {
             let mut client = Client::connect(addr);
@@ -79,8 +79,12 @@ fn half_close_after_small_messages() {
 /// Far more than the server queues: the end comes while the connection is held back, and bytes are stashed before it.
 #[test]
 fn half_close_under_back_pressure() {
-    for (recv_buffers, output_high) in [((0, 0), 1 << 20), ((2, 512), 10_000)] {
-        let config = Config { recv_buffers, output_high, output_low: output_high / 4, ..Config::default() };
+    let scarce = RecvBuffers::Fixed { count: 2, bytes: 512 };
+    for (recv_buffers, output_high_bytes) in [(RecvBuffers::Auto, 1 << 20), (scarce, 10_000)] {
+        let config = Config::default()
+            .recv_buffers(recv_buffers)
+            .output_high_bytes(output_high_bytes)
+            .output_low_bytes(output_high_bytes / 4);
         let (running, addr) = serve(config, 1, |_| Echo);
         let mut client = Client::connect(addr);
         let (count, len) = (1000, 20_000);
@@ -168,11 +172,7 @@ fn the_closing_handshake() {
 /// A pinged peer that answers stays; one that does not is cut (RFC 6455 §5.5.2).
 #[test]
 fn a_silent_peer_is_pinged_and_cut_when_it_does_not_answer() {
-    let config = Config {
-        idle_timeout: Some(Duration::from_millis(100)),
-        pong_timeout: Duration::from_secs(3),
-        ..Config::default()
-    };
+    let config = Config::default().idle_timeout(Duration::from_millis(100)).pong_timeout(Duration::from_secs(3));
     let (running, addr) = serve(config, 1, |_| Echo);
     let (mut alive, mut dead) = (Client::connect(addr), Client::connect(addr));
     for _ in 0..3 {

@@ -10,11 +10,10 @@ use crate::common::*;
 
 /// More than the spare places: there is no room for a socket more, accepts fail (ENFILE), and the open connections never notice. Who
 /// finds no place at all is dropped; nobody hangs. They all wait when the core looks: with ordinary descriptors it once took them all.
-fn a_flood(change: impl FnOnce(&mut Config)) {
+fn a_flood(change: impl FnOnce(Config) -> Config) {
     const CAP: u32 = 4;
     const FLOOD: usize = 120;
-    let mut config = Config { connections_max: Some(CAP), ..Config::default() };
-    change(&mut config);
+    let config = change(Config::default().connections_max(CAP));
     let (sender, woken) = mpsc::channel();
     let (running, addr) = serve(config, 1, move |_| Held(sender.clone()));
     let mut inside: Vec<Client> = (0..CAP).map(|_| Client::connect(addr)).collect();
@@ -69,15 +68,15 @@ impl Handler for Held {
 
 #[test]
 fn a_flood_beyond_the_cap_and_the_spare_places() {
-    a_flood(|_| {});
+    a_flood(|c| c);
 }
 
 #[test]
 fn a_flood_beyond_the_cap_with_ordinary_descriptors() {
-    a_flood(|c| c.features = c.features.without(Feature::DirectDescriptors));
+    a_flood(|c| c.features(Features::all().without(Feature::DirectDescriptors)));
 }
 
 #[test]
 fn a_flood_beyond_the_cap_without_any_feature() {
-    a_flood(|c| c.features = Features::none());
+    a_flood(|c| c.features(Features::none()));
 }

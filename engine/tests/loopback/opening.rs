@@ -4,15 +4,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use wsring::Config;
+use wsring::{Config, HeadLimits, RecvBuffers};
 
 use crate::common::*;
 
 /// Byte by byte, the head and a message behind it; every byte a segment of its own.
 #[test]
 fn a_handshake_dripped_byte_by_byte() {
-    for recv_buffers in [(0, 0), (2, 16)] {
-        let (running, addr) = serve(Config { recv_buffers, ..Config::default() }, 1, |_| Echo);
+    for recv_buffers in [RecvBuffers::Auto, RecvBuffers::Fixed { count: 2, bytes: 16 }] {
+        let (running, addr) = serve(Config::default().recv_buffers(recv_buffers), 1, |_| Echo);
         let mut stream = tcp(addr);
         let mut bytes = upgrade_head("/").into_bytes();
         client_frame(&mut bytes, true, TEXT, "drip €".as_bytes(), [1, 2, 3, 4]);
@@ -58,7 +58,7 @@ fn frames_in_the_same_segment_as_the_head() {
 /// Who is too slow is cut off without a word; who was in time is not.
 #[test]
 fn a_slow_handshake_is_cut_off_by_its_deadline() {
-    let config = Config { handshake_timeout: Duration::from_secs(1), ..Config::default() };
+    let config = Config::default().handshake_timeout(Duration::from_secs(1));
     let (running, addr) = serve(config, 1, |_| Echo);
     let mut in_time = Client::connect(addr);
     let (silent, mut dripping) = (tcp(addr), tcp(addr));
@@ -79,8 +79,7 @@ fn a_slow_handshake_is_cut_off_by_its_deadline() {
 /// A head of exactly the limit passes, one byte more is 431.
 #[test]
 fn a_head_at_its_limit_passes_and_one_byte_more_is_431() {
-    let mut config = Config::default();
-    config.head.bytes_max = 1000;
+    let config = Config::default().head_limits(HeadLimits::default().bytes_max(1000));
     let (running, addr) = serve(config, 1, |_| Echo);
     for (len, passes) in [(1000, true), (1001, false)] {
         let plain = upgrade_head("/").len();
@@ -129,7 +128,7 @@ pub fn let_in_at_last(addr: SocketAddr) -> Client {
 
 #[test]
 fn the_connection_cap_is_exact_and_a_place_is_given_away_when_one_leaves() {
-    let (running, addr) = serve(Config { connections_max: Some(4), ..Config::default() }, 1, |_| Echo);
+    let (running, addr) = serve(Config::default().connections_max(4), 1, |_| Echo);
     let mut inside: Vec<Client> = (0..4).map(|_| Client::connect(addr)).collect();
     inside.iter_mut().for_each(|client| client.echo(TEXT, b"in"));
     let fifth = tcp(addr);

@@ -8,7 +8,10 @@ use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
-use wsring::{Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, Dialled, Feature, Handler, Target};
+use wsring::{
+    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, Dialled, Feature, Features, Handler, RecvBuffers,
+    SendBuffers, Target,
+};
 use wsring_testkit::Patient;
 
 use crate::common::{Echo, Random, bounded, cores, finish, serve, tcp};
@@ -65,8 +68,10 @@ fn talk<S: Read + Write>(mut client: WebSocket<S>) -> u64 {
 
 #[test]
 fn a_foreign_client_converses() {
-    let mut tiny = Config { recv_buffers: (2, 512), send_blocks: (2, 512), ..Config::default() };
-    tiny.features = tiny.features.without(Feature::MultishotRecv);
+    let tiny = Config::default()
+        .recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
+        .send_buffers(SendBuffers { count: 2, bytes: 512 })
+        .features(Features::all().without(Feature::MultishotRecv));
     for config in [Config::default(), tiny] {
         let (running, addr) = serve(config, 1, |_| Echo);
         let count = converse(&format!("ws://{addr}/"), Patient(tcp(addr)));

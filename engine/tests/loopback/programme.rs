@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::thread;
 
-use wsring::Config;
+use wsring::{Config, RecvBuffers};
 
 use crate::common::*;
 
@@ -11,8 +11,12 @@ use crate::common::*;
 /// a message is moved instead of copied, where pieces stop being gathered.
 pub(crate) fn borders(config: &Config) -> Vec<usize> {
     let mut lens = vec![0, 1, 2, 3, 4, 5, 7, 8, 125, 126, 127, 65_535, 65_536, 65_537];
-    let recv = if config.recv_buffers.1 == 0 { 4096 } else { config.recv_buffers.1 as usize };
-    for edge in [recv, 2 * recv, config.send_blocks.1, 8 << 10, 64 << 10, 256 << 10] {
+    let ring = config.ring();
+    let recv = match ring.recv_buffers {
+        RecvBuffers::Fixed { bytes, .. } => bytes as usize,
+        _ => 4096,
+    };
+    for edge in [recv, 2 * recv, ring.send_buffers.bytes as usize, 8 << 10, 64 << 10, 256 << 10] {
         // A frame of exactly `edge` bytes, from the client (4 more for the mask) and from the server.
         for head in [0, 2, 4, 10, 6, 8, 14] {
             lens.extend((0..3).map(|i| (edge + i).saturating_sub(head + 1)));
@@ -108,8 +112,8 @@ pub(crate) fn programme(addr: SocketAddr, lens: &[usize]) -> u64 {
 #[test]
 fn sixteen_mebibytes_come_back_and_one_byte_more_is_1009() {
     const MAX: usize = 16 << 20;
-    for zero_copy_from in [None, Some(4096)] {
-        let (running, addr) = serve(Config { zero_copy_from, ..Config::default() }, 1, |_| Echo);
+    for zero_copy_from_bytes in [None, Some(4096)] {
+        let (running, addr) = serve(Config::default().zero_copy_from_bytes(zero_copy_from_bytes), 1, |_| Echo);
         let mut client = Client::connect(addr);
         let mut random = Random::new(3);
         for kind in 0..3 {

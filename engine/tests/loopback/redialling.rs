@@ -10,10 +10,10 @@ use wsring::{CloseCode, Config, DialError, Message, Reconnect};
 use super::dialling::{Line, Setup, Told, dial, switching, target};
 use crate::common::*;
 
+const LONGEST: Duration = Duration::from_millis(40);
+
 fn quick() -> Reconnect {
-    let mut policy = Reconnect::default();
-    (policy.first, policy.max) = (Duration::from_millis(5), Duration::from_millis(40));
-    policy
+    Reconnect::default().wait_first(Duration::from_millis(5)).wait_max(LONGEST)
 }
 
 /// A server on a port that is [`refused`], perhaps again; it may take a moment until the last server has left it.
@@ -77,8 +77,7 @@ fn a_server_that_dies_and_returns() {
     let (_port, addr) = refused();
     let mut server = rebind(addr);
     let setup = Setup { says: vec![b"subscribe".to_vec()], ..Setup::default() };
-    let mut policy = quick();
-    policy.healthy_after = Duration::ZERO;
+    let policy = quick().healthy_after(Duration::ZERO);
     let line = setup.dial([target(addr).reconnect(policy)]);
     for _ in 0..3 {
         line.open_at_last();
@@ -92,7 +91,7 @@ fn a_server_that_dies_and_returns() {
                 Told::Again { attempt } => assert_eq!(attempt, last + 1),
                 Told::Failed { why: DialError::Connect { .. }, retry: Some(wait), attempt } => {
                     assert_eq!(attempt, last + 1, "each is counted");
-                    assert!(wait <= quick().max, "{wait:?}");
+                    assert!(wait <= LONGEST, "{wait:?}");
                     (failed, last) = (failed + 1, attempt);
                 }
                 other => panic!("{other:?}"),
@@ -133,8 +132,7 @@ fn what_was_not_handed_to_the_kernel_is_said() {
 #[test]
 fn attempts_end_at_their_number() {
     let (_port, addr) = refused();
-    let mut policy = quick();
-    policy.attempts_max = Some(3);
+    let policy = quick().attempts_max(3);
     let line = dial(target(addr).reconnect(policy));
     for attempt in 1..=4 {
         if attempt > 1 {
@@ -154,8 +152,7 @@ fn attempts_end_at_their_number() {
 #[test]
 fn connections_that_do_not_last_are_attempts() {
     let (addr, server) = doorman(3, drop);
-    let mut policy = quick();
-    policy.attempts_max = Some(2);
+    let policy = quick().attempts_max(2);
     let line = dial(target(addr).reconnect(policy));
     for attempt in 1..=3 {
         if attempt > 1 {
@@ -173,8 +170,7 @@ fn connections_that_do_not_last_are_attempts() {
 #[test]
 fn healthy_connections_begin_anew() {
     let (addr, server) = doorman(4, drop);
-    let mut policy = quick();
-    (policy.attempts_max, policy.healthy_after) = (Some(1), Duration::ZERO);
+    let policy = quick().attempts_max(1).healthy_after(Duration::ZERO);
     let line = dial(target(addr).reconnect(policy));
     for round in 0..4 {
         if round > 0 {

@@ -4,7 +4,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use wsring::{Config, CoreCx, Cx, Error, Feature, Features, Handler, Message, Opening, Server, Stats, Verdict};
+use wsring::{
+    Config, CoreCx, Cx, Deflate, Error, Feature, Features, Handler, Message, Opening, QueueEntries, RecvBuffers,
+    SendBuffers, Server, Stats, Verdict,
+};
 
 use crate::common::process::ring_with;
 use crate::common::*;
@@ -48,9 +51,9 @@ fn sleeper(addr: SocketAddr) -> (Client, Thread) {
 
 /// A core sleeps after a message, or polls if it was told to.
 #[test]
-fn spin_us_polls_before_it_sleeps() {
-    for (spin_us, idle) in [(0, Idle::Sleeps), (1_000_000, Idle::Polls)] {
-        let (running, addr) = serve(Config { spin_us, ..Config::default() }, 1, |_| Sleeper);
+fn spin_polls_before_it_sleeps() {
+    for (spin, idle) in [(Duration::ZERO, Idle::Sleeps), (Duration::from_secs(1), Idle::Polls)] {
+        let (running, addr) = serve(Config::default().spin(spin), 1, |_| Sleeper);
         let (mut client, thread) = sleeper(addr);
         match idle {
             Idle::Polls => assert!(thread.polls_at_last(|| client.echo(TEXT, b"and now?"))),
@@ -65,8 +68,8 @@ fn spin_us_polls_before_it_sleeps() {
 
 /// Connections that come and go do not make a core poll: it sleeps between any two of them.
 #[test]
-fn spin_us_does_not_poll_for_connections() {
-    let (running, addr) = serve(Config { spin_us: 1_000_000, ..Config::default() }, 1, |_| Sleeper);
+fn spin_does_not_poll_for_connections() {
+    let (running, addr) = serve(Config::default().spin(Duration::from_secs(1)), 1, |_| Sleeper);
     let (_here, thread) = sleeper(addr);
     for _ in 0..5 {
         assert_eq!(thread.idles_after(|| sleeper(addr).0.close()), Idle::Sleeps);
@@ -76,9 +79,10 @@ fn spin_us_does_not_poll_for_connections() {
 
 /// A core that polls looks at its deadlines while it does: one once waited for the spin time to be over.
 #[test]
-fn spin_us_does_not_hold_up_deadlines() {
+fn spin_does_not_hold_up_deadlines() {
     let handshake_timeout = Duration::from_millis(5);
-    let (running, addr) = serve(Config { spin_us: 1_000_000, handshake_timeout, ..Config::default() }, 1, |_| Echo);
+    let config = Config::default().spin(Duration::from_secs(1)).handshake_timeout(handshake_timeout);
+    let (running, addr) = serve(config, 1, |_| Echo);
     let began = Instant::now();
     let mut cuts = 0;
     let mut talker = loop {
@@ -113,21 +117,19 @@ fn spin_us_does_not_hold_up_deadlines() {
 fn recv_buffers_are_as_many_and_as_large_as_asked() {
     let ample = ping_pong(Config::default(), 20, 20_000);
     assert_eq!(ample.starved, 0);
-    let scarce = ping_pong(Config { recv_buffers: (2, 512), ..Config::default() }, 20, 20_000);
+    let scarce = ping_pong(Config::default().recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 }), 20, 20_000);
     assert!(scarce.starved > 0, "{scarce}");
     assert_eq!(ample.bytes_in, scarce.bytes_in);
 }
 
 /// What the kernel says of the ring of a server.
 #[test]
-fn queue_entries_send_blocks_and_the_connection_cap_size_the_ring() {
-    let config = Config {
-        queue_entries: (16, 512),
-        send_blocks: (10, 600),
-        connections_max: Some(100),
-        zero_copy_from: Some(1 << 20), // or locked memory could be too scarce to register the blocks
-        ..Config::default()
-    };
+fn queue_entries_send_buffers_and_the_connection_cap_size_the_ring() {
+    let config = Config::default()
+        .queue_entries(QueueEntries { submission: 16, completion: 512 })
+        .send_buffers(SendBuffers { count: 10, bytes: 600 })
+        .connections_max(100)
+        .zero_copy_from_bytes(1 << 20); // or locked memory could be too scarce to register the blocks
     let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
     let running = match server.start(|_| Echo) {
         Err(Error::Setup(error @ wsring::SetupError::Memlock { .. })) => return println!("skipped: {error}"),
@@ -152,7 +154,7 @@ fn a_connection_cap_above_the_descriptor_limit_is_refused() {
         return println!("skipped: no cap is above a limit of {limit}");
     }
     let start = |connections_max, features| {
-        let config = Config { connections_max: Some(connections_max), features, ..Config::default() };
+        let config = Config::default().connections_max(connections_max).features(features);
         let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(2)).config(config);
         server.start(|_| Echo).map(finish)
     };
@@ -167,8 +169,9 @@ fn a_connection_cap_above_the_descriptor_limit_is_refused() {
 /// Fewer entries than a pass submits cost more syscalls, and nothing else.
 #[test]
 fn a_small_submission_queue_costs_syscalls() {
-    let run = |queue_entries| {
-        let (running, addr) = serve(Config { queue_entries, ..Config::default() }, 1, |_| Echo);
+    let run = |submission| {
+        let (running, addr) =
+            serve(Config::default().queue_entries(QueueEntries { submission, ..QueueEntries::default() }), 1, |_| Echo);
         let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(addr)).collect();
         for _ in 0..10 {
             clients.iter_mut().for_each(|client| client.send(BINARY, b"x"));
@@ -177,7 +180,7 @@ fn a_small_submission_queue_costs_syscalls() {
         clients.into_iter().for_each(Client::close);
         finish(running)
     };
-    let (large, small) = (run((1024, 8192)), run((1, 8192)));
+    let (large, small) = (run(1024), run(1));
     assert!(large.enters <= large.passes + 2, "{large}");
     // Each of 1000 sends waits alone in the queue for the next.
     assert!(small.enters > small.passes + 100, "{small}");
@@ -186,44 +189,42 @@ fn a_small_submission_queue_costs_syscalls() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
-    type Change = fn(&mut Config);
+    type Change = fn(Config) -> Config;
     let cases: [(Change, &str); 17] = [
-        (|c| c.connections_max = Some(0), "connections_max"),
-        (|c| c.output_low = c.output_high + 1, "output_low"),
-        (|c| c.output_high = c.output_max + 1, "output_high"),
-        (|c| c.output_max = (1 << 30) + 1, "output_max"),
-        (|c| c.deflate.level = 0, "deflate.level"),
-        (|c| c.deflate.level = 10, "deflate.level"),
-        (|c| c.deflate.window_bits = 8, "deflate.window_bits"),
-        (|c| c.deflate.window_bits = 16, "deflate.window_bits"),
-        (|c| c.deflate.memory_level = 0, "deflate.memory_level"),
-        (|c| c.recv_buffers = (3, 512), "recv_buffers"),
-        (|c| c.recv_buffers = (4, 0), "recv_buffers"),
-        (|c| c.send_blocks = (2, 511), "send_blocks"),
-        (|c| c.send_blocks = (1 << 20, 1 << 20), "send_blocks"),
-        (|c| c.queue_entries = (0, 1), "queue_entries"),
-        (|c| c.queue_entries = (1, 0), "queue_entries"),
-        (|c| c.spin_us = 1_000_001, "spin_us"),
-        (|c| c.connections_max = Some(1_048_513), "connections_max"),
+        (|c| c.connections_max(0), "connections_max"),
+        (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
+        (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
+        (|c| c.output_max_bytes((1 << 30) + 1), "output_max_bytes"),
+        (|c| c.deflate(Deflate::shared().level(0)), "deflate.level"),
+        (|c| c.deflate(Deflate::shared().level(10)), "deflate.level"),
+        (|c| c.deflate(Deflate::shared().window_bits(8)), "deflate.window_bits"),
+        (|c| c.deflate(Deflate::shared().window_bits(16)), "deflate.window_bits"),
+        (|c| c.deflate(Deflate::shared().memory_level(0)), "deflate.memory_level"),
+        (|c| c.recv_buffers(RecvBuffers::Fixed { count: 3, bytes: 512 }), "recv_buffers"),
+        (|c| c.recv_buffers(RecvBuffers::Fixed { count: 4, bytes: 0 }), "recv_buffers"),
+        (|c| c.send_buffers(SendBuffers { count: 2, bytes: 511 }), "send_buffers"),
+        (|c| c.send_buffers(SendBuffers { count: 1 << 20, bytes: 1 << 20 }), "send_buffers"),
+        (|c| c.queue_entries(QueueEntries { submission: 0, completion: 1 }), "queue_entries"),
+        (|c| c.queue_entries(QueueEntries { submission: 1, completion: 0 }), "queue_entries"),
+        (|c| c.spin(Duration::from_micros(1_000_001)), "spin"),
+        (|c| c.connections_max(1_048_513), "connections_max"),
     ];
     for (change, name) in cases {
-        let mut config = Config::default();
-        change(&mut config);
+        let config = change(Config::default());
         let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
-        let told = server.start(|_| Echo).expect_err(name).to_string();
-        assert!(told.starts_with("configuration: ") && told.contains(name), "{told}");
+        let error = server.start(|_| Echo).expect_err(name);
+        assert!(error.to_string().starts_with(&format!("configuration: {name} ")), "{error}");
+        assert!(matches!(error, Error::Config(wrong) if wrong.setting() == name));
     }
     // At the edge of each they pass.
-    let edge = Config {
-        connections_max: Some(1),
-        output_low: 4096,
-        output_high: 4096,
-        output_max: 1 << 30,
-        recv_buffers: (1, 1),
-        send_blocks: (1, 512),
-        queue_entries: (1, 1),
-        ..Config::default()
-    };
+    let edge = Config::default()
+        .connections_max(1)
+        .output_low_bytes(4096)
+        .output_high_bytes(4096)
+        .output_max_bytes(1 << 30)
+        .recv_buffers(RecvBuffers::Fixed { count: 1, bytes: 1 })
+        .send_buffers(SendBuffers { count: 1, bytes: 512 })
+        .queue_entries(QueueEntries { submission: 1, completion: 1 });
     let stats = ping_pong(edge, 3, 300);
     assert_eq!((stats.messages, stats.refused), (3, 0));
 }
@@ -250,11 +251,12 @@ impl Handler for Long {
 /// because only a heap buffer knows where its bytes end.
 #[test]
 fn a_long_message_arrives_whole_from_a_block_and_from_the_heap() {
-    for send_blocks in [(2, 4 << 20), (2, 512)] {
-        let (running, addr) = serve(Config { send_blocks, ..Config::default() }, 1, |_| Long(vec![7; 3 << 20]));
+    for bytes in [4 << 20, 512] {
+        let send_buffers = SendBuffers { count: 2, bytes };
+        let (running, addr) = serve(Config::default().send_buffers(send_buffers), 1, |_| Long(vec![7; 3 << 20]));
         let mut client = Client::connect(addr);
         let frame = client.frame();
-        assert!(frame.payload.len() == 3 << 20 && frame.payload.iter().all(|&b| b == 7), "{send_blocks:?}");
+        assert!(frame.payload.len() == 3 << 20 && frame.payload.iter().all(|&b| b == 7), "blocks of {bytes} bytes");
         client.close();
         let stats = finish(running);
         assert_eq!((stats.sent, stats.resets), (1, 0));

@@ -16,10 +16,33 @@ pub const ADDRS_MAX: usize = 4;
 /// What a heartbeat says, and nobody else.
 pub const BEAT: &str = "the heart beats";
 
+/// What a [`Reconnect`] was made of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Policy {
+    first: Duration,
+    max: Duration,
+    factor: f64,
+    jitter: f64,
+    attempts_max: u32,
+    healthy_after: Duration,
+}
+
+impl Policy {
+    fn reconnect(&self) -> Reconnect {
+        Reconnect::default()
+            .wait_first(self.first)
+            .wait_max(self.max)
+            .factor(self.factor)
+            .jitter(self.jitter)
+            .attempts_max(self.attempts_max)
+            .healthy_after(self.healthy_after)
+    }
+}
+
 /// What a dial was asked to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    policy: Option<Reconnect>,
+    policy: Option<Policy>,
     connect_timeout: Duration,
     handshake_timeout: Duration,
     every: Option<Duration>,
@@ -128,18 +151,16 @@ pub fn target(tag: u64, random: &mut Random, manners: Manners, handshake_timeout
         target = target.handshake_timeout(plan.handshake_timeout);
     }
     if some(0, 9) < Duration::from_millis(6) {
-        let mut policy = Reconnect::default();
-        policy.first = some(0, 30);
-        policy.max = some(0, 100);
-        policy.healthy_after = some(0, 50);
+        let mut policy =
+            Policy { first: some(0, 30), max: some(0, 100), healthy_after: some(0, 50), ..Policy::default() };
         if random.chance(300) {
             (policy.first, policy.healthy_after) = (Duration::ZERO, Duration::from_secs(10));
         }
         policy.factor = random.pick(&[0.0, 1.0, 2.0, 10.0]);
         policy.jitter = random.pick(&[0.0, 0.5, 1.0]);
-        policy.attempts_max = Some(random.below(5) as u32);
+        policy.attempts_max = random.below(5) as u32;
         plan.policy = Some(policy);
-        target = target.reconnect(policy);
+        target = target.reconnect(policy.reconnect());
     }
     (target, plan)
 }
@@ -214,7 +235,7 @@ impl Dial {
     /// The wait that the policy allows after so many failures; from, to.
     fn wait(&self, stopping: bool, passes: bool) -> Option<(Duration, Duration)> {
         let policy = self.plan.policy.filter(|_| passes && !stopping && !self.abandoned)?;
-        if policy.attempts_max.is_some_and(|most| self.failed > most) {
+        if self.failed > policy.attempts_max {
             return None;
         }
         let longest = policy.first.mul_f64(policy.factor.max(1.0).powi(self.failed as i32 - 1)).min(policy.max);

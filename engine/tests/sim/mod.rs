@@ -28,7 +28,7 @@ use rustls::ClientConfig;
 use wsring::engine::testing::{Engine, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
-use wsring::{Config, Deflate, DeflateMode, Limits, Stats};
+use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, SendBuffers, Stats};
 
 use app::{App, Dialler};
 use dial::Dial;
@@ -92,7 +92,7 @@ struct Town {
     /// For servers and names.
     random: Random,
     sim: SimConfig,
-    config: Config,
+    settings: Settings,
     asked: Names,
     /// What is known of names, and when it is told.
     found: Vec<(Time, Lookup, io::Result<Vec<SocketAddr>>)>,
@@ -104,7 +104,7 @@ impl Town {
         loop {
             let number = self.peers.len();
             let Some(dialled) = net.take_dialled(number as u64 + 1) else { return };
-            let server = Peer::serve(number, dialled, &mut self.random, &self.sim, &self.config, &self.world);
+            let server = Peer::serve(number, dialled, &mut self.random, &self.sim, &self.settings, &self.world);
             self.peers.push(server);
             self.peers[number].on_event(net);
         }
@@ -175,44 +175,82 @@ impl Outside for Town {
     }
 }
 
-fn config(seed: u64, manners: Manners, sim: &SimConfig) -> Config {
+/// What a seed configures, and what its peers and oracles must know of that.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub config: Config,
+    pub limits: Limits,
+    pub deflate: Deflate,
+    pub head_bytes_max: usize,
+    pub handshake_timeout: Duration,
+    pub closing_timeout: Duration,
+    pub stop_timeout: Duration,
+    /// Silent peers are pinged.
+    pub pings: bool,
+}
+
+fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     let mut random = Random::new(seed ^ 0x636f_6e66_6967);
-    let mut config = Config { connections_max: Some(64), send_blocks: (64, 4096), ..Config::default() };
-    config.deflate = deflate(seed);
+    let send_buffers = SendBuffers { count: 64, bytes: 4096 };
+    let mut settings = Settings {
+        config: Config::default().connections_max(64).send_buffers(send_buffers).deflate(deflate(seed)),
+        limits: Limits::default(),
+        deflate: deflate(seed),
+        head_bytes_max: 8192,
+        // The defaults.
+        handshake_timeout: Duration::from_secs(10),
+        closing_timeout: Duration::from_secs(5),
+        stop_timeout: Duration::from_secs(2),
+        pings: true,
+    };
     if manners == Manners::Quiet {
-        return config;
+        return settings;
     }
     let mut some = |least: u64, most: u64| Duration::from_millis(random.range(least, most));
     let hasty = some(0, 9) < Duration::from_millis(4); // in the middle of heads that drip in
-    config.handshake_timeout = if hasty { some(1, 40) } else { some(40, 3000) };
-    config.closing_timeout = some(20, 1000);
-    config.pong_timeout = some(20, 500);
-    config.linger = some(0, 200);
-    config.stop_timeout = some(20, 1000);
-    config.idle_timeout = Some(some(50, 2000));
-    if random.chance(300) {
-        config.idle_timeout = None;
-    }
+    settings.handshake_timeout = if hasty { some(1, 40) } else { some(40, 3000) };
+    settings.closing_timeout = some(20, 1000);
+    let (pong_timeout, linger) = (some(20, 500), some(0, 200));
+    settings.stop_timeout = some(20, 1000);
+    let idle = some(50, 2000);
+    settings.pings = !random.chance(300);
     let few = random.chance(300);
-    config.connections_max = Some(if few { random.range(1, 6) } else { random.range(6, 64) } as u32);
-    config.output_max = random.range(2_000, 400_000) as u32;
-    config.output_high = random.range(500, u64::from(config.output_max)) as u32;
-    config.output_low = random.range(0, u64::from(config.output_high)) as u32;
-    config.send_blocks = (random.range(1, 8) as usize, random.range(512, 4096) as usize);
+    let connections_max = if few { random.range(1, 6) } else { random.range(6, 64) } as u32;
+    let output_max_bytes = random.range(2_000, 400_000) as u32;
+    let output_high_bytes = random.range(500, u64::from(output_max_bytes)) as u32;
+    let output_low_bytes = random.range(0, u64::from(output_high_bytes)) as u32;
+    let mut send_buffers = SendBuffers { count: random.range(1, 8) as u32, bytes: random.range(512, 4096) as u32 };
     let mut large = Random::new(seed ^ 0x626c_6f63_6b73); // blocks that hold many parts, drawn apart
     if large.chance(200) {
-        config.send_blocks = (large.range(1, 4) as usize, large.range(4097, 200_000) as usize);
+        send_buffers = SendBuffers { count: large.range(1, 4) as u32, bytes: large.range(4097, 200_000) as u32 };
     }
-    config.pool_bytes_max = random.range(0, 1 << 20) as usize;
+    let pool_max_bytes = random.range(0, 1 << 20) as usize;
     if random.chance(300) {
         let limit = random.range(100, 60_000);
         let fragments_max = random.range(1, 12) as u32;
-        config.limits = Limits { frame_max: limit, message_max: limit * 2, fragments_max, ..Limits::default() };
+        let limits = Limits::default().frame_max_bytes(limit).message_max_bytes(limit * 2);
+        settings.limits = limits.fragments_max(fragments_max);
     }
-    config.head.bytes_max = random.range(600, 2000) as usize;
-    config.zero_copy_from = sim.zero_copy_from; // as a ring is made from its configuration
+    settings.head_bytes_max = random.range(600, 2000) as usize;
     assert!(sim.listeners >= 1);
-    config
+    settings.config = settings
+        .config
+        .connections_max(connections_max)
+        .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
+        .limits(settings.limits)
+        .output_high_bytes(output_high_bytes)
+        .output_low_bytes(output_low_bytes)
+        .output_max_bytes(output_max_bytes)
+        .pool_max_bytes(pool_max_bytes)
+        .handshake_timeout(settings.handshake_timeout)
+        .idle_timeout(settings.pings.then_some(idle))
+        .pong_timeout(pong_timeout)
+        .closing_timeout(settings.closing_timeout)
+        .linger(linger)
+        .stop_timeout(settings.stop_timeout)
+        .send_buffers(send_buffers)
+        .zero_copy_from_bytes(sim.zero_copy_from); // as a ring is made from its configuration
+    settings
 }
 
 /// How messages are compressed: in a third of the seeds, drawn apart from everything else. None of those is a seed with a
@@ -222,13 +260,11 @@ fn deflate(seed: u64) -> Deflate {
     if !random.chance(333) {
         return Deflate::off();
     }
-    Deflate {
-        level: random.pick(&[1, 1, 2, 6]),
-        window_bits: random.range(9, 15) as u8,
-        memory_level: random.range(1, 9) as u8,
-        threshold: random.pick(&[0, 1, 64, 512]),
-        ..random.pick(&[Deflate::shared(), Deflate::dedicated()])
-    }
+    let level = random.pick(&[1, 1, 2, 6]);
+    let (window_bits, memory_level) = (random.range(9, 15) as u8, random.range(1, 9) as u8);
+    let threshold_bytes = random.pick(&[0, 1, 64, 512]);
+    let deflate = random.pick(&[Deflate::shared(), Deflate::dedicated()]);
+    deflate.level(level).window_bits(window_bits).memory_level(memory_level).threshold_bytes(threshold_bytes)
 }
 
 /// When the clock begins: in one of eight seeds a few seconds before the engine's count of ticks, 16 ms each in 32 bits,
@@ -246,16 +282,16 @@ fn part(seed: u64, manners: Manners) -> Option<u32> {
 }
 
 /// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
-fn dialler(seed: u64, manners: Manners, config: &Config) -> Option<Dialler> {
+fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> {
     let mut random = Random::new(seed ^ 0x6469_616c_7301);
     let dials = manners == Manners::Quiet || random.chance(330);
     let left = random.range(1, if manners == Manners::Quiet { 3 } else { 10 }) as u32;
-    dials.then_some(Dialler { random, left, handshake_timeout: config.handshake_timeout })
+    dials.then_some(Dialler { random, left, handshake_timeout: settings.handshake_timeout })
 }
 
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
-    run_as(seed, manners, aloud, |_| None)
+    run_as(seed, manners, aloud, |config| (config, None))
 }
 
 /// The same with a configuration that `change` has changed, and peers that speak TLS if it says how.
@@ -263,7 +299,7 @@ pub fn run_as(
     seed: u64,
     manners: Manners,
     aloud: bool,
-    change: impl FnOnce(&mut Config) -> Option<Arc<ClientConfig>>,
+    change: impl FnOnce(Config) -> (Config, Option<Arc<ClientConfig>>),
 ) -> Outcome {
     run_on(kernel(seed, manners), seed, manners, aloud, change)
 }
@@ -280,18 +316,19 @@ fn run_on(
     seed: u64,
     manners: Manners,
     aloud: bool,
-    change: impl FnOnce(&mut Config) -> Option<Arc<ClientConfig>>,
+    change: impl FnOnce(Config) -> (Config, Option<Arc<ClientConfig>>),
 ) -> Outcome {
     sim.dialled_key = Some(DIALLED);
     sim.start = start(seed);
-    let mut config = config(seed, manners, &sim);
-    let tls = change(&mut config);
+    let mut settings = settings(seed, manners, &sim);
+    let (config, tls) = change(settings.config);
+    settings.config = config;
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
     let trace = Trace::new(aloud);
-    let packs = config.deflate.mode != DeflateMode::Off;
+    let packs = settings.deflate.mode != DeflateMode::Off;
     let world = World { ledger: Rc::default(), trace: trace.clone(), manners, start: sim.start, packs, tls };
     if aloud {
-        eprintln!("{sim:#?}\n{config:#?}");
+        eprintln!("{sim:#?}\n{:#?}", settings.config);
     }
     let count = match manners {
         // Now and then a flood over the connection cap.
@@ -299,16 +336,16 @@ fn run_on(
         Manners::Rude => random.range(1, 12),
         Manners::Quiet => random.range(1, 8),
     };
-    let dialler = dialler(seed, manners, &config);
+    let dialler = dialler(seed, manners, &settings);
     let count = if dialler.is_some() { count.min(4) } else { count };
-    world.ledger.borrow_mut().begin(count as usize, &config);
-    let peers = (0..count as usize).map(|number| Peer::new(number, &mut random, &sim, &config, &world)).collect();
+    world.ledger.borrow_mut().begin(count as usize, &settings);
+    let peers = (0..count as usize).map(|number| Peer::new(number, &mut random, &sim, &settings, &world)).collect();
     let early = manners == Manners::Rude && random.chance(250);
     let asked = Names::default();
     let town = Town {
         random: Random::new(seed ^ 0x7365_7276_6572),
         sim: sim.clone(),
-        config: config.clone(),
+        settings: settings.clone(),
         asked: Rc::clone(&asked),
         found: Vec::new(),
         peers,
@@ -326,7 +363,7 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let stop_timeout = config.stop_timeout;
+    let Settings { config, stop_timeout, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone(), dialler);
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);

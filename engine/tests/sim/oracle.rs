@@ -6,12 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use wsring::Stats;
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, hash_of};
-use wsring::{Config, Stats};
 
-use super::Manners;
 use super::dial::{Dial, Reply};
+use super::{Manners, Settings};
 
 /// A message, by its kind, length and hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,11 +114,11 @@ const CLOSING_NS_MAX: u64 = 50_000_000;
 const SLACK: Duration = Duration::from_millis(40);
 
 impl Ledger {
-    pub fn begin(&mut self, people: usize, config: &Config) {
+    pub fn begin(&mut self, people: usize, settings: &Settings) {
         self.people = vec![Person::default(); people];
-        self.closing = config.closing_timeout;
-        self.stopping = config.stop_timeout;
-        self.idle = config.idle_timeout.is_some();
+        self.closing = settings.closing_timeout;
+        self.stopping = settings.stop_timeout;
+        self.idle = settings.pings;
     }
 
     /// Compares everything with everything.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wsring::ring::Time;
 use wsring::ring::sim::{Net, PipeId, Random, Read, SimConfig, Written};
-use wsring::{CloseCode, Config, Limits};
+use wsring::{CloseCode, Limits};
 use wsring_proto::handshake::accept_key;
 use wsring_proto::{Event, Message, Opcode, Pool, Role, Session, encode};
 
@@ -15,7 +15,7 @@ use super::dial::{BEAT, Reply};
 use super::oracle::{Digest, Ending, Person};
 use super::script::{KEY, Opening, Script, Step, key};
 use super::wire::{Said, Wire};
-use super::{Manners, World, packed};
+use super::{Manners, Settings, World, packed};
 
 /// How long a connection may stand still that has something to do.
 const STILL_MAX: Duration = Duration::from_millis(2_500);
@@ -55,9 +55,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(number: usize, random: &mut Random, sim: &SimConfig, config: &Config, world: &World) -> Self {
+    pub fn new(number: usize, random: &mut Random, sim: &SimConfig, settings: &Settings, world: &World) -> Self {
         let mut random = random.fork();
-        let script = Script::new(number, &mut random, sim, config, world.manners, false);
+        let script = Script::new(number, &mut random, sim, settings, world.manners, false);
         let mut statuses = match script.opening {
             Opening::Valid => vec![101, 403],
             Opening::Refused(status) => vec![status],
@@ -65,7 +65,7 @@ impl Peer {
         };
         if world.manners == Manners::Rude {
             statuses.push(503); // the connection cap
-            if script.head.len() > config.head.bytes_max {
+            if script.head.len() > settings.head_bytes_max {
                 statuses.push(431);
             }
         }
@@ -79,11 +79,11 @@ impl Peer {
         (addr, pipe): (SocketAddr, PipeId),
         random: &mut Random,
         sim: &SimConfig,
-        config: &Config,
+        settings: &Settings,
         world: &World,
     ) -> Self {
         let mut random = random.fork();
-        let script = Script::new(number, &mut random, sim, config, world.manners, true);
+        let script = Script::new(number, &mut random, sim, settings, world.manners, true);
         let reply = Reply::new(&mut random, world.manners);
         world.ledger.borrow_mut().people.push(Person { serves: true, ..Person::default() });
         let mut server = Self::with(number, random, script, sim, world, Some((addr, reply)));
@@ -437,7 +437,7 @@ impl Peer {
         self.wire.feed(bytes, &mut self.said);
         // The crate's own client must read the same out of the same bytes.
         let mut agreed = before;
-        let limits = Limits { frame_max: 1 << 30, message_max: 1 << 30, fragments_max: 1, ..Limits::default() };
+        let limits = Limits::default().frame_max_bytes(1 << 30).message_max_bytes(1 << 30).fragments_max(1);
         let mut input = self.session.input(bytes, &limits);
         loop {
             let event = match input.next(&mut self.pool).expect("the engine breaks no rule") {

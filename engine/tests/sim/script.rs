@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use wsring::ring::sim::{Random, SimConfig};
-use wsring::{Config, DeflateMode, Limits};
+use wsring::{DeflateMode, Limits};
 use wsring_proto::{MaskKey, Opcode, encode};
 
-use super::Manners;
 use super::oracle::Digest;
 use super::packed::{OFFERS, pack};
+use super::{Manners, Settings};
 
 /// One thing a peer does, when everything before it has been sent.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ fn message(
     packs: bool,
     steps: &mut Vec<Step>,
 ) -> usize {
-    let most = most.min(limits.frame_max as usize);
+    let most = most.min(limits.frame_max_bytes as usize);
     let text = random.chance(500);
     let len = size(random, most, narrow);
     let bytes = payload(random, text, len);
@@ -231,7 +231,7 @@ fn violation(random: &mut Random, limits: &Limits, serves: bool) -> Vec<u8> {
         6 => framed(&[0x81, 0x82], &[0xc3, 0x28]),           // §8.1: not UTF-8
         7 => framed(&[0x88, 0x82], &1005_u16.to_be_bytes()), // §7.4.1: a code not to be sent
         _ => {
-            let len = limits.frame_max + 1; // §10.4: one more than the limit
+            let len = limits.frame_max_bytes + 1; // §10.4: one more than the limit
             match len {
                 0..=125 => framed(&[0x82, 0x80 | len as u8], b"xx"),
                 126..=65_535 => framed(&[&[0x82, 0xfe][..], &(len as u16).to_be_bytes()].concat(), b""),
@@ -247,7 +247,7 @@ impl Script {
         number: usize,
         random: &mut Random,
         sim: &SimConfig,
-        config: &Config,
+        settings: &Settings,
         manners: Manners,
         serves: bool,
     ) -> Self {
@@ -264,7 +264,7 @@ impl Script {
         // Drawn only where the server compresses: others draw what they always drew.
         // What is no handshake says nothing of extensions.
         let asks =
-            config.deflate.mode != DeflateMode::Off && !serves && random.chance(800) && opening == Opening::Valid;
+            settings.deflate.mode != DeflateMode::Off && !serves && random.chance(800) && opening == Opening::Valid;
         let offer = asks.then(|| random.pick(&OFFERS));
         let head = if serves { Vec::new() } else { head(number, opening, offer, random) };
         let drip = random.chance(300).then(|| {
@@ -288,7 +288,7 @@ impl Script {
                 encode::append_frame(&mut out, true, Opcode::Pong, b"unasked", key(random, serves));
                 steps.push(Step::Frames(out, Vec::new(), Vec::new()));
             }
-            budget -= message(random, budget, narrow, &config.limits, serves, asks, &mut steps).min(budget);
+            budget -= message(random, budget, narrow, &settings.limits, serves, asks, &mut steps).min(budget);
             if random.chance(400) {
                 steps.push(pause(random));
             }
@@ -305,7 +305,7 @@ impl Script {
             }
             11 => Step::Reset,
             12 => {
-                let mut bytes = violation(random, &config.limits, serves);
+                let mut bytes = violation(random, &settings.limits, serves);
                 if random.chance(500) {
                     bytes.resize(bytes.len() + random.below(3_000) as usize, 0xaa); // it does not notice, and goes on
                 }

@@ -28,8 +28,5 @@ pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     let (server, clients) = configs();
     let mut client = clients[usize::from(seed % 4 == 3)].clone();
     client.max_fragment_size = [None, Some(64), Some(700)][(seed / 4 % 3) as usize];
-    run_as(seed, manners, aloud, |config| {
-        config.tls = Some(Arc::clone(server));
-        Some(Arc::new(client))
-    })
+    run_as(seed, manners, aloud, |config| (config.tls(Arc::clone(server)), Some(Arc::new(client))))
 }

@@ -40,8 +40,8 @@
 //! - The runtime hands its submissions over when its thread goes to sleep. A task that never lets it sleep holds up
 //!   everybody.
 //!
-//! The ring is the runtime's, so these settings of [`Config`](wsring::Config) have no effect: `spin_us`, `recv_buffers`, `send_blocks`,
-//! `queue_entries`, `zero_copy_from`, `features`; nor has `backlog`, for the listeners listen already. Make the runtime with
+//! The ring is the runtime's, so these settings of [`Config`](wsring::Config) have no effect: `spin`, `recv_buffers`, `send_buffers`,
+//! `queue_entries`, `zero_copy_from_bytes`, `features`; nor has `backlog`, for the listeners listen already. Make the runtime with
 //! [`tokio_uring::builder`] and more entries than the default 256 when connections are many.
 //! [`Stats::enters`](wsring::Stats::enters) stays 0.
 //!

@@ -18,7 +18,7 @@ use wsring_tokio_uring::Server;
 const TICK: Duration = Duration::from_millis(1);
 /// What a peer that does not read wants to send.
 const TOTAL: usize = 64 << 20;
-/// What may be queued for it (`output_high`), a message that lies behind it, and buffers of both directions.
+/// What may be queued for it (`output_high_bytes`), a message that lies behind it, and buffers of both directions.
 const GROWTH_MAX: u64 = 8 << 20;
 
 /// Open descriptors of this process; the one that lists them is always there.
@@ -162,7 +162,7 @@ fn nothing_is_left() {
             drop(first_there);
             let before = open - 2; // both ends of that connection
             settles_at(before, "the other runtime").await;
-            let config = Config { stop_timeout: Duration::from_millis(50), ..Config::default() };
+            let config = Config::default().stop_timeout(Duration::from_millis(50));
             let (server, addr) = server(config);
             let stop = server.handle();
             let (listener, first, nobody) = unanswered();
@@ -237,8 +237,8 @@ fn a_peer_that_does_not_read(message_len: usize) {
 /// Who holds the future and polls it no more has its tasks take in next to nothing; polled again, it goes on where it was.
 fn a_future_that_is_not_polled() {
     const PEERS: usize = 20;
-    let limits = wsring::Limits { frame_max: TOTAL as u64, message_max: TOTAL as u64, ..wsring::Limits::default() };
-    let (server, addr) = server(Config { limits, output_max: 2 * TOTAL as u32, ..Config::default() });
+    let limits = wsring::Limits::default().frame_max_bytes(TOTAL as u64).message_max_bytes(TOTAL as u64);
+    let (server, addr) = server(Config::default().limits(limits).output_max_bytes(2 * TOTAL as u32));
     let stop = server.handle();
     // It has been polled; it is polled no more; nothing was taken in; all is over.
     let flags: Arc<[AtomicBool; 4]> = Arc::default();

@@ -14,7 +14,7 @@ fn two_rings(shared: &Arc<Shared>) -> Running {
     let core = std::fs::read_to_string("/proc/self/status").unwrap();
     let core = core.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
     let core: usize = core.split(['-', ',']).next().unwrap().parse().unwrap();
-    let config = Config { connections_max: Some(1), ..Config::default() };
+    let config = Config::default().connections_max(1);
     let server = Server::bind("127.0.0.1:0").unwrap().config(config).cores([core, core]);
     let shared = Arc::clone(shared);
     server.start(move |core| Echo::new(core, Arc::clone(&shared))).unwrap()

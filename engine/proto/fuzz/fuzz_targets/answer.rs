@@ -11,7 +11,7 @@ const KEY: &[u8; 24] = b"dGhlIHNhbXBsZSBub25jZQ==";
 
 fuzz_target!(|data: &[u8]| {
     let [how, data @ ..] = data else { return };
-    let limits = HeadLimits { bytes_max: 4096, headers_max: 16 };
+    let limits = HeadLimits::default().bytes_max(4096).headers_max(16);
     let mut scan = HeadScan::default();
     let mut found = HeadEnd::Partial;
     for len in (0..data.len()).step_by(usize::from(how & 63) + 1).chain([data.len()]) {

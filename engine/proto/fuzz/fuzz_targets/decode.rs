@@ -58,7 +58,7 @@ impl Reader {
             let said = match event {
                 Event::Message { message, .. } => {
                     let bytes = message.as_bytes();
-                    assert!(bytes.len() as u64 <= limits.message_max, "a message over the limit");
+                    assert!(bytes.len() as u64 <= limits.message_max_bytes, "a message over the limit");
                     Said::Message(matches!(message, Message::Text(_)), bytes.to_vec())
                 }
                 Event::Ping(payload) => Said::Ping(payload.to_vec()),
@@ -79,14 +79,9 @@ fuzz_target!(|data: &[u8]| {
     let small = u64::from(*limit) * 4;
     let limits = match how >> 1 & 3 {
         0 => Limits::default(),
-        1 => Limits { frame_max: small, ..Limits::default() },
-        2 => Limits { message_max: small, ..Limits::default() },
-        _ => Limits {
-            frame_max: small,
-            message_max: small * 2,
-            fragments_max: u32::from(limit & 7),
-            ..Limits::default()
-        },
+        1 => Limits::default().frame_max_bytes(small),
+        2 => Limits::default().message_max_bytes(small),
+        _ => Limits::default().frame_max_bytes(small).message_max_bytes(small * 2).fragments_max(u32::from(limit & 7)),
     };
     let mut whole = Reader::new(role, limits, how & 16 == 0);
     whole.feed(stream);

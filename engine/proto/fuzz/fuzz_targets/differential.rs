@@ -35,7 +35,7 @@ const LIMIT: usize = 1 << 16;
 
 fn ours(stream: &[u8], role: Role) -> (Vec<Said>, End, Option<Violation>) {
     let limits =
-        Limits { frame_max: LIMIT as u64, message_max: LIMIT as u64, fragments_max: u32::MAX, ..Limits::default() };
+        Limits::default().frame_max_bytes(LIMIT as u64).message_max_bytes(LIMIT as u64).fragments_max(u32::MAX);
     let (mut session, mut pool, mut bytes) = (Session::new(role), Pool::new(0), stream.to_vec());
     let mut input = session.input(&mut bytes, &limits);
     let mut said = Vec::new();

@@ -17,7 +17,7 @@ fn offers(values: &[&[u8]]) -> Option<(Vec<Offer>, bool)> {
     }
     head.extend(b"\r\n");
     let mut table = HeaderTable::new();
-    let limits = HeadLimits { bytes_max: 1 << 20, headers_max: 64 };
+    let limits = HeadLimits::default().bytes_max(1 << 20).headers_max(64);
     let request = Request::parse(&head, &limits, &mut table).ok()?;
     let mut known = Vec::new();
     let mut list = request.extensions();
@@ -42,7 +42,7 @@ fn offers(values: &[&[u8]]) -> Option<(Vec<Offer>, bool)> {
 
 /// RFC 7692 §7.1: what is agreed on was offered, is one extension, and leaves no parameter out of its range.
 fn negotiate(request: &Request<'_>) {
-    for settings in [Settings::shared(), Settings::dedicated(), Settings { window_bits: 9, ..Settings::dedicated() }] {
+    for settings in [Settings::shared(), Settings::dedicated(), Settings::dedicated().window_bits(9)] {
         let Ok(Some(answer)) = choose(request.extensions(), &settings) else { continue };
         let offered = request.extensions().flatten().any(|offer| offer.name().eq_ignore_ascii_case("permessage-deflate"));
         assert!(offered, "accepted and not offered");

@@ -50,18 +50,18 @@ fn fed(frames: &[u8], piece: usize, limits: &Limits) -> Result<Option<Vec<u8>>, 
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[low, high, piece, fragment], payload)) = data.split_first_chunk() else { return };
-    let message_max = u64::from(u16::from_le_bytes([low, high]));
-    let limits = Limits { message_max, ..Limits::default() };
+    let message_max_bytes = u64::from(u16::from_le_bytes([low, high]));
+    let limits = Limits::default().message_max_bytes(message_max_bytes);
     let mut pool = Pool::new(1 << 20);
     let made = Inflater::new().message(payload, &limits, &mut pool).map(|bytes| bytes[HEADROOM..].to_vec());
     if let Ok(made) = &made {
-        assert!(made.len() as u64 <= message_max, "{} bytes, the limit is {message_max}", made.len());
+        assert!(made.len() as u64 <= message_max_bytes, "{} bytes, the limit is {message_max_bytes}", made.len());
         if !payload.is_empty() {
             let (theirs, content) = other(payload, made.len());
             assert!(content, "a message for us, and for the other none");
             assert!(made.starts_with(&theirs), "the other reads something else");
         }
-        let more = Inflater::new().message(payload, &Limits { message_max: message_max + 1, ..limits }, &mut pool);
+        let more = Inflater::new().message(payload, &limits.message_max_bytes(message_max_bytes + 1), &mut pool);
         assert_eq!(more.map(|bytes| bytes[HEADROOM..].to_vec()).as_ref(), Ok(made), "a larger limit changes a message that fits");
     }
 
@@ -74,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
     encode::append_frame(&mut parts, false, Opcode::Binary, first, Some(KEY));
     encode::mark_compressed(&mut parts, Opcode::Binary);
     encode::append_frame(&mut parts, true, Opcode::Continuation, second, Some(KEY));
-    if payload.len() as u64 <= message_max {
+    if payload.len() as u64 <= message_max_bytes {
         assert_eq!(fed(&whole, usize::MAX, &limits), made.clone().map(Some));
         assert_eq!(fed(&parts, usize::from(piece).max(1), &limits), made.map(Some));
     }

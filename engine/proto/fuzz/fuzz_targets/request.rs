@@ -27,7 +27,7 @@ fn end_of(data: &[u8], step: usize, limits: &HeadLimits) -> HeadEnd {
 
 fuzz_target!(|data: &[u8]| {
     let [how, data @ ..] = data else { return };
-    let limits = HeadLimits { bytes_max: if how & 128 == 0 { 8192 } else { 256 }, headers_max: 16 };
+    let limits = HeadLimits::default().bytes_max(if how & 128 == 0 { 8192 } else { 256 }).headers_max(16);
     let HeadEnd::Complete(len) = end_of(data, usize::from(how & 63) + 1, &limits) else { return };
     assert!(len <= limits.bytes_max && len <= data.len(), "a head of {len} bytes");
     let mut table = HeaderTable::new();
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let path = request.target().find('?').map_or(request.target(), |at| &request.target()[..at]);
     // An absolute target may have no path (RFC 7230 §5.3.2).
     assert!(path.ends_with(request.path()) || request.path() == "/", "{} of {}", request.path(), request.target());
-    let policy = Policy { subprotocols: vec!["chat".to_owned(), "v2".to_owned()], ..Policy::default() };
+    let policy = Policy::default().subprotocols(["chat".to_owned(), "v2".to_owned()]);
     let accepted = match accept(&request, &policy) {
         Ok(accepted) => accepted,
         Err(refusal) => {

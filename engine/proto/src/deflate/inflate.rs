@@ -26,7 +26,7 @@ impl Inflater {
     /// the message.
     ///
     /// # Errors
-    /// [`Violation::MessageTooBig`] beyond `limits.message_max`, [`Violation::InflatedTooMuch`] beyond
+    /// [`Violation::MessageTooBig`] beyond `limits.message_max_bytes`, [`Violation::InflatedTooMuch`] beyond
     /// `limits.inflate_ratio_max` times the payload and a mebibyte, [`Violation::BrokenDeflate`] for what is no message of
     /// RFC 7692 §7.2. The window is lost then.
     pub fn message(&mut self, payload: &[u8], limits: &Limits, pool: &mut Pool) -> Result<Vec<u8>, Violation> {
@@ -137,7 +137,7 @@ struct Bound {
 
 impl Bound {
     fn of(payload_len: usize, limits: &Limits) -> Bound {
-        let size = usize::try_from(limits.message_max).unwrap_or(usize::MAX);
+        let size = usize::try_from(limits.message_max_bytes).unwrap_or(usize::MAX);
         let ratio = payload_len.saturating_mul(limits.inflate_ratio_max as usize).saturating_add(RATIO_FREE);
         match size <= ratio {
             true => Bound { most: size, violation: Violation::MessageTooBig },

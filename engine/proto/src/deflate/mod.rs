@@ -21,7 +21,7 @@ mod settings;
 pub use crate::inflater::Inflater;
 pub use compress::{Deflater, Shared};
 pub use negotiate::{ANSWER_LEN_MAX, Agreed, Answer, ClientOffer, CompressionError, Direction, choose};
-pub use settings::{Mode, Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
+pub use settings::{InvalidSettings, Mode, Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 //!
 //! Owns: the values, what they cost and which of them make sense. Refuses to know: what a peer agrees to.
 
+use core::fmt;
+
 /// The largest window, in bits of its length: what DEFLATE has (RFC 1951 §3.2.5), and what holds without a parameter
 /// (RFC 7692 §7.1.2).
 pub const WINDOW_BITS_MAX: u8 = 15;
@@ -28,13 +30,13 @@ pub enum Mode {
 /// ```
 /// use wsring_proto::deflate::Settings;
 ///
-/// let smaller = Settings { level: 2, ..Settings::shared() };
+/// let smaller = Settings::shared().level(2).threshold_bytes(128);
 /// assert!(smaller.check().is_ok());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)] // made by naming fields, over one of the three below
+#[non_exhaustive]
 pub struct Settings {
-    /// Who has a compressor.
+    /// Who has a compressor: chosen with [`off`](Self::off), [`shared`](Self::shared) or [`dedicated`](Self::dedicated).
     pub mode: Mode,
     /// How hard is tried, 1-9: more time for fewer bytes. Default 1.
     ///
@@ -55,7 +57,7 @@ pub struct Settings {
     pub memory_level: u8,
     /// Messages of fewer bytes are sent plain. Default 512 in [`Mode::Shared`], where 256 bytes take 3 us to become 177;
     /// 64 in [`Mode::Dedicated`], where they take 0.5 us to become 70.
-    pub threshold: u32,
+    pub threshold_bytes: u32,
 }
 
 impl Settings {
@@ -68,32 +70,78 @@ impl Settings {
     /// One compressor a core; connections cost no memory.
     #[must_use]
     pub const fn shared() -> Settings {
-        Settings { mode: Mode::Shared, level: 1, window_bits: WINDOW_BITS_MAX, memory_level: 5, threshold: 512 }
+        Settings { mode: Mode::Shared, level: 1, window_bits: WINDOW_BITS_MAX, memory_level: 5, threshold_bytes: 512 }
     }
 
     /// One compressor a connection.
     #[must_use]
     pub const fn dedicated() -> Settings {
-        Settings { mode: Mode::Dedicated, level: 1, window_bits: WINDOW_BITS_MAX, memory_level: 5, threshold: 64 }
+        Settings { mode: Mode::Dedicated, level: 1, window_bits: WINDOW_BITS_MAX, memory_level: 5, threshold_bytes: 64 }
+    }
+
+    /// Sets [`level`](Self#structfield.level).
+    #[must_use]
+    pub const fn level(mut self, level: u8) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Sets [`window_bits`](Self#structfield.window_bits).
+    #[must_use]
+    pub const fn window_bits(mut self, bits: u8) -> Self {
+        self.window_bits = bits;
+        self
+    }
+
+    /// Sets [`memory_level`](Self#structfield.memory_level).
+    #[must_use]
+    pub const fn memory_level(mut self, level: u8) -> Self {
+        self.memory_level = level;
+        self
+    }
+
+    /// Sets [`threshold_bytes`](Self#structfield.threshold_bytes).
+    #[must_use]
+    pub const fn threshold_bytes(mut self, bytes: u32) -> Self {
+        self.threshold_bytes = bytes;
+        self
     }
 
     /// Whether the values make sense.
     ///
     /// # Errors
-    /// What is wrong, naming the field.
-    pub const fn check(&self) -> Result<(), &'static str> {
+    /// [`InvalidSettings`] names the first that does not.
+    pub const fn check(&self) -> Result<(), InvalidSettings> {
         if !matches!(self.level, 1..=9) {
-            return Err("deflate.level must be 1 to 9");
+            return Err(InvalidSettings { setting: "deflate.level", rule: "must be 1 to 9" });
         }
         if !matches!(self.window_bits, WINDOW_BITS_MIN..=WINDOW_BITS_MAX) {
-            return Err("deflate.window_bits must be 9 to 15");
+            return Err(InvalidSettings { setting: "deflate.window_bits", rule: "must be 9 to 15" });
         }
         if !matches!(self.memory_level, 1..=9) {
-            return Err("deflate.memory_level must be 1 to 9");
+            return Err(InvalidSettings { setting: "deflate.memory_level", rule: "must be 1 to 9" });
         }
         Ok(())
     }
 }
+
+/// A setting of compression whose value makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidSettings {
+    /// Which: `deflate.` and the name in [`Settings`].
+    pub setting: &'static str,
+    /// What holds of a value that makes sense.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.rule)
+    }
+}
+
+impl core::error::Error for InvalidSettings {}
 
 impl Default for Settings {
     fn default() -> Self {

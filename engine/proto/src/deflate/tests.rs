@@ -9,18 +9,18 @@ fn settings_are_checked_at_both_ends() {
     }
     let base = Settings::dedicated();
     let cases = [
-        (Settings { level: 1, ..base }, true),
-        (Settings { level: 0, ..base }, false),
-        (Settings { level: 9, ..base }, true),
-        (Settings { level: 10, ..base }, false),
-        (Settings { window_bits: 9, ..base }, true),
-        (Settings { window_bits: 8, ..base }, false),
-        (Settings { window_bits: 15, ..base }, true),
-        (Settings { window_bits: 16, ..base }, false),
-        (Settings { memory_level: 1, ..base }, true),
-        (Settings { memory_level: 0, ..base }, false),
-        (Settings { memory_level: 9, ..base }, true),
-        (Settings { memory_level: 10, ..base }, false),
+        (base.level(1), true),
+        (base.level(0), false),
+        (base.level(9), true),
+        (base.level(10), false),
+        (base.window_bits(9), true),
+        (base.window_bits(8), false),
+        (base.window_bits(15), true),
+        (base.window_bits(16), false),
+        (base.memory_level(1), true),
+        (base.memory_level(0), false),
+        (base.memory_level(9), true),
+        (base.memory_level(10), false),
     ];
     for (settings, valid) in cases {
         assert_eq!(settings.check().is_ok(), valid, "{settings:?}");

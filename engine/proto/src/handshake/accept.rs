@@ -16,7 +16,15 @@ use super::{Malformed, Origins, Refusal, Request, ascii, origin};
 pub const SUBPROTOCOLS_MAX: usize = 32;
 
 /// Whom to accept, and as what.
+///
+/// ```
+/// use wsring_proto::handshake::{Origins, Policy};
+///
+/// let policy = Policy::default().origins(Origins::Same).subprotocols(["chat.v2", "chat.v1"]);
+/// assert_eq!(policy.subprotocols[0], "chat.v2");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// Which pages may connect. Default: any.
     pub origins: Origins,
@@ -26,8 +34,38 @@ pub struct Policy {
     /// Whether the origin `null` may connect under [`Origins::Same`] and [`Origins::List`]. Default false: any page can be
     /// `null` by showing itself in a sandboxed frame (RFC 6454 §7.3 on what privacy-sensitive contexts send).
     pub allow_null_origin: bool,
-    /// The subprotocols spoken, most wanted first. Names are compared exactly.
+    /// The subprotocols spoken, most wanted first. Names are compared exactly. Default: none.
     pub subprotocols: Vec<String>,
+}
+
+impl Policy {
+    /// Sets [`origins`](Self#structfield.origins).
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Sets [`allow_absent_origin`](Self#structfield.allow_absent_origin).
+    #[must_use]
+    pub fn allow_absent_origin(mut self, allowed: bool) -> Self {
+        self.allow_absent_origin = allowed;
+        self
+    }
+
+    /// Sets [`allow_null_origin`](Self#structfield.allow_null_origin).
+    #[must_use]
+    pub fn allow_null_origin(mut self, allowed: bool) -> Self {
+        self.allow_null_origin = allowed;
+        self
+    }
+
+    /// Sets [`subprotocols`](Self#structfield.subprotocols), in place of those set before.
+    #[must_use]
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
 }
 
 impl Default for Policy {

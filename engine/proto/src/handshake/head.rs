@@ -9,11 +9,28 @@ pub const HEADERS_MAX: usize = 128;
 
 /// Limits on a head; a request that exceeds one is refused with 431 (RFC 6585 §5). A limit hit exactly passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeadLimits {
     /// Bytes of a head, its first line and final empty line included. Default 8192.
     pub bytes_max: usize,
     /// Header fields of a head. Default 64, at most [`HEADERS_MAX`]; more is taken for that.
     pub headers_max: usize,
+}
+
+impl HeadLimits {
+    /// Sets [`bytes_max`](Self#structfield.bytes_max).
+    #[must_use]
+    pub const fn bytes_max(mut self, bytes: usize) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+
+    /// Sets [`headers_max`](Self#structfield.headers_max).
+    #[must_use]
+    pub const fn headers_max(mut self, headers: usize) -> Self {
+        self.headers_max = headers;
+        self
+    }
 }
 
 impl Default for HeadLimits {

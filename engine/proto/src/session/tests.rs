@@ -183,7 +183,7 @@ fn each_violation_ends_the_connection_once() {
 // RFC 6455 §10.4: a limit hit exactly passes; one more fails before any of its payload is here.
 #[test]
 fn limits_exact_and_one_past() {
-    let limits = Limits { frame_max: 200, message_max: 300, fragments_max: 3, ..Limits::default() };
+    let limits = Limits::default().frame_max_bytes(200).message_max_bytes(300).fragments_max(3);
     let peer = || Peer::limited(Role::Server, limits);
     let piece = |fin, opcode, len| masked(fin, opcode, &vec![b'x'; len]);
     let head = |fin, opcode, len: usize| {
@@ -201,7 +201,7 @@ fn limits_exact_and_one_past() {
     assert_eq!(peer().feed(&[start(150), end(150)].concat()), whole(300));
     let over = [start(150), head(true, Opcode::Continuation, 151)].concat();
     assert_eq!(peer().feed(&over), Err(Violation::MessageTooBig));
-    let narrow = Limits { message_max: 100, ..limits };
+    let narrow = limits.message_max_bytes(100);
     let mut peer_narrow = Peer::limited(Role::Server, narrow);
     assert_eq!(peer_narrow.feed(&piece(true, Opcode::Binary, 100)), whole(100));
     assert_eq!(peer_narrow.feed(&piece(true, Opcode::Binary, 101)), Err(Violation::MessageTooBig));
@@ -215,7 +215,7 @@ fn limits_exact_and_one_past() {
     let four = [&start(0)[..], &empty, &empty, &[0x80]].concat();
     assert_eq!(peer().feed(&four), Err(Violation::TooManyFragments));
     for fragments_max in [0, 1] {
-        let mut one = Peer::limited(Role::Server, Limits { fragments_max, ..limits });
+        let mut one = Peer::limited(Role::Server, limits.fragments_max(fragments_max));
         assert_eq!(one.feed(&piece(true, Opcode::Binary, 1)), whole(1));
         assert_eq!(one.feed(&start(1)), Ok(vec![]));
         assert_eq!(one.feed(&[0x80]), Err(Violation::TooManyFragments));
@@ -326,7 +326,7 @@ fn after_our_close_only_theirs_is_surfaced() {
     bytes.extend_from_slice(&masked(true, Opcode::Close, b"\x03\xE8bye"));
     let closed = vec![Owned::Close(Some(1000), "bye".to_string())];
     for cut in 0..=bytes.len() {
-        let limits = Limits { frame_max: 10, message_max: 10, fragments_max: 1, ..Limits::default() };
+        let limits = Limits::default().frame_max_bytes(10).message_max_bytes(10).fragments_max(1);
         let mut peer = Peer::limited(Role::Server, limits);
         peer.session.on_close_sent();
         let mut events = peer.feed(&bytes[..cut]).expect("valid");
@@ -480,7 +480,7 @@ fn last_looks_behind_control_frames_and_fragments() {
         assert_eq!(events[0], (Owned::Binary(b"se".to_vec()), Some(last)), "{bytes:x?}");
     }
     // A message that is over a limit is not delivered.
-    let limits = Limits { message_max: 1, ..Limits::default() };
+    let limits = Limits::default().message_max_bytes(1);
     let bytes = [&message[..], &start, &end].concat();
     let (events, fault) = Peer::limited(Role::Server, limits).feed_marked(&bytes);
     assert_eq!(events, [(Owned::Binary(b"m".to_vec()), Some(true))]);

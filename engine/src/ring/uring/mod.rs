@@ -14,6 +14,7 @@ mod probe;
 mod recv_buffers;
 pub mod send_blocks;
 mod setup;
+mod sizes;
 mod teardown;
 
 use std::io;
@@ -32,11 +33,12 @@ pub use features::{Feature, Features, UnknownFeature};
 pub use recv_buffers::Lease;
 pub(crate) use setup::descriptors_open;
 pub use setup::{RingConfig, SetupError, raise_nofile, usable};
+pub use sizes::{QueueEntries, RecvBuffers, SendBuffers};
 
 use super::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
-use recv_buffers::{GROUP, RecvBuffers};
+use recv_buffers::{BufferRing, GROUP};
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
 const ENTER_GETEVENTS: u32 = 1;
@@ -82,7 +84,7 @@ pub struct Uring {
     uring: IoUring,
     /// Operations whose last completion has not been looked at, those not yet handed over among them.
     in_flight: u32,
-    buffers: RecvBuffers,
+    buffers: BufferRing,
     sends: Slab<Sending>,
     connects: Connects,
     /// The sockets, unless they live in the table of fixed files.
@@ -121,15 +123,13 @@ impl Uring {
         let direct = features.has(Feature::DirectDescriptors);
         let uring = setup::ring(config, direct)?;
         let incremental = config.features.has(Feature::IncrementalBuffers);
-        let (count, size) = config.recv_buffers;
         let register = |count, size, incremental| {
-            RecvBuffers::register(&uring, count, size, incremental)
-                .map_err(|e| SetupError::new("receive buffers", 0, e))
+            BufferRing::register(&uring, count, size, incremental).map_err(|e| SetupError::new("receive buffers", 0, e))
         };
         // The ring cycles through all its memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
         // consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
-        let buffers = match (count, size) {
-            (0, _) | (_, 0) => match register(2, 256 << 10, incremental)? {
+        let buffers = match config.recv_buffers {
+            RecvBuffers::Auto => match register(2, 256 << 10, incremental)? {
                 buffers if buffers.is_incremental() => buffers,
                 whole => {
                     drop(whole);
@@ -140,9 +140,9 @@ impl Uring {
                     register(1024, 4 << 10, false)?
                 }
             },
-            (count, size) => register(count, size, incremental)?,
+            RecvBuffers::Fixed { count, bytes } => register(count, bytes, incremental)?,
         };
-        let blocks = SendBlocks::new(config.send_blocks.0, config.send_blocks.1);
+        let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         if !buffers.is_incremental() {
             features = features.without(Feature::IncrementalBuffers);
         }
@@ -152,7 +152,9 @@ impl Uring {
             // SAFETY: the region is valid for its length and outlives all operations: `Uring::drop` sees to that.
             match unsafe { uring.submitter().register_buffers(&[iovec]) } {
                 Ok(()) => {}
-                Err(error) if config.zero_copy_from.is_some() => return Err(SetupError::new("send blocks", 0, error)),
+                Err(error) if config.zero_copy_from_bytes.is_some() => {
+                    return Err(SetupError::new("send blocks", 0, error));
+                }
                 // Plain sends do not need it; locked memory is scarce in many containers.
                 Err(_) => features = features.without(Feature::FixedBuffers),
             }
@@ -172,13 +174,13 @@ impl Uring {
             listeners: listeners.into_iter().map(Some).collect(),
             waker,
             wake_count: Box::new(0),
-            ready: Vec::with_capacity(config.cq_entries as usize),
+            ready: Vec::with_capacity(config.queue_entries.completion as usize),
             cursor: 0,
             origin: Instant::now(),
             now: Time::default(),
-            spin: Duration::from_micros(config.spin_us.into()),
+            spin: config.spin,
             spin_until: Time::default(),
-            zero_copy_from: config.zero_copy_from.unwrap_or(usize::MAX),
+            zero_copy_from: config.zero_copy_from_bytes.unwrap_or(usize::MAX),
             features,
             enters: 0,
         };

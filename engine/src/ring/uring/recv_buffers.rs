@@ -69,7 +69,7 @@ struct State {
 }
 
 /// The buffer ring of one core.
-pub(super) struct RecvBuffers {
+pub(super) struct BufferRing {
     /// Entries shared with the kernel; the tail lives in the first entry's `resv`.
     ring: Rc<Region>,
     region: Rc<Region>,
@@ -81,7 +81,7 @@ pub(super) struct RecvBuffers {
     incremental: bool,
 }
 
-impl RecvBuffers {
+impl BufferRing {
     /// Allocates `count` (a power of two, at most 32768) buffers of `size` bytes and registers them.
     ///
     /// Incremental consumption is used if asked for and known to this kernel; [`Self::is_incremental`] tells.
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_buffer_is_provided_again_behind_its_last_lease() {
         let uring = IoUring::new(4).expect("a ring");
-        let mut buffers = RecvBuffers::register(&uring, 1, 1 << 20, true).expect("plain memory");
+        let mut buffers = BufferRing::register(&uring, 1, 1 << 20, true).expect("plain memory");
         if !buffers.is_incremental() {
             return; // before Linux 6.12 a buffer has one lease
         }
@@ -222,7 +222,7 @@ mod tests {
     #[should_panic(expected = "of 100 bytes")]
     fn a_completion_beyond_its_buffer_is_refused() {
         let uring = IoUring::new(4).expect("a ring");
-        let mut buffers = RecvBuffers::register(&uring, 1, 100, true).expect("plain memory");
+        let mut buffers = BufferRing::register(&uring, 1, 100, true).expect("plain memory");
         let _ = buffers.lend(SOME_OF_IT, 50);
         let _ = buffers.lend(LAST_OF_IT, 0_u32.wrapping_sub(10));
     }

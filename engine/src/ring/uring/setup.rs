@@ -1,11 +1,13 @@
 //! Builds one ring: what is asked of the kernel, what it granted, and which knob to turn when it refuses.
 
 use std::io;
+use std::time::Duration;
 
 use io_uring::{IoUring, Probe, opcode};
 
 use super::features::{Feature, Features};
 use super::probe;
+use super::sizes::{QueueEntries, RecvBuffers, SendBuffers};
 
 /// The lowest kernel that the driver runs on: IORING_SETUP_DEFER_TASKRUN and multishot receives are there.
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -13,23 +15,21 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 /// Sizes and switches of one ring.
 #[derive(Clone, Debug)]
 pub struct RingConfig {
-    /// Submission queue entries; a full queue costs one more syscall.
-    pub sq_entries: u32,
-    /// Completion queue entries. Fewer than the completions of a pass lose nothing, but end multishots.
-    pub cq_entries: u32,
+    /// Entries of the two queues.
+    pub queue_entries: QueueEntries,
     /// Open sockets at once: slots of the fixed-file table, or as many descriptors.
     pub sockets_max: u32,
     /// The most connections that may wait in a listener's queue (listen(2)). Where sockets are ordinary descriptors, one accept serves
     /// many connections only while there is room for so many.
     pub backlog: u32,
-    /// Receive buffers (a power of two, at most 32768) and bytes of each; zero chooses by what the kernel has.
-    pub recv_buffers: (u16, u32),
-    /// Send blocks and bytes of each.
-    pub send_blocks: (usize, usize),
-    /// Microseconds to poll rather than sleep after [`Ring::expect_more`](crate::ring::Ring::expect_more); 0 never polls.
-    pub spin_us: u32,
+    /// What it receives into.
+    pub recv_buffers: RecvBuffers,
+    /// The send blocks that come with it.
+    pub send_buffers: SendBuffers,
+    /// How long to poll rather than sleep after [`Ring::expect_more`](crate::ring::Ring::expect_more); zero never polls.
+    pub spin: Duration,
     /// Sends of at least this many bytes use IORING_OP_SEND_ZC; `None` never.
-    pub zero_copy_from: Option<usize>,
+    pub zero_copy_from_bytes: Option<usize>,
     /// Features to use where the kernel has them.
     pub features: Features,
 }
@@ -37,14 +37,13 @@ pub struct RingConfig {
 impl Default for RingConfig {
     fn default() -> Self {
         Self {
-            sq_entries: 1024,
-            cq_entries: 8192,
+            queue_entries: QueueEntries::default(),
             sockets_max: 1024,
             backlog: 4096,
-            recv_buffers: (0, 0),
-            send_blocks: (1024, 4096),
-            spin_us: 0,
-            zero_copy_from: None,
+            recv_buffers: RecvBuffers::default(),
+            send_buffers: SendBuffers::default(),
+            spin: Duration::ZERO,
+            zero_copy_from_bytes: None,
             features: Features::all(),
         }
     }
@@ -184,21 +183,23 @@ pub(super) fn ring(config: &RingConfig, direct: bool) -> Result<IoUring, SetupEr
         .setup_single_issuer()
         .setup_submit_all()
         .setup_clamp()
-        .setup_cqsize(config.cq_entries.max(config.sq_entries));
+        .setup_cqsize(config.queue_entries.completion.max(config.queue_entries.submission));
     if config.features.has(Feature::DeferTaskrun) {
         // Completions wait until we enter for them; the flag in the SQ ring tells a spinner that some do.
         builder.setup_defer_taskrun().setup_taskrun_flag();
     } else {
         builder.setup_coop_taskrun().setup_taskrun_flag();
     }
-    let uring = builder.build(config.sq_entries).map_err(|e| SetupError::new("the ring", config.sq_entries, e))?;
+    let uring = builder
+        .build(config.queue_entries.submission)
+        .map_err(|e| SetupError::new("the ring", config.queue_entries.submission, e))?;
     if direct {
         uring
             .submitter()
             .register_files_sparse(config.sockets_max)
             .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
     }
-    if config.zero_copy_from.is_some() {
+    if config.zero_copy_from_bytes.is_some() {
         let mut probe = Probe::new();
         uring.submitter().register_probe(&mut probe).map_err(|e| SetupError::new("the probe", 0, e))?;
         if !probe.is_supported(opcode::SendZc::CODE) {

@@ -64,8 +64,8 @@ mod tests {
     use crate::ring::{Done, Kind, Memory, Op, Payload, SendBlocks, Socket, Time, Token};
 
     /// A ring with an accepted connection, and its peer.
-    fn connected(features: Features, zero_copy_from: Option<usize>) -> (Uring, SendBlocks, Socket, TcpStream) {
-        let config = RingConfig { sockets_max: 8, features, zero_copy_from, ..RingConfig::default() };
+    fn connected(features: Features, zero_copy_from_bytes: Option<usize>) -> (Uring, SendBlocks, Socket, TcpStream) {
+        let config = RingConfig { sockets_max: 8, features, zero_copy_from_bytes, ..RingConfig::default() };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let (mut ring, blocks) = Uring::new(&config, vec![listener]).expect("a ring");

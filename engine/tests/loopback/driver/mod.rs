@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use wsring::ring::uring::{Feature, Features, Lease, RingConfig, SetupError, Uring};
+use wsring::ring::uring::{
+    Feature, Features, Lease, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, Uring,
+};
 use wsring::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
 
 use crate::common::process::{ring_with, sockets_by_state};
@@ -193,7 +195,9 @@ fn one_receive_serves_many_segments_or_one() {
 #[test]
 fn a_receive_for_once_takes_one_buffer() {
     for features in [Features::all(), Features::none()] {
-        let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((4, 64), features)).expect("plain memory");
+        let mut bench =
+            Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 4, bytes: 64 }, features))
+                .expect("plain memory");
         let (socket, mut peer) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket, once: true });
         for round in 0..3_u8 {
@@ -218,7 +222,9 @@ fn a_buffer_serves_several_receives_or_one() {
     incremental.extend((kernel() >= (6, 12)).then_some(true));
     for incremental in incremental {
         let features = if incremental { Features::all() } else { Features::all().without(Feature::IncrementalBuffers) };
-        let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 4096), features)).expect("plain memory");
+        let mut bench =
+            Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 2, bytes: 4096 }, features))
+                .expect("plain memory");
         assert_eq!(bench.ring.features().has(Feature::IncrementalBuffers), incremental);
         let (socket, mut peer) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket, once: false });
@@ -239,7 +245,9 @@ fn a_buffer_serves_several_receives_or_one() {
 #[test]
 fn a_receive_without_a_free_buffer_ends_and_goes_on_later() {
     let features = Features::all().without(Feature::IncrementalBuffers);
-    let mut bench = Bench::new(|c| (c.recv_buffers, c.features) = ((2, 64), features)).expect("plain memory");
+    let mut bench =
+        Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 2, bytes: 64 }, features))
+            .expect("plain memory");
     let (socket, mut peer) = bench.pair();
     peer.write_all(&[7; 150]).expect("it goes out");
     bench.ring.submit(RECV, Op::Recv { socket, once: false });
@@ -293,7 +301,9 @@ fn a_cancelled_receive_ends_and_loses_nothing() {
 fn zero_copy_begins_at_its_threshold() {
     for fixed in [true, false] {
         let features = if fixed { Features::all() } else { Features::all().without(Feature::FixedBuffers) };
-        let Some(mut bench) = Bench::new(|c| (c.zero_copy_from, c.features) = (Some(100), features)) else { return };
+        let Some(mut bench) = Bench::new(|c| (c.zero_copy_from_bytes, c.features) = (Some(100), features)) else {
+            return;
+        };
         let (socket, mut peer) = bench.pair();
         for (len, zero_copy) in [(99, false), (100, true), (4096, true), (1, false)] {
             let payload = bench.payload(&vec![len as u8; len]);
@@ -369,13 +379,13 @@ fn a_send_to_a_reset_socket_fails_and_returns_its_memory() {
 }
 
 /// Longer than any test may take: who polls so long where there is something to do fails.
-const FOR_EVER_US: u32 = 1_000_000 * (WAIT.as_secs() as u32) * 4;
+const FOR_EVER: Duration = Duration::from_secs(4 * WAIT.as_secs());
 
 /// Polling once went on for the whole spin time although a deadline came before.
 #[test]
 fn a_wait_that_polls_comes_back_at_its_deadline() {
     for features in [Features::all(), Features::all().without(Feature::DeferTaskrun)] {
-        let mut bench = Bench::new(|c| (c.spin_us, c.features) = (FOR_EVER_US, features)).expect("plain memory");
+        let mut bench = Bench::new(|c| (c.spin, c.features) = (FOR_EVER, features)).expect("plain memory");
         for _ in 0..3 {
             bench.ring.expect_more();
             let began = bench.ring.now();
@@ -391,7 +401,7 @@ fn a_wait_that_polls_comes_back_at_its_deadline() {
 /// clock away when the wait begins, however long ago the ring has looked at that.
 #[test]
 fn a_wait_polls_only_when_more_is_expected() {
-    let mut bench = Bench::new(|c| c.spin_us = FOR_EVER_US).expect("plain memory");
+    let mut bench = Bench::new(|c| c.spin = FOR_EVER).expect("plain memory");
     for (expected, enters) in [(false, 1), (true, 0), (true, 0), (false, 0)] {
         if expected {
             bench.ring.expect_more();
@@ -406,7 +416,7 @@ fn a_wait_polls_only_when_more_is_expected() {
 /// What polling has used up of a deadline is not waited for again.
 #[test]
 fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
-    let mut bench = Bench::new(|c| c.spin_us = 300_000).expect("plain memory");
+    let mut bench = Bench::new(|c| c.spin = Duration::from_millis(300)).expect("plain memory");
     let mut wait = || {
         bench.ring.expect_more();
         let began = bench.ring.now();
@@ -425,7 +435,8 @@ fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
 /// them until the spin time was over.
 #[test]
 fn a_wait_that_polls_takes_what_overflowed() {
-    let change = |c: &mut RingConfig| (c.spin_us, c.sq_entries, c.cq_entries) = (FOR_EVER_US, 4, 4);
+    let change =
+        |c: &mut RingConfig| (c.spin, c.queue_entries) = (FOR_EVER, QueueEntries { submission: 4, completion: 4 });
     let mut bench = Bench::new(change).expect("plain memory");
     let pairs: Vec<_> = (0..7).map(|_| bench.pair()).collect();
     let token = |i: usize| Token::new(Kind::Recv, 9, i as u32);
@@ -474,7 +485,8 @@ fn a_wake_from_another_thread_completes() {
 fn completions_are_deferred_or_not() {
     for (deferred, cq_entries) in [(true, 32), (false, 64)] {
         let features = if deferred { Features::all() } else { Features::all().without(Feature::DeferTaskrun) };
-        let change = |c: &mut RingConfig| (c.sq_entries, c.cq_entries, c.features) = (4, cq_entries, features);
+        let queue_entries = QueueEntries { submission: 4, completion: cq_entries };
+        let change = |c: &mut RingConfig| (c.queue_entries, c.features) = (queue_entries, features);
         let mut bench = Bench::new(change).expect("plain memory");
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         bench.quiet();
@@ -495,7 +507,8 @@ fn completions_are_deferred_or_not() {
 #[test]
 fn sizes_and_registered_memory_are_as_asked() {
     let change = |c: &mut RingConfig| {
-        (c.sq_entries, c.cq_entries, c.sockets_max, c.send_blocks) = (5, 200, 77, (3, 1000));
+        (c.queue_entries, c.sockets_max) = (QueueEntries { submission: 5, completion: 200 }, 77);
+        c.send_buffers = SendBuffers { count: 3, bytes: 1000 };
     };
     let bench = Bench::new(change).expect("plain memory");
     let info = ring_with(256);
@@ -506,6 +519,6 @@ fn sizes_and_registered_memory_are_as_asked() {
     }
     drop(bench);
     let without = Features::all().without(Feature::FixedBuffers);
-    let _bench = Bench::new(|c| (c.cq_entries, c.features) = (2048, without)).expect("plain memory");
+    let _bench = Bench::new(|c| (c.queue_entries.completion, c.features) = (2048, without)).expect("plain memory");
     assert_eq!(ring_with(2048).buffers, []);
 }

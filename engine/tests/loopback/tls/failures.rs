@@ -28,7 +28,7 @@ fn rest_of(stream: &TcpStream) -> Vec<u8> {
 /// A stranger that speaks no TLS gets an alert; nobody else notices.
 #[test]
 fn strangers_are_told_and_counted() {
-    let mut scene = Scene::new(|_| {});
+    let mut scene = Scene::new(|c| c);
     let strangers: [&[u8]; 4] =
         [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &[0xff; 5], &[0; 100_000], b"SSH-2.0-x\r\n"];
     for bytes in strangers {
@@ -45,7 +45,7 @@ fn strangers_are_told_and_counted() {
 /// A handshake that is cut off, at any byte of the first flight or after the whole of it, by an end or a reset.
 #[test]
 fn a_cut_handshake_is_counted() {
-    let mut scene = Scene::new(|_| {});
+    let mut scene = Scene::new(|c| c);
     let mut cuts = 0;
     for at in [1, 4, 5, 6, 100, usize::MAX] {
         for by_reset in [false, true] {
@@ -77,7 +77,7 @@ fn a_cut_handshake_is_counted() {
 /// A handshake that takes too long is cut at the handshake's deadline, wherever it stands.
 #[test]
 fn a_slow_handshake_meets_the_deadline() {
-    let mut scene = Scene::new(|c| c.handshake_timeout = Duration::from_secs(1));
+    let mut scene = Scene::new(|c| c.handshake_timeout(Duration::from_secs(1)));
     for at in [0, 10, usize::MAX] {
         let mut wire = Wire::new(scene.addr, &scene.client);
         let hello = wire.pending();
@@ -94,7 +94,7 @@ fn a_slow_handshake_meets_the_deadline() {
 /// A record that was changed on its way ends its connection: bad_record_mac, and the application hears of it.
 #[test]
 fn a_changed_record_ends_the_connection() {
-    let scene = Scene::new(|_| {});
+    let scene = Scene::new(|c| c);
     let mut wire = scene.connect();
     let mut frame = Vec::new();
     client_frame(&mut frame, true, TEXT, b"before", [0; 4]);

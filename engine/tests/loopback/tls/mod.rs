@@ -18,7 +18,7 @@ mod failures;
 mod relay;
 
 fn with_tls(tls: ServerConfig) -> Config {
-    Config { tls: Some(Arc::new(tls)), ..Config::default() }
+    Config::default().tls(Arc::new(tls))
 }
 
 /// A client's connection: bytes of rustls's over a socket.
@@ -153,10 +153,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(change: impl FnOnce(&mut Config)) -> Self {
+    fn new(change: impl FnOnce(Config) -> Config) -> Self {
         let authority = Authority::new();
-        let mut config = with_tls(authority.server());
-        change(&mut config);
+        let config = change(with_tls(authority.server()));
         let (sender, ends) = mpsc::channel();
         let (running, addr) = serve(config, 1, move |_| Witness(sender.clone()));
         let client = Arc::new(authority.client(&[&TLS13]));
@@ -215,7 +214,7 @@ fn echo(wire: &mut Wire, text: &[u8]) {
 /// The end of a stream is the end of the connection, with a close_notify before it or without.
 #[test]
 fn a_stream_may_end_with_or_without_goodbye() {
-    let scene = Scene::new(|_| {});
+    let scene = Scene::new(|c| c);
     for goodbye in [true, false] {
         let mut wire = scene.connect();
         echo(&mut wire, b"hello");
@@ -234,7 +233,7 @@ fn a_stream_may_end_with_or_without_goodbye() {
 /// A stop says 1001, and then goodbye; a close of the client's is answered likewise.
 #[test]
 fn a_close_is_followed_by_a_goodbye() {
-    let scene = Scene::new(|_| {});
+    let scene = Scene::new(|c| c);
     let (mut closes, mut stopped) = (scene.connect(), scene.connect());
     let mut frame = Vec::new();
     client_frame(&mut frame, true, CLOSE, &1000_u16.to_be_bytes(), [7; 4]);
@@ -260,7 +259,7 @@ fn a_close_is_followed_by_a_goodbye() {
 /// One connection too many is told so, over TLS.
 #[test]
 fn a_full_server_says_503_over_tls() {
-    let mut scene = Scene::new(|c| c.connections_max = Some(1));
+    let mut scene = Scene::new(|c| c.connections_max(1));
     let mut wire = Wire::connect(scene.addr, &scene.client);
     let mut answer = String::new();
     wire.read_to_string(&mut answer).expect("a response and the end");
@@ -276,7 +275,7 @@ fn a_full_server_says_503_over_tls() {
 /// A second connection of a client takes up the session of the first.
 #[test]
 fn sessions_are_resumed() {
-    let scene = Scene::new(|_| {});
+    let scene = Scene::new(|c| c);
     for expected in [HandshakeKind::Resumed, HandshakeKind::Resumed] {
         let mut wire = scene.connect();
         assert_eq!(wire.tls.handshake_kind(), Some(expected));
@@ -327,7 +326,7 @@ fn an_application_sees_whom_it_serves() {
 fn a_thousand_handshakes_at_once() {
     const CROWD: usize = 1000;
     // All are under way until the last one is over, however slow the machine is.
-    let mut scene = Scene::new(|config| config.handshake_timeout = 20 * WAIT);
+    let mut scene = Scene::new(|c| c.handshake_timeout(20 * WAIT));
     let mut wires: Vec<Wire> = (0..CROWD).map(|_| Wire::new(scene.addr, &scene.client)).collect();
     for wire in &mut wires {
         wire.send().expect("the hello goes out");

@@ -7,7 +7,7 @@ use std::thread;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection};
-use wsring::{Config, Deflate, Feature, Features};
+use wsring::{Config, Deflate, Feature, Features, QueueEntries, RecvBuffers, SendBuffers};
 
 use super::{Wire, with_tls};
 use crate::common::certificates::Authority;
@@ -85,10 +85,9 @@ fn decrypt(tls: &Mutex<ClientConnection>, from: &TcpStream, mut to: &TcpStream) 
 }
 
 /// The programme over TLS, under one configuration.
-fn echoes(change: impl FnOnce(&mut Config), change_client: impl FnOnce(&Authority, &mut ClientConfig)) {
+fn echoes(change: impl FnOnce(Config) -> Config, change_client: impl FnOnce(&Authority, &mut ClientConfig)) {
     let authority = Authority::new();
-    let mut config = with_tls(authority.server());
-    change(&mut config);
+    let config = change(with_tls(authority.server()));
     let mut client = authority.client(&[&TLS13]);
     change_client(&authority, &mut client);
     let mut lens = borders(&config);
@@ -117,21 +116,21 @@ macro_rules! configurations {
 }
 
 configurations! {
-    echoes_as_it_comes: |_| {}, |_, _| {};
-    echoes_by_version_1_2: |_| {}, |authority, c| *c = authority.client(&[&TLS12]);
-    echoes_in_small_records: |_| {}, |_, c| c.max_fragment_size = Some(600);
-    echoes_with_receive_buffers_of_64_bytes: |c| c.recv_buffers = (4, 64), |_, _| {};
-    echoes_without_send_blocks: |c| c.send_blocks = (0, 512), |_, _| {};
-    echoes_without_any_feature: |c| c.features = Features::none(), |_, _| {};
-    echoes_by_zero_copy: |c| c.zero_copy_from = Some(1), |_, _| {};
+    echoes_as_it_comes: |c| c, |_, _| {};
+    echoes_by_version_1_2: |c| c, |authority, c| *c = authority.client(&[&TLS12]);
+    echoes_in_small_records: |c| c, |_, c| c.max_fragment_size = Some(600);
+    echoes_with_receive_buffers_of_64_bytes: |c| c.recv_buffers(RecvBuffers::Fixed { count: 4, bytes: 64 }), |_, _| {};
+    echoes_without_send_blocks: |c| c.send_buffers(SendBuffers { count: 0, bytes: 512 }), |_, _| {};
+    echoes_without_any_feature: |c| c.features(Features::none()), |_, _| {};
+    echoes_by_zero_copy: |c| c.zero_copy_from_bytes(1), |_, _| {};
     echoes_with_everything_tiny: |c| {
-        c.recv_buffers = (2, 512);
-        c.send_blocks = (1, 512);
-        c.queue_entries = (2, 2);
-        c.pool_bytes_max = 0;
-        c.output_high = 1000;
-        c.output_low = 500;
-        c.features = c.features.without(Feature::MultishotRecv);
+        c.recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
+            .send_buffers(SendBuffers { count: 1, bytes: 512 })
+            .queue_entries(QueueEntries { submission: 2, completion: 2 })
+            .pool_max_bytes(0)
+            .output_high_bytes(1000)
+            .output_low_bytes(500)
+            .features(Features::all().without(Feature::MultishotRecv))
     }, |_, c| c.max_fragment_size = Some(600);
 }
 
@@ -139,9 +138,12 @@ configurations! {
 #[test]
 fn compressed_messages_go_over_tls() {
     for (deflate, takeover) in [(Deflate::shared(), false), (Deflate::dedicated(), true)] {
-        for (recv_buffers, send_blocks) in [((64, 512), (2, 512)), ((16, 64 << 10), (64, 16 << 10))] {
+        let small = (RecvBuffers::Fixed { count: 64, bytes: 512 }, SendBuffers { count: 2, bytes: 512 });
+        let large = (RecvBuffers::Fixed { count: 16, bytes: 64 << 10 }, SendBuffers { count: 64, bytes: 16 << 10 });
+        for (recv_buffers, send_buffers) in [small, large] {
             let authority = Authority::new();
-            let config = Config { deflate, recv_buffers, send_blocks, ..with_tls(authority.server()) };
+            let config =
+                with_tls(authority.server()).deflate(deflate).recv_buffers(recv_buffers).send_buffers(send_buffers);
             let (running, addr) = serve(config, 1, |_| Echo);
             let at = relay(addr, &Arc::new(authority.client(&[&TLS13])));
             let count = converse(&mut Packed::connect(at, "permessage-deflate"), &deflate, takeover);

@@ -31,7 +31,7 @@ fn every_border() {
 /// Nothing pooled and everything pressed: each reply is a buffer of its own, and each connection is paused all the time.
 #[test]
 fn every_border_under_pressure() {
-    echoes(Config { pool_bytes_max: 0, output_high: 1000, output_low: 500, ..Config::default() });
+    echoes(Config::default().pool_max_bytes(0).output_high_bytes(1000).output_low_bytes(500));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_stop_tells_every_peer_1001() {
 /// timeout.
 #[test]
 fn a_stop_does_not_wait_for_ever() {
-    let config = Config { stop_timeout: Duration::from_millis(100), ..Config::default() };
+    let config = Config::default().stop_timeout(Duration::from_millis(100));
     let (running, addr) = serve(config, 1, |_| Echo);
     let mut mute = Client::connect(addr);
     let mut deaf = Client::connect(addr);
@@ -169,7 +169,7 @@ fn a_stop_before_the_start() {
 
 #[test]
 fn a_setting_that_makes_no_sense() {
-    let config = Config { connections_max: Some(0), ..Config::default() };
+    let config = Config::default().connections_max(0);
     match tokio_uring::start(Server::new().config(config).run(Echo)) {
         Err(Error::Config(why)) => assert_eq!(why.to_string(), "connections_max must be at least 1"),
         other => panic!("{other:?}"),
@@ -198,7 +198,7 @@ fn two_servers_in_one_runtime() {
         listener.set_nonblocking(true).expect("nonblocking");
         let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addrs = [&listener, &other].map(|listener| listener.local_addr().expect("an address"));
-        let config = Config { nodelay, ..Config::default() };
+        let config = Config::default().nodelay(nodelay);
         let watched = listener.try_clone().expect("a second descriptor");
         (Server::new().listen(listener).listen(other).core(core).config(config), addrs, watched, core, nodelay)
     });

@@ -61,7 +61,7 @@ fn every_setting_round_trips() {
     for level in 1..=9 {
         for window_bits in 9..=15 {
             for memory_level in [1, 5, 9] {
-                let settings = Settings { level, memory_level, ..Settings::dedicated() };
+                let settings = Settings::dedicated().level(level).memory_level(memory_level);
                 for takeover in [false, true] {
                     let mut deflater = Deflater::new(&settings, direction(takeover, window_bits)).expect("a window");
                     let (mut theirs, mut ours) = (Decompress::new(false), Inflater::new());
@@ -78,7 +78,7 @@ fn every_setting_round_trips() {
                     }
                 }
             }
-            let mut shared = Shared::new(&Settings { level, ..Settings::shared() });
+            let mut shared = Shared::new(&Settings::shared().level(level));
             for message in &messages {
                 let payload = shared.message(message, window_bits, &mut pool).expect("words compress");
                 assert!(payload.len() - HEADROOM < message.len());
@@ -167,7 +167,7 @@ fn the_window_agreed_on_is_kept() {
         let furthest = distance_max(&payload[HEADROOM..]);
         assert!(furthest <= 1 << window_bits, "{furthest} in {window_bits} bits");
         widest = widest.max(furthest);
-        let narrow = Settings { window_bits, ..Settings::shared() };
+        let narrow = Settings::shared().window_bits(window_bits);
         let payload = Shared::new(&narrow).message(&message, 15, &mut pool).expect("it repeats itself");
         assert!(distance_max(&payload[HEADROOM..]) <= 1 << window_bits);
     }
@@ -183,7 +183,7 @@ fn what_does_not_shrink_leaves_no_trace() {
     let mut pool = Pool::new(1 << 20);
     let noise = noise(1, 2000);
     for level in [1, 2, 6] {
-        let settings = Settings { level, ..Settings::dedicated() };
+        let settings = Settings::dedicated().level(level);
         let mut deflater = Deflater::new(&settings, direction(true, 15)).expect("a window");
         let mut theirs = Decompress::new(false);
         let first = deflater.message(&words(1, 500), &mut pool).expect("words compress");
@@ -192,7 +192,7 @@ fn what_does_not_shrink_leaves_no_trace() {
         let twice = [&noise[..], &noise].concat();
         let payload = deflater.message(&twice, &mut pool).expect("it repeats itself");
         assert_eq!(inflate(&mut theirs, &payload[HEADROOM..]), twice);
-        let mut shared = Shared::new(&Settings { level, ..Settings::shared() });
+        let mut shared = Shared::new(&Settings::shared().level(level));
         assert!(shared.message(&noise, 15, &mut pool).is_none());
         for short in [&b""[..], b"a", b"ab", b"abc"] {
             assert!(shared.message(short, 15, &mut pool).is_none(), "{short:?}");
@@ -209,7 +209,7 @@ fn many_messages_that_do_not_shrink() {
     for level in 1..=9 {
         for memory_level in [1, 5] {
             for takeover in [false, true] {
-                let settings = Settings { level, memory_level, ..Settings::dedicated() };
+                let settings = Settings::dedicated().level(level).memory_level(memory_level);
                 let mut deflater = Deflater::new(&settings, direction(takeover, 9)).expect("a window");
                 let mut theirs = Decompress::new(false);
                 for round in 0..60 {
@@ -230,7 +230,7 @@ fn many_messages_that_do_not_shrink() {
 #[test]
 fn buffers_come_back() {
     let mut pool = Pool::new(1 << 20);
-    let mut shared = Shared::new(&Settings { level: 2, ..Settings::shared() });
+    let mut shared = Shared::new(&Settings::shared().level(2));
     let mut kept = vec![];
     for round in 0..4 {
         let payload = shared.message(&words(round, 9000), 15, &mut pool).expect("words compress");
@@ -253,9 +253,9 @@ proptest! {
         level in 1u8..10, window_bits in 9u8..16, takeover: bool,
     ) {
         let mut pool = Pool::new(1 << 20);
-        let settings = Settings { level, ..Settings::dedicated() };
+        let settings = Settings::dedicated().level(level);
         let mut deflater = Deflater::new(&settings, direction(takeover, window_bits)).expect("a window");
-        let mut shared = Shared::new(&Settings { level, ..Settings::shared() });
+        let mut shared = Shared::new(&Settings::shared().level(level));
         let mut theirs = Decompress::new(false);
         for message in &messages {
             if let Some(payload) = deflater.message(message, &mut pool) {

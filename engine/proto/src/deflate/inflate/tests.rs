@@ -108,8 +108,8 @@ fn broken_streams() {
 }
 
 /// Limits on a message's size and ratio.
-fn limits(message_max: u64, inflate_ratio_max: u32) -> Limits {
-    Limits { message_max, inflate_ratio_max, ..Limits::default() }
+fn limits(message_max_bytes: u64, inflate_ratio_max: u32) -> Limits {
+    Limits::default().message_max_bytes(message_max_bytes).inflate_ratio_max(inflate_ratio_max)
 }
 
 // RFC 6455 §10.4: exactly the limit passes, one byte more does not, and nothing is made beyond it.
@@ -124,7 +124,9 @@ fn the_limit_is_exact_whatever_the_ratio() {
                     FlushCompress::Finish => payload.push(0),
                     _ => payload.truncate(payload.len() - 4),
                 }
-                let at = |message_max: u64| message(&mut Inflater::new(), &payload, &limits(message_max, u32::MAX));
+                let at = |message_max_bytes: u64| {
+                    message(&mut Inflater::new(), &payload, &limits(message_max_bytes, u32::MAX))
+                };
                 assert_eq!(at(len as u64).as_deref(), Ok(&content[..]));
                 assert_eq!(at(len as u64 + 1).as_deref(), Ok(&content[..]));
                 if len > 0 {
@@ -168,7 +170,7 @@ fn memory_is_bounded_and_kept() {
     let mut inflater = Inflater::new();
     let mut kept = Vec::new();
     for _ in 0..12 {
-        let bytes = inflater.message(&bomb, &Limits { inflate_ratio_max: u32::MAX, ..Limits::default() }, &mut pool);
+        let bytes = inflater.message(&bomb, &Limits::default().inflate_ratio_max(u32::MAX), &mut pool);
         let bytes = bytes.expect("within the limits");
         inflater.reset();
         pool.put(bytes);
@@ -214,11 +216,11 @@ proptest! {
 
     // Any bytes: no panic, no byte beyond the limit, and if they are a message then zlib's rules hold for them.
     #[test]
-    fn any_bytes(payload in prop::collection::vec(any::<u8>(), 0..200), message_max in 0u64..600) {
+    fn any_bytes(payload in prop::collection::vec(any::<u8>(), 0..200), message_max_bytes in 0u64..600) {
         let mut inflater = Inflater::new();
-        if let Ok(made) = message(&mut inflater, &payload, &limits(message_max, 1)) {
-            prop_assert!(made.len() as u64 <= message_max);
-            let more = message(&mut Inflater::new(), &payload, &limits(message_max + 1, 1));
+        if let Ok(made) = message(&mut inflater, &payload, &limits(message_max_bytes, 1)) {
+            prop_assert!(made.len() as u64 <= message_max_bytes);
+            let more = message(&mut Inflater::new(), &payload, &limits(message_max_bytes + 1, 1));
             prop_assert_eq!(more, Ok(made));
         }
     }

@@ -30,7 +30,7 @@ const PLAIN: &str = "permessage-deflate";
 #[test]
 fn offers_that_are_taken() {
     let dedicated = Settings::dedicated();
-    let small = Settings { window_bits: 11, ..dedicated };
+    let small = dedicated.window_bits(11);
     let table = [
         (dedicated, PLAIN, "permessage-deflate"),
         (dedicated, "permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover"),
@@ -111,7 +111,7 @@ fn offers_that_are_declined() {
 #[test]
 fn answers_that_fail_the_connection() {
     let dedicated = Settings::dedicated();
-    let narrow = Settings { window_bits: 10, ..dedicated };
+    let narrow = dedicated.window_bits(10);
     let table = [
         (dedicated, "permessage-bzip2", CompressionError::NotOffered),
         (dedicated, "permessage-deflate, permessage-bzip2", CompressionError::NotOffered),
@@ -145,7 +145,7 @@ fn answers_that_open_the_connection() {
         client_window_bits,
     };
     let (shared, dedicated) = (Settings::shared(), Settings::dedicated());
-    let narrow = Settings { window_bits: 10, ..dedicated };
+    let narrow = dedicated.window_bits(10);
     let table = [
         (dedicated, "permessage-deflate", agreed(false, false, 15, 15)),
         (dedicated, "permessage-deflate; client_no_context_takeover", agreed(false, true, 15, 15)),
@@ -173,8 +173,8 @@ fn our_server_answers_our_client() {
     for mine in settings {
         for other in settings {
             for (mine_bits, other_bits) in [(15, 15), (9, 15), (15, 9), (12, 10)] {
-                let client = Settings { window_bits: mine_bits, ..mine };
-                let server = Settings { window_bits: other_bits, ..other };
+                let client = mine.window_bits(mine_bits);
+                let server = other.window_bits(other_bits);
                 let offer = ClientOffer::new(&client).expect("not off").to_string();
                 let answer = with(&offer, |offers| choose(offers, &server)).expect("well-formed").expect("taken");
                 let agreed = judge(&answer.to_string(), &client).expect("acceptable").expect("taken");

@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use base64::Engine as _;
@@ -17,7 +16,7 @@ use super::{handshake_with, judge, status, status_under};
 #[test]
 fn the_example_of_the_rfc() {
     assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let policy = Policy { subprotocols: vec!["superchat".into(), "chat".into()], ..Policy::default() };
+    let policy = Policy::default().subprotocols(["superchat", "chat"]);
     let head = handshake_with(&["Origin: http://example.com", "Sec-WebSocket-Protocol: chat, superchat"]);
     assert_eq!(judge(&head, &policy), Ok(("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), Some("superchat".into()))));
 }
@@ -165,7 +164,7 @@ fn a_declared_body_is_refused() {
 
 #[test]
 fn the_subprotocol_is_the_servers_first_choice() {
-    let policy = Policy { subprotocols: vec!["v2".into(), "v1".into()], ..Policy::default() };
+    let policy = Policy::default().subprotocols(["v2", "v1"]);
     let chosen = |changes: &[&str]| judge(&handshake_with(changes), &policy).map(|(_, subprotocol)| subprotocol);
     assert_eq!(chosen(&["Sec-WebSocket-Protocol: v1, v2"]), Ok(Some("v2".into())));
     assert_eq!(chosen(&["Sec-WebSocket-Protocol: v1", "X: y", "sec-websocket-protocol: v2"]), Ok(Some("v2".into())));
@@ -214,8 +213,8 @@ fn malformed_extensions_are_refused() {
 #[test]
 fn the_policy_decides_about_absent_null_and_other_origins() {
     let list = OriginList::new(["https://example.com"]).expect("an origin");
-    let listed = Policy { origins: Origins::List(list), ..Policy::default() };
-    let same = Policy { origins: Origins::Same, ..Policy::default() };
+    let listed = Policy::default().origins(Origins::List(list));
+    let same = Policy::default().origins(Origins::Same);
     let any = Policy::default();
     let host = "Host: example.com";
     let absent = &[host][..];
@@ -232,7 +231,7 @@ fn the_policy_decides_about_absent_null_and_other_origins() {
         assert_eq!(got, expected, "{policy:?}");
         assert_eq!(status_under(policy, &[host, "Origin: https://example.com", "Origin: https://example.com"]), 400);
 
-        let strict = Policy { allow_absent_origin: false, allow_null_origin: true, ..policy.clone() };
+        let strict = policy.clone().allow_absent_origin(false).allow_null_origin(true);
         let is_any = policy.origins == Origins::Any;
         assert_eq!(status_under(&strict, absent), if is_any { 101 } else { 403 });
         assert_eq!(status_under(&strict, &[host, "Origin: null"]), 101);

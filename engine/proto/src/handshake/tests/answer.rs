@@ -225,14 +225,15 @@ fn malformed_heads() {
 fn the_limits() {
     let head = [&GOOD.join("\r\n"), "\r\n\r\n"].concat();
     let at = |bytes_max, headers_max| {
-        parse_with(head.as_bytes(), &HeadLimits { bytes_max, headers_max }).map(|answer| answer.status())
+        parse_with(head.as_bytes(), &HeadLimits::default().bytes_max(bytes_max).headers_max(headers_max))
+            .map(|answer| answer.status())
     };
     assert_eq!(at(head.len(), 3), Ok(101));
     assert_eq!(at(head.len() - 1, 3), Err(AnswerError::HeadTooLarge));
     assert_eq!(at(head.len(), 2), Err(AnswerError::TooManyHeaders));
     let many = |count: usize| {
         let head = ["HTTP/1.1 200 OK\r\n", &"A: b\r\n".repeat(count), "\r\n"].concat();
-        parse_with(head.as_bytes(), &HeadLimits { bytes_max: 8192, headers_max: usize::MAX })
+        parse_with(head.as_bytes(), &HeadLimits::default().bytes_max(8192).headers_max(usize::MAX))
             .map(|answer| answer.status())
     };
     assert_eq!(many(HEADERS_MAX), Ok(200));
@@ -301,7 +302,7 @@ proptest! {
     fn arbitrary_bytes(start in prop::option::of(Just(GOOD)), rest in pieces()) {
         let mut bytes: Vec<u8> = start.map(|lines| [&lines.join("\r\n"), "\r\n"].concat().into_bytes()).unwrap_or_default();
         bytes.extend_from_slice(&rest);
-        let limits = HeadLimits { bytes_max: 256, ..HeadLimits::default() };
+        let limits = HeadLimits::default().bytes_max(256);
         let HeadEnd::Complete(len) = HeadScan::default().feed(&bytes, &limits) else { return Ok(()) };
         let subprotocols = ["chat".to_string()];
         let expected = Expected { key: KEY, subprotocols: &subprotocols, extensions_offered: rest.len() % 2 == 0 };

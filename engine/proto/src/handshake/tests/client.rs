@@ -186,7 +186,7 @@ proptest! {
             write_request(&mut out, &request, headers.iter().copied()).expect("as before");
             prop_assert_eq!(HeadScan::default().feed(&out, &HeadLimits::default()), HeadEnd::Complete(out.len()));
             let parsed = parse_with(&out, &HeadLimits::default()).expect(&text);
-            let policy = Policy { subprotocols: subprotocols.iter().rev().cloned().collect(), ..Policy::default() };
+            let policy = Policy::default().subprotocols(subprotocols.iter().rev().cloned());
             let accepted = accept(&parsed, &policy).expect(&text);
             prop_assert_eq!(accepted.key, accept_key(&key));
             prop_assert_eq!(accepted.subprotocol, subprotocols.last().map(|name| &**name));

@@ -16,7 +16,7 @@ type Parsed = Vec<(String, Vec<(String, Option<String>)>)>;
 fn parse(headers: &[&str]) -> Result<Parsed, Malformed> {
     let headers: Vec<_> = headers.iter().map(|value| format!("Sec-WebSocket-Extensions: {value}")).collect();
     let head = handshake_with(&headers.iter().map(|header| &**header).collect::<Vec<_>>());
-    let limits = HeadLimits { bytes_max: 1 << 20, headers_max: 1 << 10 };
+    let limits = HeadLimits::default().bytes_max(1 << 20).headers_max(1 << 10);
     let request = parse_with(&head, &limits).expect("a valid head");
     request
         .extensions()

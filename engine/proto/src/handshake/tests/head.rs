@@ -42,8 +42,8 @@ fn line_ends() {
 #[test]
 fn the_limit_on_bytes() {
     let head = handshake_with(&[]);
-    let exact = HeadLimits { bytes_max: head.len(), ..HeadLimits::default() };
-    let short = HeadLimits { bytes_max: head.len() - 1, ..HeadLimits::default() };
+    let exact = HeadLimits::default().bytes_max(head.len());
+    let short = HeadLimits::default().bytes_max(head.len() - 1);
     assert_eq!(HeadScan::default().feed(&head, &exact), HeadEnd::Complete(head.len()));
     assert!(parse_with(&head, &exact).is_ok());
     assert_eq!(HeadScan::default().feed(&head, &short), HeadEnd::TooLarge);
@@ -62,7 +62,7 @@ fn the_limit_on_bytes() {
 /// bytes and the two before them.
 #[test]
 fn a_dripping_head_costs_linear_work() {
-    let limits = HeadLimits { bytes_max: 1 << 16, ..HeadLimits::default() };
+    let limits = HeadLimits::default().bytes_max(1 << 16);
     let mut head = b"\r\n\r\nGET / HTTP/1.1\r\n".to_vec();
     while head.len() < 60_000 {
         head.extend_from_slice(b"a:\r\n");
@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn the_scan_agrees_with_the_parser(bytes in liney()) {
         if let HeadEnd::Complete(len) = scan(&bytes) {
-            let limits = HeadLimits { bytes_max: usize::MAX, headers_max: usize::MAX };
+            let limits = HeadLimits::default().bytes_max(usize::MAX).headers_max(usize::MAX);
             match parse_with(&bytes[..len], &limits) {
                 Ok(request) => prop_assert!(parse_with(&bytes[..len - 1], &limits).is_err(), "{:?}", request),
                 Err(refusal) => prop_assert_ne!(refusal.reason(), "incomplete request"),

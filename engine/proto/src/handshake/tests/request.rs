@@ -189,14 +189,14 @@ proptest! {
         if let HeadEnd::Complete(len) = end {
             let _ = judge(&bytes[..len], &Policy::default());
         }
-        let _ = judge(&bytes, &Policy { origins: Origins::Same, ..Policy::default() });
+        let _ = judge(&bytes, &Policy::default().origins(Origins::Same));
         for name in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Origin", "Host", "Sec-WebSocket-Key", "Upgrade"] {
             let head = [b"GET / HTTP/1.1\r\n", name.as_bytes(), b":", &tail[..], b"\r\n\r\n"].concat();
             if let Ok(request) = parse(&head) {
                 let _ = (request.path(), request.query(), request.subprotocols().count(), request.extensions().count());
             }
             let head = handshake_with(&[&format!("{name}: {}", String::from_utf8_lossy(&tail))]);
-            let _ = judge(&head, &Policy { origins: Origins::Same, ..Policy::default() });
+            let _ = judge(&head, &Policy::default().origins(Origins::Same));
         }
     }
 }

@@ -130,7 +130,7 @@ fn bombs_stop_at_the_limit() {
     let content = vec![0u8; 4 << 20];
     let payload = deflate(&mut fresh(), &content);
     assert!(payload.len() * 900 < content.len());
-    let limits = |message_max| Limits { message_max, inflate_ratio_max: u32::MAX, ..Limits::default() };
+    let limits = |message_max_bytes| Limits::default().message_max_bytes(message_max_bytes).inflate_ratio_max(u32::MAX);
     let middle = payload.len() / 2;
     for takeover in [false, true] {
         for cuts in [&[][..], &[1], &[middle, middle, middle + 5]] {
@@ -165,10 +165,10 @@ fn bombs_stop_at_the_limit() {
     let payload = deflate(&mut fresh(), &noise);
     assert!(payload.len() > 1000);
     for cuts in [&[][..], &[1], &[400, 999]] {
-        let both = Limits { frame_max: 1000, ..limits(1000) };
+        let both = limits(1000).frame_max_bytes(1000);
         let bytes = frames(Role::Server, Opcode::Binary, &payload, cuts);
         assert_eq!(peer(Role::Server, false, both).feed(&bytes), Ok(vec![Owned::Binary(noise.clone())]), "{cuts:?}");
-        let less = Limits { frame_max: 1000, ..limits(999) };
+        let less = limits(999).frame_max_bytes(1000);
         assert_eq!(peer(Role::Server, false, less).feed(&bytes), Err(Violation::MessageTooBig), "{cuts:?}");
     }
     // But bounded all the same: no header may announce more than this.
@@ -177,7 +177,7 @@ fn bombs_stop_at_the_limit() {
         let header = &frames(Role::Server, Opcode::Binary, &vec![0; len], &[])[..8];
         assert_eq!(server.feed(header).is_ok(), fits, "{len} bytes announced");
     }
-    let mut server = peer(Role::Server, false, Limits { fragments_max: 2, ..Limits::default() });
+    let mut server = peer(Role::Server, false, Limits::default().fragments_max(2));
     let bytes = frames(Role::Server, Opcode::Binary, &payload, &[1, 2]);
     assert_eq!(server.feed(&bytes), Err(Violation::TooManyFragments));
 }
@@ -308,20 +308,20 @@ proptest! {
     fn faults_do_not_depend_on_the_cut_of_compressed_messages(
         takeover: bool, script in script(), cuts in vec_of(any::<u32>(), 0..8),
         flips in vec_of((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        message_max in 0u64..10_000, strict: bool,
+        message_max_bytes in 0u64..10_000, strict: bool,
     ) {
         let (mut bytes, _) = stream_of(Role::Server, &script, takeover);
         for (place, bits) in flips {
             let at = place.index(bytes.len());
             bytes[at] ^= bits;
         }
-        let limits = if strict { Limits { message_max, ..Limits::default() } } else { Limits::default() };
+        let limits = if strict { Limits::default().message_max_bytes(message_max_bytes) } else { Limits::default() };
         let whole = run(&mut peer(Role::Server, takeover, limits), &bytes, &[0, bytes.len()]);
         let pieces = run(&mut peer(Role::Server, takeover, limits), &bytes, &cut_at(bytes.len(), &cuts));
         prop_assert_eq!(&whole, &pieces);
         for event in &whole.0 {
             if let Owned::Binary(bytes) = event {
-                prop_assert!(bytes.len() as u64 <= limits.message_max);
+                prop_assert!(bytes.len() as u64 <= limits.message_max_bytes);
             }
         }
     }
@@ -332,7 +332,7 @@ proptest! {
         takeover: bool, level in 1u8..10, window_bits in 9u8..16,
         messages in vec_of("[a-d]{20,400}", 1..6),
     ) {
-        let settings = Settings { level, window_bits, ..Settings::dedicated() };
+        let settings = Settings::dedicated().level(level).window_bits(window_bits);
         let mut pool = Pool::new(1 << 20);
         let mut dedicated = Deflater::new(&settings, agreed(takeover).of(Role::Server)).expect("a window");
         let mut shared = Shared::new(&settings);

@@ -138,7 +138,7 @@ proptest! {
     fn faults_do_not_depend_on_the_cut(
         role in role(), script in script(), key: [u8; 4], cuts in cuts(),
         close_at: prop::sample::Index, flips in vec_of((any::<u32>(), any::<u8>()), 0..3),
-        frame_max in 0u64..300, message_max in 0u64..300, fragments_max in 0u32..5, strict: bool,
+        frame_max_bytes in 0u64..300, message_max_bytes in 0u64..300, fragments_max in 0u32..5, strict: bool,
         close in prop::sample::select(vec![&b""[..], b"\x03\xE8", b"\x03", b"\x00\x01", b"\x03\xE8\xC0"]),
     ) {
         let mut script = script;
@@ -150,7 +150,7 @@ proptest! {
             let len = if bits & 1 == 0 { bytes.len() } else { bytes.len().min(40) };
             bytes[place as usize % len] ^= bits;
         }
-        let narrow = Limits { frame_max, message_max, fragments_max, ..Limits::default() };
+        let narrow = Limits::default().frame_max_bytes(frame_max_bytes).message_max_bytes(message_max_bytes).fragments_max(fragments_max);
         let limits = if strict { narrow } else { Limits::default() };
         let whole = run(&mut Peer::limited(role, limits), &bytes, &[0, bytes.len()]);
         let cut = run(&mut Peer::limited(role, limits), &bytes, &cut_at(bytes.len(), &cuts));
@@ -165,7 +165,7 @@ proptest! {
         }
         for event in &whole.0 {
             if let Owned::Binary(bytes) = event {
-                prop_assert!(bytes.len() as u64 <= limits.message_max);
+                prop_assert!(bytes.len() as u64 <= limits.message_max_bytes);
             }
         }
     }
@@ -174,9 +174,9 @@ proptest! {
     #[test]
     fn random_bytes_are_bounded(
         role in role(), close_sent: bool, bytes in vec_of(prop_oneof![any::<u8>(), 0x7Eu8..0x90, 0u8..3], 0..600), cuts in cuts(),
-        message_max in 0u64..3_000,
+        message_max_bytes in 0u64..3_000,
     ) {
-        let limits = Limits { frame_max: u64::MAX, message_max, fragments_max: 8, ..Limits::default() };
+        let limits = Limits::default().frame_max_bytes(u64::MAX).message_max_bytes(message_max_bytes).fragments_max(8);
         let mut peer = Peer::limited(role, limits);
         if close_sent {
             peer.session.on_close_sent();
