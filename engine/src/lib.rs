@@ -63,6 +63,8 @@
 //! - `sim`: `unstable-ring`, and the simulated kernel.
 //! - `planted`: `sim`, and bugs on purpose for the tests that must catch them; never for a build that serves.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!(
     "wsring runs on Linux alone: it is built on io_uring. On another system, build it in a Linux container or VM."
@@ -70,7 +72,7 @@ compile_error!(
 
 /// The README's example compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
 
 mod affinity;

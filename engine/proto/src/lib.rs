@@ -20,7 +20,7 @@
 //! input cuts, and fragmented messages, are put together in pooled memory, which follows the bytes received.
 //!
 //! ```
-//! use wsring_proto::{Event, Limits, Message, Opcode, Pool, Role, Session, encode};
+//! use wsring_proto::{Event, Limits, Opcode, Pool, Role, Session, encode};
 //!
 //! // RFC 6455 §5.7: "Hello", masked by a client.
 //! let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
@@ -42,10 +42,16 @@
 //! assert_eq!(&output[..sent], b"\x81\x05Hello");
 //! # Ok::<(), wsring_proto::Violation>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)] // only `simd` may, each kernel checked against its scalar twin
 
 extern crate alloc;
+
+/// The README's example works.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod close;
 pub mod closing;

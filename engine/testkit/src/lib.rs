@@ -8,6 +8,11 @@
     reason = "tests call these, no generic code does"
 )]
 
+/// The example of the repository's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 pub mod certificates;
 mod client;
 pub mod packed;

@@ -48,7 +48,13 @@
 //! # Before you choose it
 //! tokio-uring's last release is 0.5.0, of May 2024, on io-uring 0.6. Its issue 336 asks whether it is fit for production, and
 //! the answers there are that it has no maintainer. It builds and runs with Rust 1.95. Nothing else of wsring depends on it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod conn;
 mod listening;
