@@ -113,7 +113,7 @@ fn main() -> ExitCode {
     let done = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&done);
     let config = Config::default().output_max_bytes(40 << 20).deflate(Deflate::shared());
-    let ran = Client::new().config(config).run(move |_core| Examinee {
+    let ran = Client::new().config(config).run(move |_| Examinee {
         server: server.trim_end_matches('/').to_owned(),
         agent: agent.clone(),
         next: Purpose::Count,
@@ -121,8 +121,8 @@ fn main() -> ExitCode {
         done: Arc::clone(&told),
     });
     match ran {
-        Ok(()) if done.load(Ordering::Relaxed) => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
+        Ok(_) if done.load(Ordering::Relaxed) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("autobahn_client: {error}");
             ExitCode::FAILURE

@@ -93,8 +93,8 @@ fn main() -> Result<(), wsring::Error> {
 }
 
 /// Runs on one core until Ctrl-C.
-pub fn serve(addr: &str, core: usize) -> Result<(), wsring::Error> {
-    let server = Server::bind(addr)?.cores([core]);
+pub fn serve(addr: &str, cpu: usize) -> Result<(), wsring::Error> {
+    let server = Server::bind(addr)?.cores([cpu]);
     println!("chat on ws://{}/?name", server.local_addrs().map_err(wsring::Error::Start)?[0]);
-    server.run(|_core| Chat::default())
+    server.run(|_| Chat::default()).map(drop)
 }

@@ -18,7 +18,7 @@ impl Handler for Echo {
     type Conn = ();
     type Mail = ();
 
-    /// Somebody asks to open a connection; `request` has the path and the headers. All may come in.
+    /// Somebody asks to open a connection; `Opening::request` has the path and the headers. All may come in.
     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         Verdict::accept(())
     }
@@ -40,5 +40,5 @@ fn main() -> Result<(), wsring::Error> {
 pub fn serve(addr: &str) -> Result<(), wsring::Error> {
     let server = Server::bind(addr)?;
     println!("echo on ws://{}/", server.local_addrs().map_err(wsring::Error::Start)?[0]);
-    server.run(|_core| Echo)
+    server.run(|_| Echo).map(drop)
 }

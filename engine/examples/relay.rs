@@ -117,11 +117,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Runs on one core until Ctrl-C.
-pub fn serve(addr: &str, exchange: &str, core: usize) -> Result<(), Box<dyn std::error::Error>> {
+pub fn serve(addr: &str, exchange: &str, cpu: usize) -> Result<(), Box<dyn std::error::Error>> {
     let target = Target::new(exchange)?.heartbeat(Duration::from_secs(20), Message::Text("ping"));
     let target = target.reconnect(Reconnect::default());
-    let server = Server::bind(addr)?.cores([core]);
+    let server = Server::bind(addr)?.cores([cpu]);
     println!("desks on ws://{}/", server.local_addrs()?[0]);
-    server.run(move |_core| Relay { target: target.clone(), exchange: None, desks: BTreeSet::new() })?;
+    server.run(move |_| Relay { target: target.clone(), exchange: None, desks: BTreeSet::new() })?;
     Ok(())
 }

@@ -82,5 +82,5 @@ fn main() -> Result<(), wsring::Error> {
 pub fn serve(addr: &str) -> Result<(), wsring::Error> {
     let server = Server::bind(addr)?;
     println!("quotes on ws://{}/", server.local_addrs().map_err(wsring::Error::Start)?[0]);
-    server.run(|_core| Quotes)
+    server.run(|_| Quotes).map(drop)
 }

@@ -2,8 +2,11 @@
 
 use crate::affinity;
 use crate::config::Config;
+use crate::cores::{Cpu, InvalidCpu, cpus_of};
+use crate::handle::CoreInfo;
 use crate::handler::Handler;
 use crate::server::{self, Error, Running};
+use crate::stats::Stats;
 
 /// Cores that only dial out. (A server's handler dials in the same way, on the cores that it has.)
 ///
@@ -30,12 +33,12 @@ use crate::server::{self, Error, Running};
 /// }
 ///
 /// let target = Target::new("ws://127.0.0.1:9001/feed")?.reconnect(Reconnect::default());
-/// Client::new().run(move |_core| Feed(target.clone()))?;
+/// Client::new().run(move |_| Feed(target.clone()))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Client {
-    cores: Option<Vec<usize>>,
+    cores: Option<Result<Vec<Cpu>, InvalidCpu>>,
     config: Config,
 }
 
@@ -46,10 +49,13 @@ impl Client {
         Self::default()
     }
 
-    /// Runs on these cores (numbers as in taskset(1)), one thread each.
+    /// Runs on these CPUs (numbers as in taskset(1)), one thread each: see [`Server::cores`](crate::Server::cores).
     #[must_use]
-    pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
-        self.cores = Some(cores.into_iter().collect());
+    pub fn cores<C>(mut self, cores: impl IntoIterator<Item = C>) -> Self
+    where
+        C: TryInto<Cpu, Error: Into<InvalidCpu>>,
+    {
+        self.cores = Some(cpus_of(cores));
         self
     }
 
@@ -62,11 +68,14 @@ impl Client {
 
     /// Runs until SIGINT or SIGTERM, or until every core was told to [`stop`](crate::CoreCx::stop).
     ///
-    /// `factory` makes each core's handler, on that core's thread; it is given the core's place in the list of cores.
+    /// `factory` makes each core's handler, on that core's thread. Returns the counters of each core, by place.
     ///
     /// # Errors
     /// As [`Self::start`] and [`Running::join`].
-    pub fn run<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
+    pub fn run<H: Handler>(
+        self,
+        factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<Vec<Stats>, Error> {
         server::run_until_signal(|| self.start(factory))
     }
 
@@ -74,8 +83,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Server::start`](crate::Server::start), but for [`Error::Bind`].
-    pub fn start<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Running, Error> {
-        let cores = self.cores.unwrap_or_else(|| affinity::allowed().into_iter().take(1).collect());
+    pub fn start<H: Handler>(
+        self,
+        factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<Running<H::Mail>, Error> {
+        let cores = self.cores.unwrap_or_else(|| Ok(affinity::allowed().into_iter().take(1).collect()))?;
         server::check(&self.config, &cores)?;
         let sockets = cores.iter().map(|_| Vec::new()).collect();
         server::start_cores(self.config, cores, Vec::new(), sockets, factory)

@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
 use crate::config::Config;
+use crate::cores::Place;
 use crate::engine::{Control, Core, Seat};
 use crate::handler::Handler;
 use crate::ring::uring::Features;
@@ -66,7 +67,7 @@ impl Settings {
 /// One core's engine on another ring. It has no send blocks: what is sent lies in pooled memory of its own.
 pub struct Engine<R: Ring, H: Handler> {
     core: Core<R, H>,
-    place: u8,
+    place: Place,
 }
 
 impl<R: Ring, H: Handler> Engine<R, H> {
@@ -75,7 +76,7 @@ impl<R: Ring, H: Handler> Engine<R, H> {
     /// # Errors
     /// [`Error::Start`] if the operating system has no random numbers.
     pub fn new(
-        place: u8,
+        place: Place,
         settings: &Settings,
         ring: R,
         handler: H,
@@ -86,7 +87,7 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
         let control = Arc::clone(&remote.0);
         let resolve = Some(resolve_for(Arc::clone(&control), wake));
-        let seat = Seat { number: place, control, random, resolve };
+        let seat = Seat { place, control, random, resolve };
         let core = Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), listeners);
         Ok(Self { core, place })
     }
@@ -98,6 +99,6 @@ impl<R: Ring, H: Handler> Engine<R, H> {
     /// [`Error::Ring`] if the ring breaks.
     pub async fn run(&mut self, wait: impl AsyncFnMut(Option<Time>)) -> Result<Stats, Error> {
         let ended = self.core.run_async(wait).await;
-        ended.map_err(|source| Error::Ring { core: self.place.into(), source })
+        ended.map_err(|source| Error::Ring { place: self.place, source })
     }
 }

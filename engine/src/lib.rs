@@ -6,20 +6,14 @@
 //! use wsring::{CoreCx, Cx, Handler, Message, Opening, Server, Verdict};
 //!
 //! struct Echo;
-//!
 //! impl Handler for Echo {
 //!     type Conn = ();
 //!     type Mail = ();
-//!     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-//!         Verdict::accept(())
-//!     }
-//!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-//!         let _ = cx.send(message); // no peer can fill our memory: one that does not read is not read from
-//!     }
+//!     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> { Verdict::accept(()) }
+//!     // No peer can fill our memory: one that does not read is not read from.
+//!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) { let _ = cx.send(message); }
 //! }
-//!
-//! Server::bind("127.0.0.1:9001")?.run(|_core| Echo)?;
-//! # Ok::<(), wsring::Error>(())
+//! fn main() -> Result<(), wsring::Error> { Server::bind("127.0.0.1:9001")?.run(|_| Echo).map(drop) }
 //! ```
 //!
 //! # The loop
@@ -78,6 +72,7 @@ struct Readme;
 mod affinity;
 mod client;
 mod config;
+mod cores;
 #[cfg(feature = "unstable-ring")]
 #[doc(hidden)]
 pub mod embed;
@@ -86,6 +81,7 @@ pub mod embed;
 pub mod engine;
 #[cfg(not(feature = "unstable-ring"))]
 mod engine;
+mod handle;
 mod handler;
 mod reconnect;
 mod resolver;
@@ -102,7 +98,9 @@ mod tls;
 
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig};
+pub use cores::{Cpu, InvalidCpu, Place};
 pub use engine::{ConnId, Declined, DialError, DialId, Dialled, SendOutcome};
+pub use handle::{CoreInfo, Handle};
 pub use handler::{
     Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, Prepared, Request, Response, Verdict, Violation,
 };
@@ -112,7 +110,7 @@ pub use ring::Errno;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use server::{Error, Handle, Running, Server};
+pub use server::{Error, Running, Server};
 pub use stats::Stats;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]

@@ -1,8 +1,10 @@
 //! Owns the threads of a server: one per core, each pinned, with its own listener, ring and handler. Those of a
 //! [`Client`](crate::Client) are the same without a listener.
 //!
-//! Cores share nothing but the [`Handle`], through which other threads stop them or wake them.
+//! Cores share nothing but the [`Handle`], through which other threads stop them or wake them. It is made before the threads are, so
+//! that every handler can have it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::affinity;
 use crate::config::{Config, InvalidConfig};
+use crate::cores::{Cpu, InvalidCpu, Place, cpus_of};
 use crate::engine::{Control, Core, Resolve, Seat};
+use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
 use crate::resolver;
 use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, raise_nofile, usable};
@@ -37,24 +41,25 @@ pub enum Error {
     #[error("configuration: {0}")]
     Config(#[from] InvalidConfig),
     /// A core's thread could not be pinned.
-    #[error(
-        "cannot pin a thread to core {core}: it is offline or outside of this process's affinity mask (taskset -p)"
-    )]
+    #[error("cannot pin a thread to CPU {cpu}: it is offline or outside of this process's affinity mask (taskset -p)")]
     Pin {
-        /// The core's number.
-        core: usize,
+        /// The CPU.
+        cpu: Cpu,
     },
     /// No cores, or more than 256.
     #[error("a server runs on 1 to 256 cores, not {0}")]
     Cores(usize),
+    /// A number in the list of cores is not one of a CPU.
+    #[error("list of cores: {0}")]
+    Cpu(#[from] InvalidCpu),
     /// The kernel refused.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The ring of a core broke while running.
-    #[error("core {core}: io_uring failed: {source}")]
+    #[error("core {place}: io_uring failed: {source}")]
     Ring {
         /// The core's place in the list of cores.
-        core: usize,
+        place: Place,
         /// io_uring_enter(2)'s error.
         source: io::Error,
     },
@@ -62,10 +67,10 @@ pub enum Error {
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
     /// A handler panicked; the other cores were stopped.
-    #[error("the handler on core {core} panicked")]
+    #[error("the handler on core {place} panicked")]
     Panicked {
         /// The core's place in the list of cores.
-        core: usize,
+        place: Place,
     },
 }
 
@@ -74,7 +79,7 @@ pub enum Error {
 pub struct Server {
     /// One socket an address, bound but not listening; more are bound beside it, one a core.
     bound: Vec<Socket>,
-    cores: Option<Vec<usize>>,
+    cores: Option<Result<Vec<Cpu>, InvalidCpu>>,
     config: Config,
 }
 
@@ -125,10 +130,14 @@ impl Server {
         Ok(self)
     }
 
-    /// Runs on these cores (numbers as in taskset(1)), one thread each. Default: the process's affinity mask.
+    /// Runs on these CPUs (numbers as in taskset(1)), one thread each, in this order: `.cores([2, 3])`, or a list of [`Cpu`]s.
+    /// Default: the process's affinity mask. A number that no CPU can have is [`Error::Cpu`] at the start.
     #[must_use]
-    pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
-        self.cores = Some(cores.into_iter().collect());
+    pub fn cores<C>(mut self, cores: impl IntoIterator<Item = C>) -> Self
+    where
+        C: TryInto<Cpu, Error: Into<InvalidCpu>>,
+    {
+        self.cores = Some(cpus_of(cores));
         self
     }
 
@@ -149,11 +158,14 @@ impl Server {
 
     /// Runs until SIGINT or SIGTERM, then stops cleanly: peers are told 1001 and given the stop timeout.
     ///
-    /// `factory` makes each core's handler, on that core's thread; it is given the core's place in the list of cores.
+    /// `factory` makes each core's handler, on that core's thread. Returns the counters of each core, by place.
     ///
     /// # Errors
     /// As [`Self::start`] and [`Running::join`].
-    pub fn run<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
+    pub fn run<H: Handler>(
+        self,
+        factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<Vec<Stats>, Error> {
         run_until_signal(|| self.start(factory))
     }
 
@@ -161,10 +173,13 @@ impl Server {
     ///
     /// # Errors
     /// Everything but [`Error::Ring`] and [`Error::Panicked`]; no thread is left behind.
-    pub fn start<H: Handler>(self, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Running, Error> {
-        let cores = self.cores.clone().unwrap_or_else(affinity::allowed);
+    pub fn start<H: Handler>(
+        self,
+        factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<Running<H::Mail>, Error> {
+        let cores = self.cores.unwrap_or_else(|| Ok(affinity::allowed()))?;
         check(&self.config, &cores)?;
-        let addrs = self.local_addrs().map_err(Error::Start)?;
+        let addrs: Vec<_> = self.bound.iter().map(addr_of).collect::<Result<_, _>>().map_err(Error::Start)?;
         let mut sockets = vec![self.bound];
         for _ in 1..cores.len() {
             let bind =
@@ -176,18 +191,20 @@ impl Server {
 }
 
 /// Runs what `start` starts until SIGINT or SIGTERM, or until it ends by itself.
-pub(crate) fn run_until_signal(start: impl FnOnce() -> Result<Running, Error>) -> Result<(), Error> {
+pub(crate) fn run_until_signal<M: 'static>(
+    start: impl FnOnce() -> Result<Running<M>, Error>,
+) -> Result<Vec<Stats>, Error> {
     // Before the first connection: a peer that has been accepted is told 1001, however early the signal.
     let signals = Signals::new()?;
     let running = start()?;
     signals.stop(running.handle())?;
-    running.join().map(drop)
+    running.join()
 }
 
 /// What must hold before anything is made.
-pub(crate) fn check(config: &Config, cores: &[usize]) -> Result<(), Error> {
+pub(crate) fn check(config: &Config, cores: &[Cpu]) -> Result<(), Error> {
     config.check()?;
-    if cores.is_empty() || cores.len() > 256 {
+    if cores.is_empty() || cores.len() > Place::COUNT_MAX {
         return Err(Error::Cores(cores.len()));
     }
     Ok(())
@@ -196,26 +213,28 @@ pub(crate) fn check(config: &Config, cores: &[usize]) -> Result<(), Error> {
 /// Starts a thread for each of the cores, with the sockets at its place in the list, and returns when all of them run.
 pub(crate) fn start_cores<H: Handler>(
     config: Config,
-    cores: Vec<usize>,
+    cores: Vec<Cpu>,
     addrs: Vec<SocketAddr>,
     sockets: Vec<Vec<Socket>>,
-    factory: impl Fn(usize) -> H + Send + Sync + 'static,
-) -> Result<Running, Error> {
+    factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
+) -> Result<Running<H::Mail>, Error> {
     raise_nofile(); // also for a client, which has bound nothing
     let features = usable(config.features)?;
     let config = config.resolved(cores.len(), features)?;
     let connections_max = config.connections_cap();
     let (config, factory) = (Arc::new(config), Arc::new(factory));
+    let handle = Handle::new(cores.len())?;
     let (ready, readies) = mpsc::channel();
     let (ended, ends) = mpsc::channel();
     let mut threads = Vec::with_capacity(cores.len());
     let mut failed = None;
-    for (place, (core, sockets)) in cores.iter().copied().zip(sockets).enumerate() {
+    for ((place, &cpu), sockets) in handle.places().zip(&cores).zip(sockets) {
+        let info = CoreInfo { place, cpu, cores: cores.len(), handle: handle.clone() };
         let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
         let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
-            let control = Arc::new(Control::default());
-            let made = set_up(place, core, sockets, &config);
+            let Member { control, waker } = info.handle.member(place).clone();
+            let made = set_up(place, cpu, sockets, &config, waker.clone());
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -225,18 +244,16 @@ pub(crate) fn start_cores<H: Handler>(
                 }
             };
             let listeners = ring.listeners();
-            let member = Member { control: Arc::clone(&control), waker: ring.waker() };
             let features = ring.features();
-            let handler = factory(place);
-            let waker = ring.waker();
+            let handler = factory(info);
             let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
-            let seat = Seat { number: place as u8, control, random, resolve };
+            let seat = Seat { place, control, random, resolve };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
             // Goes before the engine does, whose ring waits for its last completions: the others need not.
             let _ended = ended;
-            let _ = ready.send((place, Ok((member, features))));
+            let _ = ready.send((place, Ok(features)));
             drop(ready); // the starter reads until all senders are gone, also one lost in a panic
-            engine.run().map_err(|source| Error::Ring { core: place, source })
+            engine.run().map_err(|source| Error::Ring { place, source })
         });
         match thread {
             Ok(thread) => threads.push(thread),
@@ -248,41 +265,40 @@ pub(crate) fn start_cores<H: Handler>(
         }
     }
     drop((ready, ended));
-    let mut members: Vec<Option<Member>> = cores.iter().map(|_| None).collect();
+    let mut missing: BTreeSet<Place> = handle.places().collect();
     let mut features = Features::all();
     for (place, made) in readies {
         match made {
-            Ok((member, has)) => {
+            Ok(has) => {
                 // Those that every core has: locked memory may last for some only.
                 features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
-                members[place] = Some(member);
+                missing.remove(&place);
             }
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    let missing = members.iter().position(Option::is_none);
-    let handle = Handle { members: members.into_iter().flatten().collect() };
     let running = Running { handle, threads, ends, addrs, cores, features, connections_max };
-    match (failed, missing) {
+    match (failed, missing.first().copied()) {
         (None, None) => Ok(running),
         (failed, missing) => {
             running.handle.stop();
             // A core that reported nothing died in its factory: joining it says so.
             let joined = running.join();
-            Err(failed.or(joined.err()).unwrap_or(Error::Panicked { core: missing.unwrap_or(0) }))
+            Err(failed.or(joined.err()).unwrap_or(Error::Panicked { place: missing.unwrap_or(Place::new(0)) }))
         }
     }
 }
 
 /// On the core's own thread: pin it, make its ring, listen.
 fn set_up(
-    place: usize,
-    core: usize,
+    place: Place,
+    cpu: Cpu,
     sockets: Vec<Socket>,
     config: &Config,
+    waker: Waker,
 ) -> Result<(Uring, crate::ring::SendBlocks, StdRng), Error> {
-    if !affinity::pin(core) {
-        return Err(Error::Pin { core });
+    if !affinity::pin(cpu) {
+        return Err(Error::Pin { cpu });
     }
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(sockets.len());
     for socket in sockets {
@@ -293,7 +309,7 @@ fn set_up(
         listeners.push(socket.into());
     }
     let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
-    let (ring, blocks) = Uring::new(&config.ring(), listeners)?;
+    let (ring, blocks) = Uring::new(&config.ring(), listeners, waker)?;
     Ok((ring, blocks, random))
 }
 
@@ -317,53 +333,13 @@ fn listen(socket: &Socket, config: &Config) -> io::Result<()> {
 
 /// Tells the joiner that a thread has ended, also when it unwinds.
 struct Ended {
-    place: usize,
-    sender: mpsc::Sender<usize>,
+    place: Place,
+    sender: mpsc::Sender<Place>,
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
         let _ = self.sender.send(self.place); // nobody waits any more: then nobody needs to know
-    }
-}
-
-/// What other threads hold of one core.
-#[derive(Debug)]
-struct Member {
-    control: Arc<Control>,
-    waker: Waker,
-}
-
-/// Reaches a running server from any thread.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    members: Arc<[Member]>,
-}
-
-impl Handle {
-    /// How many cores the server runs on.
-    pub fn cores(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
-    pub fn stop(&self) {
-        for member in self.members.iter() {
-            member.control.stop();
-            member.waker.wake();
-        }
-    }
-
-    /// Has `on_wake` called on a core, soon. Calls that come before it runs may come as one.
-    ///
-    /// # Panics
-    /// If there is no such core.
-    pub fn wake(&self, core: usize) {
-        let member = &self.members[core];
-        // Only the first since the last `on_wake` costs a syscall.
-        if member.control.wake() {
-            member.waker.wake();
-        }
     }
 }
 
@@ -377,28 +353,28 @@ impl Signals {
     }
 
     /// Each stops the server from now on; those already caught, at once.
-    fn stop(mut self, handle: Handle) -> Result<(), Error> {
+    fn stop<M: 'static>(mut self, handle: Handle<M>) -> Result<(), Error> {
         let watch = move || self.0.forever().for_each(|_| handle.stop());
         std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
         Ok(())
     }
 }
 
-/// A running server.
+/// A running server or client. `M` is its handler's [`Mail`](Handler::Mail).
 #[derive(Debug)]
-pub struct Running {
-    handle: Handle,
+pub struct Running<M = ()> {
+    handle: Handle<M>,
     threads: Vec<JoinHandle<Result<Stats, Error>>>,
-    ends: mpsc::Receiver<usize>,
+    ends: mpsc::Receiver<Place>,
     addrs: Vec<SocketAddr>,
-    cores: Vec<usize>,
+    cores: Vec<Cpu>,
     features: Features,
     connections_max: u32,
 }
 
-impl Running {
-    /// Reaches the server from any thread.
-    pub fn handle(&self) -> Handle {
+impl<M> Running<M> {
+    /// Reaches the cores from any thread.
+    pub fn handle(&self) -> Handle<M> {
         self.handle.clone()
     }
 
@@ -407,8 +383,8 @@ impl Running {
         &self.addrs
     }
 
-    /// The cores it runs on.
-    pub fn cores(&self) -> &[usize] {
+    /// The CPUs it runs on, by place.
+    pub fn cores(&self) -> &[Cpu] {
         &self.cores
     }
 
@@ -426,11 +402,14 @@ impl Running {
     ///
     /// # Errors
     /// [`Error::Start`] if the handlers cannot be installed.
-    pub fn stop_on_signals(&self) -> Result<(), Error> {
+    pub fn stop_on_signals(&self) -> Result<(), Error>
+    where
+        M: 'static,
+    {
         Signals::new()?.stop(self.handle())
     }
 
-    /// Waits until all cores have ended and returns their counters. A core that fails stops the others.
+    /// Waits until all cores have ended and returns their counters, by place. A core that fails stops the others.
     ///
     /// # Errors
     /// [`Error::Ring`] or [`Error::Panicked`] of the first core that failed.
@@ -440,9 +419,9 @@ impl Running {
         let mut failed = None;
         // A place whose thread could not be started has ended too, and is nobody's.
         for place in &self.ends {
-            let Some(thread) = threads.get_mut(place).and_then(Option::take) else { continue };
-            match thread.join().unwrap_or(Err(Error::Panicked { core: place })) {
-                Ok(counted) => stats[place] = counted,
+            let Some(thread) = threads.get_mut(place.index()).and_then(Option::take) else { continue };
+            match thread.join().unwrap_or(Err(Error::Panicked { place })) {
+                Ok(counted) => stats[place.index()] = counted,
                 Err(error) => {
                     self.handle.stop();
                     failed.get_or_insert(error);
@@ -470,7 +449,7 @@ mod tests {
     #[test]
     fn a_place_without_a_thread_is_not_waited_for() {
         let (sender, ends) = mpsc::channel();
-        let ended = [1, 0].map(|place| Ended { place, sender: sender.clone() });
+        let ended = [1, 0].map(|place| Ended { place: Place::new(place), sender: sender.clone() });
         drop(sender);
         let [unstarted, started] = ended;
         drop(unstarted);
@@ -478,8 +457,8 @@ mod tests {
             let _ended = started;
             Ok(Stats { messages: 7, ..Stats::default() })
         })];
-        let handle = Handle { members: Arc::new([]) };
-        let (cores, features) = (vec![0, 1], Features::all());
+        let handle = Handle::<()>::new(0).expect("no descriptor");
+        let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
         let running = Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1 };
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));

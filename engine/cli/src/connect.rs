@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use wsring::{
     Answered, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handle,
-    Handler, Limits, Message, Reconnect, SendOutcome, Target,
+    Handler, Limits, Message, Place, Reconnect, SendOutcome, Target,
 };
 
 use crate::tls;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let input = Arc::new(Mutex::new(Some(input)));
     let well = Arc::new(AtomicBool::new(false));
     let (told, binary, wait) = (Arc::clone(&well), args.binary, Duration::from_secs_f64(args.wait));
-    let running = Client::new().config(config).start(move |_core| Talk {
+    let running = Client::new().config(config).start(move |_| Talk {
         target: target.clone(),
         dial: None,
         input: input.lock().expect("nobody panics with it").take().expect("one core"),
@@ -143,7 +143,7 @@ fn read_lines(lines: &SyncSender<Input>, handle: &Handle, wait: Duration) {
     let mut input = io::stdin().lock();
     let send = |what| {
         let sent = lines.send(what).is_ok();
-        handle.wake(0);
+        handle.wake(Place::new(0)); // there is one core
         sent
     };
     loop {

@@ -5,11 +5,12 @@
 //! outruns another core waits for it. Refuses to know how cores are found and run: see `serve`.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{
-    CloseCode, CloseReason, ConnId, CoreCx, Cx, Handle, Handler, Message, Opening, Response, SendOutcome, Verdict,
+    CloseCode, CloseReason, ConnId, CoreCx, CoreInfo, Cx, Handle, Handler, Message, Opening, Place, Response, SendOutcome,
+    Verdict,
 };
 
 /// Bytes in a core's inbox above which the senders of other cores wait until it has looked.
@@ -30,49 +31,34 @@ struct Inbox {
     /// Sum of the posts' bytes and costs.
     load: usize,
     /// Cores with senders that wait for this inbox to be emptied.
-    waiting: BTreeSet<usize>,
+    waiting: BTreeSet<Place>,
 }
 
 /// What the cores share, for `/bcast` alone.
-#[derive(Default)]
-pub(crate) struct Shared {
-    room: OnceLock<Room>,
-}
-
-struct Room {
-    handle: Handle,
-    /// One for each core.
+pub(crate) struct Room {
+    /// One for each core that there may be: their number is known when the first of them begins.
     inboxes: Vec<Mutex<Inbox>>,
     inbox_high: usize,
 }
 
-impl Shared {
-    /// From here on there are other cores to broadcast to; `/bcast` opens.
-    ///
-    /// `inbox_high` is [`INBOX_HIGH`] but in tests.
-    pub(crate) fn begin(&self, handle: Handle, inbox_high: usize) {
-        self.room.get_or_init(|| Room::new(handle, inbox_high));
-    }
-}
-
 impl Room {
-    fn new(handle: Handle, inbox_high: usize) -> Self {
-        let inboxes = (0..handle.cores()).map(|_| Mutex::default()).collect();
-        Self { handle, inboxes, inbox_high }
+    /// `inbox_high` is [`INBOX_HIGH`] but in tests.
+    pub(crate) fn new(inbox_high: usize) -> Self {
+        Self { inboxes: (0..Place::COUNT_MAX).map(|_| Mutex::default()).collect(), inbox_high }
     }
 
-    fn inbox(&self, core: usize) -> MutexGuard<'_, Inbox> {
-        self.inboxes[core].lock().expect("no thread panics with an inbox")
+    fn inbox(&self, core: Place) -> MutexGuard<'_, Inbox> {
+        self.inboxes[core.index()].lock().expect("no thread panics with an inbox")
     }
 
     /// Leaves a copy for every core but `from`; false if one of them has not looked for long.
-    fn post(&self, from: usize, message: Message<'_>) -> bool {
-        if self.inboxes.len() < 2 {
+    fn post(&self, handle: &Handle, from: Place, message: Message<'_>) -> bool {
+        if handle.cores() < 2 {
             return true;
         }
         let post = Arc::new(Post { text: matches!(message, Message::Text(_)), bytes: message.as_bytes().to_vec() });
         let mut keeps_up = true;
-        for core in (0..self.inboxes.len()).filter(|&core| core != from) {
+        for core in handle.places().filter(|&core| core != from) {
             let mut inbox = self.inbox(core);
             inbox.load += post.bytes.len() + POST_COST;
             inbox.posts.push(Arc::clone(&post));
@@ -81,21 +67,22 @@ impl Room {
                 keeps_up = false;
             }
             drop(inbox);
-            self.handle.wake(core);
+            handle.wake(core);
         }
         keeps_up
     }
 
     /// Whether `core` has senders that wait for another.
-    fn holds_back(&self, core: usize) -> bool {
-        (0..self.inboxes.len()).any(|other| self.inbox(other).waiting.contains(&core))
+    fn holds_back(&self, handle: &Handle, core: Place) -> bool {
+        handle.places().any(|other| self.inbox(other).waiting.contains(&core))
     }
 }
 
 /// One core's handler.
 pub(crate) struct Echo {
-    core: usize,
-    shared: Arc<Shared>,
+    place: Place,
+    handle: Handle,
+    room: Arc<Room>,
     /// This core's connections on `/bcast`.
     members: BTreeSet<ConnId>,
     /// Those of them that wait for other cores.
@@ -109,8 +96,8 @@ pub(crate) enum Purpose {
 }
 
 impl Echo {
-    pub(crate) fn new(core: usize, shared: Arc<Shared>) -> Self {
-        Self { core, shared, members: BTreeSet::new(), paused: Vec::new() }
+    pub(crate) fn new(core: CoreInfo, room: Arc<Room>) -> Self {
+        Self { place: core.place, handle: core.handle, room, members: BTreeSet::new(), paused: Vec::new() }
     }
 
     fn broadcast(&mut self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
@@ -136,8 +123,6 @@ impl Handler for Echo {
 
     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Purpose> {
         match opening.request.path() {
-            // A few microseconds at the start: the other cores cannot be reached yet.
-            "/bcast" if self.shared.room.get().is_none() => Verdict::reject_status(StatusCode::SERVICE_UNAVAILABLE),
             "/bcast" => Verdict::accept(Purpose::Broadcast),
             _ => Verdict::accept(Purpose::Echo),
         }
@@ -173,8 +158,7 @@ impl Handler for Echo {
             }
             Purpose::Broadcast => {
                 self.broadcast(cx, message);
-                let room = self.shared.room.get().expect("nobody joins before it is there");
-                if !room.post(self.core, message) {
+                if !self.room.post(&self.handle, self.place, message) {
                     cx.pause();
                     self.paused.push(cx.id());
                 }
@@ -183,10 +167,8 @@ impl Handler for Echo {
     }
 
     fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
-        let shared = Arc::clone(&self.shared);
-        let Some(room) = shared.room.get() else { return };
-        let Inbox { posts, waiting, .. } = std::mem::take(&mut *room.inbox(self.core));
-        waiting.into_iter().for_each(|core| room.handle.wake(core));
+        let Inbox { posts, waiting, .. } = std::mem::take(&mut *self.room.inbox(self.place));
+        waiting.into_iter().for_each(|core| self.handle.wake(core));
         for post in posts {
             let message = match std::str::from_utf8(&post.bytes) {
                 Ok(text) if post.text => Message::Text(text),
@@ -194,7 +176,7 @@ impl Handler for Echo {
             };
             self.broadcast(cx, message);
         }
-        if !self.paused.is_empty() && !room.holds_back(self.core) {
+        if !self.paused.is_empty() && !self.room.holds_back(&self.handle, self.place) {
             for sender in self.paused.drain(..) {
                 if let Some(mut conn) = cx.conn(sender) {
                     conn.resume();

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsring::{Config, Deflate, Feature, Features, Limits, OriginList, Origins, Policy, Server, Stats};
+use wsring::{Config, Cpu, Deflate, Feature, Features, Limits, OriginList, Origins, Policy, Server, Stats};
 
-use crate::echo::{Echo, INBOX_HIGH, Shared};
+use crate::echo::{Echo, INBOX_HIGH, Room};
 use crate::tls;
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions/0016-polling-follows-messages.md`.
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     listen: Vec<SocketAddr>,
     /// Cores to run on, one thread each [default: the process's affinity mask].
     #[arg(long, value_name = "N,N...", value_delimiter = ',', value_parser = core_number)]
-    cores: Option<Vec<usize>>,
+    cores: Option<Vec<Cpu>>,
     /// Microseconds to poll rather than sleep after a message, at most a second; 0 sleeps at once.
     #[arg(long, value_name = "N", default_value_t = SPIN_US, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     spin_us: u32,
@@ -79,9 +79,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an IP address and a port, such as 127.0.0.1:9001 or [::1]:9001".to_owned())
 }
 
-fn core_number(text: &str) -> Result<usize, String> {
+fn core_number(text: &str) -> Result<Cpu, String> {
     text.trim()
         .parse()
+        .map(Cpu::new)
         .map_err(|_| "the number of a core, as in taskset(1); several are separated by commas".to_owned())
 }
 
@@ -124,13 +125,11 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     if let Some(cores) = &args.cores {
         server = server.cores(cores.iter().copied());
     }
-    let shared = Arc::new(Shared::default());
-    let for_cores = Arc::clone(&shared);
-    let running = server.config(config).start(move |core| Echo::new(core, Arc::clone(&for_cores)))?;
+    let room = Arc::new(Room::new(INBOX_HIGH));
+    let running = server.config(config).start(move |core| Echo::new(core, Arc::clone(&room)))?;
     running.stop_on_signals()?;
-    shared.begin(running.handle(), INBOX_HIGH);
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
-    let cores: Vec<String> = running.cores().iter().map(usize::to_string).collect();
+    let cores: Vec<String> = running.cores().iter().map(Cpu::to_string).collect();
     say(&format!(
         "listening on {} | cores {} | connections {} a core | features {}",
         urls.join(" "),

@@ -14,6 +14,7 @@ use super::inbox::{Control, Resolve};
 use super::reach::Reach;
 use super::shortage::Shortage;
 use crate::config::Config;
+use crate::cores::Place;
 use crate::handler::Handler;
 use crate::ring::{Ring, SendBlocks};
 use crate::stats::Stats;
@@ -25,7 +26,7 @@ pub(super) const PART: u32 = 65_483;
 
 /// A core's place in the process, and what it has of the world beside its ring.
 pub(crate) struct Seat {
-    pub(crate) number: u8,
+    pub(crate) place: Place,
     pub(crate) control: Arc<Control>,
     /// A CSPRNG (RFC 6455 §10.3).
     pub(crate) random: StdRng,
@@ -68,13 +69,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         config: Arc<Config>,
         listeners: u32,
     ) -> Self {
-        let Seat { number, control, random, resolve } = seat;
+        let Seat { place, control, random, resolve } = seat;
         let slots = config.sockets_max();
         Self {
             ring,
             calls: Calls::new(handler),
             conns: Slab::with_capacity(slots),
-            out: Reach::new(number, blocks, slots, &config, random),
+            out: Reach::new(place, blocks, slots, &config, random),
             config,
             listeners: Listeners::new(listeners),
             control,

@@ -12,21 +12,29 @@ use slab::Slab;
 
 use super::planted::planted;
 use super::timers::Timers;
+use crate::cores::Place;
 use crate::ring::{Time, Token};
 use crate::target::Target;
 
 /// Names a dial of one core, over all its attempts. A stale id is a quiet "gone", never another dial.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DialId {
-    core: u8,
+    place: Place,
     generation: u32,
     index: u32,
 }
 
-/// `core/index.generation`
+impl DialId {
+    /// The place of the core that dials.
+    pub const fn place(self) -> Place {
+        self.place
+    }
+}
+
+/// `place/index.generation`
 impl fmt::Debug for DialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}.{}", self.core, self.index, self.generation)
+        write!(f, "{}/{}.{}", self.place, self.index, self.generation)
     }
 }
 
@@ -134,7 +142,7 @@ impl Dial {
 
 /// All dials of a core.
 pub(crate) struct Dials {
-    core: u8,
+    place: Place,
     dials: Slab<Dial>,
     /// Each dial gets the next: no two that live at once share one.
     generation: u32,
@@ -148,9 +156,9 @@ pub(crate) struct Dials {
 const NONE: u32 = u32::MAX;
 
 impl Dials {
-    pub(crate) fn new(core: u8) -> Self {
+    pub(crate) fn new(place: Place) -> Self {
         Self {
-            core,
+            place,
             dials: Slab::new(),
             generation: 0,
             wanted: Vec::new(),
@@ -177,18 +185,18 @@ impl Dials {
     }
 
     pub(crate) fn id_of(&self, index: u32) -> DialId {
-        DialId { core: self.core, generation: self.dials[index as usize].generation, index }
+        DialId { place: self.place, generation: self.dials[index as usize].generation, index }
     }
 
     /// The index of a dial that still exists.
     pub(crate) fn find(&self, id: DialId) -> Option<u32> {
         let dial = self.dials.get(id.index as usize)?;
-        (id.core == self.core && id.generation == dial.generation).then_some(id.index)
+        (id.place == self.place && id.generation == dial.generation).then_some(id.index)
     }
 
     /// The same by the numbers of a token.
     pub(crate) fn find_token(&self, index: u32, generation: u32) -> Option<u32> {
-        self.find(DialId { core: self.core, generation, index })
+        self.find(DialId { place: self.place, generation, index })
     }
 
     pub(crate) fn dial(&mut self, index: u32) -> &mut Dial {
@@ -301,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_dial_has_one_timer_and_stale_ones_are_skipped() {
-        let mut dials = Dials::new(0);
+        let mut dials = Dials::new(Place::new(0));
         let [first, second] =
             [0, 1].map(|_| dials.add(Target::new("ws://127.0.0.1/").expect("a URL"))).map(|id| dials.find(id).unwrap());
         dials.wanted.clear();
@@ -318,7 +326,7 @@ mod tests {
     /// What is set while timers are worked on waits for the next round, however early it is due.
     #[test]
     fn a_timer_set_for_at_once_waits_for_the_next_round() {
-        let mut dials = Dials::new(0);
+        let mut dials = Dials::new(Place::new(0));
         let id = dials.add(Target::new("ws://127.0.0.1/").expect("a URL"));
         let index = dials.find(id).expect("there");
         dials.set_timer(index, at(10));
@@ -344,7 +352,7 @@ mod tests {
             assert_eq!(state.leaving(), leaving, "{state:?}");
             assert_eq!(State::Leaving(leaving).leaving(), leaving, "once more");
         }
-        let mut dials = Dials::new(0);
+        let mut dials = Dials::new(Place::new(0));
         let id = dials.add(Target::new("ws://127.0.0.1/").expect("a URL"));
         dials.wanted.clear();
         let index = dials.find(id).expect("there");
@@ -355,7 +363,7 @@ mod tests {
 
     #[test]
     fn ids_are_never_another_dials() {
-        let mut dials = Dials::new(3);
+        let mut dials = Dials::new(Place::new(3));
         let target = Target::new("ws://127.0.0.1/").expect("a URL");
         let old = dials.add(target.clone());
         let index = dials.find(old).expect("there");
@@ -363,6 +371,6 @@ mod tests {
         let new = dials.add(target);
         assert_eq!(dials.find(new), Some(index), "the same slot");
         assert_eq!(dials.find(old), None);
-        assert_eq!(dials.find(DialId { core: 4, ..new }), None);
+        assert_eq!(dials.find(DialId { place: Place::new(4), ..new }), None);
     }
 }

@@ -3,21 +3,21 @@
 
 use std::fmt;
 
+use crate::cores::Place;
 use crate::ring::Token;
 
-/// Names a connection of one core: index, generation and core. A stale id is a quiet "gone", never somebody else.
+/// Names a connection of one core: index, generation and the core's place. A stale id is a quiet "gone", never somebody else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(u64);
 
 impl ConnId {
-    pub(crate) fn new(core: u8, generation: u32, index: u32) -> Self {
-        Self(u64::from(core) << 56 | u64::from(generation & Token::GENERATION_MASK) << 32 | u64::from(index))
+    pub(crate) fn new(place: Place, generation: u32, index: u32) -> Self {
+        Self(u64::from(place.number()) << 56 | u64::from(generation & Token::GENERATION_MASK) << 32 | u64::from(index))
     }
 
-    /// The number of the core that owns the connection: its place in the list given to
-    /// [`Server::cores`](crate::Server::cores).
-    pub fn core(self) -> usize {
-        (self.0 >> 56) as usize
+    /// The place of the core that owns the connection.
+    pub const fn place(self) -> Place {
+        Place::new((self.0 >> 56) as u8)
     }
 
     pub(crate) fn generation(self) -> u32 {
@@ -29,10 +29,10 @@ impl ConnId {
     }
 }
 
-/// `core/index.generation`
+/// `place/index.generation`
 impl fmt::Debug for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}.{}", self.core(), self.index(), self.generation())
+        write!(f, "{}/{}.{}", self.place(), self.index(), self.generation())
     }
 }
 

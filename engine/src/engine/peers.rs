@@ -8,11 +8,12 @@ use super::conns::Link;
 use super::deadlines::{Deadlines, Tick};
 use super::id::ConnId;
 use super::life::{Event, Life};
+use crate::cores::Place;
 use crate::ring::{Socket, Time};
 
 /// The connections of a core.
 pub(crate) struct Peers {
-    core: u8,
+    place: Place,
     links: Vec<Link>,
     /// To settle at the end of the pass.
     marked: Vec<u32>,
@@ -20,9 +21,9 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(core: u8, connections_max: usize) -> Self {
+    pub(crate) fn new(place: Place, connections_max: usize) -> Self {
         Self {
-            core,
+            place,
             links: Vec::with_capacity(connections_max),
             marked: Vec::with_capacity(1024),
             deadlines: Deadlines::new(connections_max),
@@ -35,13 +36,13 @@ impl Peers {
     }
 
     pub(crate) fn id_of(&self, index: u32) -> ConnId {
-        ConnId::new(self.core, self.links[index as usize].tenant.generation(), index)
+        ConnId::new(self.place, self.links[index as usize].tenant.generation(), index)
     }
 
     /// The index of a connection that still exists.
     pub(crate) fn find(&self, id: ConnId) -> Option<u32> {
         let link = self.links.get(id.index() as usize)?;
-        let is_it = id.core() == usize::from(self.core) && link.tenant.generation() == id.generation();
+        let is_it = id.place() == self.place && link.tenant.generation() == id.generation();
         (is_it && !link.life.is_free()).then_some(id.index())
     }
 
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn who_is_touched_is_settled_once() {
-        let mut peers = Peers::new(0, 4);
+        let mut peers = Peers::new(Place::new(0), 4);
         for index in 0..3 {
             peers.take(index, Socket(index), Tick::ZERO);
         }
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_stage_and_its_deadline_change_together() {
-        let mut peers = Peers::new(0, 4);
+        let mut peers = Peers::new(Place::new(0), 4);
         let due = |peers: &mut Peers, after: u64| {
             let mut due = Vec::new();
             peers.advance(Tick::ZERO.after(Duration::from_secs(after)), &mut due, 10);

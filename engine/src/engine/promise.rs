@@ -64,6 +64,7 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cores::Place;
 
     #[test]
     fn the_very_bytes_and_once() {
@@ -71,9 +72,9 @@ mod tests {
         assert!(Offer::of(&message[1..]).is_none(), "too short");
         let mut offer = Offer::of(&message).expect("long enough");
         assert!(offer.is_for(&message) && !offer.is_for(&message[..MOVE_MIN - 1]) && !offer.is_for(&message.clone()));
-        offer.place(Placed { id: ConnId::new(0, 1, 2), opcode: Opcode::Text, framing: Framing::PLAIN });
+        offer.place(Placed { id: ConnId::new(Place::new(0), 1, 2), opcode: Opcode::Text, framing: Framing::PLAIN });
         assert!(!offer.is_for(&message), "it is promised");
-        assert_eq!(offer.settle().map(|placed| placed.id), Some(ConnId::new(0, 1, 2)));
+        assert_eq!(offer.settle().map(|placed| placed.id), Some(ConnId::new(Place::new(0), 1, 2)));
         assert!(Offer::of(&message).and_then(Offer::settle).is_none(), "nobody sent it on");
     }
 }

@@ -25,6 +25,7 @@ use super::planted::planted;
 use super::promise::{Offer, Placed, is_worth_moving};
 use super::stores::Stores;
 use crate::config::Config;
+use crate::cores::Place;
 use crate::ring::{Memory, Payload, SendBlocks};
 use crate::stats::Stats;
 
@@ -95,9 +96,15 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    pub(crate) fn new(core: u8, blocks: SendBlocks, connections_max: usize, config: &Config, random: StdRng) -> Self {
+    pub(crate) fn new(
+        place: Place,
+        blocks: SendBlocks,
+        connections_max: usize,
+        config: &Config,
+        random: StdRng,
+    ) -> Self {
         Self {
-            peers: Peers::new(core, connections_max),
+            peers: Peers::new(place, connections_max),
             replay: Vec::new(),
             stores: Stores::new(blocks, config.pool_max_bytes),
             stats: Stats::default(),
@@ -110,7 +117,7 @@ impl Reach {
             },
             closing: config.closing_timeout,
             offer: None,
-            dials: Dials::new(core),
+            dials: Dials::new(place),
             random,
             stop: false,
             packer: Packer::new(&config.deflate),

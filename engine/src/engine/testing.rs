@@ -13,6 +13,7 @@ use super::inbox::{self, Control};
 #[cfg(any(test, feature = "planted"))]
 pub use super::planted::{Bug, plant};
 use crate::config::Config;
+use crate::cores::Place;
 use crate::handler::Handler;
 use crate::ring::sim::SimRing;
 use crate::ring::{Ring, SendBlocks};
@@ -60,7 +61,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         config.check().expect("a valid configuration");
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         let control = Arc::clone(&remote.0);
-        let seat = Seat { number: 0, control, random: StdRng::seed_from_u64(0), resolve: None };
+        let seat = Seat { place: Place::new(0), control, random: StdRng::seed_from_u64(0), resolve: None };
         Self { core: Core::new(seat, ring, blocks, handler, Arc::new(config), listeners) }
     }
 

@@ -434,7 +434,7 @@ pub fn cores(count: usize) -> Vec<usize> {
 }
 
 /// A server on a free port.
-pub fn serve<H: Handler>(
+pub fn serve<H: Handler<Mail = ()>>(
     config: Config,
     core_count: usize,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
@@ -444,20 +444,28 @@ pub fn serve<H: Handler>(
 }
 
 /// A server on this address.
-pub fn serve_at<H: Handler>(
+pub fn serve_at<H: Handler<Mail = ()>>(
     addr: SocketAddr,
     config: Config,
     core_count: usize,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<(Running, SocketAddr), Error> {
-    let running = Server::bind(addr)?.cores(cores(core_count)).config(config).start(factory)?;
+    let running =
+        Server::bind(addr)?.cores(cores(core_count)).config(config).start(move |core| factory(core.place.index()))?;
     let addr = running.local_addrs()[0];
     Ok((running, addr))
 }
 
 /// A client on one core.
-pub fn start_client<H: Handler>(config: Config, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Running {
-    wsring::Client::new().cores(cores(1)).config(config).start(factory).expect("the client starts")
+pub fn start_client<H: Handler<Mail = ()>>(
+    config: Config,
+    factory: impl Fn(usize) -> H + Send + Sync + 'static,
+) -> Running {
+    wsring::Client::new()
+        .cores(cores(1))
+        .config(config)
+        .start(move |core| factory(core.place.index()))
+        .expect("the client starts")
 }
 
 /// Stops a server and returns its counters, all cores together.

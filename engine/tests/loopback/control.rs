@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Opening, Server, Verdict};
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cpu, Cx, Error, Handler, Message, Opening, Place, Server, Verdict};
 
 use crate::common::*;
 
@@ -25,7 +25,7 @@ impl Handler for Teller {
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         assert_ne!(message, Message::Text("panic"), "a handler that panics");
-        assert_eq!(cx.id().core(), self.core);
+        assert_eq!(cx.id().place().index(), self.core);
         let _ = cx.send(format!("core {}", self.core).as_str());
     }
 
@@ -94,7 +94,7 @@ fn a_handle_outlives_its_server() {
     handle.stop();
     running.join().expect("a clean end");
     handle.stop();
-    handle.wake(1);
+    handle.wake(Place::new(1));
 }
 
 /// Each core has its own listener on the same port: the kernel spreads connections (SO_REUSEPORT, socket(7)).
@@ -120,14 +120,14 @@ fn a_wake_reaches_its_core_and_no_other() {
     let (running, addr, tells) = tellers(Config::default(), 2);
     let mut client = Client::connect(addr);
     for core in [0, 1, 1, 0, 1] {
-        running.handle().wake(core);
-        assert_eq!(tells.recv_timeout(WAIT).expect("on_wake"), (core, "woken".to_owned()));
+        running.handle().wake(Place::new(core));
+        assert_eq!(tells.recv_timeout(WAIT).expect("on_wake"), (core.into(), "woken".to_owned()));
     }
     // Many wakes from many threads: at least one on_wake after the last, and no trouble.
     std::thread::scope(|scope| {
         for core in [0, 1, 0, 1] {
             let handle = running.handle();
-            scope.spawn(move || (0..1000).for_each(|_| handle.wake(core)));
+            scope.spawn(move || (0..1000).for_each(|_| handle.wake(Place::new(core))));
         }
     });
     client.send(TEXT, b"alive?");
@@ -140,6 +140,64 @@ fn a_wake_reaches_its_core_and_no_other() {
         let count = all.iter().filter(|told| woken(core)(told)).count();
         assert!((1..=2000).contains(&count), "core {core} woke {count} times");
     }
+}
+
+/// The factory is told which core it makes a handler for. Its handle reaches all cores although none of them runs yet: what it
+/// asks for is done once they do.
+#[test]
+fn a_handle_works_before_its_cores_run() {
+    let (told, tells) = mpsc::channel();
+    let cpus = cores(2);
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cpus.iter().copied());
+    let started = server.start(move |core| {
+        let (place, all) = (core.place.index(), core.handle.places().collect::<Vec<_>>());
+        assert_eq!((core.cores, core.handle.cores(), all), (2, 2, vec![Place::new(0), Place::new(1)]));
+        told.send((place, format!("on {}", core.cpu))).expect("the test waits");
+        if place == 1 {
+            core.handle.places().for_each(|place| core.handle.wake(place));
+        }
+        Teller { core: place, told: told.clone() }
+    });
+    let running = started.expect("the server starts");
+    let mut all: Vec<_> = (0..4).map(|_| tells.recv_timeout(WAIT).expect("both cores run and are woken")).collect();
+    all.sort();
+    let on = |place: usize| format!("on {}", running.cores()[place]);
+    let woken = || "woken".to_owned();
+    assert_eq!(all, [(0, on(0)), (0, woken()), (1, on(1)), (1, woken())]);
+    assert_eq!(running.cores().iter().map(|cpu| usize::from(cpu.number())).collect::<Vec<_>>(), cpus);
+    finish(running);
+}
+
+/// The same for a stop: the server starts and ends.
+#[test]
+fn a_stop_before_the_cores_run_ends_them() {
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(2));
+    let started = server.start(|core| {
+        core.handle.stop();
+        Echo
+    });
+    assert_eq!(started.expect("it starts").join().expect("a clean end").len(), 2);
+}
+
+/// Whatever integers name the CPUs; what cannot be one is told by `start`, as is a list that is empty or too long.
+#[test]
+fn cpus_are_named_by_integers_that_fit() {
+    let server = || Server::bind("127.0.0.1:0").expect("a free port");
+    let says = |server: Server| server.start(|_| Echo).expect_err("it cannot start").to_string();
+    for server in [server().cores([0, -1]), server().cores([0_i64, -1])] {
+        assert_eq!(says(server), "list of cores: -1 is not the number of a CPU: those are 0 to 65535");
+    }
+    assert!(
+        matches!(server().cores([1_usize << 16]).start(|_| Echo), Err(Error::Cpu(invalid)) if invalid.number() == 1 << 16)
+    );
+    assert_eq!(says(server().cores(Vec::<Cpu>::new())), "a server runs on 1 to 256 cores, not 0");
+    assert_eq!(says(server().cores([0; 257])), "a server runs on 1 to 256 cores, not 257");
+    match server().cores([65_535]).start(|_| Echo) {
+        Err(Error::Pin { cpu }) => assert_eq!(cpu, Cpu::new(65_535)),
+        other => panic!("{other:?}"),
+    }
+    let refused = wsring::Client::new().cores([-1]).start(|_| Echo);
+    assert!(matches!(refused, Err(Error::Cpu(_))), "{refused:?}");
 }
 
 /// Our fault, not the peers': the panicking core ends, the other tells its peers 1001, and `join` names the core.
@@ -161,7 +219,7 @@ fn a_panicking_handler_stops_the_server_and_is_named() {
         assert_eq!(client.expect_end(), End::Eof);
     }
     match joined.join().expect("join does not panic itself") {
-        Err(Error::Panicked { core: 1 }) => {}
+        Err(Error::Panicked { place }) => assert_eq!(place.index(), 1),
         other => panic!("{other:?}"),
     }
     assert!(tells.iter().any(|(core, why)| core == 0 && why == "Stopped"));
@@ -177,9 +235,9 @@ fn a_panicking_factory_is_named_by_start() {
     let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(2));
     let addr = server.local_addrs().expect("an address")[0];
     let started = server.start(|core| {
-        assert_ne!(core, 1, "a factory that panics");
+        assert_ne!(core.place.index(), 1, "a factory that panics");
         Echo
     });
-    assert!(matches!(started, Err(Error::Panicked { core: 1 })), "{started:?}");
+    assert!(matches!(started, Err(Error::Panicked { place }) if place == Place::new(1)), "{started:?}");
     assert_eq!(TcpStream::connect(addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
 }

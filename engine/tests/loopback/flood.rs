@@ -21,7 +21,7 @@ fn a_flood(change: impl FnOnce(Config) -> Config) {
         client.echo(TEXT, b"before the flood");
     }
     // The core is held up until everybody waits.
-    running.handle().wake(0);
+    running.handle().wake(wsring::Place::new(0));
     let go_on = woken.recv_timeout(WAIT).expect("the core is woken");
     let flood: Vec<TcpStream> = (0..FLOOD).map(|_| tcp(addr)).collect();
     go_on.send(()).expect("the core waits");

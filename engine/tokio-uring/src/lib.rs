@@ -74,7 +74,7 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::Time;
-use wsring::{Config, Error, Handler, Stats};
+use wsring::{Config, Error, Handler, Place, Stats};
 
 use crate::listening::Listening;
 use crate::ring::TokioRing;
@@ -85,7 +85,7 @@ use crate::shared::Shared;
 pub struct Server {
     listeners: Vec<TcpListener>,
     config: Config,
-    core: u8,
+    place: Option<Place>,
     handle: Handle,
 }
 
@@ -133,11 +133,11 @@ impl Server {
         self
     }
 
-    /// What [`ConnId::core`](wsring::ConnId::core) says of its connections, so that the ids of several servers differ.
+    /// What [`ConnId::place`](wsring::ConnId::place) says of its connections, so that the ids of several servers differ.
     /// Default 0.
     #[must_use]
-    pub fn core(mut self, number: u8) -> Self {
-        self.core = number;
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = Some(place);
         self
     }
 
@@ -156,7 +156,8 @@ impl Server {
     /// # Panics
     /// Outside of a tokio-uring runtime.
     pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
-        let Self { listeners, config, core: number, handle: Handle { remote, notify } } = self;
+        let Self { listeners, config, place, handle: Handle { remote, notify } } = self;
+        let place = place.unwrap_or(Place::new(0));
         let settings = Settings::new(config)?;
         let shared = Rc::new(Shared::new());
         let listen = |listener| Listening::new(listener, settings.nodelay(), Rc::clone(&shared));
@@ -165,7 +166,7 @@ impl Server {
         let origin = Instant::now();
         let ring = TokioRing::new(Rc::clone(&shared), listeners, settings.sockets_max(), Arc::clone(&notify), origin);
         let wake = move || notify.notify_one();
-        let mut engine = Engine::new(number, &settings, ring, handler, count, &remote, wake)?;
+        let mut engine = Engine::new(place, &settings, ring, handler, count, &remote, wake)?;
         let mut clock = Clock { shared, origin, sleep: None };
         engine.run(async |until| clock.wait(until).await).await
     }

@@ -10,31 +10,32 @@ use wsring_testkit::Patient;
 use super::*;
 
 /// Two rings, on one core so that any machine will do, with one place for a connection each.
-fn two_rings(shared: &Arc<Shared>) -> Running {
+fn two_rings(room: &Arc<Room>) -> Running {
     let core = std::fs::read_to_string("/proc/self/status").unwrap();
     let core = core.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
-    let core: usize = core.split(['-', ',']).next().unwrap().parse().unwrap();
+    let core: u16 = core.split(['-', ',']).next().unwrap().parse().unwrap();
     let config = Config::default().connections_max(1);
     let server = Server::bind("127.0.0.1:0").unwrap().config(config).cores([core, core]);
-    let shared = Arc::clone(shared);
-    server.start(move |core| Echo::new(core, Arc::clone(&shared))).unwrap()
+    let room = Arc::clone(room);
+    server.start(move |core| Echo::new(core, Arc::clone(&room))).unwrap()
 }
 
 #[test]
 fn an_inbox_is_full_one_byte_past_its_mark_and_empty_once_taken() {
-    let running = two_rings(&Arc::default());
-    let room = Room::new(running.handle(), 2 * (10 + POST_COST));
-    assert!(room.post(0, Message::Binary(&[0; 10])));
-    assert!(room.post(0, Message::Binary(&[0; 10])), "exactly at the mark");
-    assert!(!room.holds_back(0));
-    assert!(!room.post(0, Message::Text("")), "an empty message counts too");
-    assert!(room.holds_back(0) && !room.holds_back(1));
-    assert!(room.post(1, Message::Binary(&[0; 10])), "the other direction has room");
-    let taken = std::mem::take(&mut *room.inbox(1));
-    assert!(taken.waiting.contains(&0) && !room.holds_back(0));
+    let running = two_rings(&Arc::new(Room::new(0)));
+    let (handle, [zero, one]) = (running.handle(), [0, 1].map(Place::new));
+    let room = Room::new(2 * (10 + POST_COST));
+    assert!(room.post(&handle, zero, Message::Binary(&[0; 10])));
+    assert!(room.post(&handle, zero, Message::Binary(&[0; 10])), "exactly at the mark");
+    assert!(!room.holds_back(&handle, zero));
+    assert!(!room.post(&handle, zero, Message::Text("")), "an empty message counts too");
+    assert!(room.holds_back(&handle, zero) && !room.holds_back(&handle, one));
+    assert!(room.post(&handle, one, Message::Binary(&[0; 10])), "the other direction has room");
+    let taken = std::mem::take(&mut *room.inbox(one));
+    assert!(taken.waiting.contains(&zero) && !room.holds_back(&handle, zero));
     let kinds: Vec<(bool, usize)> = taken.posts.iter().map(|post| (post.text, post.bytes.len())).collect();
     assert_eq!(kinds, [(false, 10), (false, 10), (true, 0)]);
-    assert_eq!(room.inbox(0).posts.len(), 1);
+    assert_eq!(room.inbox(zero).posts.len(), 1);
     running.handle().stop();
     running.join().unwrap();
 }
@@ -56,9 +57,7 @@ fn join_room(running: &Running) -> WebSocket<Patient<TcpStream>> {
 #[test]
 fn a_sender_that_waits_for_the_other_core_goes_on() {
     const COUNT: u32 = 200;
-    let shared = Arc::default();
-    let running = two_rings(&shared);
-    shared.begin(running.handle(), 0);
+    let running = two_rings(&Arc::new(Room::new(0)));
     let mut members = [join_room(&running), join_room(&running)];
     for (member, name) in members.iter_mut().zip(["a", "b"]) {
         (0..COUNT).for_each(|number| member.write(Sent::text(format!("{name}{number}"))).unwrap());

@@ -54,11 +54,15 @@ const OWN_CANCEL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::
 pub struct Waker(Arc<OwnedFd>);
 
 impl Waker {
-    fn new() -> io::Result<Self> {
+    /// Of a ring that is yet to be made: [`Uring::new`] takes it. What wakes it before is not lost. Costs a descriptor.
+    ///
+    /// # Errors
+    /// If the process or the machine has no descriptor left.
+    pub fn new() -> Result<Self, SetupError> {
         // SAFETY: eventfd(2) takes no pointers; a negative result is an error and is handled.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         if fd < 0 {
-            return Err(io::Error::last_os_error());
+            return Err(SetupError::new("the waker", 1, io::Error::last_os_error()));
         }
         // SAFETY: `fd` is a fresh descriptor that nobody else owns.
         Ok(Self(Arc::new(unsafe { OwnedFd::from_raw_fd(fd) })))
@@ -114,11 +118,15 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// Sets up a ring and its send blocks on this thread, listening on `listeners`.
+    /// Sets up a ring and its send blocks on this thread, listening on `listeners` and woken by `waker`.
     ///
     /// # Errors
     /// [`SetupError`] names the cause and the knob.
-    pub fn new(config: &RingConfig, listeners: Vec<TcpListener>) -> Result<(Self, SendBlocks), SetupError> {
+    pub fn new(
+        config: &RingConfig,
+        listeners: Vec<TcpListener>,
+        waker: Waker,
+    ) -> Result<(Self, SendBlocks), SetupError> {
         let mut features = usable(config.features)?;
         let direct = features.has(Feature::DirectDescriptors);
         let uring = setup::ring(config, direct)?;
@@ -159,7 +167,6 @@ impl Uring {
                 Err(_) => features = features.without(Feature::FixedBuffers),
             }
         }
-        let waker = Waker::new().map_err(|e| SetupError::new("the waker", 1, e))?;
         let ring = Self {
             uring,
             in_flight: 0,

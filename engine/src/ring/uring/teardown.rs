@@ -60,7 +60,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::ring::uring::{Feature, Features, RingConfig};
+    use crate::ring::uring::{Feature, Features, RingConfig, Waker};
     use crate::ring::{Done, Kind, Memory, Op, Payload, SendBlocks, Socket, Time, Token};
 
     /// A ring with an accepted connection, and its peer.
@@ -68,7 +68,8 @@ mod tests {
         let config = RingConfig { sockets_max: 8, features, zero_copy_from_bytes, ..RingConfig::default() };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
-        let (mut ring, blocks) = Uring::new(&config, vec![listener]).expect("a ring");
+        let (mut ring, blocks) =
+            Uring::new(&config, vec![listener], Waker::new().expect("a descriptor")).expect("a ring");
         ring.submit(Token::new(Kind::Accept, 0, 0), Op::Accept { listener: 0 });
         let peer = TcpStream::connect(addr).expect("connects");
         loop {

@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use wsring::ring::uring::{Feature, Features, RingConfig, Uring};
+use wsring::ring::uring::{Feature, Features, RingConfig, Uring, Waker};
 use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Token};
 
 use super::{ACCEPT, Bench};
@@ -63,7 +63,8 @@ fn accepts_of_all_listeners_end_when_there_is_room_for_few() {
     let config = RingConfig { sockets_max: 12, backlog: 2, features, ..RingConfig::default() };
     let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
-    let (mut ring, _blocks) = Uring::new(&config, listeners.into()).expect("a ring");
+    let (mut ring, _blocks) =
+        Uring::new(&config, listeners.into(), Waker::new().expect("a descriptor")).expect("a ring");
     let next = |ring: &mut Uring| loop {
         if let Some((token, Done::Accepted { result, more })) = ring.next() {
             return (token.index(), result.map(|_| ()), more);

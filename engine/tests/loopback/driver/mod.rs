@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use wsring::ring::uring::{
-    Feature, Features, Lease, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, Uring,
+    Feature, Features, Lease, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, Uring, Waker,
 };
 use wsring::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
 
@@ -33,7 +33,7 @@ impl Bench {
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
-        match Uring::new(&config, vec![listener]) {
+        match Uring::new(&config, vec![listener], Waker::new().expect("a descriptor")) {
             Ok((ring, blocks)) => Some(Self { ring, blocks, addr }),
             Err(error @ SetupError::Memlock { .. }) => {
                 println!("skipped: {error}");

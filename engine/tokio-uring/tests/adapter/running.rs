@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Opening, Verdict};
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Error, Handler, Message, Opening, Place, Verdict};
 use wsring_tokio_uring::Server;
 
 use crate::common::*;
@@ -70,7 +70,7 @@ impl Handler for Teller {
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         assert_ne!(message, Message::Text("panic"), "a handler that panics");
-        let core = cx.id().core();
+        let core = cx.id().place();
         assert!(cx.send(format!("core {core}").as_str()).is_queued());
     }
 
@@ -185,7 +185,7 @@ fn a_handler_that_panics() {
     for client in &mut clients {
         client.expect_end();
     }
-    assert!(matches!(running.join(), Err(Error::Panicked { core: 0 })));
+    assert!(matches!(running.join(), Err(Error::Panicked { .. })));
 }
 
 /// Two servers beside each other in one runtime, as tasks; the listeners are such as tokio makes them, non-blocking. Each has
@@ -200,7 +200,13 @@ fn two_servers_in_one_runtime() {
         let addrs = [&listener, &other].map(|listener| listener.local_addr().expect("an address"));
         let config = Config::default().nodelay(nodelay);
         let watched = listener.try_clone().expect("a second descriptor");
-        (Server::new().listen(listener).listen(other).core(core).config(config), addrs, watched, core, nodelay)
+        (
+            Server::new().listen(listener).listen(other).place(Place::new(core)).config(config),
+            addrs,
+            watched,
+            core,
+            nodelay,
+        )
     });
     let handles = [servers[0].0.handle(), servers[1].0.handle()];
     let (sender, receiver) = mpsc::channel();

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
-use wsring::{Config, Error, Handler, Stats};
+use wsring::{Config, Error, Handler, Place, Stats};
 use wsring_tokio_uring::{Handle, Server};
 
 /// A running server or client.
@@ -18,7 +18,7 @@ impl Running {
     }
 
     pub fn join(self) -> Result<Vec<Stats>, Error> {
-        self.thread.join().unwrap_or(Err(Error::Panicked { core: 0 })).map(|stats| vec![stats])
+        self.thread.join().unwrap_or(Err(Error::Panicked { place: Place::new(0) })).map(|stats| vec![stats])
     }
 }
 
