@@ -94,6 +94,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::DeadlineEarly, Plain, Oracle(10)),
     (Bug::TickUnwrapped, Plain, Oracle(8)),
     (Bug::SlotOverwritten, Plain, Oracle(8)),
+    (Bug::EntersUnseen, Plain, Oracle(7)),
+    (Bug::AnswerDialLost, Plain, Oracle(8)),
 ];
 
 /// What is found in a message, first match first, and who says so.

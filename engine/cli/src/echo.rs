@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{
-    CloseCode, CloseReason, ConnId, CoreCx, CoreInfo, Cx, Handle, Handler, Message, Opening, Place, Response, SendOutcome,
-    Verdict,
+    CloseCode, CloseReason, ConnId, CoreCx, CoreInfo, Cx, Handle, Handler, Message, Opening, Place, Response,
+    SendOutcome, Verdict,
 };
 
 /// Bytes in a core's inbox above which the senders of other cores wait until it has looked.

@@ -247,6 +247,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Fed::More => {}
             Fed::Failed(error) => self.end_answer(conn, error),
             Fed::Opened { data, compression, mut bytes, len } => {
+                planted!(AnswerDialLost, self.out.dials.wanted.clear());
                 self.on_agreed(index, conn);
                 self.open(conn, Role::Client, compression, data);
                 self.feed_frames(conn, &mut bytes[len..]);

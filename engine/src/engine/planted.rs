@@ -138,11 +138,15 @@ mod switch {
         TickUnwrapped,
         /// A deadline takes the place of another in the same tick.
         SlotOverwritten,
+        /// Callbacks see no call of io_uring_enter(2) counted.
+        EntersUnseen,
+        /// What is dialled in a pass is forgotten when a server's answer opens a connection.
+        AnswerDialLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 54] = [
+        pub const ALL: [Bug; 56] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -197,6 +201,8 @@ mod switch {
             Bug::DeadlineEarly,
             Bug::TickUnwrapped,
             Bug::SlotOverwritten,
+            Bug::EntersUnseen,
+            Bug::AnswerDialLost,
         ];
     }
 

@@ -51,6 +51,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.ring.wait(until)?;
         self.out.now = Tick::of(self.ring.now());
         self.out.stats.passes += 1;
+        self.out.stats.enters = planted!(EntersUnseen, 0; self.ring.enters());
         let messages = self.out.stats.messages;
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);

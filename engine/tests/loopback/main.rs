@@ -3,7 +3,7 @@
 //!
 //! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
-//! - `callbacks`: what handlers may do. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop, wake, panic. `settings`: each setting shows its effect.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
 //! - `tls`: all of it over TLS, and how that fails.
@@ -12,6 +12,7 @@
 use wsring_testkit as common;
 
 mod callbacks;
+mod contexts;
 mod control;
 mod crowd;
 mod deflate;

@@ -13,7 +13,7 @@ use wsring::{
 };
 
 use super::dial::{self, Dial};
-use super::oracle::{Digest, Reason};
+use super::oracle::{Digest, Person, Reason};
 use super::{Manners, World};
 
 /// What the application knows of an open connection.
@@ -37,6 +37,8 @@ pub struct App {
     /// How often it does something other than echo, in 1000.
     wild: u32,
     dialler: Option<Dialler>,
+    /// For what it does where no connection is open yet, in handshakes and requests: a stream of its own.
+    early: Option<Random>,
 }
 
 /// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
@@ -53,13 +55,13 @@ const PEOPLE_MAX: usize = 45;
 type Core<'a> = CoreCx<'a, App>;
 
 impl App {
-    pub fn new(mut random: Random, world: World, dialler: Option<Dialler>) -> Self {
+    pub fn new(mut random: Random, world: World, dialler: Option<Dialler>, early: Option<Random>) -> Self {
         let wild = match world.manners {
             Manners::Quiet => 0,
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
         let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { random, world, open, known, resumes, called: None, wild, dialler }
+        Self { random, world, open, known, resumes, called: None, wild, dialler, early }
     }
 
     fn note(&mut self, what: &str, numbers: &[u64]) {
@@ -232,8 +234,44 @@ impl App {
         self.world.ledger.borrow().people.len() > PEOPLE_MAX
     }
 
+    /// The counters are those of this very moment.
+    fn check_stats(&self, cx: &Core<'_>) {
+        let (stats, ledger) = (cx.stats(), self.world.ledger.borrow());
+        let sum = |of: fn(&Person) -> usize| ledger.people.iter().map(|person| of(person) as u64).sum::<u64>();
+        let same = [
+            // The simulated ring is entered once a pass.
+            ("enters", stats.enters, stats.passes),
+            ("messages", stats.messages, sum(|person| person.got.len())),
+            ("opened", stats.opened, sum(|person| person.opened as usize)),
+            ("dials_failed", stats.dials_failed, ledger.dials_failed),
+        ];
+        for (what, engine, known) in same {
+            assert_eq!(engine, known, "the engine miscounts {what} in a callback");
+        }
+        // Heartbeats are the engine's, and counted with the application's messages.
+        let queued = sum(|person| person.queued.len());
+        for (what, engine, known) in [
+            ("sent", stats.sent, queued),
+            ("refused", stats.refused, ledger.refused),
+            ("gone", stats.gone, ledger.gone),
+        ] {
+            let agrees = if self.dialler.is_some() { engine >= known } else { engine == known };
+            assert!(agrees, "the engine miscounts {what} in a callback: {engine}, not {known}");
+        }
+    }
+
+    /// Whatever a handler may do although the connection that it is asked about is not open yet.
+    fn act_early(&mut self, cx: &mut Core<'_>) {
+        self.check_stats(cx);
+        let Some(early) = self.early.take() else { return };
+        let random = std::mem::replace(&mut self.random, early);
+        self.act(cx, None, None);
+        self.early = Some(std::mem::replace(&mut self.random, random));
+    }
+
     /// Whatever a handler may do, from any callback.
     fn act(&mut self, cx: &mut Core<'_>, own: Option<ConnId>, message: Option<Message<'_>>) {
+        self.check_stats(cx);
         self.act_on_dials(cx);
         while self.random.chance(self.wild) {
             let other = if self.random.chance(300) { own } else { self.somebody() };
@@ -286,9 +324,10 @@ impl Handler for App {
     type Conn = usize;
     type Mail = ();
 
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
+    fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
         let peer: usize = opening.request.path()[1..].parse().expect("the path names the peer");
         self.note("on_upgrade", &[1, peer as u64]);
+        self.act_early(cx);
         if self.wild > 0 && self.random.chance(30) {
             self.world.ledger.borrow_mut().people[peer].rejected = true;
             return Verdict::reject_status(StatusCode::FORBIDDEN);
@@ -304,7 +343,7 @@ impl Handler for App {
         self.act_on_dials(cx);
     }
 
-    fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, dialled: &Dialled, answered: &Answered<'_>) -> Option<usize> {
+    fn on_answer(&mut self, cx: &mut CoreCx<'_, Self>, dialled: &Dialled, answered: &Answered<'_>) -> Option<usize> {
         let peer = std::str::from_utf8(answered.header("x-peer").expect("every valid answer has one"));
         let peer: usize = peer.ok().and_then(|peer| peer.parse().ok()).expect("a number");
         self.note("on_answer", &[8, dialled.tag, peer as u64]);
@@ -314,6 +353,7 @@ impl Handler for App {
         let dialler = self.dialler.as_mut().expect("it dials");
         let taken = self.wild == 0 || dialler.random.chance(970);
         self.dialled(dialled.tag, |dial, _, _| dial.on_answer(dialled, taken));
+        self.act_early(cx);
         taken.then_some(peer)
     }
 
@@ -345,8 +385,9 @@ impl Handler for App {
         self.act(cx, None, None);
     }
 
-    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
         self.note("on_request", &[2, opening.request.path().len() as u64]);
+        self.act_early(cx);
         let mut response = Response::new(b"no such thing\n".to_vec());
         *response.status_mut() = StatusCode::NOT_FOUND;
         response

@@ -289,6 +289,12 @@ fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> 
     dials.then_some(Dialler { random, left, handshake_timeout: settings.handshake_timeout })
 }
 
+/// What the application does where no connection is open yet: in half of the seeds, drawn apart from everything else.
+fn early_acts(seed: u64) -> Option<Random> {
+    let mut random = Random::new(seed ^ 0x0065_6172_6c79_012c);
+    random.chance(500).then_some(random)
+}
+
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |config| (config, None))
@@ -365,7 +371,7 @@ fn run_on(
     let listeners = sim.listeners;
     let Settings { config, stop_timeout, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler);
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
