@@ -20,12 +20,12 @@
 //! 1. One `io_uring_enter(2)` hands over all that the last pass left to do, and waits.
 //! 2. Bytes that arrived lie in a buffer of the ring; an idle connection holds none.
 //! 3. All complete frames in them are decoded in place and handed to [`Handler::on_message`].
-//! 4. [`Cx::send`] encodes into the connection's output. Nothing is submitted inside a callback.
+//! 4. [`Cx::send`](Conn::send) encodes into the connection's output. Nothing is submitted inside a callback.
 //! 5. At the end of the pass, [`Handler::on_batch_end`]; then one send for each connection that has output.
 //! 6. The buffers go back to the ring.
 //!
 //! Nothing a peer sends can panic the server, stall other connections, or grow memory beyond [`Config`]'s limits, and no
-//! message is lost silently: [`Cx::send`] says what became of it, and [`Stats`] counts what was not delivered.
+//! message is lost silently: [`Cx::send`](Conn::send) says what became of it, and [`Stats`] counts what was not delivered.
 //!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
@@ -83,6 +83,7 @@ pub mod engine;
 mod engine;
 mod handle;
 mod handler;
+mod headers;
 mod reconnect;
 mod resolver;
 #[cfg(feature = "unstable-ring")]

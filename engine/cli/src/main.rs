@@ -1,4 +1,5 @@
 //! The `wsring` command: tries the engine out. `wsring serve` echoes, `wsring connect` talks to a server.
+#![allow(rustdoc::bare_urls)] // comments of options are help texts, which are plain
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 //!
 //! What is asked for (send, close, pause) is noted and done at the end of the pass; a call never calls back.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use wsring_proto::opcode::Message;
@@ -62,10 +63,11 @@ impl<'a, H> CoreCx<'a, H> {
     }
 
     /// Connects to a server from this core. Never blocks: names are looked up elsewhere. What comes of it is told by
-    /// [`Handler::on_answer`] and [`Handler::on_open`], or [`Handler::on_dial_failed`], in a later pass. Connections that
+    /// [`on_answer`](crate::Handler::on_answer) and [`on_open`](crate::Handler::on_open), or
+    /// [`on_dial_failed`](crate::Handler::on_dial_failed), in a later pass. Connections that
     /// were dialled count against `Config::connections_max`.
     ///
-    /// What is dialled while the core stops fails with [`DialError::Stopped`] at the end; what is dialled in those last
+    /// What is dialled while the core stops fails with [`DialError::Stopped`](crate::DialError::Stopped) at the end; what is dialled in those last
     /// callbacks is forgotten.
     pub fn connect(&mut self, target: Target) -> DialId {
         self.out.dials.add(target)
@@ -86,5 +88,11 @@ impl<'a, H> CoreCx<'a, H> {
     /// lags where a pass overflows the submission queue, and counts such a call from the next pass on.
     pub fn stats(&self) -> crate::Stats {
         self.out.stats
+    }
+}
+
+impl<H> fmt::Debug for CoreCx<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoreCx").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }

@@ -154,6 +154,12 @@ impl<H: Handler> DerefMut for Cx<'_, H> {
     }
 }
 
+impl<H: Handler> fmt::Debug for Cx<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("conn", &self.conn).field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

@@ -1,7 +1,9 @@
 //! What a handler is told of a handshake: [`Opening`] of one that came in, [`Answered`] of one that we began.
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use wsring_proto::handshake::{Answer, Request};
+
+use crate::headers::header_map;
 
 /// A request that came in: an opening handshake, or a plain HTTP request. Valid for the call.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +18,31 @@ pub struct Opening<'a> {
     /// What TLS knows of the client, on a connection with TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::TlsPeer<'a>>,
+}
+
+impl Opening<'_> {
+    /// A copy of the request in the types of `http`, for what routes and authenticates by those. Allocates; a handshake is judged
+    /// without it.
+    ///
+    /// ```
+    /// use wsring::{Opening, http};
+    ///
+    /// fn room(opening: &Opening<'_>) -> Result<String, http::Error> {
+    ///     let request: http::Request<()> = opening.to_http()?;
+    ///     Ok(request.uri().path().trim_start_matches("/rooms/").to_owned())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// A target that is no `http::Uri`: one of more than 65,534 bytes, or with a character that RFC 3986 has escaped, such as `<`.
+    pub fn to_http(&self) -> Result<http::Request<()>, http::Error> {
+        let request = self.request;
+        let version = if request.version_minor() == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+        let mut copy =
+            http::Request::builder().method(request.method()).uri(request.target()).version(version).body(())?;
+        *copy.headers_mut() = header_map(request.headers());
+        Ok(copy)
+    }
 }
 
 /// The answer of a server that opened a connection which we dialled. Valid for the call.
@@ -46,5 +73,38 @@ impl<'a> Answered<'a> {
     /// All headers in the order sent, names as sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
         self.answer.headers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wsring_proto::handshake::{HeadLimits, HeaderTable};
+
+    use super::*;
+
+    fn to_http(line: &str) -> Result<http::Request<()>, http::Error> {
+        let head = format!("{line}\r\nHost: a\r\nCookie: x=1\r\ncookie: y=2\r\n\r\n");
+        let (limits, mut table) = (HeadLimits::default(), HeaderTable::new());
+        let request = Request::parse(head.as_bytes(), &limits, &mut table).expect("a request");
+        let opening = Opening {
+            request: &request,
+            subprotocol: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        opening.to_http()
+    }
+
+    #[test]
+    fn a_request_goes_over_to_http_whole() {
+        let request = to_http("GET /chat?room=7 HTTP/1.1").expect("a URI");
+        assert_eq!((request.method(), request.version()), (&http::Method::GET, Version::HTTP_11));
+        assert_eq!((request.uri().path(), request.uri().query()), ("/chat", Some("room=7")));
+        let cookies: Vec<_> = request.headers().get_all("cookie").iter().map(http::HeaderValue::as_bytes).collect();
+        assert_eq!((request.headers().len(), cookies), (3, vec![&b"x=1"[..], b"y=2"]));
+        let old = to_http("PURGE http://b:80/x HTTP/1.0").expect("a URI");
+        assert_eq!((old.method().as_str(), old.version(), old.uri().host()), ("PURGE", Version::HTTP_10, Some("b")));
+        assert!(to_http("OPTIONS * HTTP/1.1").is_ok());
+        assert!(to_http("GET /<b> HTTP/1.1").is_err(), "as documented");
     }
 }

@@ -43,7 +43,7 @@ impl<C> Verdict<C> {
     }
 
     /// Choose this subprotocol instead of the negotiated one. It must be one that the client offered
-    /// ([`Request::subprotocols`]); otherwise the client gets 500, because a client must fail such a connection
+    /// ([`Request::subprotocols`](crate::Request::subprotocols)); otherwise the client gets 500, because a client must fail such a connection
     /// (RFC 6455 §4.1). No effect on a rejection.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         if let VerdictKind::Accept(acceptance) = &mut self.0 {
