@@ -200,7 +200,7 @@ fn a_refusal_is_shown_whole() {
     let (code, _, errors) = Talk::start(&url, &[]).ended();
     server.join().unwrap();
     assert_eq!(code, Some(1));
-    for part in ["status 302", "Location: https://elsewhere.example/", "moved"] {
+    for part in ["status 302", "location: https://elsewhere.example/", "moved"] {
         assert!(errors.contains(part), "no {part}: {errors}");
     }
 }
