@@ -9,7 +9,7 @@ use wsring::{
 };
 use wsring_proto::handshake::accept_key;
 
-use super::dialling::{Setup, Told, target};
+use super::caller::{Setup, Told, target};
 use crate::common::packed::{Packed, words};
 use crate::common::*;
 

@@ -5,13 +5,14 @@
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop, wake, panic. `settings`: each setting shows its effect.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
-//! - `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
+//! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
 //! - `tls`: all of it over TLS, and how that fails.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
 use wsring_testkit as common;
 
 mod callbacks;
+mod caller;
 mod contexts;
 mod control;
 mod crowd;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wsring::{CloseCode, Config, DialError, Message, Reconnect};
 
-use super::dialling::{Line, Setup, Told, dial, switching, target};
+use super::caller::{Line, Setup, Told, dial, switching, target};
 use crate::common::*;
 
 const LONGEST: Duration = Duration::from_millis(40);

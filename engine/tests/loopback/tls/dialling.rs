@@ -10,9 +10,9 @@ use rustls::{CertificateError, Error, ServerConfig};
 use wsring::{DialError, Target, TlsError};
 
 use super::with_tls;
+use crate::caller::{Line, Setup, Told, dial};
 use crate::common::certificates::{Authority, NAME};
 use crate::common::*;
-use crate::dialling::{Line, Setup, Told, dial};
 
 /// Of the server's address.
 const HOST: &str = "127.0.0.1";

@@ -12,6 +12,8 @@ mod common {
 
 #[path = "../../../tests/loopback/callbacks.rs"]
 mod callbacks;
+#[path = "../../../tests/loopback/caller.rs"]
+mod caller;
 #[path = "../../../tests/loopback/contexts.rs"]
 mod contexts;
 #[path = "../../../tests/loopback/deflate.rs"]
