@@ -118,5 +118,5 @@ pub use target::{Target, TargetError};
 pub use tls::{TlsError, TlsPeer};
 pub use wsring_proto::Limits;
 pub use wsring_proto::close::{CloseCode, InvalidCloseCode};
-pub use wsring_proto::deflate::{CompressionError, Mode as DeflateMode};
+pub use wsring_proto::deflate::{CompressionError, InvalidSettings as InvalidDeflate, Mode as DeflateMode};
 pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginError, OriginList, Origins, Policy, RequestError};

@@ -270,6 +270,7 @@ fn every_error_can_be_named_and_told() {
     fn error<E: std::error::Error + Send + Sync + 'static>() {}
     error::<wsring::Error>();
     error::<wsring::InvalidConfig>();
+    error::<wsring::InvalidDeflate>();
     error::<wsring::SetupError>();
     error::<wsring::UnknownFeature>();
     error::<wsring::TargetError>();
@@ -281,6 +282,8 @@ fn every_error_can_be_named_and_told() {
     error::<wsring::Violation>();
     error::<wsring::InvalidCloseCode>();
     error::<wsring::Errno>();
+    #[cfg(feature = "tls")]
+    error::<wsring::TlsError>();
 
     use wsring::{CloseCode, CloseReason, Errno, Violation};
     let told = |why: CloseReason<'_>| why.to_string();

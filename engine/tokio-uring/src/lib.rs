@@ -1,4 +1,4 @@
-//! The engine inside a [tokio-uring](tokio_uring) runtime: [`Server`] runs a [`Handler`](wsring::Handler) on `tokio_uring::net` sockets.
+//! The engine inside a [tokio-uring](tokio_uring) runtime: [`Server`] runs a [`Handler`] on `tokio_uring::net` sockets.
 //!
 //! For programs that live in that runtime already. Protocol, callbacks, limits and deadlines are those of
 //! [`wsring::Server`], for the core is the same; what differs is who speaks to the kernel. One server is one
@@ -40,7 +40,7 @@
 //! - The runtime hands its submissions over when its thread goes to sleep. A task that never lets it sleep holds up
 //!   everybody.
 //!
-//! The ring is the runtime's, so these settings of [`Config`](wsring::Config) have no effect: `spin`, `recv_buffers`, `send_buffers`,
+//! The ring is the runtime's, so these settings of [`Config`] have no effect: `spin`, `recv_buffers`, `send_buffers`,
 //! `queue_entries`, `zero_copy_from_bytes`, `features`; nor has `backlog`, for the listeners listen already. Make the runtime with
 //! [`tokio_uring::builder`] and more entries than the default 256 when connections are many.
 //! [`Stats::enters`](wsring::Stats::enters) stays 0.
