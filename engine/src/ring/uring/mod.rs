@@ -199,7 +199,8 @@ impl Uring {
         self.features
     }
 
-    /// Wakes this ring from another thread.
+    /// Wakes this ring from another thread. A server makes its wakers before its rings, so this is for rings that are used alone.
+    #[cfg(feature = "unstable-ring")]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
