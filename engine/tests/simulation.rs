@@ -4,68 +4,23 @@
 
 mod sim;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use sim::{Manners, Total, run};
+use wsring_testkit::effort;
 
-use sim::{Manners, run};
-use wsring::Stats;
-
-fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
-/// What many runs did, together.
-#[derive(Default)]
-struct Total {
-    stats: Stats,
-    overflows: u64,
-    zero_copies: u64,
-}
-
-/// Runs seeds on two threads; one that fails names itself and stops both.
 fn run_all(seeds: u64, manners: Manners) -> Total {
-    let failed = AtomicBool::new(false);
-    let half = |odd: u64| {
-        let mut total = Total::default();
-        for seed in (odd..seeds).step_by(2).take_while(|_| !failed.load(Ordering::Relaxed)) {
-            match catch_unwind(AssertUnwindSafe(|| run(seed, manners, false))) {
-                Ok(outcome) => {
-                    total.stats += outcome.stats;
-                    total.overflows += outcome.counts.overflows;
-                    total.zero_copies += outcome.counts.zero_copies;
-                }
-                Err(panic) => {
-                    failed.store(true, Ordering::Relaxed);
-                    let command = "cargo test -p wsring --features sim --test simulation seeds -- --nocapture";
-                    eprintln!("{manners:?} seed {seed} failed; its story: SEED={seed} MANNERS={manners:?} {command}");
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        }
-        total
-    };
-    std::thread::scope(|scope| {
-        let odd = scope.spawn(|| half(1));
-        let mut total = half(0);
-        let odd = odd.join().expect("a seed failed: see above");
-        total.stats += odd.stats;
-        total.overflows += odd.overflows;
-        total.zero_copies += odd.zero_copies;
-        total
-    })
+    sim::run_all(seeds, manners, "sim --test simulation", run)
 }
 
 #[test]
 fn seeds() {
-    if let Some(seed) = number("SEED") {
+    if let Some(seed) = effort::number("SEED") {
         let quiet = std::env::var("MANNERS").is_ok_and(|manners| manners == "Quiet");
         let manners = if quiet { Manners::Quiet } else { Manners::Rude };
         let outcome = run(seed, manners, true);
         println!("seed {seed}: {:#?}", outcome.stats);
         return;
     }
-    let seeds = number("SEEDS").unwrap_or(2000);
+    let seeds = effort::seeds();
     let start = std::time::Instant::now();
     let Total { stats, overflows, zero_copies } = run_all(seeds, Manners::Rude);
     println!("{seeds} seeds in {:?}: {stats} overflows={overflows} zero_copies={zero_copies}", start.elapsed());
@@ -100,7 +55,7 @@ fn seeds() {
 #[test]
 #[ignore = "a list for scripts/traces, not a test"]
 fn traces() {
-    let seeds = number("SEEDS").unwrap_or(2000);
+    let seeds = effort::seeds();
     let half = |odd: u64| -> Vec<(u64, String)> {
         let rude = (odd..seeds).step_by(2).map(|seed| (Manners::Rude, seed));
         let quiet = (odd..seeds / 10).step_by(2).map(|seed| (Manners::Quiet, seed));

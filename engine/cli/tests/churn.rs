@@ -2,17 +2,19 @@
 //! descriptor, a socket or a page that it did not have after the first of them. Sockets are counted by the kernel, by state: on Linux
 //! before 6.13 the engine once had closed all of them, and none was (`uring/probe.rs`).
 //!
-//! `CHURN` in the environment sets another number.
+//! `CHURN` in the environment sets another number; `QUICK` a fifth of it.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use wsring::Feature;
-use wsring_testkit::process::Process;
+use wsring_testkit::effort;
+use wsring_testkit::process::Serve;
 use wsring_testkit::*;
 
 const THREADS: usize = 4;
@@ -100,7 +102,7 @@ fn churn(addr: SocketAddr, count: usize) -> u64 {
 
 /// Waits until nobody is left but those that rest; `listeners` sockets are not connections.
 #[track_caller]
-fn settled(server: &Process, listeners: usize) {
+fn settled(server: &Serve, listeners: usize) {
     let deadline = Instant::now() + WAIT;
     let expected = (BTreeMap::from([("ESTABLISHED", RESTING)]), RESTING + listeners);
     loop {
@@ -114,15 +116,16 @@ fn settled(server: &Process, listeners: usize) {
 }
 
 fn churns(without: &[&str]) {
-    let total: usize = std::env::var("CHURN").map_or(50_000, |n| n.parse().expect("CHURN is a number"));
+    let total = effort::number("CHURN").unwrap_or_else(|| effort::whole_or_quick(50_000, 10_000)) as usize;
     wsring_testkit::raise_nofile();
     // Those that rest are not asked whether they live.
-    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &[&["--idle-timeout", "0"], without].concat());
+    let server =
+        Serve::start_by(Command::new(env!("CARGO_BIN_EXE_wsring")), &[&["--idle-timeout", "0"], without].concat());
     let listeners = server.sockets_open();
     let from = |i: usize| Ipv4Addr::new(127, 0, 9, 1 + (i % 250) as u8);
     let resting: Vec<Client> = (0..RESTING)
         .map(|i| {
-            let mut stream = connect_from(from(i), server.addr);
+            let mut stream = connect_from(from(i), server.addr());
             stream.write_all(upgrade_head("/").as_bytes()).expect("it goes out");
             Client::upgraded(stream)
         })
@@ -130,28 +133,22 @@ fn churns(without: &[&str]) {
     assert!(total > WARM, "CHURN must be above {WARM}: so many make a server warm");
     let first = (total / 10).max(WARM);
     let rest = total - first;
-    let mut messages = churn(server.addr, first);
+    let mut messages = churn(server.addr(), first);
     settled(&server, listeners);
     let (descriptors, rss) = (server.descriptors(), server.rss());
-    messages += churn(server.addr, rest);
+    messages += churn(server.addr(), rest);
     settled(&server, listeners);
     let grown = server.rss().saturating_sub(rss);
     assert_eq!(server.descriptors(), descriptors);
     assert!(grown <= GROWTH_MAX, "{grown} bytes more after {total} connections");
     println!("{total} connections, {grown} bytes of growth; {}; {:?}", server.start_line, server.sockets());
     resting.into_iter().for_each(Client::close);
-    let mut client = Client::connect(server.addr);
+    let mut client = Client::connect(server.addr());
     client.echo(TEXT, b"as on the first day");
     client.close();
-    let (code, lines) = server.terminate();
-    assert_eq!(code, Some(0), "{lines:?}");
-    let line = lines.last().expect("a last line");
-    let accepted = (first / THREADS + rest / THREADS) * THREADS + RESTING + 1;
-    for counter in
-        [format!(" accepted={accepted} "), format!(" closed={accepted} "), format!(" messages={} ", messages + 1)]
-    {
-        assert!(line.contains(&counter), "no {counter:?} in {line:?}");
-    }
+    let stats = server.stop();
+    let accepted = ((first / THREADS + rest / THREADS) * THREADS + RESTING + 1) as u64;
+    assert_eq!((stats["accepted"], stats["closed"], stats["messages"]), (accepted, accepted, messages + 1));
 }
 
 #[test]

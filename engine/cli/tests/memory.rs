@@ -2,52 +2,37 @@
 //!
 //! The server is a process of its own, so that its memory is its alone.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wsring_testkit::effort;
 use wsring_testkit::packed::Packed;
-use wsring_testkit::process::Process;
+use wsring_testkit::process::Serve;
 use wsring_testkit::*;
 
-/// What the peer wants to send.
-const TOTAL: usize = 64 << 20;
 /// What may be queued for it (`output_high_bytes`), a message that lies behind it, and what is kept of receive buffers.
 const GROWTH_MAX: usize = 6 << 20;
 
-/// Writes until nothing has gone out for a second; returns how much went.
-fn write_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
-    client.stream.set_nonblocking(true).expect("nonblocking");
-    let (mut at, mut moved) = (0, Instant::now());
-    while at < bytes.len() && moved.elapsed() < Duration::from_secs(1) {
-        match client.stream.write(&bytes[at..bytes.len().min(at + (1 << 20))]) {
-            Ok(n) => (at, moved) = (at + n, Instant::now()),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                thread::sleep(Duration::from_millis(5))
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    client.stream.set_nonblocking(false).expect("blocking");
-    at
-}
-
 fn never_reads(message_len: usize) {
-    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &[]);
+    // What the peer wants to send: more than sockets and the server take.
+    let total = effort::whole_or_quick(64 << 20, 32 << 20);
+    let server = Serve::start_by(Command::new(env!("CARGO_BIN_EXE_wsring")), &[]);
     // Once what it needs for anybody is there.
-    let mut other = Client::connect(server.addr);
+    let mut other = Client::connect(server.addr());
     let probe = other.random.bytes(message_len);
     other.echo(BINARY, &probe);
     let before = server.rss();
 
-    let mut client = Client::connect(server.addr);
-    let count = TOTAL / message_len;
+    let mut client = Client::connect(server.addr());
+    let count = total / message_len;
     let messages: Vec<Vec<u8>> = (0..8).map(|_| client.random.bytes(message_len)).collect();
-    let mut bytes = Vec::with_capacity(TOTAL + count * 14);
+    let mut bytes = Vec::with_capacity(total + count * 14);
     for i in 0..count {
         client_frame(&mut bytes, true, BINARY, &messages[i % 8], (i as u32 + 1).to_be_bytes());
     }
-    let went = write_until_stalled(&mut client, &bytes);
+    let went = write_until_stalled(&client.stream, &bytes);
     assert!(went < bytes.len(), "the server took everything of a peer that reads nothing");
     for _ in 0..100 {
         other.echo(BINARY, &probe);
@@ -66,10 +51,8 @@ fn never_reads(message_len: usize) {
     });
     client.close();
     other.close();
-    let (code, lines) = server.terminate();
-    assert_eq!(code, Some(0), "{lines:?}");
-    let line = lines.last().expect("a last line");
-    assert!(line.contains(" refused=0 ") && line.contains(&format!(" messages={} ", count + 101)), "{line}");
+    let stats = server.stop();
+    assert_eq!((stats["refused"], stats["messages"]), (0, count as u64 + 101));
 }
 
 #[test]
@@ -101,18 +84,18 @@ fn several_peers_that_never_read() {
     // Up to `output_high_bytes` (1 MiB) queued and as much of receive buffers stashed, in buffers that may be twice as large.
     const EACH_MAX: usize = 4 << 20;
     const POOL_MAX: usize = 32 << 20;
-    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &["--cores", &cores(1)[0].to_string()]);
-    let mut other = Client::connect(server.addr);
+    let server = Serve::start_by(Command::new(env!("CARGO_BIN_EXE_wsring")), &["--cores", &cores(1)[0].to_string()]);
+    let mut other = Client::connect(server.addr());
     other.echo(TEXT, b"first");
     let before = server.rss();
     let mut bytes = Vec::new();
     for i in 0..500_u32 {
         client_frame(&mut bytes, true, BINARY, &vec![i as u8; 40_000], i.to_be_bytes());
     }
-    let mut peers: Vec<Client> = (0..PEERS).map(|_| Client::connect(server.addr)).collect();
+    let mut peers: Vec<Client> = (0..PEERS).map(|_| Client::connect(server.addr())).collect();
     thread::scope(|scope| {
         for peer in &mut peers {
-            scope.spawn(|| assert!(write_until_stalled(peer, &bytes) < bytes.len()));
+            scope.spawn(|| assert!(write_until_stalled(&peer.stream, &bytes) < bytes.len()));
         }
     });
     other.echo(TEXT, b"served meanwhile");
@@ -131,7 +114,7 @@ fn several_peers_that_never_read() {
     println!("after they are gone: {kept}");
     assert!(kept <= POOL_MAX + GROWTH_MAX, "{kept}");
     other.close();
-    assert_eq!(server.terminate().0, Some(0));
+    server.stop();
 }
 
 /// 1000:1 (RFC 7692 §8): in one frame, in fragments, of a peer that keeps its window and of one that does not. Inflating
@@ -141,21 +124,23 @@ fn bombs_cost_the_message_limit_at_most() {
     const LIMIT: usize = 16 << 20;
     // The payload as it came, a window, and what the process takes meanwhile.
     const BESIDE: usize = 3 << 20;
-    const BOMBS: usize = 8;
+    let bombs = effort::whole_or_quick(8, 2);
     for (mode, offer) in [
         ("shared", "permessage-deflate"),
         ("dedicated", "permessage-deflate; client_no_context_takeover"),
         ("dedicated", "permessage-deflate"),
     ] {
-        let server =
-            Process::serve(env!("CARGO_BIN_EXE_wsring"), &["--deflate", mode, "--cores", &cores(1)[0].to_string()]);
-        let mut other = Packed::connect(server.addr, offer);
+        let server = Serve::start_by(
+            Command::new(env!("CARGO_BIN_EXE_wsring")),
+            &["--deflate", mode, "--cores", &cores(1)[0].to_string()],
+        );
+        let mut other = Packed::connect(server.addr(), offer);
         other.send(TEXT, b"first, with all that a first message needs");
         other.expect(TEXT, b"first, with all that a first message needs");
         let (before, cpu_before) = (server.rss_peak(), server.cpu());
         // 1 GB, made of a mebibyte that is a kilobyte compressed.
         let mut payload = Vec::new();
-        let mut maker = Packed::connect(server.addr, offer);
+        let mut maker = Packed::connect(server.addr(), offer);
         let mebibyte = vec![0; 1 << 20];
         for _ in 0..1000 {
             payload.extend(maker.pack(&mebibyte));
@@ -163,8 +148,8 @@ fn bombs_cost_the_message_limit_at_most() {
         }
         payload.truncate(payload.len() - 4);
         assert!(payload.len() * 900 < 1000 << 20, "{} bytes", payload.len());
-        for round in 0..BOMBS {
-            let mut client = Packed::connect(server.addr, offer);
+        for round in 0..bombs {
+            let mut client = Packed::connect(server.addr(), offer);
             match round % 2 {
                 0 => client.send_raw(0xC2, &payload),
                 _ => {
@@ -180,25 +165,25 @@ fn bombs_cost_the_message_limit_at_most() {
         }
         // A gigabyte took seconds; to the limit it is some ten milliseconds each. Counted by the process's own clock.
         let spent = server.cpu() - cpu_before;
-        println!("{BOMBS} bombs took {spent:?} of the server's processor");
+        println!("{bombs} bombs took {spent:?} of the server's processor");
         assert!(spent < Duration::from_secs(4), "{spent:?}");
         other.forget_sent();
         other.forget_received();
         drop((other, maker));
-        assert_eq!(server.terminate().0, Some(0));
+        server.stop();
     }
 }
 
 /// A declared length costs nothing: memory follows the bytes received (RFC 6455 §10.4).
 #[test]
 fn announced_lengths_cost_nothing() {
-    let server = Process::serve(env!("CARGO_BIN_EXE_wsring"), &[]);
-    let mut other = Client::connect(server.addr);
+    let server = Serve::start_by(Command::new(env!("CARGO_BIN_EXE_wsring")), &[]);
+    let mut other = Client::connect(server.addr());
     other.echo(TEXT, b"first");
     let before = server.rss();
     let peers: Vec<Client> = (0..500)
         .map(|_| {
-            let mut client = Client::connect(server.addr);
+            let mut client = Client::connect(server.addr());
             let mut bytes = Vec::new();
             client_header(&mut bytes, true, BINARY, 16 << 20, [1, 2, 3, 4]);
             bytes.extend_from_slice(&[0; 100]);
@@ -213,5 +198,5 @@ fn announced_lengths_cost_nothing() {
     assert!(grown <= 500 * (4096 + 2048) + (1 << 20), "{grown} bytes for lengths that were only announced");
     drop(peers);
     other.close();
-    assert_eq!(server.terminate().0, Some(0));
+    server.stop();
 }

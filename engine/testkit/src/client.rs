@@ -253,6 +253,21 @@ pub fn write_cut(mut stream: &TcpStream, random: &mut Random, mut bytes: &[u8]) 
     }
 }
 
+/// Writes until nothing has gone out for a second; returns how much went.
+pub fn write_until_stalled(mut stream: &TcpStream, bytes: &[u8]) -> usize {
+    stream.set_nonblocking(true).expect("nonblocking");
+    let (mut at, mut moved) = (0, Instant::now());
+    while at < bytes.len() && moved.elapsed() < Duration::from_secs(1) {
+        match patiently(|| stream.write(&bytes[at..bytes.len().min(at + (1 << 20))])) {
+            Ok(n) => (at, moved) = (at + n, Instant::now()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    stream.set_nonblocking(false).expect("blocking");
+    at
+}
+
 /// A WebSocket client.
 pub struct Client {
     pub stream: TcpStream,

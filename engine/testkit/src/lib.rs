@@ -15,9 +15,11 @@ struct Readme;
 
 pub mod certificates;
 mod client;
+pub mod effort;
 pub mod packed;
 mod patient;
 pub mod process;
+pub mod procfs;
 
 pub use client::*;
 pub use patient::{Patient, patiently};

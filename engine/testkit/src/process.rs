@@ -1,73 +1,97 @@
-//! Owns the `wsring` command as a process of its own, and what `/proc` says of a process and its rings.
+//! A process, and `wsring serve` as one: started with options, looked at through /proc, stopped by signal, always ended.
 //!
-//! Promises that the process ends with the test. It refuses to know what the process serves.
+//! Owns the process; dropping it kills it. Promises that no wait for it outlasts [`WAIT`]. It refuses to know what the process serves.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::WAIT;
+use crate::client::WAIT;
+use crate::procfs::{Task, cores_allowed, rings, sockets_by_state};
 
-/// A running `wsring serve`.
+/// A started process whose output is being read.
 pub struct Process {
     child: Child,
-    /// Lines of its standard output.
     lines: Receiver<String>,
-    pub start_line: String,
-    pub addr: SocketAddr,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit status; None if a signal ended it.
+    pub code: Option<i32>,
+    /// What it still wrote to standard output.
+    pub lines: Vec<String>,
+    /// All it wrote to standard error.
+    pub errors: String,
+}
+
+impl Ended {
+    /// The counters of the stop line.
+    pub fn stats(&self) -> BTreeMap<String, u64> {
+        let line = self.lines.iter().find_map(|line| line.strip_prefix("wsring: stopped | "));
+        let line = line.unwrap_or_else(|| panic!("no stop line: {self:?}"));
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or_else(|| panic!("no counter: {line}"));
+            (name.to_owned(), value.parse().unwrap())
+        };
+        line.split(' ').map(pair).collect()
+    }
 }
 
 impl Process {
-    /// Starts `program serve --listen 127.0.0.1:0` with these arguments and waits for its start line.
-    #[track_caller]
-    pub fn serve(program: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(args)
+    pub fn start(command: &mut Command) -> Process {
+        Self::start_reading(command, usize::MAX)
+    }
+
+    /// Closes its standard output after so many lines, as head(1) does.
+    pub fn start_reading(command: &mut Command, lines_max: usize) -> Process {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
-            .expect("the command starts");
-        let stdout = child.stdout.take().expect("piped");
-        let (sender, lines) = mpsc::channel();
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (sender, lines) = channel();
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         std::thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
+            for line in BufReader::new(stdout).lines().take(lines_max).map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
         });
-        let Ok(start_line) = lines.recv_timeout(WAIT) else {
-            let _ = child.kill();
-            panic!("no start line; {:?}", child.wait());
-        };
-        let addr = start_line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
-        let addr = addr.and_then(|addr| addr.parse().ok());
-        let Some(addr) = addr else {
-            let _ = child.kill();
-            panic!("no address in {start_line:?}; {:?}", child.wait());
-        };
-        Self { child, lines, start_line, addr }
+        let errors = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stderr.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        Process { child, lines, errors: Some(errors) }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends SIGTERM, waits for the end, and returns the exit code and the rest of the output.
-    #[track_caller]
-    pub fn terminate(mut self) -> (Option<i32>, Vec<String>) {
-        // A shell's own `kill`: sending a signal is unsafe code otherwise.
-        let kill = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.id())).status();
-        assert!(kill.is_ok_and(|status| status.success()), "SIGTERM is sent");
-        let deadline = Instant::now() + WAIT;
-        let status = loop {
-            match self.child.try_wait().expect("the child is ours") {
-                Some(status) => break status,
-                None => assert!(Instant::now() < deadline, "it does not end after SIGTERM"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        (status.code(), self.lines.iter().collect())
+    /// The next line of standard output; None if it ended.
+    pub fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(WAIT) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line in {WAIT:?}"),
+        }
+    }
+
+    /// Sends a signal: `INT`, `TERM`, ...
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status().unwrap();
+        assert!(status.success(), "kill -{name}: {status}");
     }
 
     /// Bytes of memory in use (VmRSS, proc_pid_status(5)).
@@ -111,119 +135,122 @@ impl Process {
         descriptors + rings(&pid).iter().map(|ring| ring.sockets).sum::<usize>()
     }
 
-    /// Connections of its address that have a socket at this end, by state: see [`sockets_by_state`].
-    pub fn sockets(&self) -> BTreeMap<&'static str, usize> {
-        sockets_by_state(self.addr)
-    }
-}
-
-/// The states of tcp(7), by their numbers in /proc/net/tcp (proc_net_tcp(5)); the first is 1.
-const TCP_STATES: [&str; 12] = [
-    "ESTABLISHED",
-    "SYN_SENT",
-    "SYN_RECV",
-    "FIN_WAIT1",
-    "FIN_WAIT2",
-    "TIME_WAIT",
-    "CLOSE",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "LISTEN",
-    "CLOSING",
-    "NEW_SYN_RECV",
-];
-
-/// The sockets of this local address, by state, whoever has them: the kernel is asked, not a table of the engine's. Without the listener,
-/// and without TIME_WAIT, which is what is left of a connection when its socket is gone.
-pub fn sockets_by_state(addr: SocketAddr) -> BTreeMap<&'static str, usize> {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel tells");
-    let mut states = BTreeMap::new();
-    for line in table.lines().skip(1) {
-        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
-        let hex = |text: &str| u32::from_str_radix(text, 16).expect("hexadecimal");
-        let (ip, port) = fields[1].rsplit_once(':').expect("address:port");
-        // The four bytes as they lie in memory, printed as a number.
-        let local = SocketAddr::from((hex(ip).to_ne_bytes(), hex(port) as u16));
-        let state = TCP_STATES[hex(fields[3]) as usize - 1];
-        if local == addr && !["LISTEN", "TIME_WAIT"].contains(&state) {
-            *states.entry(state).or_default() += 1;
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let since = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if since.elapsed() < WAIT => std::thread::sleep(Duration::from_millis(5)),
+                None => panic!("still running after {WAIT:?}"),
+            }
+        };
+        let mut lines = Vec::new();
+        while let Some(line) = self.line() {
+            lines.push(line);
         }
+        Ended { code: status.code(), lines, errors: self.errors.take().unwrap().join().unwrap() }
     }
-    states
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // it may have ended already
+        let _ = self.child.kill(); // it has ended already in a test that passes
         let _ = self.child.wait();
     }
 }
 
-/// What `/proc/PID/fdinfo` says of one ring.
-#[derive(Debug, Default)]
-pub struct RingInfo {
-    pub sq_entries: u32,
-    pub cq_entries: u32,
-    pub cq_tail: u32,
-    /// Slots of the fixed-file table, and how many hold a socket.
-    pub slots: usize,
-    pub sockets: usize,
-    /// Bytes of each registered buffer.
-    pub buffers: Vec<usize>,
+/// `wsring serve`, started and listening.
+pub struct Serve {
+    process: Process,
+    /// The line it printed when it was ready.
+    pub start_line: String,
+    addrs: Vec<SocketAddr>,
 }
 
-/// The rings of a process (`self` for this one).
-pub fn rings(pid: &str) -> Vec<RingInfo> {
-    let mut rings = Vec::new();
-    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").flatten() {
-        let is_ring = |to: std::path::PathBuf| to.to_string_lossy().contains("[io_uring]");
-        if !std::fs::read_link(entry.path()).is_ok_and(is_ring) {
-            continue;
+impl Serve {
+    /// Starts the command with `serve` and these arguments; on one free port unless they say otherwise.
+    pub fn start_by(mut command: Command, args: &[&str]) -> Serve {
+        command.arg("serve").args(args);
+        if !args.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
         }
-        let path = format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy());
-        // The kernel says nothing of the tables while the ring is busy.
-        let deadline = Instant::now() + WAIT;
-        while let Ok(text) = std::fs::read_to_string(&path) {
-            if text.contains("UserBufs:") {
-                rings.push(parse(&text));
-                break;
-            }
-            assert!(Instant::now() < deadline, "the ring is always busy: {text}");
-            std::thread::sleep(Duration::from_millis(1));
+        let process = Process::start(&mut command);
+        let Some(start_line) = process.line() else { panic!("not started: {:?}", process.end()) };
+        let listening = start_line.strip_prefix("wsring: listening on ").and_then(|rest| rest.split(" | ").next());
+        let addr =
+            |url: &str| url.strip_prefix("ws://").or(url.strip_prefix("wss://"))?.strip_suffix('/')?.parse().ok();
+        let addrs: Option<Vec<SocketAddr>> = listening.and_then(|urls| urls.split(' ').map(addr).collect());
+        let addrs = addrs.unwrap_or_else(|| panic!("not a start line: {start_line}"));
+        Serve { process, start_line, addrs }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// A part of the start line: `cores`, `features`.
+    pub fn told(&self, part: &str) -> &str {
+        let parts = self.start_line.split(" | ").filter_map(|text| text.split_once(' '));
+        { parts }.find(|(name, _)| *name == part).unwrap_or_else(|| panic!("no {part}: {}", self.start_line)).1
+    }
+
+    /// Stops it as an operator would, and checks that it ended well.
+    pub fn stop(self) -> BTreeMap<String, u64> {
+        self.signal("TERM");
+        self.ended_well()
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub fn ended_well(self) -> BTreeMap<String, u64> {
+        let ended = self.process.end();
+        assert!(ended.code == Some(0) && ended.errors.is_empty(), "{ended:?}");
+        ended.stats()
+    }
+
+    /// Connections of its address that have a socket at this end, by state: see [`sockets_by_state`].
+    pub fn sockets(&self) -> BTreeMap<&'static str, usize> {
+        sockets_by_state(self.addr())
+    }
+
+    /// The threads that run a ring, in the order of their places.
+    pub fn rings(&self) -> Vec<Task> {
+        let mut rings: Vec<Task> = self.threads().into_iter().filter(|thread| thread.place.is_some()).collect();
+        rings.sort_by_key(|thread| thread.place);
+        rings
+    }
+
+    /// All threads of the process, as /proc tells (proc_pid_status(5)).
+    pub fn threads(&self) -> Vec<Task> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        tasks.map(|task| Task::read(&task.unwrap().path())).collect()
+    }
+}
+
+impl Deref for Serve {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// The first core that this process may use, as an option's value.
+pub fn first_core() -> String {
+    cores_allowed()[0].to_string()
+}
+
+/// Two cores, or None with a printed reason.
+pub fn two_cores() -> Option<[usize; 2]> {
+    match cores_allowed()[..] {
+        [one, two, ..] => Some([one, two]),
+        _ => {
+            println!("skipped: this machine allows one core only");
+            None
         }
     }
-    rings
-}
-
-/// The ring of this process with so many completion queue entries.
-#[track_caller]
-pub fn ring_with(cq_entries: u32) -> RingInfo {
-    let found = rings("self").into_iter().find(|ring| ring.cq_entries == cq_entries);
-    found.unwrap_or_else(|| panic!("no ring with {cq_entries} entries"))
-}
-
-fn parse(text: &str) -> RingInfo {
-    let mut info = RingInfo::default();
-    let mut table = "";
-    for line in text.lines() {
-        let Some((name, value)) = line.split_once(':') else { continue };
-        let value = value.trim();
-        let hex = || u32::from_str_radix(value.trim_start_matches("0x"), 16).expect("hexadecimal");
-        match name {
-            "SqMask" => info.sq_entries = hex() + 1,
-            "CqMask" => info.cq_entries = hex() + 1,
-            "CqTail" => info.cq_tail = value.parse().expect("a number"),
-            "UserFiles" => info.slots = value.parse().expect("a number"),
-            _ => {}
-        }
-        if !name.trim().chars().all(|c| c.is_ascii_digit()) {
-            table = name;
-        } else if table == "UserFiles" {
-            info.sockets += 1;
-        } else if table == "UserBufs" {
-            let (_, len) = value.rsplit_once('/').expect("address/length");
-            info.buffers.push(len.parse().expect("a number"));
-        }
-    }
-    info
 }

@@ -9,7 +9,7 @@ use wsring::{
     SendBuffers, Server, Stats, Verdict,
 };
 
-use crate::common::process::ring_with;
+use crate::common::procfs::ring_with;
 use crate::common::*;
 
 /// One client, one message at a time.

@@ -20,8 +20,10 @@ mod wire;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -389,4 +391,45 @@ fn run_on(
     ledger.judge(manners, &stats, &counts, ended_at);
     ledger.judge_stop(ended_at, stop_timeout);
     Outcome { trace: trace.hash(), stats, counts }
+}
+
+/// What many runs did, together.
+#[derive(Default)]
+pub struct Total {
+    pub stats: Stats,
+    pub overflows: u64,
+    pub zero_copies: u64,
+}
+
+/// Runs seeds by `run` on two threads; one that fails names itself and stops both. `test` is how cargo is told of the test.
+pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manners, bool) -> Outcome + Sync) -> Total {
+    let failed = AtomicBool::new(false);
+    let half = |odd: u64| {
+        let mut total = Total::default();
+        for seed in (odd..seeds).step_by(2).take_while(|_| !failed.load(Ordering::Relaxed)) {
+            match catch_unwind(AssertUnwindSafe(|| run(seed, manners, false))) {
+                Ok(outcome) => {
+                    total.stats += outcome.stats;
+                    total.overflows += outcome.counts.overflows;
+                    total.zero_copies += outcome.counts.zero_copies;
+                }
+                Err(panic) => {
+                    failed.store(true, Ordering::Relaxed);
+                    let command = format!("cargo test -p wsring --features {test} seeds -- --nocapture");
+                    eprintln!("{manners:?} seed {seed} failed; its story: SEED={seed} MANNERS={manners:?} {command}");
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+        total
+    };
+    std::thread::scope(|scope| {
+        let odd = scope.spawn(|| half(1));
+        let mut total = half(0);
+        let odd = odd.join().expect("a seed failed: see above");
+        total.stats += odd.stats;
+        total.overflows += odd.overflows;
+        total.zero_copies += odd.zero_copies;
+        total
+    })
 }

@@ -2,7 +2,7 @@
 //! all of it is one test after another.
 
 use std::future::Future;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -187,21 +187,6 @@ fn nothing_is_left() {
     }
 }
 
-/// Writes until nothing has gone out for half a second; returns how much went.
-fn write_until_stalled(client: &Client, bytes: &[u8]) -> usize {
-    client.stream.set_nonblocking(true).expect("nonblocking");
-    let (mut at, mut moved) = (0, Instant::now());
-    while at < bytes.len() && moved.elapsed() < Duration::from_millis(500) {
-        match (&client.stream).write(&bytes[at..bytes.len().min(at + (1 << 20))]) {
-            Ok(n) => (at, moved) = (at + n, Instant::now()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(5 * TICK),
-            Err(error) => panic!("{error}"),
-        }
-    }
-    client.stream.set_nonblocking(false).expect("blocking");
-    at
-}
-
 /// A peer that does not read costs what may be queued for it, others are served meanwhile, and when it reads it gets all.
 fn a_peer_that_does_not_read(message_len: usize) {
     let (server, addr) = server(Config::default());
@@ -216,7 +201,7 @@ fn a_peer_that_does_not_read(message_len: usize) {
     }
     (0..8).for_each(|i| other.echo(BINARY, &messages[i]));
     let before = resident();
-    let went = write_until_stalled(&client, &bytes);
+    let went = write_until_stalled(&client.stream, &bytes);
     assert!(went < bytes.len(), "the server took everything of a peer that reads nothing");
     (0..100).for_each(|i| other.echo(BINARY, &messages[i % 8]));
     let grown = resident().saturating_sub(before);
@@ -254,7 +239,7 @@ fn a_future_that_is_not_polled() {
         }
         let mut bytes = Vec::new();
         client_frame(&mut bytes, true, BINARY, &vec![5; TOTAL], [0; 4]);
-        let went = write_until_stalled(&client, &bytes);
+        let went = write_until_stalled(&client.stream, &bytes);
         assert!(went < bytes.len(), "everything was read though nobody polls");
         let before = descriptors();
         let others: Vec<TcpStream> = (0..PEERS).map(|_| tcp(addr)).collect();

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::peer::{BINARY, CLOSE, Frame, PATIENCE, Peer, TEXT};
-use crate::process::{Serve, first_core, two_cores};
+use wsring_testkit::WAIT;
+
+use crate::peer::{BINARY, CLOSE, Frame, Peer, TEXT};
+use crate::process::{Serve, first_core, start, two_cores};
 
 /// Opens as many connections as `serve` takes, which is `most` in all: then each core holds as many as it may.
 fn fill(serve: &Serve, most: usize) -> Vec<Peer> {
@@ -13,7 +15,7 @@ fn fill(serve: &Serve, most: usize) -> Vec<Peer> {
         match Peer::try_open(serve.addr(), "/bcast", &[]) {
             Ok(peer) => peers.push(peer),
             // The core that the kernel chose is full.
-            Err(answer) => assert!(answer.status == 503 && since.elapsed() < PATIENCE, "{answer:?}"),
+            Err(answer) => assert!(answer.status == 503 && since.elapsed() < WAIT, "{answer:?}"),
         }
     }
     peers
@@ -75,7 +77,7 @@ fn everybody_gets_everything(serve: Serve, mut peers: Vec<Peer>) {
 
 #[test]
 fn on_one_core_everybody_gets_everything() {
-    let serve = Serve::start(&["--cores", &first_core()]);
+    let serve = start(&["--cores", &first_core()]);
     let peers = (0..5).map(|_| Peer::open(serve.addr(), "/bcast")).collect();
     everybody_gets_everything(serve, peers);
 }
@@ -84,7 +86,7 @@ fn on_one_core_everybody_gets_everything() {
 #[test]
 fn across_cores_everybody_gets_everything() {
     let Some([one, two]) = two_cores() else { return };
-    let serve = Serve::start(&["--cores", &format!("{one},{two}"), "--max-connections", "4"]);
+    let serve = start(&["--cores", &format!("{one},{two}"), "--max-connections", "4"]);
     let peers = fill(&serve, 8);
     assert_eq!(Peer::try_open(serve.addr(), "/bcast", &[]).expect_err("a ninth connection").status, 503);
     everybody_gets_everything(serve, peers);
@@ -95,7 +97,7 @@ fn across_cores_everybody_gets_everything() {
 #[test]
 fn a_member_that_does_not_read_is_closed_and_never_skipped() {
     const COUNT: usize = 36;
-    let serve = Serve::start(&["--cores", &first_core(), "--max-message", "1048576"]);
+    let serve = start(&["--cores", &first_core(), "--max-message", "1048576"]);
     let mut slow = Peer::open(serve.addr(), "/bcast");
     let (mut sender, mut other) = (Peer::open(serve.addr(), "/bcast"), Peer::open(serve.addr(), "/bcast"));
     // Beyond 20 MiB of output and some more in socket buffers.

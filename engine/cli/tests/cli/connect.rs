@@ -6,10 +6,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
-use wsring_testkit::patiently;
+use wsring_testkit::{WAIT, patiently, refused};
 
-use crate::peer::PATIENCE;
-use crate::process::{BIN, Serve, held_port};
+use crate::process::{BIN, start};
 
 /// A client whose input is ours.
 struct Talk {
@@ -45,7 +44,7 @@ impl Talk {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line")
+        self.lines.recv_timeout(WAIT).expect("a line")
     }
 
     /// Ends the input, and returns the exit status, what it printed and what it told.
@@ -59,10 +58,10 @@ impl Talk {
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if since.elapsed() < PATIENCE => thread::sleep(std::time::Duration::from_millis(5)),
+                None if since.elapsed() < WAIT => thread::sleep(std::time::Duration::from_millis(5)),
                 None => {
                     let _ = self.child.kill();
-                    panic!("still running after {PATIENCE:?}");
+                    panic!("still running after {WAIT:?}");
                 }
             }
         };
@@ -82,7 +81,7 @@ fn scripted(serve: impl FnOnce(TcpStream, &str) + Send + 'static) -> (String, Jo
     let addr = listener.local_addr().unwrap();
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -105,7 +104,7 @@ fn switching(head: &str, more: &str) -> String {
 
 #[test]
 fn lines_go_out_and_come_back() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let mut talk = Talk::start(&url(serve.addr()), &["--wait", "2"]);
     let lines: String = (0..5_000).map(|i| format!("line {i} é\n")).collect();
     talk.say(lines.as_bytes());
@@ -118,7 +117,7 @@ fn lines_go_out_and_come_back() {
 
 #[test]
 fn binary_lines_and_hex() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let mut talk = Talk::start(&url(serve.addr()), &["--binary", "--wait", "0.3"]);
     talk.say(b"\x00\xff\x7fz\n");
     assert_eq!(talk.line(), "00ff7f7a");
@@ -137,7 +136,7 @@ fn binary_lines_and_hex() {
 fn deflate_is_offered() {
     let line = "the same again and again ".repeat(100);
     for (args, compressed) in [(&["--deflate", "--wait", "0.3"][..], 1), (&["--wait", "0.3"], 0)] {
-        let serve = Serve::start(&["--deflate", "shared"]);
+        let serve = start(&["--deflate", "shared"]);
         let mut talk = Talk::start(&url(serve.addr()), args);
         talk.say(format!("{line}\n").as_bytes());
         assert_eq!(talk.line(), line);
@@ -218,7 +217,7 @@ fn errors_say_what_to_do() {
         let (code, output, errors) = Talk::start(url, &[]).ended();
         assert!(code == Some(1) && output.is_empty() && errors.contains(says), "{url}: {code:?} {errors}");
     }
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     for (args, says) in [
         (["--header", "no colon"], "NAME: VALUE"),
         (["--header", "Host: x"], "only the engine may write"),
@@ -252,14 +251,14 @@ fn ping_keeps_a_silent_server_company() {
 /// Lines that come while the server is away wait for it.
 #[test]
 fn reconnect_waits_for_the_server() {
-    let (_held, addr) = held_port();
-    let serve = Serve::start(&["--listen", &addr.to_string()]);
+    let (_held, addr) = refused();
+    let serve = start(&["--listen", &addr.to_string()]);
     let mut talk = Talk::start(&url(addr), &["--reconnect", "--wait", "1"]);
     talk.say(b"one\n");
     assert_eq!(talk.line(), "one");
     assert_eq!(serve.stop()["messages"], 1);
     talk.say(b"two\n");
-    let serve = Serve::start(&["--listen", &addr.to_string()]);
+    let serve = start(&["--listen", &addr.to_string()]);
     assert_eq!(talk.line(), "two");
     let (code, output, errors) = talk.end();
     assert_eq!((code, &*output), (Some(0), ""), "{errors}");
@@ -270,7 +269,7 @@ fn reconnect_waits_for_the_server() {
 /// `wsring connect ... | head -1`: that nobody reads any more is a good end.
 #[test]
 fn a_reader_that_leaves() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let command = format!("seq 1 100000 | {BIN} connect {} | head -1", url(serve.addr()));
     let output = Command::new("bash").args(["-c", &format!("set -o pipefail; {command}")]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n");

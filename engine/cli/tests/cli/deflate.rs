@@ -3,7 +3,7 @@
 use wsring_testkit::TEXT;
 use wsring_testkit::packed::{Packed, words};
 
-use crate::process::{Serve, run};
+use crate::process::{run, start};
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
@@ -18,7 +18,7 @@ fn echo(peer: &mut Packed, len: usize) -> (bool, usize) {
 
 #[test]
 fn nothing_is_compressed_unless_asked_for() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let mut peer = Packed::connect(serve.addr(), OFFER);
     assert_eq!(peer.extensions, "");
     assert_eq!(echo(&mut peer, 4096), (false, 4096));
@@ -31,7 +31,7 @@ fn shared_compresses_from_the_threshold_on_each_message_by_itself() {
     for (args, threshold) in
         [(&["--deflate", "shared"][..], 512), (&["--deflate", "shared", "--deflate-threshold", "300"], 300)]
     {
-        let serve = Serve::start(args);
+        let serve = start(args);
         let mut peer = Packed::connect(serve.addr(), OFFER);
         let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         assert_eq!(peer.extensions, both);
@@ -46,7 +46,7 @@ fn shared_compresses_from_the_threshold_on_each_message_by_itself() {
 
 #[test]
 fn dedicated_remembers_what_was_sent() {
-    let serve = Serve::start(&["--deflate", "dedicated"]);
+    let serve = start(&["--deflate", "dedicated"]);
     let mut peer = Packed::connect(serve.addr(), OFFER);
     assert_eq!(peer.extensions, "permessage-deflate");
     let (first, again) = (echo(&mut peer, 4096), echo(&mut peer, 4096));
@@ -57,7 +57,7 @@ fn dedicated_remembers_what_was_sent() {
 #[test]
 fn a_higher_level_makes_fewer_bytes() {
     let bytes = |level: &str| {
-        let serve = Serve::start(&["--deflate", "shared", "--deflate-level", level]);
+        let serve = start(&["--deflate", "shared", "--deflate-level", level]);
         let (compressed, bytes) = echo(&mut Packed::connect(serve.addr(), OFFER), 4096);
         assert!(compressed);
         bytes
@@ -67,7 +67,7 @@ fn a_higher_level_makes_fewer_bytes() {
 
 #[test]
 fn a_broadcast_is_compressed_for_those_who_take_it() {
-    let serve = Serve::start(&["--deflate", "shared"]);
+    let serve = start(&["--deflate", "shared"]);
     let mut members: Vec<Packed> =
         [OFFER, "none", OFFER].iter().map(|offer| Packed::connect_to(serve.addr(), "/bcast", offer)).collect();
     // A member that has heard a message of its own is one.

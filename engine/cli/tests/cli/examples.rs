@@ -4,8 +4,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::peer::{BINARY, PATIENCE, Peer, TEXT, ask};
-use crate::process::{Process, Serve, cores_allowed, held_port};
+use wsring_testkit::{WAIT, refused};
+
+use crate::peer::{BINARY, Peer, TEXT, ask};
+use crate::process::{Process, cores_allowed, start};
 
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
 #[path = "../../../examples/chat.rs"]
@@ -71,7 +73,7 @@ impl Example {
                 // It says so when it has the address, and listens a moment later.
                 let since = Instant::now();
                 while let Err(error) = TcpStream::connect(addr) {
-                    assert!(since.elapsed() < PATIENCE, "{name} does not listen: {error}");
+                    assert!(since.elapsed() < WAIT, "{name} does not listen: {error}");
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 return Example { process, addr };
@@ -152,7 +154,7 @@ fn chat_does_not_wait_for_a_slow_reader() {
 /// Desks come before the exchange, it comes, answers, goes and returns: each desk is told, and nothing said is lost silently.
 #[test]
 fn relay_joins_desks_and_an_exchange() {
-    let (_held, port) = held_port();
+    let (_held, port) = refused();
     let example = Example::start_with("relay", &format!("ws://{port}/"));
     let line = |peer: &mut Peer| String::from_utf8(peer.next().payload).unwrap();
     let mut ann = Peer::open(example.addr, "/");
@@ -160,7 +162,7 @@ fn relay_joins_desks_and_an_exchange() {
     ann.send(TEXT, b"buy");
     assert_eq!(line(&mut ann), "* not sent: the exchange is away");
     for _ in 0..2 {
-        let exchange = Serve::start(&["--listen", &port.to_string()]);
+        let exchange = start(&["--listen", &port.to_string()]);
         assert_eq!(line(&mut ann), "* the exchange is here");
         let mut bob = Peer::open(example.addr, "/");
         assert_eq!(line(&mut bob), "* the exchange is here");

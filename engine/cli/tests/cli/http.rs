@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use crate::peer::{BINARY, PING, PONG, Peer, TEXT, ask};
-use crate::process::Serve;
+use crate::process::start;
 
 #[test]
 fn health_and_other_paths() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let request = |line: &str| ask(serve.addr(), &format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     let health = request("GET /healthz");
     assert_eq!((health.status, &health.body[..], health.header("content-length")), (200, &b"ok\n"[..], Some("3")));
@@ -36,7 +36,7 @@ for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healt
     response = connection.getresponse()
     print(method, path, response.status, response.reason, response.read())
 ";
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let port = serve.addr().port().to_string();
     let output = match Command::new("python3").args(["-c", script, &port]).output() {
         Ok(output) => output,
@@ -53,7 +53,7 @@ for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healt
 
 #[test]
 fn every_path_echoes_with_the_opcode_it_came_with() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     for path in ["/", "/chat?room=1", "/healthz", "/a/b/c"] {
         let mut peer = Peer::open(serve.addr(), path);
         for len in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
@@ -76,7 +76,7 @@ fn every_path_echoes_with_the_opcode_it_came_with() {
 #[test]
 fn tungstenite_talks_to_it() {
     use tungstenite::Message;
-    let serve = Serve::start(&["--subprotocol", "echo"]);
+    let serve = start(&["--subprotocol", "echo"]);
     let stream = crate::peer::dial(serve.addr());
     let url = format!("ws://{}/any/path", serve.addr());
     let (mut socket, response) = tungstenite::client(&*url, wsring_testkit::Patient(stream)).unwrap();

@@ -3,15 +3,15 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use wsring_testkit::patiently;
+use wsring_testkit::{WAIT, patiently};
 
-use crate::peer::{BINARY, PATIENCE, PING, PONG, Peer, TEXT, dial, handshake};
-use crate::process::{Serve, first_core};
+use crate::peer::{BINARY, PING, PONG, Peer, TEXT, dial, handshake};
+use crate::process::{first_core, start};
 
 /// RFC 6455 §7.4.1: 1009 for a message too big. The limit itself passes, whole and in fragments; one byte more does not.
 #[test]
 fn a_message_of_the_limit_passes_and_one_byte_more_closes_1009() {
-    let serve = Serve::start(&["--max-message", "1000"]);
+    let serve = start(&["--max-message", "1000"]);
     let exact = vec![b'x'; 1000];
     let mut peer = Peer::open(serve.addr(), "/");
     peer.echo(TEXT, &exact);
@@ -40,7 +40,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_closes_1009() {
 /// The default accepts messages to 16 MiB.
 #[test]
 fn sixteen_mebibytes_pass_by_default() {
-    let serve = Serve::start(&["--cores", &first_core()]);
+    let serve = start(&["--cores", &first_core()]);
     let mut peer = Peer::open(serve.addr(), "/");
     let payload: Vec<u8> = (0..16_usize << 20).map(|at| (at % 251) as u8).collect();
     peer.send(BINARY, &payload);
@@ -52,7 +52,7 @@ fn sixteen_mebibytes_pass_by_default() {
 
 #[test]
 fn one_connection_too_many_is_told_503_until_another_leaves() {
-    let serve = Serve::start(&["--cores", &first_core(), "--max-connections", "3"]);
+    let serve = start(&["--cores", &first_core(), "--max-connections", "3"]);
     assert_eq!(serve.told("connections"), "3 a core");
     let mut peers: Vec<Peer> = (0..3).map(|_| Peer::open(serve.addr(), "/")).collect();
     for _ in 0..2 {
@@ -66,7 +66,7 @@ fn one_connection_too_many_is_told_503_until_another_leaves() {
     let mut next = loop {
         match Peer::try_open(serve.addr(), "/", &[]) {
             Ok(peer) => break peer,
-            Err(answer) => assert!(answer.status == 503 && since.elapsed() < PATIENCE, "{answer:?}"),
+            Err(answer) => assert!(answer.status == 503 && since.elapsed() < WAIT, "{answer:?}"),
         }
     };
     next.echo(TEXT, b"in");
@@ -78,8 +78,8 @@ fn one_connection_too_many_is_told_503_until_another_leaves() {
 /// A silent peer is pinged; one that answers stays, one that does not is cut.
 #[test]
 fn silence_is_answered_with_a_ping_and_then_with_the_end() {
-    let serve = Serve::start(&["--cores", &first_core(), "--idle-timeout", "3"]);
-    let never = Serve::start(&["--cores", &first_core(), "--idle-timeout", "0"]);
+    let serve = start(&["--cores", &first_core(), "--idle-timeout", "3"]);
+    let never = start(&["--cores", &first_core(), "--idle-timeout", "0"]);
     let mut unbothered = Peer::open(never.addr(), "/");
     let (mut alive, mut dead) = (Peer::open(serve.addr(), "/"), Peer::open(serve.addr(), "/"));
     let cut = std::thread::spawn(move || {
@@ -107,7 +107,7 @@ fn silence_is_answered_with_a_ping_and_then_with_the_end() {
 /// Half a request head, at once or byte by byte, holds a connection no longer than the deadline; an open one stays.
 #[test]
 fn a_slow_handshake_is_cut_off() {
-    let serve = Serve::start(&["--cores", &first_core(), "--handshake-timeout", "2"]);
+    let serve = start(&["--cores", &first_core(), "--handshake-timeout", "2"]);
     let mut open = Peer::open(serve.addr(), "/");
     let mut halted = dial(serve.addr());
     halted.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").unwrap();

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use wsring_testkit::WAIT;
+
 use crate::peer::{BINARY, Peer, TEXT};
-use crate::process::{BIN, Ended, PATIENCE, Process, Serve, first_core};
+use crate::process::{BIN, Ended, Process, Serve, first_core, start};
 
 /// Runs it where io_uring_setup(2) fails with `errno`; None with a printed reason where that cannot be arranged.
 fn forbidden(errno: i32) -> Option<Ended> {
@@ -145,7 +147,7 @@ fn without_locked_memory_it_names_the_limit_or_runs() {
 /// Ten idle connections cost nothing: no ring wakes, no time on a core, with the default spin time.
 #[test]
 fn idle_connections_cost_no_cpu() {
-    let serve = Serve::start(&[]);
+    let serve = start(&[]);
     let mut peers: Vec<Peer> = (0..10).map(|_| Peer::open(serve.addr(), "/")).collect();
     peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"in"));
     let sum = || {
@@ -159,7 +161,7 @@ fn idle_connections_cost_no_cpu() {
         std::thread::sleep(Duration::from_millis(100));
         std::mem::replace(&mut before, sum()) != before
     } {
-        assert!(since.elapsed() < PATIENCE, "it never comes to rest");
+        assert!(since.elapsed() < WAIT, "it never comes to rest");
     }
     std::thread::sleep(Duration::from_secs(2));
     let after = sum();

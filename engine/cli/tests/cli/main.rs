@@ -1,7 +1,7 @@
 //! The `wsring` command as its users meet it: every option shows its effect as a fact, every refusal says what to do.
 //!
 //! Each test starts the command itself, on a free loopback port, and talks to it over sockets. Nothing waits without a
-//! bound: sockets time out after [`peer::PATIENCE`], processes are killed after [`process::PATIENCE`]. The examples are
+//! bound: sockets time out and processes are killed after [`wsring_testkit::WAIT`]. The examples are
 //! started here too.
 
 mod broadcast;

@@ -3,8 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use wsring_testkit::WAIT;
+
 use crate::peer::{BINARY, Peer, TEXT};
-use crate::process::{BIN, PATIENCE, Serve, cores_allowed, first_core, run, two_cores};
+use crate::process::{BIN, Serve, cores_allowed, first_core, run, start, two_cores};
 
 const FEATURES: [&str; 6] = [
     "multishot-accept",
@@ -17,7 +19,7 @@ const FEATURES: [&str; 6] = [
 
 #[test]
 fn listen_twice_answers_on_both() {
-    let serve = Serve::start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]);
+    let serve = start(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]);
     assert_eq!(serve.addrs().len(), 2);
     for &addr in serve.addrs() {
         assert_ne!(addr.port(), 0, "{}", serve.start_line);
@@ -32,7 +34,7 @@ fn listens_on_ipv6() {
         println!("skipped: this machine has no IPv6 loopback");
         return;
     }
-    let serve = Serve::start(&["--listen", "[::1]:0"]);
+    let serve = start(&["--listen", "[::1]:0"]);
     assert!(serve.addr().is_ipv6() && serve.start_line.contains("ws://[::1]:"), "{}", serve.start_line);
     Peer::open(serve.addr(), "/").echo(TEXT, b"six");
 }
@@ -45,23 +47,23 @@ fn pinned(serve: &Serve) -> Vec<Vec<usize>> {
 #[test]
 fn each_named_core_runs_one_pinned_ring() {
     let core = cores_allowed()[0];
-    let serve = Serve::start(&["--cores", &core.to_string()]);
+    let serve = start(&["--cores", &core.to_string()]);
     assert_eq!((serve.told("cores"), pinned(&serve)), (&*core.to_string(), vec![vec![core]]));
     let Some([one, two]) = two_cores() else { return };
     for [first, second] in [[one, two], [two, one]] {
         let list = format!("{first},{second}");
-        let serve = Serve::start(&["--cores", &list]);
+        let serve = start(&["--cores", &list]);
         assert_eq!((serve.told("cores"), pinned(&serve)), (&*list, vec![vec![first], vec![second]]));
     }
     // Given twice, it adds up.
-    let serve = Serve::start(&["--cores", &one.to_string(), "--cores", &two.to_string()]);
+    let serve = start(&["--cores", &one.to_string(), "--cores", &two.to_string()]);
     assert_eq!(pinned(&serve), [[one], [two]]);
 }
 
 #[test]
 fn without_cores_it_takes_the_affinity_mask() {
     let all: Vec<Vec<usize>> = cores_allowed().into_iter().map(|core| vec![core]).collect();
-    assert_eq!(pinned(&Serve::start(&[])), all);
+    assert_eq!(pinned(&start(&[])), all);
     let core = *cores_allowed().last().unwrap();
     let mut taskset = Command::new("taskset");
     taskset.args(["-c", &core.to_string(), BIN]);
@@ -84,7 +86,7 @@ fn sleeps_after_a_message(serve: &Serve, peer: &mut Peer) -> bool {
         if now.waits > before.waits {
             return true;
         }
-        assert!(since.elapsed() < PATIENCE, "it neither sleeps nor spins");
+        assert!(since.elapsed() < WAIT, "it neither sleeps nor spins");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -94,7 +96,7 @@ fn sleeps_after_a_message(serve: &Serve, peer: &mut Peer) -> bool {
 #[test]
 fn spinning_takes_the_place_of_sleeping() {
     let start = |spin_us| {
-        let serve = Serve::start(&["--cores", &first_core(), "--spin-us", spin_us]);
+        let serve = start(&["--cores", &first_core(), "--spin-us", spin_us]);
         let peer = Peer::open(serve.addr(), "/");
         (serve, peer)
     };
@@ -103,16 +105,16 @@ fn spinning_takes_the_place_of_sleeping() {
     let (serve, mut peer) = start("1000000");
     let since = Instant::now();
     while sleeps_after_a_message(&serve, &mut peer) {
-        assert!(since.elapsed() < PATIENCE, "it never spins");
+        assert!(since.elapsed() < WAIT, "it never spins");
     }
 }
 
 #[test]
 fn each_feature_can_be_switched_off() {
-    let has: Vec<String> = Serve::start(&[]).told("features").split(' ').map(str::to_owned).collect();
+    let has: Vec<String> = start(&[]).told("features").split(' ').map(str::to_owned).collect();
     assert!(has.iter().all(|name| FEATURES.contains(&name.as_str())), "{has:?}");
     for feature in FEATURES {
-        let serve = Serve::start(&["--cores", &first_core(), "--without", feature]);
+        let serve = start(&["--cores", &first_core(), "--without", feature]);
         let rest: Vec<&str> = has.iter().map(String::as_str).filter(|name| *name != feature).collect();
         assert_eq!(serve.told("features"), rest.join(" "), "without {feature}");
         let mut peer = Peer::open(serve.addr(), "/");
@@ -121,7 +123,7 @@ fn each_feature_can_be_switched_off() {
         peer.close();
     }
     let none: Vec<&str> = FEATURES.iter().flat_map(|name| ["--without", *name]).collect();
-    let serve = Serve::start(&none);
+    let serve = start(&none);
     assert_eq!(serve.told("features"), "none");
     Peer::open(serve.addr(), "/").echo(BINARY, &vec![7; 300_000]);
 }
@@ -144,8 +146,8 @@ fn only_listed_origins_may_connect() {
         }
         Err(answer) => answer.status,
     };
-    let any = Serve::start(&[]);
-    let listed = Serve::start(&["--origin", "https://example.com", "--origin", "http://localhost:8080"]);
+    let any = start(&[]);
+    let listed = start(&["--origin", "https://example.com", "--origin", "http://localhost:8080"]);
     for (origin, expected) in [
         ("https://example.com", 101),
         ("https://example.com:443", 101),
@@ -176,12 +178,12 @@ fn subprotocols_are_chosen_in_the_servers_order() {
         peer.echo(TEXT, b"in");
         peer.answer.header("sec-websocket-protocol").map(str::to_owned)
     };
-    let serve = Serve::start(&["--subprotocol", "v2.feed", "--subprotocol", "v1.feed"]);
+    let serve = start(&["--subprotocol", "v2.feed", "--subprotocol", "v1.feed"]);
     assert_eq!(chosen(&serve, "v1.feed, v2.feed").as_deref(), Some("v2.feed"));
     assert_eq!(chosen(&serve, "v3.feed, v1.feed").as_deref(), Some("v1.feed"));
     assert_eq!(chosen(&serve, "V1.FEED"), None);
     let mut without = Peer::open(serve.addr(), "/");
     assert_eq!(without.answer.header("sec-websocket-protocol"), None);
     without.echo(TEXT, b"in");
-    assert_eq!(chosen(&Serve::start(&[]), "v1.feed"), None);
+    assert_eq!(chosen(&start(&[]), "v1.feed"), None);
 }

@@ -1,16 +1,13 @@
 //! The other end of a connection: a WebSocket and HTTP client made for these tests, on std alone.
 //!
 //! Owns the client's half of RFC 6455, written apart from the server's. Promises that no read or write outlasts
-//! [`PATIENCE`]; anything unexpected is a panic that says what came instead. Sends what it is told, right or wrong.
+//! [`WAIT`]; anything unexpected is a panic that says what came instead. Sends what it is told, right or wrong.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use wsring_testkit::patiently;
-
-/// No answer takes longer, on however busy a machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use wsring_testkit::{WAIT, patiently};
 
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
@@ -52,10 +49,10 @@ impl Answer {
 }
 
 pub fn dial(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&addr, PATIENCE).unwrap_or_else(|error| panic!("{addr}: {error}"));
+    let stream = TcpStream::connect_timeout(&addr, WAIT).unwrap_or_else(|error| panic!("{addr}: {error}"));
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT)).unwrap();
+    stream.set_write_timeout(Some(WAIT)).unwrap();
     stream
 }
 
@@ -210,7 +207,7 @@ impl Peer {
         match self.stream.read_exact(bytes) {
             Ok(()) => true,
             Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => false,
-            Err(error) => panic!("nothing came in {PATIENCE:?}: {error}"),
+            Err(error) => panic!("nothing came in {WAIT:?}: {error}"),
         }
     }
 
@@ -226,7 +223,7 @@ impl Peer {
     pub fn hears_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).unwrap();
         let heard = patiently(|| self.stream.peek(&mut [0]));
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_read_timeout(Some(WAIT)).unwrap();
         match heard {
             Ok(_) => true,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::process::Command;
 
 use crate::peer::{CLOSE, Peer, TEXT, dial};
-use crate::process::{BIN, Process, Serve, first_core};
+use crate::process::{BIN, Process, first_core, start};
 
 /// RFC 6455 §7.4.1: 1001, going away. A connection that is not open yet just ends.
 #[test]
 fn both_signals_tell_peers_1001_and_end_well() {
     for signal in ["INT", "TERM"] {
-        let serve = Serve::start(&[]);
+        let serve = start(&[]);
         let mut half = dial(serve.addr());
         half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
         let mut peers: Vec<Peer> =
@@ -34,7 +34,7 @@ fn both_signals_tell_peers_1001_and_end_well() {
 /// A peer that does not answer 1001 is cut after the stop timeout, and does not keep the process.
 #[test]
 fn a_silent_peer_does_not_hold_it_up() {
-    let serve = Serve::start(&["--cores", &first_core()]);
+    let serve = start(&["--cores", &first_core()]);
     let mut peer = Peer::open(serve.addr(), "/");
     serve.signal("INT");
     assert_eq!(peer.next().close_code(), 1001);

@@ -10,7 +10,7 @@ use rustls::{ClientConnection, StreamOwned};
 
 use crate::certificates::{Authority, NAME, name};
 use crate::peer::dial;
-use crate::process::{Serve, run};
+use crate::process::{run, start};
 
 /// Files of one test, gone with it.
 struct Folder(PathBuf);
@@ -45,7 +45,7 @@ fn connect_trusts_whom_it_is_told_to() {
     let key = folder.file("key.pem", &identity.key_pem);
     let ca = folder.file("ca.pem", &authority.pem());
     let other = folder.file("other.pem", &stranger.pem());
-    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let serve = start(&["--tls-cert", &certificate, "--tls-key", &key]);
     let url = format!("wss://{}/", serve.addr());
     // Its input ends at once: it opens, and closes.
     let end = |args: &[&str]| run(&[&["connect", &url, "--wait", "0"], args].concat());
@@ -73,7 +73,7 @@ fn it_serves_over_tls() {
     let identity = authority.sign(NAME, 4000);
     let certificate = folder.file("certificate.pem", &identity.certificate_pem);
     let key = folder.file("key.pem", &identity.key_pem);
-    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let serve = start(&["--tls-cert", &certificate, "--tls-key", &key]);
     assert!(serve.start_line.starts_with("wsring: listening on wss://127.0.0.1:"), "{}", serve.start_line);
     for version in [&TLS12, &TLS13] {
         let mut config = authority.client(&[version]);

@@ -6,7 +6,7 @@ use wsring::ring::uring::{Feature, Features, RingConfig, Uring, Waker};
 use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Token};
 
 use super::{ACCEPT, Bench};
-use crate::common::process::sockets_by_state;
+use crate::common::procfs::sockets_by_state;
 use crate::common::*;
 
 #[test]

@@ -11,7 +11,7 @@ use wsring::ring::uring::{
 };
 use wsring::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
 
-use crate::common::process::{ring_with, sockets_by_state};
+use crate::common::procfs::{ring_with, sockets_by_state};
 use crate::common::*;
 
 const ACCEPT: Token = Token::new(Kind::Accept, 0, 0);
