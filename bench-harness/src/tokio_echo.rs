@@ -84,12 +84,12 @@ impl Handler for Echo {
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         if !*cx.data() {
-            let _ = cx.send(message); // never refused: a peer that does not read is not read from
+            let _ = cx.forward(message); // never refused: a peer that does not read is not read from
             return;
         }
         for &member in &self.members {
             let Some(mut conn) = cx.conn(member) else { continue };
-            if !conn.send(message).is_queued() {
+            if !conn.forward(message).is_queued() {
                 conn.close(CloseCode::POLICY, "too slow for this room");
             }
         }

@@ -79,7 +79,7 @@ impl Handler for Examinee {
         match (*cx.data(), message) {
             (Purpose::Count, Message::Text(count)) => self.cases = count.parse().unwrap_or(0),
             (Purpose::Case(_), message) => {
-                let _ = cx.send(message); // bounded: a server that does not read is not read from
+                let _ = cx.forward(message); // bounded: a server that does not read is not read from
             }
             (Purpose::Count | Purpose::LastResult | Purpose::Reports, _) => {}
         }

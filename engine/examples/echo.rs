@@ -27,7 +27,7 @@ impl Handler for Echo {
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         // `send` never blocks and tells what became of the message. An echo need not look: who does not read what we
         // send is not read from either, so its output stays bounded.
-        let _ = cx.send(message);
+        let _ = cx.forward(message);
     }
 }
 

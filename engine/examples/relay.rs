@@ -83,7 +83,7 @@ impl Handler for Relay {
             Side::Exchange => self.tell_desks(cx, message),
             Side::Desk => {
                 let exchange = self.exchange.and_then(|exchange| cx.conn(exchange));
-                let sent = exchange.is_some_and(|mut exchange| exchange.send(message).is_queued());
+                let sent = exchange.is_some_and(|mut exchange| exchange.forward(message).is_queued());
                 // Nothing is lost silently: whoever asked is told.
                 if !sent {
                     let _ = cx.send("* not sent: the exchange is away");

@@ -11,7 +11,7 @@
 //!     type Mail = ();
 //!     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> { Verdict::accept(()) }
 //!     // No peer can fill our memory: one that does not read is not read from.
-//!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) { let _ = cx.send(message); }
+//!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) { let _ = cx.forward(message); }
 //! }
 //! fn main() -> Result<(), wsring::Error> { Server::bind("127.0.0.1:9001")?.run(|_| Echo).map(drop) }
 //! ```
@@ -20,12 +20,24 @@
 //! 1. One `io_uring_enter(2)` hands over all that the last pass left to do, and waits.
 //! 2. Bytes that arrived lie in a buffer of the ring; an idle connection holds none.
 //! 3. All complete frames in them are decoded in place and handed to [`Handler::on_message`].
-//! 4. [`Cx::send`](Conn::send) encodes into the connection's output. Nothing is submitted inside a callback.
+//! 4. [`Conn::send`] encodes into the connection's output. Nothing is submitted inside a callback.
 //! 5. At the end of the pass, [`Handler::on_batch_end`]; then one send for each connection that has output.
 //! 6. The buffers go back to the ring.
 //!
 //! Nothing a peer sends can panic the server, stall other connections, or grow memory beyond [`Config`]'s limits, and no
-//! message is lost silently: [`Cx::send`](Conn::send) says what became of it, and [`Stats`] counts what was not delivered.
+//! message is lost silently: [`Conn::send`] says what became of it, and [`Stats`] counts what was not delivered.
+//!
+//! # Sending
+//! A callback's [`Cx`] is a [`Conn`], and [`CoreCx::conn`] finds any other by its id. A `Conn` sends in five ways, and each says by
+//! a [`SendOutcome`] what became of the message:
+//!
+//! | call | the message | copied |
+//! |---|---|---|
+//! | [`send`](Conn::send) | is borrowed | once, into what is sent |
+//! | [`forward`](Conn::forward) | is the one being handled | where it is short |
+//! | [`send_owned`](Conn::send_owned) | is given away: a `String`, a `Vec<u8>`, [`Bytes`](bytes::Bytes) | below 64 KiB, and where it is masked or compressed |
+//! | [`send_with`](Conn::send_with), [`send_text_with`](Conn::send_text_with) | is written where it is sent from | never |
+//! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | once a connection |
 //!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
@@ -97,13 +109,15 @@ mod target;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use bytes;
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig};
 pub use cores::{Cpu, InvalidCpu, Place};
 pub use engine::{ConnId, Declined, DialError, DialId, Dialled, SendOutcome};
 pub use handle::{CoreInfo, Handle};
 pub use handler::{
-    Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, Prepared, Request, Response, Verdict, Violation,
+    Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Request, Response,
+    Verdict, Violation,
 };
 pub use http;
 pub use reconnect::Reconnect;

@@ -6,7 +6,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
-use wsring::{Config, Deflate, DeflateMode, Feature, Features, RecvBuffers};
+use wsring::{
+    Config, CoreCx, Cx, Deflate, DeflateMode, Feature, Features, Handler, Message, Opening, OwnedMessage, RecvBuffers,
+    Verdict,
+};
 use wsring_proto::deflate::{Deflater, Direction, Inflater, Shared};
 use wsring_proto::{HEADROOM, Opcode, Pool, encode};
 use wsring_testkit::packed::{Packed, words};
@@ -110,9 +113,57 @@ impl Loop {
     }
 }
 
+/// Writes its echoes where they are sent from.
+struct Writer;
+
+impl Handler for Writer {
+    type Conn = ();
+    type Mail = ();
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        let bytes = message.as_bytes();
+        let outcome = match message {
+            Message::Text(_) => {
+                cx.send_text_with(bytes.len(), |place| place.copy_from_slice(bytes)).expect("it is text")
+            }
+            Message::Binary(_) => cx.send_with(bytes.len(), |place| place.copy_from_slice(bytes)),
+        };
+        assert!(outcome.is_queued());
+    }
+}
+
+/// Gives its echoes away, from memory that it keeps: it makes them when it sees a message for the first time.
+struct Giver(Vec<OwnedMessage>);
+
+impl Handler for Giver {
+    type Conn = ();
+    type Mail = ();
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        let known = self.0.iter().find(|known| known.as_bytes() == message.as_bytes());
+        let echo = known.cloned().unwrap_or_else(|| {
+            self.0.push(message.into());
+            self.0[self.0.len() - 1].clone()
+        });
+        assert!(cx.send_owned(echo).is_queued());
+    }
+}
+
 fn run(change: fn(Config) -> Config, traffic: &Traffic) {
+    run_by(change, traffic, || Echo);
+}
+
+fn run_by<H: Handler<Mail = ()> + 'static>(change: fn(Config) -> Config, traffic: &Traffic, handler: fn() -> H) {
     let config = change(Config::default().deflate(traffic.deflate));
-    let (running, addr) = serve(config, 1, |_| Echo);
+    let (running, addr) = serve(config, 1, move |_| handler());
     let mut loops: Vec<Loop> = (0..traffic.connections as u64)
         .map(|seed| match traffic.deflate.mode {
             DeflateMode::Off => Loop::new(addr, traffic, seed),
@@ -203,6 +254,17 @@ fn main() {
     run(|c| c, &Traffic { name: "4 KiB in 5 fragments", len: 4096, fragments: 5, ..small });
     run(|c| c, &Traffic { name: "64 KiB in 5 fragments", depth: 4, len: 65_536, fragments: 5, batches: 200, ..small });
     run(|c| c, &Traffic { name: "1 MiB, 1 connection", connections: 1, depth: 1, len: 1 << 20, batches: 200, ..small });
+    run_by(|c| c, &Traffic { name: "1 KiB, written in place", len: 1024, ..small }, || Writer);
+    run_by(
+        |c| c,
+        &Traffic { name: "100 KB, written in place", depth: 2, len: 100_000, batches: 200, ..small },
+        || Writer,
+    );
+    run_by(
+        |c| c,
+        &Traffic { name: "100 KB, given away", depth: 2, len: 100_000, batches: 200, ..small },
+        || Giver(Vec::new()),
+    );
     let packed = Traffic {
         name: "1 KiB compressed, 16 deep, 8 connections",
         len: 1024,

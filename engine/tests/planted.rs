@@ -54,6 +54,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::ShortSendLast, Plain, Oracle(5)),
     (Bug::EofFirst, Plain, Oracle(1)),
     (Bug::PromiseMisplaced, Plain, Oracle(2)),
+    (Bug::SharedKept, Plain, Oracle(6)),
+    (Bug::SharedHeadLate, Plain, Oracle(5)),
     (Bug::CloseFrameLost, Plain, Oracle(3)),
     (Bug::GenerationKept, Plain, Kernel),
     (Bug::ZeroCopyForgotten, Plain, Kernel),

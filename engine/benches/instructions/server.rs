@@ -41,7 +41,7 @@ impl Handler for Echo {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        assert!(cx.send(message).is_queued());
+        assert!(cx.forward(message).is_queued());
     }
 }
 

@@ -154,7 +154,7 @@ impl Handler for Echo {
         match cx.data() {
             Purpose::Echo => {
                 // Never refused: a peer that does not read is not read from.
-                let _ = cx.send(message);
+                let _ = cx.forward(message);
             }
             Purpose::Broadcast => {
                 self.broadcast(cx, message);

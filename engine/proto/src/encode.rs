@@ -48,6 +48,13 @@ pub fn write_head(
     start
 }
 
+/// Writes a header alone to the start of `head`, for a payload that lies elsewhere, and returns its length. With a key, the
+/// caller masks the payload ([`simd::mask`]).
+#[inline]
+pub fn head(head: &mut [u8; HEAD_MAX], fin: bool, opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> usize {
+    frame::write(head, fin, opcode, payload_len, mask)
+}
+
 /// Writes one frame to the start of `out`: header, then the payload, masked with the key if there is one. Returns its
 /// length, or `None` if `out` is shorter; then nothing is written. Does not allocate.
 #[inline]

@@ -3,6 +3,7 @@
 //! Owns the opcode numbers and the borrowed [`Message`]. Promises that a `Message::Text` is UTF-8 by its type. Knows
 //! nothing of headers, masks or fragments.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -80,6 +81,15 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The text of a text message.
+    #[inline]
+    pub const fn as_text(self) -> Option<&'a str> {
+        match self {
+            Message::Text(text) => Some(text),
+            Message::Binary(_) => None,
+        }
+    }
+
     /// The opcode this message is sent under: [`Opcode::Text`] or [`Opcode::Binary`].
     #[inline]
     pub const fn opcode(self) -> Opcode {
@@ -113,6 +123,27 @@ impl<'a> From<&'a String> for Message<'a> {
     #[inline]
     fn from(text: &'a String) -> Self {
         Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a &str> for Message<'a> {
+    #[inline]
+    fn from(text: &'a &str) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a Cow<'_, str>> for Message<'a> {
+    #[inline]
+    fn from(text: &'a Cow<'_, str>) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a Cow<'_, [u8]>> for Message<'a> {
+    #[inline]
+    fn from(bytes: &'a Cow<'_, [u8]>) -> Self {
+        Message::Binary(bytes)
     }
 }
 
@@ -168,6 +199,9 @@ mod tests {
         assert_eq!(Message::from(&text).opcode(), Opcode::Text);
         assert_eq!(Message::from(&bytes).opcode(), Opcode::Binary);
         assert_eq!(Message::from(&text).len(), 6);
+        assert_eq!(Message::from(&"héllo"), Message::from(&Cow::Borrowed("héllo")));
+        assert_eq!(Message::from(&Cow::Owned::<[u8]>(bytes.clone())), Message::from(&bytes));
+        assert_eq!((Message::from(&text).as_text(), Message::from(&bytes).as_text()), (Some("héllo"), None));
         assert!(Message::from("").is_empty() && !Message::from(&bytes).is_empty());
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
-//! Around the application: `reach` is all that a callback may touch, `calls` the only caller.
+//! Around the application: `reach` is all that a callback may touch, `draft` a message that it writes in place, `calls` the only
+//! caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
@@ -25,6 +26,7 @@ mod deadlines;
 mod dial_error;
 mod dialling;
 mod dials;
+mod draft;
 mod ending;
 mod expire;
 mod flight;

@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
+use bytes::Bytes;
 use wsring_proto::encode;
 use wsring_proto::opcode::Opcode;
 use wsring_proto::simd::{self, HEADROOM, MaskKey};
 
 use super::planted::planted;
 use super::stores::{Segment, Stores};
-use crate::ring::{Block, Memory, Payload};
+use crate::ring::{Block, Heap, Memory, Payload};
 
 /// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
 pub(crate) const COALESCE_MAX: usize = 256 << 10;
@@ -116,25 +117,35 @@ impl Output {
                 let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask);
                 *to += written.expect("room was made") as u32;
             }
-            Payload { memory: Memory::Heap(heap), to, .. } => {
+            Payload { memory: Memory::Heap(Heap::Pooled(heap)), to, .. } => {
                 encode::append_frame(heap, true, opcode, bytes, mask);
                 *to = heap.len() as u32;
             }
+            Payload { memory: Memory::Heap(Heap::Shared(_)), .. } => unreachable!("no frame is added to shared memory"),
         }
         self.queued += need as u32;
     }
 
+    /// The last piece takes so many bytes more, in more memory if need be.
+    fn can_grow(&mut self, need: usize) -> bool {
+        match self.tail() {
+            Some(Segment::Ready(tail)) => tail.to as usize + need <= COALESCE_MAX && !tail.memory.is_shared(),
+            _ => false,
+        }
+    }
+
     /// The piece with room for `need` more bytes: the last one, grown if it stays small, or a new one.
+    #[inline(always)]
     fn room(&mut self, stores: &mut Stores, need: usize) -> &mut Payload {
         let grown = match self.tail() {
-            Some(Segment::Ready(tail)) if tail.to as usize + need <= COALESCE_MAX => {
+            Some(Segment::Ready(tail)) if tail.to as usize + need <= COALESCE_MAX && !tail.memory.is_shared() => {
                 let used = tail.to as usize;
                 match &mut tail.memory {
-                    Memory::Heap(heap) if heap.capacity() - heap.len() >= need => {}
+                    Memory::Heap(Heap::Pooled(heap)) if heap.capacity() - heap.len() >= need => {}
                     memory => {
                         let mut larger = stores.pool.take(used + need, (used + need) * 2);
                         simd::copy_append(&memory.bytes()[..used], &mut larger);
-                        stores.recycle(std::mem::replace(memory, Memory::Heap(larger)));
+                        stores.recycle(std::mem::replace(memory, Memory::Heap(Heap::Pooled(larger))));
                     }
                 }
                 true
@@ -145,9 +156,79 @@ impl Output {
             let memory = stores.room(need);
             self.push(stores, Segment::Ready(Payload { memory, from: 0, to: 0 }));
         }
+        self.last_piece()
+    }
+
+    /// The piece that `need` more bytes are written to: the block that is filled, while they fit, or else by [`Self::room`].
+    fn fit(&mut self, stores: &mut Stores, need: usize) -> &mut Payload {
+        if self.first.is_none() && need <= stores.blocks.size() {
+            let block = stores.blocks.take();
+            self.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
+        }
+        let fits = match self.tail() {
+            Some(Segment::Ready(Payload { memory: Memory::Block(block), to, .. })) => {
+                block.len() - *to as usize >= need
+            }
+            _ => false,
+        };
+        if fits { self.last_piece() } else { self.room(stores, need) }
+    }
+
+    /// Keeps `need` bytes at the end, to be written over, and says where they begin in the last piece. Nothing of them counts
+    /// before [`Self::commit`]; one of this and [`Self::unreserve`] comes before anything else.
+    pub(crate) fn reserve(&mut self, stores: &mut Stores, need: usize) -> usize {
+        if need > stores.blocks.size() && !self.can_grow(need) {
+            // As it lies in the pool: what will be written over need not be cleared.
+            let memory = Memory::Heap(Heap::Pooled(stores.pool.take_filled(need)));
+            self.push(stores, Segment::Ready(Payload { memory, from: 0, to: 0 }));
+            return 0;
+        }
+        let piece = self.fit(stores, need);
+        let at = piece.to as usize;
+        if let Memory::Heap(Heap::Pooled(heap)) = &mut piece.memory {
+            heap.resize(at + need, 0);
+        }
+        at
+    }
+
+    /// What was reserved there.
+    pub(crate) fn reserved(&mut self, at: usize, need: usize) -> &mut [u8] {
+        &mut self.last_piece().memory.bytes_mut()[at..at + need]
+    }
+
+    /// What was reserved there has been written.
+    pub(crate) fn commit(&mut self, at: usize, need: usize) {
+        self.last_piece().to = (at + need) as u32;
+        self.queued += need as u32;
+    }
+
+    /// What was reserved there is not needed.
+    pub(crate) fn unreserve(&mut self, stores: &mut Stores, at: usize) {
+        if at > 0 {
+            if let Memory::Heap(Heap::Pooled(heap)) = &mut self.last_piece().memory {
+                heap.truncate(at);
+            }
+            return;
+        }
+        // A piece that was begun for it.
+        let last = match &mut self.rest {
+            Some(rest) if !rest.is_empty() => rest.pop_back(),
+            _ => self.first.take(),
+        };
+        if let Some(Segment::Ready(empty)) = last {
+            stores.recycle(empty.memory);
+        }
+        if let Some(queue) = self.rest.take_if(|rest| rest.is_empty()) {
+            stores.put_queue(queue);
+        }
+    }
+
+    /// The last piece, which is being written to.
+    #[inline(always)]
+    fn last_piece(&mut self) -> &mut Payload {
         match self.tail() {
-            Some(Segment::Ready(payload)) => payload,
-            _ => unreachable!("a piece was just found or pushed"),
+            Some(Segment::Ready(piece)) => piece,
+            _ => unreachable!("a piece was found or pushed"),
         }
     }
 
@@ -157,6 +238,26 @@ impl Output {
         if let Some(Segment::Ready(Payload { memory, to, .. })) = self.tail() {
             encode::mark_compressed(&mut memory.bytes_mut()[*to as usize - frame_len..], opcode);
         }
+    }
+
+    /// Adds a frame without a mask whose payload stays where the application has it: the header ends the piece in front.
+    pub(crate) fn share(&mut self, stores: &mut Stores, opcode: Opcode, bytes: Bytes) {
+        let mut head = [0; encode::HEAD_MAX];
+        let head_len = encode::head(&mut head, true, opcode, bytes.len(), None);
+        let (to, memory) = (bytes.len() as u32, stores.share(bytes));
+        let payload = Payload { memory, from: 0, to };
+        planted!(SharedHeadLate, {
+            self.add(stores, payload);
+            return self.append(stores, &head[..head_len]);
+        });
+        self.append(stores, &head[..head_len]);
+        self.add(stores, payload);
+    }
+
+    fn append(&mut self, stores: &mut Stores, bytes: &[u8]) {
+        let at = self.reserve(stores, bytes.len());
+        self.reserved(at, bytes.len()).copy_from_slice(bytes);
+        self.commit(at, bytes.len());
     }
 
     /// Adds bytes as a piece of their own.
@@ -265,7 +366,7 @@ mod tests {
     }
 
     fn heap(bytes: &[u8]) -> Payload {
-        Payload { memory: Memory::Heap(bytes.to_vec()), from: 0, to: bytes.len() as u32 }
+        Payload { memory: Memory::Heap(Heap::Pooled(bytes.to_vec())), from: 0, to: bytes.len() as u32 }
     }
 
     /// All pieces, in the order in which they go.
@@ -293,6 +394,38 @@ mod tests {
         assert_eq!(pieces.len(), 1);
         assert_eq!(pieces[0].len() as u32, output.queued);
         assert_eq!(stores.blocks.in_use(), 0);
+    }
+
+    #[test]
+    fn what_is_shared_has_its_header_in_front_and_nothing_behind_it() {
+        let (mut output, mut stores) = (Output::new(), stores());
+        output.frame(&mut stores, Opcode::Binary, b"four", None);
+        output.share(&mut stores, Opcode::Binary, Bytes::from(vec![7; 300]));
+        output.frame(&mut stores, Opcode::Binary, b"last", None);
+        assert_eq!(output.queued, 6 + 4 + 300 + 6);
+        let pieces = drain(&mut output, &mut stores);
+        let expected = [&b"\x82\x04four\x82\x7e\x01\x2c"[..], &[7; 300], b"\x82\x04last"];
+        assert_eq!(pieces, expected);
+    }
+
+    /// At the beginning, in a block, in a block that is too small, behind a piece that does not grow.
+    #[test]
+    fn what_is_reserved_and_not_needed_leaves_nothing() {
+        for need in [10, 600, 300_000] {
+            let (mut output, mut stores) = (Output::new(), stores());
+            let at = output.reserve(&mut stores, need);
+            output.unreserve(&mut stores, at);
+            assert!(output.is_empty() && stores.blocks.in_use() == 0);
+            output.frame(&mut stores, Opcode::Binary, b"four", None);
+            let at = output.reserve(&mut stores, need);
+            output.unreserve(&mut stores, at);
+            output.share(&mut stores, Opcode::Binary, Bytes::from(vec![7; 300]));
+            let at = output.reserve(&mut stores, need);
+            output.unreserve(&mut stores, at);
+            assert_eq!(output.queued, 6 + 4 + 300);
+            let pieces = drain(&mut output, &mut stores);
+            assert_eq!(pieces, [&b"\x82\x04four\x82\x7e\x01\x2c"[..], &[7; 300]]);
+        }
     }
 
     /// The rest of a short send goes before everything, a promised piece where it was promised.

@@ -60,6 +60,10 @@ mod switch {
         EofFirst,
         /// A moved message takes the first place of the output instead of its own.
         PromiseMisplaced,
+        /// Memory that the application shared is not let go when it has been sent.
+        SharedKept,
+        /// The header of a message in shared memory goes behind it.
+        SharedHeadLate,
         /// A Close is answered by closing alone.
         CloseFrameLost,
         /// The next owner of a slot has the generation of the last.
@@ -146,7 +150,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 56] = [
+        pub const ALL: [Bug; 58] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -162,6 +166,8 @@ mod switch {
             Bug::ShortSendLast,
             Bug::EofFirst,
             Bug::PromiseMisplaced,
+            Bug::SharedKept,
+            Bug::SharedHeadLate,
             Bug::CloseFrameLost,
             Bug::GenerationKept,
             Bug::ZeroCopyForgotten,

@@ -16,7 +16,7 @@ use super::pack::Framing;
 /// A message shorter than this is copied into the current piece rather than moved: one send beats one copy.
 const MOVE_MIN: usize = 8 << 10;
 /// The same where other output waits before it. From here on it fills segments of its own, so that no send is saved.
-const MOVE_BEHIND_MIN: usize = 64 << 10;
+pub(crate) const MOVE_BEHIND_MIN: usize = 64 << 10;
 
 /// A payload of this length is moved, rather than copied, behind other output or not.
 #[inline]

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
 use wsring_proto::close::{CONTROL_PAYLOAD_MAX, CloseCode};
@@ -22,12 +23,16 @@ use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::peers::Peers;
 use super::planted::planted;
-use super::promise::{Offer, Placed, is_worth_moving};
+use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
 use super::stores::Stores;
 use crate::config::Config;
 use crate::cores::Place;
-use crate::ring::{Memory, Payload, SendBlocks};
+use crate::ring::{Heap, Memory, Payload, SendBlocks};
 use crate::stats::Stats;
+
+/// A message that is given away is sent from where it lies from this length on, unless a test sets another: it costs a send of
+/// its own, as a moved one behind other output does.
+const SHARE_MIN: usize = MOVE_BEHIND_MIN;
 
 /// The longest frame of the short way through `send`.
 const SMALL_FRAME_MAX: u32 = encode::frame_len(CONTROL_PAYLOAD_MAX, false) as u32;
@@ -85,6 +90,8 @@ pub(crate) struct Reach {
     pub(crate) now: Tick,
     marks: Marks,
     closing: Duration,
+    /// A message that the application gives away is sent from where it lies from this length on.
+    pub(super) share_from: usize,
     /// The message being handled, if it may be moved.
     offer: Option<Offer>,
     pub(crate) dials: Dials,
@@ -116,6 +123,7 @@ impl Reach {
                 small: config.output_high_bytes.saturating_sub(SMALL_FRAME_MAX),
             },
             closing: config.closing_timeout,
+            share_from: SHARE_MIN,
             offer: None,
             dials: Dials::new(place),
             random,
@@ -138,8 +146,25 @@ impl Reach {
     /// Queues a message.
     #[inline(always)] // some 50 instructions in the handler, instead of a call and a message in memory
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
+        if self.send_small(index, message) { SendOutcome::Queued } else { self.send_any(index, message) }
+    }
+
+    /// The same, and if it is the message being handled, and long, its own buffer goes rather than a copy.
+    #[inline(always)]
+    pub(crate) fn forward(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
+        if self.send_small(index, message) {
+            SendOutcome::Queued
+        } else if self.offer.is_none() {
+            self.send_any(index, message)
+        } else {
+            self.forward_long(index, message)
+        }
+    }
+
+    /// The path of almost every message: a small one behind others of its pass. Whether it was queued; the rest is a call.
+    #[inline(always)]
+    fn send_small(&mut self, index: u32, message: Message<'_>) -> bool {
         let bytes = message.as_bytes();
-        // The path of almost every message: a small one behind others of its pass. The rest is a call.
         if let Some(link) = self.peers.filling(index)
             && bytes.len() <= CONTROL_PAYLOAD_MAX
             && link.output.queued < self.marks.small
@@ -149,68 +174,113 @@ impl Reach {
             *to += written as u32;
             link.output.queued += written as u32;
             self.stats.sent += 1;
-            return SendOutcome::Queued;
+            return true;
         }
-        self.send_any(index, message)
+        false
     }
 
     #[inline(never)]
     fn send_any(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
+        let (opcode, bytes) = (message.opcode(), message.as_bytes());
         match self.peers.get(index).life.framing() {
-            Some(framing) if framing.packs() => self.send_how(index, message, How::Any),
-            Some(framing) => self.send_as_is(index, framing, message),
+            Some(framing) if framing.packs() => self.send_how(index, opcode, bytes, How::Any),
+            Some(framing) => self.send_as_is(index, framing, opcode, bytes),
             None => self.gone(),
         }
     }
 
     /// Queues a message, compressed if its connection agreed to that and it is worth it.
     #[inline(never)]
-    pub(crate) fn send_how(&mut self, index: u32, message: Message<'_>, how: How) -> SendOutcome {
-        let link = self.peers.get(index);
-        let len = message.as_bytes().len();
-        let Some(framing) = link.life.framing() else { return self.gone() };
-        if framing.packs()
-            && how != How::Plain
-            && self.packer.wants(len)
-            // By its length as it is: what it will be compressed is not known yet.
-            && link.output.queued as usize + encode::frame_len(len, framing.is_masked()) <= self.marks.max as usize
-        {
+    pub(crate) fn send_how(&mut self, index: u32, opcode: Opcode, bytes: &[u8], how: How) -> SendOutcome {
+        let Some(framing) = self.peers.get(index).life.framing() else { return self.gone() };
+        // Whether there is room, by its length as it is: what it will be compressed is not known yet.
+        if how != How::Plain && self.packs(framing, bytes.len()) && self.has_room(index, framing, bytes.len()) {
             self.stats.sent += 1;
-            return self.send_packed(index, message, framing, how);
+            return self.send_packed(index, framing, opcode, bytes, how);
         }
-        self.send_as_is(index, framing, message)
+        self.send_as_is(index, framing, opcode, bytes)
+    }
+
+    /// A message of this length is compressed, unless the application wants it plain.
+    #[inline]
+    pub(super) fn packs(&self, framing: Framing, len: usize) -> bool {
+        framing.packs() && self.packer.wants(len)
+    }
+
+    /// A message of this length stays below the cap of the output.
+    #[inline(always)]
+    pub(super) fn has_room(&self, index: u32, framing: Framing, len: usize) -> bool {
+        let need = encode::frame_len(len, framing.is_masked());
+        self.peers.get(index).output.queued as usize + need <= self.marks.max as usize
     }
 
     /// The connection is closing.
-    fn gone(&mut self) -> SendOutcome {
+    pub(super) fn gone(&mut self) -> SendOutcome {
         self.stats.gone += 1;
         SendOutcome::Gone
     }
 
+    /// The output is at its cap.
+    pub(super) fn refused(&mut self) -> SendOutcome {
+        self.stats.refused += 1;
+        SendOutcome::Refused
+    }
+
     #[inline]
-    fn send_as_is(&mut self, index: u32, framing: Framing, message: Message<'_>) -> SendOutcome {
-        let link = self.peers.get(index);
-        let bytes = message.as_bytes();
-        let need = encode::frame_len(bytes.len(), framing.is_masked());
-        if link.output.queued as usize + need > self.marks.max as usize {
-            self.stats.refused += 1;
-            return SendOutcome::Refused;
+    fn send_as_is(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
+        if !self.has_room(index, framing, bytes.len()) {
+            return self.refused();
         }
         self.stats.sent += 1;
-        if is_worth_moving(bytes.len(), !link.output.is_empty())
-            && let Some(offer) = self.offer.as_mut().filter(|offer| offer.is_for(bytes))
-        {
-            offer.place(Placed { id: self.peers.id_of(index), opcode: message.opcode(), framing });
-            self.peers.touch(index).output.promise(&mut self.stores, need);
-        } else {
-            self.frame(index, framing, message.opcode(), bytes);
+        self.frame(index, framing, opcode, bytes);
+        self.press(index)
+    }
+
+    /// Queues a message that the application gives away: a long one is sent from where it lies, unless it has to be masked or
+    /// compressed.
+    pub(crate) fn send_owned(&mut self, index: u32, opcode: Opcode, bytes: Bytes) -> SendOutcome {
+        let Some(framing) = self.peers.get(index).life.framing() else { return self.gone() };
+        let len = bytes.len();
+        if len < self.share_from || framing.is_masked() || self.packs(framing, len) {
+            return self.send_how(index, opcode, &bytes, How::Any);
         }
+        if !self.has_room(index, framing, len) {
+            return self.refused();
+        }
+        self.stats.sent += 1;
+        self.peers.touch(index).output.share(&mut self.stores, opcode, bytes);
+        self.press(index)
+    }
+
+    /// Promises the message being handled a place in the output; any other is sent.
+    #[inline(never)]
+    fn forward_long(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
+        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+        let link = self.peers.get(index);
+        let Some(framing) = link.life.framing() else { return self.gone() };
+        let is_moved = is_worth_moving(bytes.len(), !link.output.is_empty()) && !self.packs(framing, bytes.len());
+        let Some(offer) = self.offer.as_mut().filter(|offer| is_moved && offer.is_for(bytes)) else {
+            return self.send_any(index, message);
+        };
+        let need = encode::frame_len(bytes.len(), framing.is_masked());
+        if link.output.queued as usize + need > self.marks.max as usize {
+            return self.refused();
+        }
+        self.stats.sent += 1;
+        offer.place(Placed { id: self.peers.id_of(index), opcode, framing });
+        self.peers.touch(index).output.promise(&mut self.stores, need);
         self.press(index)
     }
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
-    fn send_packed(&mut self, index: u32, message: Message<'_>, framing: Framing, how: How) -> SendOutcome {
-        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+    pub(super) fn send_packed(
+        &mut self,
+        index: u32,
+        framing: Framing,
+        opcode: Opcode,
+        bytes: &[u8],
+        how: How,
+    ) -> SendOutcome {
         if let How::Prepared(number) = how
             && !framing.is_own()
         {
@@ -228,7 +298,7 @@ impl Reach {
                 self.stats.compressed += 1;
                 let from = head_in_front(opcode, &mut payload, self.mask_of(framing));
                 encode::mark_compressed(&mut payload[from as usize..], opcode);
-                let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(payload) };
+                let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(Heap::Pooled(payload)) };
                 self.peers.touch(index).output.add(&mut self.stores, ready);
             }
             Some(payload) => {
@@ -250,7 +320,7 @@ impl Reach {
 
     /// Notes that the connection's output went over the high-water mark.
     #[inline]
-    fn press(&mut self, index: u32) -> SendOutcome {
+    pub(super) fn press(&mut self, index: u32) -> SendOutcome {
         if self.peers.get(index).output.queued <= self.marks.high {
             return SendOutcome::Queued;
         }
@@ -286,7 +356,7 @@ impl Reach {
 
     /// A new masking key, if frames are masked (RFC 6455 §5.3).
     #[inline(always)]
-    fn mask_of(&mut self, framing: Framing) -> Option<MaskKey> {
+    pub(super) fn mask_of(&mut self, framing: Framing) -> Option<MaskKey> {
         let masked = planted!(MaskLost, false; framing.is_masked());
         masked.then(|| MaskKey::from_bytes(self.random.next_u32().to_ne_bytes()))
     }
@@ -305,7 +375,7 @@ impl Reach {
             self.stores.pool.put(bytes);
             return;
         }
-        let piece = Payload { memory: Memory::Heap(bytes), from: 0, to };
+        let piece = Payload { memory: Memory::Heap(Heap::Pooled(bytes)), from: 0, to };
         self.peers.touch(index).output.add(&mut self.stores, piece);
     }
 
@@ -377,7 +447,7 @@ impl Reach {
     #[inline(never)]
     pub(crate) fn move_in(&mut self, Placed { id, opcode, framing }: Placed, mut bytes: Vec<u8>) {
         let from = head_in_front(opcode, &mut bytes, self.mask_of(framing));
-        let piece = Payload { from, to: bytes.len() as u32, memory: Memory::Heap(bytes) };
+        let piece = Payload { from, to: bytes.len() as u32, memory: Memory::Heap(Heap::Pooled(bytes)) };
         self.peers.touch(id.index()).output.keep_promise(piece);
     }
 }

@@ -6,7 +6,7 @@
 use super::output::{Next, Output};
 use super::planted::planted;
 use super::stores::Stores;
-use crate::ring::{Memory, Payload};
+use crate::ring::{Heap, Memory, Payload};
 use crate::tls::{Tls, TlsError, TlsPeer, Unsealed};
 
 /// Plaintext encrypted at once: a moved message of 16 MiB does not take as much again. 15 records, which a pooled buffer of
@@ -66,7 +66,7 @@ impl Sealed {
             memory = stores.bytes(need?);
         };
         let plain = plain.len() as u32;
-        if let Memory::Heap(heap) = &mut memory {
+        if let Memory::Heap(Heap::Pooled(heap)) = &mut memory {
             heap.truncate(len);
         }
         let payload = Payload { memory, from: 0, to: len as u32 };
@@ -97,7 +97,8 @@ mod tests {
     fn output(pieces: &[&[u8]], stores: &mut Stores) -> Output {
         let mut output = Output::new();
         for piece in pieces {
-            let payload = Payload { memory: Memory::Heap(piece.to_vec()), from: 0, to: piece.len() as u32 };
+            let payload =
+                Payload { memory: Memory::Heap(Heap::Pooled(piece.to_vec())), from: 0, to: piece.len() as u32 };
             output.add(stores, payload);
         }
         output

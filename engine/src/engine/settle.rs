@@ -159,7 +159,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn send_piece(&mut self, index: u32, mut payload: Payload) {
         // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does not know
         // how full it is (`Payload::whole`).
-        let partible = planted!(BlockParted, true; matches!(payload.memory, Memory::Heap(_)));
+        let partible = planted!(BlockParted, true; !matches!(payload.memory, Memory::Block(_)));
         if partible && self.config.zero_copy_from_bytes.is_none() {
             payload.to = payload.from + next_part(&payload, self.part);
         }
@@ -210,6 +210,7 @@ mod tests {
     use crate::engine::deadlines::Tick;
     use crate::engine::input::Input;
     use crate::engine::pack::Framing;
+    use crate::ring::Heap;
 
     /// Every stage, with everything that a step depends on: what is submitted, and that nothing is submitted twice.
     #[test]
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn a_long_send_goes_in_parts_and_a_small_rest_along_with_the_last() {
         let parts = |len: u32, part: u32| {
-            let mut payload = Payload { memory: Memory::Heap(vec![0; len as usize]), from: 0, to: len };
+            let mut payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![0; len as usize])), from: 0, to: len };
             let mut parts = Vec::new();
             while !payload.is_empty() {
                 parts.push(next_part(&payload, part));

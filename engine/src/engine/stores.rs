@@ -5,13 +5,17 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use wsring_proto::pool::Pool;
 
-use crate::ring::{Memory, Payload, SendBlocks};
+use super::planted::planted;
+use crate::ring::{Heap, Memory, Payload, SendBlocks};
 
 /// Queues kept for connections with more than one piece of output, and pieces that a kept one has room for.
 const QUEUES_MAX: usize = 1024;
 const QUEUE_ROOM_MAX: usize = 32;
+/// Boxes kept for messages that are sent from where the application has them.
+const SHELLS_MAX: usize = 1024;
 
 /// One piece of a connection's output, in order.
 #[derive(Debug)]
@@ -28,32 +32,55 @@ pub(crate) struct Stores {
     pub(crate) pool: Pool,
     /// Empty, for the next connection that has more than one piece of output.
     queues: Vec<Box<VecDeque<Segment>>>,
+    /// Empty, for the next message that is sent from where the application has it.
+    shells: Vec<Box<Bytes>>,
 }
 
 impl Stores {
     pub(crate) fn new(blocks: SendBlocks, pool_max_bytes: usize) -> Self {
-        Self { blocks, pool: Pool::new(pool_max_bytes), queues: Vec::new() }
+        Self { blocks, pool: Pool::new(pool_max_bytes), queues: Vec::new(), shells: Vec::new() }
     }
 
     /// Room for `len` bytes to be written one after the other: a send block if they fit.
     pub(crate) fn room(&mut self, len: usize) -> Memory {
         let block = if len <= self.blocks.size() { self.blocks.take() } else { None };
-        block.map_or_else(|| Memory::Heap(self.pool.take(len, len)), Memory::Block)
+        block.map_or_else(|| Memory::Heap(Heap::Pooled(self.pool.take(len, len))), Memory::Block)
     }
 
     /// `len` bytes to be written over, in any order: a send block if they fit.
     #[cfg(feature = "tls")]
     pub(crate) fn bytes(&mut self, len: usize) -> Memory {
         let block = if len <= self.blocks.size() { self.blocks.take() } else { None };
-        block.map_or_else(|| Memory::Heap(self.pool.take_filled(len)), Memory::Block)
+        block.map_or_else(|| Memory::Heap(Heap::Pooled(self.pool.take_filled(len))), Memory::Block)
     }
 
     /// Gives the memory of a finished or abandoned piece back.
     pub(crate) fn recycle(&mut self, memory: Memory) {
         match memory {
             Memory::Block(block) => self.blocks.put(block),
-            Memory::Heap(bytes) => self.pool.put(bytes),
+            Memory::Heap(heap) => self.recycle_heap(heap),
         }
+    }
+
+    #[inline(never)] // blocks keep their short way
+    fn recycle_heap(&mut self, heap: Heap) {
+        match heap {
+            Heap::Pooled(bytes) => self.pool.put(bytes),
+            Heap::Shared(mut bytes) => {
+                let shared = std::mem::take(&mut *bytes);
+                if self.shells.len() < SHELLS_MAX {
+                    self.shells.push(bytes);
+                }
+                planted!(SharedKept, std::mem::forget(shared); drop(shared));
+            }
+        }
+    }
+
+    /// The application's bytes, as memory to send from.
+    pub(crate) fn share(&mut self, bytes: Bytes) -> Memory {
+        let mut shell = self.shells.pop().unwrap_or_default();
+        *shell = bytes;
+        Memory::Heap(Heap::Shared(shell))
     }
 
     pub(crate) fn take_queue(&mut self) -> Box<VecDeque<Segment>> {

@@ -79,6 +79,13 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self
     }
 
+    /// Sends messages that the handler gives away from where they lie from so many bytes on, instead of from 64 KiB.
+    #[must_use]
+    pub fn share_from(mut self, bytes: usize) -> Self {
+        self.core.out.share_from = bytes.max(1);
+        self
+    }
+
     /// Has names looked up by `resolve`, given a host, its port and what [`Remote::resolved`] wants back. Without this, dials of
     /// names fail.
     #[must_use]

@@ -4,9 +4,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use wsring_proto::close::CloseCode;
-use wsring_proto::opcode::Message;
+use wsring_proto::opcode::{Message, Opcode};
 
 use super::cx::{CoreCx, Prepared};
+use super::owned::OwnedMessage;
 use crate::engine::{ConnId, DialId, How, SendOutcome};
 
 /// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
@@ -44,23 +45,75 @@ impl<'a, H> Conn<'a, H> {
         self.core.out.dials.of_conn(self.index)
     }
 
-    /// Queues a message. It leaves with all others of the pass, in one send. Never blocks; allocates only when no pooled
-    /// buffer fits.
+    /// Queues a copy of a message. It leaves with all others of the pass, in one send. Never blocks; allocates only when no
+    /// pooled buffer fits.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
         self.core.out.send(self.index, message.into())
     }
 
+    /// Sends the message being handled on, unchanged: to its own connection (an echo) or to any other. Else as
+    /// [`send`](Self::send), but a long one need not be copied: where it has a buffer of its own, as messages of 64 KiB and
+    /// more and those in pieces do, that buffer is what is sent. Only one connection can be given it; to a second one it is
+    /// copied, as is any message that is not the one being handled.
+    #[inline]
+    pub fn forward(&mut self, message: Message<'_>) -> SendOutcome {
+        self.core.out.forward(self.index, message)
+    }
+
     /// As [`send`](Self::send), and never compressed: for what is random, compressed already, or must not share a
     /// compressor with what an attacker can choose.
     pub fn send_plain<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
-        self.core.out.send_how(self.index, message.into(), How::Plain)
+        let message = message.into();
+        self.core.out.send_how(self.index, message.opcode(), message.as_bytes(), How::Plain)
     }
 
     /// Queues a prepared message; else as [`send`](Self::send). Send one prepared message to all its receivers before the
     /// next: the core remembers the last one's compressed form.
     pub fn send_prepared(&mut self, prepared: &Prepared<'_>) -> SendOutcome {
-        self.core.out.send_how(self.index, prepared.message, How::Prepared(prepared.number))
+        let (opcode, bytes) = (prepared.message.opcode(), prepared.message.as_bytes());
+        self.core.out.send_how(self.index, opcode, bytes, How::Prepared(prepared.number))
+    }
+
+    /// Queues a message that is given away. A long one (64 KiB and more) is sent from where it lies, without a copy, and costs
+    /// no memory but its own however many connections it is sent to: clone the message, or its [`Bytes`](bytes::Bytes). Its
+    /// memory is let go when the last of them has sent it or failed. Copied, as [`send`](Self::send) does, is a shorter one,
+    /// and one that has to be masked (on a connection that was dialled) or compressed.
+    pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> SendOutcome {
+        let OwnedMessage { opcode, bytes } = message.into();
+        self.core.out.send_owned(self.index, opcode, bytes)
+    }
+
+    /// Queues a binary message of exactly `len` bytes, which `write` writes straight to where they are sent from: nothing is
+    /// copied. What lies in the bytes before is unspecified, so `write` sets each of them. It is not called if the message is
+    /// refused or the connection is closing; if it panics, nothing is queued. Else as [`send`](Self::send).
+    pub fn send_with(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> SendOutcome {
+        match self.core.out.draft(self.index, len) {
+            Ok(mut draft) => {
+                write(draft.bytes());
+                draft.send(Opcode::Binary)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// As [`send_with`](Self::send_with), for a text message.
+    ///
+    /// # Errors
+    /// If what was written is no UTF-8 (RFC 6455 §5.6): then nothing is queued.
+    pub fn send_text_with(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<SendOutcome, std::str::Utf8Error> {
+        match self.core.out.draft(self.index, len) {
+            Ok(mut draft) => {
+                write(draft.bytes());
+                std::str::from_utf8(draft.bytes())?;
+                Ok(draft.send(Opcode::Text))
+            }
+            Err(outcome) => Ok(outcome),
+        }
     }
 
     /// Starts the closing handshake: what is queued goes out, then a Close with `code` and `reason` (cut to 123 bytes at a

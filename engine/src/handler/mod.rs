@@ -7,6 +7,7 @@
 mod conn;
 mod cx;
 mod opening;
+mod owned;
 mod verdict;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use wsring_proto::opcode::Message;
 pub use self::conn::Conn;
 pub use self::cx::{CoreCx, Prepared};
 pub use self::opening::{Answered, Opening};
+pub use self::owned::OwnedMessage;
 pub(crate) use self::verdict::{Acceptance, VerdictKind};
 pub use self::verdict::{Response, Verdict};
 use crate::engine::{ConnId, DialError, Dialled, Reach};
@@ -85,8 +87,8 @@ pub trait Handler: Sized {
         let _ = cx;
     }
 
-    /// A whole message. It is borrowed from the receive buffer: copy what must outlive the call. Sending it on
-    /// unchanged is cheap at any size.
+    /// A whole message. It is borrowed from the receive buffer: copy what must outlive the call.
+    /// [`Conn::forward`] sends it on unchanged, which is cheap at any size.
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>);
 
     /// The connection's output fell below the low-water mark after it had been above the high one.

@@ -18,6 +18,8 @@ use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 mod errno;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -139,24 +141,44 @@ pub struct Socket(pub u32);
 pub enum Memory {
     /// A send block: small frames, coalesced.
     Block(Block),
+    /// What is longer.
+    Heap(Heap),
+}
+
+/// Memory for more than a block holds. Apart from [`Memory`], so that a block is told by one comparison.
+#[derive(Debug)]
+pub enum Heap {
     /// A pooled buffer: large messages, moved rather than copied.
-    Heap(Vec<u8>),
+    Pooled(Vec<u8>),
+    /// The application's, which others may be reading too: boxed, so that no other memory is larger for it.
+    Shared(Box<Bytes>),
 }
 
 impl Memory {
+    /// Others may be reading it.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Memory::Heap(Heap::Shared(_)))
+    }
+
     /// All bytes of the memory.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Memory::Block(block) => block,
-            Memory::Heap(bytes) => bytes,
+            Memory::Heap(Heap::Pooled(bytes)) => bytes,
+            Memory::Heap(Heap::Shared(bytes)) => bytes,
         }
     }
 
     /// The same, to be changed.
+    ///
+    /// # Panics
+    /// If the memory is shared.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
             Memory::Block(block) => block,
-            Memory::Heap(bytes) => bytes,
+            Memory::Heap(Heap::Pooled(bytes)) => bytes,
+            Memory::Heap(Heap::Shared(_)) => unreachable!("memory that others read is not ours to change"),
         }
     }
 }
@@ -183,12 +205,12 @@ impl Payload {
         (self.to - self.from) as usize
     }
 
-    /// Bytes from the first to send to the end of what the memory holds: a heap buffer is full to its length, a block to
-    /// `to`. More than [`Self::len`] when only a part of a buffer is being sent.
+    /// Bytes from the first to send to the end of what the memory holds: a block is full to `to`, any other to its length. More than [`Self::len`] when only a part of a buffer is being sent.
     pub fn whole(&self) -> u32 {
         match &self.memory {
             Memory::Block(_) => self.to - self.from,
-            Memory::Heap(bytes) => bytes.len() as u32 - self.from,
+            Memory::Heap(Heap::Pooled(bytes)) => bytes.len() as u32 - self.from,
+            Memory::Heap(Heap::Shared(bytes)) => bytes.len() as u32 - self.from,
         }
     }
 

@@ -434,7 +434,7 @@ impl Handler for Echo {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        let pressure = cx.send(message);
+        let pressure = cx.forward(message);
         assert!(pressure.is_queued(), "an echo is always queued: {pressure:?}");
     }
 }

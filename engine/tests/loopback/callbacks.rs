@@ -44,10 +44,10 @@ impl Handler for Puppet {
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         let Message::Text(text) = message else {
             // To everybody, the sender first: a message in a buffer of its own is moved to one and copied to the others.
-            let pressure = cx.send(message);
+            let pressure = cx.forward(message);
             assert!(pressure.is_queued());
             for id in self.others(cx) {
-                assert!(cx.conn(id).expect("open").send(message).is_queued());
+                assert!(cx.conn(id).expect("open").forward(message).is_queued());
             }
             return;
         };
@@ -99,7 +99,7 @@ impl Handler for Puppet {
                 self.tell(format!("{gone} gone"));
             }
             _ => {
-                let _ = cx.send(message);
+                let _ = cx.forward(message);
             }
         }
     }
@@ -274,7 +274,7 @@ impl Handler for Flood {
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         if message.len() == 5 {
-            return assert!(cx.send(message).is_queued());
+            return assert!(cx.forward(message).is_queued());
         }
         let page = vec![7; 1000];
         loop {

@@ -61,7 +61,7 @@ fn a_client_that_echoes_to_a_server_that_speaks_first() {
             Some(())
         }
         fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-            assert!(cx.send(message).is_queued());
+            assert!(cx.forward(message).is_queued());
         }
         fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
             assert_eq!(*why, CloseReason::Peer { code: Some(CloseCode::GOING_AWAY), reason: "goodbye" });

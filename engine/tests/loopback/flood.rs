@@ -56,7 +56,7 @@ impl Handler for Held {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        assert!(cx.send(message).is_queued());
+        assert!(cx.forward(message).is_queued());
     }
 
     fn on_wake(&mut self, _: &mut CoreCx<'_, Self>) {

@@ -4,6 +4,7 @@
 //! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `sends`: the ways to send a message.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
 //! - `tls`: all of it over TLS, and how that fails.
@@ -26,6 +27,7 @@ mod opening;
 mod peer;
 mod programme;
 mod redialling;
+mod sends;
 mod settings;
 #[cfg(feature = "tls")]
 mod tls;

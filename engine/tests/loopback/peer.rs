@@ -95,7 +95,7 @@ fn a_foreign_server_converses() {
             Some(())
         }
         fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: wsring::Message<'_>) {
-            assert!(cx.send(message).is_queued());
+            assert!(cx.forward(message).is_queued());
         }
         fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
             assert_eq!(*why, CloseReason::Peer { code: Some(wsring::CloseCode::NORMAL), reason: "bye" });

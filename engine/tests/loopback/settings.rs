@@ -38,7 +38,7 @@ impl Handler for Sleeper {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        let _ = cx.send(message);
+        let _ = cx.forward(message);
     }
 }
 

@@ -2,14 +2,17 @@
 //! in each callback what the engine promises of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use wsring::bytes::Bytes;
 use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
     Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Opening,
-    Response, SendOutcome, Verdict,
+    OwnedMessage, Response, SendOutcome, Verdict,
 };
 
 use super::dial::{self, Dial};
@@ -47,6 +50,28 @@ pub struct Dialler {
     /// Dials still to be made.
     pub left: u32,
     pub handshake_timeout: Duration,
+}
+
+/// Memory that is given away, and how much of it there is.
+struct Given(Vec<u8>, Arc<AtomicUsize>);
+
+impl Given {
+    fn new(bytes: &[u8], count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(bytes.to_vec(), Arc::clone(count))
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl AsRef<[u8]> for Given {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// From here on whatever is dialled is abandoned when it ends.
@@ -97,9 +122,62 @@ impl App {
     }
 
     fn send_to(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
-        let Some(outcome) = self.conn(cx, id).map(|mut conn| conn.send(message)) else { return };
+        self.send_by(cx, id, message, |conn| conn.send(message));
+    }
+
+    /// If it is the message being handled, only one connection can be given its memory.
+    fn forward_to(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
+        self.send_by(cx, id, message, |conn| conn.forward(message));
+    }
+
+    fn send_by(
+        &mut self,
+        cx: &mut Core<'_>,
+        id: ConnId,
+        message: Message<'_>,
+        send: impl FnOnce(&mut Conn<'_, App>) -> SendOutcome,
+    ) {
+        let Some(outcome) = self.conn(cx, id).map(|mut conn| send(&mut conn)) else { return };
         let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
         self.sent(id, digest, outcome);
+    }
+
+    /// Gives one message away to several.
+    fn give(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
+        let bytes = Bytes::from_owner(Given::new(message.as_bytes(), &self.world.given));
+        let owned = match message {
+            Message::Text(_) => OwnedMessage::text(bytes).expect("it is text"),
+            Message::Binary(_) => bytes.into(),
+        };
+        for _ in 0..self.random.range(1, 3) {
+            let id = self.somebody().unwrap_or(id);
+            let owned = owned.clone();
+            self.send_by(cx, id, message, |conn| conn.send_owned(owned));
+        }
+    }
+
+    /// Writes a message in place, or spoils it.
+    fn write(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
+        let (bytes, spoilt) = (message.as_bytes(), self.random.chance(300));
+        match message {
+            Message::Binary(_) => {
+                self.send_by(cx, id, message, |conn| conn.send_with(bytes.len(), |place| place.copy_from_slice(bytes)))
+            }
+            Message::Text(_) if spoilt && !bytes.is_empty() => {
+                let Some(mut conn) = self.conn(cx, id) else { return };
+                let queued = conn.queued();
+                let outcome = conn.send_text_with(bytes.len(), |place| place.fill(0xff));
+                assert_eq!(conn.queued(), queued, "what is no text was queued");
+                if let Ok(outcome) = outcome {
+                    assert!(!outcome.is_queued(), "what is no text was taken");
+                    self.sent(id, Digest::of(true, bytes), outcome);
+                }
+            }
+            Message::Text(_) => self.send_by(cx, id, message, |conn| {
+                let outcome = conn.send_text_with(bytes.len(), |place| place.copy_from_slice(bytes));
+                outcome.expect("it is text")
+            }),
+        }
     }
 
     /// A connection by its id: it is found from its `on_open` to its `on_close`, and no longer.
@@ -276,11 +354,12 @@ impl App {
         while self.random.chance(self.wild) {
             let other = if self.random.chance(300) { own } else { self.somebody() };
             let Some(id) = other else { return };
-            match self.random.below(14) {
+            match self.random.below(16) {
                 0 => self.close(cx, id),
                 1..=3 => self.pause(cx, id),
                 4 => self.resume_one(cx),
-                5..=8 => self.send_to(cx, id, message.unwrap_or(Message::Text("nothing in particular"))),
+                5..=7 => self.forward_to(cx, id, message.unwrap_or(Message::Text("nothing in particular"))),
+                8 => self.send_to(cx, id, message.unwrap_or(Message::Text("nothing in particular"))),
                 9 => {
                     // The same message to several: only one of them can be given its memory.
                     let message = message.unwrap_or(Message::Binary(&[9; 300]));
@@ -288,7 +367,7 @@ impl App {
                     for _ in 0..3 {
                         let id = self.somebody().unwrap_or(id);
                         match &prepared {
-                            None => self.send_to(cx, id, message),
+                            None => self.forward_to(cx, id, message),
                             Some(prepared) => {
                                 let Some(mut conn) = self.conn(cx, id) else { continue };
                                 let outcome = conn.send_prepared(prepared);
@@ -308,6 +387,8 @@ impl App {
                     let half = &part[part.len() / 2..];
                     self.send_to(cx, id, Message::Binary(half));
                 }
+                13 => self.give(cx, id, message.unwrap_or(Message::Binary(&[7; 2_000]))),
+                14 => self.write(cx, id, message.unwrap_or(Message::Text("written in place"))),
                 _ => assert!(cx.unsent(id) < 1 << 30),
             }
         }
@@ -423,7 +504,7 @@ impl Handler for App {
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {
-            let outcome = cx.send(message);
+            let outcome = cx.forward(message);
             self.sent(id, digest, outcome);
         }
         self.act(cx, Some(id), Some(message));

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -67,6 +67,8 @@ pub struct World {
     pub start: Time,
     /// Messages are compressed.
     pub packs: bool,
+    /// Messages that were given away and not let go.
+    pub given: Arc<AtomicUsize>,
     /// How peers speak TLS, if they do.
     pub tls: Option<Arc<ClientConfig>>,
 }
@@ -283,6 +285,12 @@ fn part(seed: u64, manners: Manners) -> Option<u32> {
     (manners == Manners::Rude && random.chance(500)).then(|| random.range(16, 4_000) as u32)
 }
 
+/// From which length on a message that is given away is sent from where it lies, drawn apart from everything else.
+fn share_from(seed: u64, manners: Manners) -> Option<usize> {
+    let mut random = Random::new(seed ^ 0x7368_6172_6564);
+    (manners == Manners::Rude && random.chance(800)).then(|| random.range(1, 2_000) as usize)
+}
+
 /// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
 fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> {
     let mut random = Random::new(seed ^ 0x6469_616c_7301);
@@ -334,7 +342,9 @@ fn run_on(
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
     let trace = Trace::new(aloud);
     let packs = settings.deflate.mode != DeflateMode::Off;
-    let world = World { ledger: Rc::default(), trace: trace.clone(), manners, start: sim.start, packs, tls };
+    let ledger = Rc::default();
+    let given = Arc::default();
+    let world = World { ledger, trace: trace.clone(), manners, start: sim.start, packs, given, tls };
     if aloud {
         eprintln!("{sim:#?}\n{:#?}", settings.config);
     }
@@ -379,10 +389,17 @@ fn run_on(
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
     }
+    if let Some(bytes) = share_from(seed, manners) {
+        engine = engine.share_from(bytes);
+    }
 
     let stats = engine.run().expect("the simulated ring does not break");
 
-    let left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
+    let mut left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
+    let given = world.given.load(Ordering::Relaxed);
+    if given > 0 {
+        left.push(format!("{given} messages that were given away are still held"));
+    }
     assert!(left.is_empty(), "left behind: {left:#?}");
     let ended_at = engine.ring().time();
     engine.ring().settle_outside(Duration::from_secs(20));

@@ -123,7 +123,7 @@ impl Act {
     /// Echoes.
     pub fn echo() -> Self {
         Self {
-            on_message: Box::new(|cx, message| assert!(cx.send(message).is_queued())),
+            on_message: Box::new(|cx, message| assert!(cx.forward(message).is_queued())),
             on_wake: Box::new(|_, _, _| {}),
             ids: Vec::new(),
             trace: Trace::new(false),

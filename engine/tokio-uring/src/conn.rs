@@ -11,13 +11,15 @@
 use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
+use std::ops::Range;
 use std::rc::Rc;
 
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use crate::shared::{Bell, Event, Shared, errno_of};
-use wsring::ring::{Done, Errno, Memory, Payload, RecvEnd, Token};
+use wsring::bytes::Bytes;
+use wsring::ring::{Done, Errno, Heap, Memory, Payload, RecvEnd, Token};
 
 /// Bytes of the buffer that a quiet connection reads into, and of a busy one's.
 const READ_MIN: usize = 4 << 10;
@@ -186,12 +188,12 @@ async fn write_on(conn: Rc<Conn>) {
 /// Writes all of it, or as much as the socket takes before it fails.
 async fn write_all(stream: &TcpStream, payload: Payload) -> (Payload, Result<usize, Errno>) {
     let Payload { memory, from, to } = payload;
-    let Memory::Heap(mut bytes) = memory else { unreachable!("this ring has no send blocks") };
+    let mut memory = memory;
     let (mut at, end) = (from as usize, to as usize);
     let mut failed = None;
     while at < end && failed.is_none() {
-        let (result, slice) = stream.write(bytes.slice(at..end)).submit().await;
-        bytes = slice.into_inner();
+        let result;
+        (result, memory) = write_some(stream, memory, at..end).await;
         match result {
             Ok(0) => failed = Some(Errno(libc::EPIPE)),
             Ok(count) => at += count,
@@ -205,5 +207,20 @@ async fn write_all(stream: &TcpStream, payload: Payload) -> (Payload, Result<usi
         Some(errno) if sent == 0 => Err(errno),
         _ => Ok(sent),
     };
-    (Payload { memory: Memory::Heap(bytes), from, to }, result)
+    (Payload { memory, from, to }, result)
+}
+
+/// Writes what the socket takes of this range.
+async fn write_some(stream: &TcpStream, memory: Memory, range: Range<usize>) -> (io::Result<usize>, Memory) {
+    match memory {
+        Memory::Heap(Heap::Pooled(bytes)) => {
+            let (result, slice) = stream.write(bytes.slice(range)).submit().await;
+            (result, Memory::Heap(Heap::Pooled(slice.into_inner())))
+        }
+        Memory::Heap(Heap::Shared(bytes)) => {
+            let (result, _) = stream.write(Bytes::slice(&bytes, range)).submit().await;
+            (result, Memory::Heap(Heap::Shared(bytes)))
+        }
+        Memory::Block(_) => unreachable!("this ring has no send blocks"),
+    }
 }

@@ -18,7 +18,7 @@
 //!         Verdict::accept(())
 //!     }
 //!     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-//!         let _ = cx.send(message); // no peer can fill our memory: one that does not read is not read from
+//!         let _ = cx.forward(message); // no peer can fill our memory: one that does not read is not read from
 //!     }
 //! }
 //!

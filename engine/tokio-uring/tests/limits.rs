@@ -62,7 +62,7 @@ impl Handler for Busy {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        assert!(cx.send(message).is_queued());
+        assert!(cx.forward(message).is_queued());
         if message == Message::Text("pause me") {
             cx.pause();
         }

@@ -309,8 +309,9 @@ impl Uring {
     fn push(&mut self, entry: &squeue::Entry) {
         self.in_flight += 1;
         loop {
-            // SAFETY: what the entry points to is kept until its completion: sends by `self.sends`, addresses and slots
-            // by `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. `drop` waits for
+            // SAFETY: what the entry points to is kept until its completion: sends by `self.sends` (no memory
+            // moves its bytes when it is moved itself, and of shared bytes one owner is there), addresses and slots by
+            // `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. `drop` waits for
             // all completions, and keeps the memory for ever if they do not come, but for that of connects: the kernel has
             // copied the address when it took the entry (io_connect_prep), and fills the slot before it comes back.
             if unsafe { self.uring.submission().push(entry) }.is_ok() {

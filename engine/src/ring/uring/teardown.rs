@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::ring::uring::{Feature, Features, RingConfig, Waker};
-    use crate::ring::{Done, Kind, Memory, Op, Payload, SendBlocks, Socket, Time, Token};
+    use crate::ring::{Done, Heap, Kind, Memory, Op, Payload, SendBlocks, Socket, Time, Token};
 
     /// A ring with an accepted connection, and its peer.
     fn connected(features: Features, zero_copy_from_bytes: Option<usize>) -> (Uring, SendBlocks, Socket, TcpStream) {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn send(ring: &mut Uring, socket: Socket, len: usize) {
-        let payload = Payload { memory: Memory::Heap(vec![1; len]), from: 0, to: len as u32 };
+        let payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![1; len])), from: 0, to: len as u32 };
         ring.submit(Token::new(Kind::Send, 0, 0), Op::Send { socket, payload });
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wsring::ring::uring::{
     Feature, Features, Lease, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, Uring, Waker,
 };
-use wsring::ring::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
+use wsring::ring::{Done, Errno, Heap, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
 
 use crate::common::procfs::{ring_with, sockets_by_state};
 use crate::common::*;
@@ -145,7 +145,7 @@ fn a_ring_that_goes_closes_its_sockets() {
         let (receiving, first) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket: receiving, once: false });
         let (sending, second) = bench.pair();
-        let payload = Payload { memory: Memory::Heap(vec![3; 64 << 20]), from: 0, to: 64 << 20 };
+        let payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![3; 64 << 20])), from: 0, to: 64 << 20 };
         bench.ring.submit(SEND, Op::Send { socket: sending, payload });
         let (closing, third) = bench.pair();
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
@@ -339,7 +339,7 @@ fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
     let mut bench = Bench::new(|_| ()).expect("plain memory");
     let (socket, peer) = bench.pair();
     let len = 64 << 20;
-    let payload = Payload { memory: Memory::Heap(vec![3; len]), from: 0, to: len as u32 };
+    let payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![3; len])), from: 0, to: len as u32 };
     bench.ring.submit(SEND, Op::Send { socket, payload });
     bench.ring.wait(Some(Default::default())).expect("the ring works");
     bench.ring.submit(CANCEL, Op::CancelSocket { socket });
@@ -349,7 +349,7 @@ fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
         while let Some((_, done)) = bench.ring.next() {
             match done {
                 Done::Sent { payload: Some(payload), result } => {
-                    assert!(matches!(payload.memory, Memory::Heap(bytes) if bytes.len() == len));
+                    assert!(matches!(payload.memory, Memory::Heap(Heap::Pooled(bytes)) if bytes.len() == len));
                     sent = Some(result);
                 }
                 Done::Cancelled => cancelled = true,

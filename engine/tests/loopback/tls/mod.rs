@@ -131,7 +131,7 @@ impl Handler for Witness {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        assert!(cx.send(message).is_queued());
+        assert!(cx.forward(message).is_queued());
     }
 
     fn on_close(&mut self, _: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {

@@ -31,6 +31,8 @@ mod programme;
 #[path = "../../../tests/loopback/redialling.rs"]
 mod redialling;
 mod running;
+#[path = "../../../tests/loopback/sends.rs"]
+mod sends;
 #[cfg(feature = "tls")]
 #[path = "../../../tests/loopback/tls/mod.rs"]
 mod tls;

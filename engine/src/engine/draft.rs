@@ -1,0 +1,101 @@
+//! A message that is being written where it will be sent from.
+//!
+//! Room for it is kept at the end of a connection's output, or in a pooled buffer if it will be compressed. What is dropped
+//! unsent, because it was no text or because who wrote it panicked, leaves the output as it was.
+
+use wsring_proto::encode;
+use wsring_proto::opcode::Opcode;
+use wsring_proto::simd;
+
+use super::pack::Framing;
+use super::reach::{How, Reach, SendOutcome};
+
+/// Where a draft is written.
+enum Place {
+    /// In the last piece of the output, from here on, with room for its header in front.
+    Output(usize),
+    /// It will be compressed.
+    Pooled(Vec<u8>),
+    /// It has been sent.
+    Gone,
+}
+
+/// A message of a known length whose bytes are being written.
+pub(crate) struct Draft<'r> {
+    out: &'r mut Reach,
+    index: u32,
+    framing: Framing,
+    len: usize,
+    place: Place,
+}
+
+impl Reach {
+    /// Room for a message of `len` bytes; what becomes of it if there is none.
+    pub(crate) fn draft(&mut self, index: u32, len: usize) -> Result<Draft<'_>, SendOutcome> {
+        let Some(framing) = self.peers.get(index).life.framing() else { return Err(self.gone()) };
+        // The first is asked so that the second does not overflow.
+        if u32::try_from(len).is_err() || !self.has_room(index, framing, len) {
+            return Err(self.refused());
+        }
+        let place = if self.packs(framing, len) {
+            Place::Pooled(self.stores.pool.take_filled(len))
+        } else {
+            let need = encode::frame_len(len, framing.is_masked());
+            Place::Output(self.peers.touch(index).output.reserve(&mut self.stores, need))
+        };
+        Ok(Draft { out: self, index, framing, len, place })
+    }
+}
+
+impl Draft<'_> {
+    /// The message's bytes. Before they are written they are whatever lay there.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let need = encode::frame_len(self.len, self.framing.is_masked());
+        match &mut self.place {
+            Place::Output(at) => &mut self.out.peers.settling(self.index).output.reserved(*at, need)[need - self.len..],
+            Place::Pooled(bytes) => bytes,
+            Place::Gone => unreachable!("sending takes the draft"),
+        }
+    }
+
+    /// Queues the message.
+    pub(crate) fn send(mut self, opcode: Opcode) -> SendOutcome {
+        let (index, framing, len) = (self.index, self.framing, self.len);
+        let place = std::mem::replace(&mut self.place, Place::Gone);
+        self.out.stats.sent += 1;
+        match place {
+            Place::Output(at) => {
+                // Drawn after the bytes were chosen (RFC 6455 §10.3).
+                let mask = self.out.mask_of(framing);
+                let need = encode::frame_len(len, framing.is_masked());
+                let output = &mut self.out.peers.settling(index).output;
+                let frame = output.reserved(at, need);
+                if let Some(key) = mask {
+                    simd::mask(&mut frame[need - len..], key);
+                }
+                encode::write_head(frame, need - len, true, opcode, len, mask);
+                output.commit(at, need);
+                self.out.press(index)
+            }
+            Place::Pooled(bytes) => {
+                let outcome = self.out.send_packed(index, framing, opcode, &bytes, How::Any);
+                self.out.stores.pool.put(bytes);
+                outcome
+            }
+            Place::Gone => unreachable!("sending takes the draft"),
+        }
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.place, Place::Gone) {
+            Place::Output(at) => {
+                let output = &mut self.out.peers.settling(self.index).output;
+                output.unreserve(&mut self.out.stores, at);
+            }
+            Place::Pooled(bytes) => self.out.stores.pool.put(bytes),
+            Place::Gone => {}
+        }
+    }
+}
