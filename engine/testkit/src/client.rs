@@ -12,6 +12,7 @@ pub use wsring::Running;
 pub use wsring::ring::uring::raise_nofile;
 use wsring::{Config, CoreCx, Cx, Error, Handler, Message, Opening, Server, Stats, Verdict};
 
+use crate::http::{Answer, handshake, upgrade_head};
 use crate::patient::patiently;
 
 /// The longest that anything may take.
@@ -25,15 +26,8 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// A request head with the key of RFC 6455 §1.3, whose answer is known.
-pub fn upgrade_head(path: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-}
-
 /// Pseudo-random numbers (splitmix64): the same test sends the same bytes.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
@@ -115,11 +109,20 @@ pub fn client_header(out: &mut Vec<u8>, fin: bool, opcode: u8, len: u64, key: [u
 }
 
 /// A frame from the server.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub fin: bool,
     pub opcode: u8,
     pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The status code of a Close frame.
+    #[track_caller]
+    pub fn close_code(&self) -> u16 {
+        assert!(self.opcode == CLOSE && self.payload.len() >= 2, "not a Close with a code: {self:?}");
+        u16::from_be_bytes([self.payload[0], self.payload[1]])
+    }
 }
 
 /// How a connection ended.
@@ -237,6 +240,17 @@ pub fn read_head(stream: &TcpStream) -> io::Result<(String, Vec<u8>)> {
     }
 }
 
+/// Sends a request and reads its answer to the end of the connection.
+#[track_caller]
+pub fn ask(addr: SocketAddr, request: &str) -> Answer {
+    let mut stream = tcp(addr);
+    stream.write_all(request.as_bytes()).expect("the request goes out");
+    let (head, body) = read_head(&stream).expect("a response");
+    let mut answer = Answer { body, ..Answer::of(&head) };
+    stream.read_to_end(&mut answer.body).expect("the end");
+    answer
+}
+
 /// Drops a connection with a reset (SO_LINGER of zero, socket(7)).
 pub fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
@@ -269,8 +283,11 @@ pub fn write_until_stalled(mut stream: &TcpStream, bytes: &[u8]) -> usize {
 }
 
 /// A WebSocket client.
+#[derive(Debug)]
 pub struct Client {
     pub stream: TcpStream,
+    /// The answer to the handshake.
+    pub answer: Answer,
     pub random: Random,
     buffer: Vec<u8>,
     at: usize,
@@ -283,6 +300,34 @@ impl Client {
         let mut stream = tcp(addr);
         stream.write_all(upgrade_head("/").as_bytes()).expect("the request goes out");
         Self::upgraded(stream)
+    }
+
+    /// Opens a connection on this path; any answer but 101 is a failed test.
+    #[track_caller]
+    pub fn open(addr: SocketAddr, path: &str) -> Self {
+        Self::try_open(addr, path, &[]).unwrap_or_else(|answer| panic!("not opened: {answer:?}"))
+    }
+
+    /// Opens a connection with further header lines, or says what the answer was.
+    #[track_caller]
+    pub fn try_open(addr: SocketAddr, path: &str, headers: &[&str]) -> Result<Self, Answer> {
+        let mut stream = tcp(addr);
+        stream.write_all(handshake(path, headers).as_bytes()).expect("the request goes out");
+        let (head, rest) = read_head(&stream).expect("a response");
+        let answer = Answer::of(&head);
+        if answer.status == 101 {
+            return Ok(Self::after(stream, &head, rest));
+        }
+        let mut body = rest;
+        stream.read_to_end(&mut body).expect("the end");
+        Err(Answer { body, ..answer })
+    }
+
+    /// A second name of the same connection, for another thread: one sends, the other receives.
+    pub fn twin(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a second descriptor");
+        let random = Random::new(!self.random.0);
+        Self { stream, answer: self.answer.clone(), random, buffer: Vec::new(), at: 0 }
     }
 
     /// The client of a stream on which the request has been sent.
@@ -299,7 +344,7 @@ impl Client {
         let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="; // RFC 6455 §1.3
         assert!(head.to_ascii_lowercase().contains(accept), "{head}");
         let seed = stream.local_addr().expect("an address").port();
-        Self { stream, random: Random::new(seed.into()), buffer, at: 0 }
+        Self { stream, answer: Answer::of(head), random: Random::new(seed.into()), buffer, at: 0 }
     }
 
     /// Sends a whole message or control frame.
@@ -313,6 +358,14 @@ impl Client {
         let mut bytes = Vec::with_capacity(payload.len() + 14);
         client_frame(&mut bytes, fin, opcode, payload, self.random.key());
         self.stream.write_all(&bytes).expect("the frame goes out");
+    }
+
+    /// Sends the head of a frame and nothing of its payload.
+    #[track_caller]
+    pub fn send_head(&mut self, fin: bool, opcode: u8, len: u64) {
+        let mut bytes = Vec::new();
+        client_header(&mut bytes, fin, opcode, len, self.random.key());
+        self.stream.write_all(&bytes).expect("the head goes out");
     }
 
     /// Sends bytes in segments of random length.
@@ -352,6 +405,32 @@ impl Client {
     #[track_caller]
     pub fn frame(&mut self) -> Frame {
         self.try_frame().expect("a frame").expect("a frame, not the end")
+    }
+
+    /// The next frame, or `None` where the server ended the connection, by a reset too.
+    #[track_caller]
+    pub fn frame_or_end(&mut self) -> Option<Frame> {
+        match self.try_frame() {
+            Ok(frame) => frame,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Whether something comes within `time`. What comes is not lost.
+    #[track_caller]
+    pub fn hears_within(&mut self, time: Duration) -> bool {
+        if self.at < self.buffer.len() {
+            return true;
+        }
+        self.stream.set_read_timeout(Some(time)).expect("a timeout");
+        let heard = patiently(|| self.stream.peek(&mut [0]));
+        self.stream.set_read_timeout(Some(WAIT)).expect("a timeout");
+        match heard {
+            Ok(_) => true,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The next frame must be this one, whole.

@@ -16,10 +16,12 @@ struct Readme;
 pub mod certificates;
 mod client;
 pub mod effort;
+mod http;
 pub mod packed;
 mod patient;
 pub mod process;
 pub mod procfs;
 
 pub use client::*;
+pub use http::{Answer, handshake, upgrade_head};
 pub use patient::{Patient, patiently};

@@ -4,9 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use wsring_testkit::{WAIT, refused};
+use wsring_testkit::{BINARY, Client, TEXT, WAIT, ask, refused};
 
-use crate::peer::{BINARY, Peer, TEXT, ask};
 use crate::process::{Process, cores_allowed, start};
 
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
@@ -91,7 +90,7 @@ impl Example {
 #[test]
 fn echo_echoes() {
     let example = Example::start("echo");
-    let mut peer = Peer::open(example.addr, "/");
+    let mut peer = Client::open(example.addr, "/");
     peer.echo(TEXT, b"hello");
     peer.echo(BINARY, &[0; 70_000]);
     peer.close();
@@ -101,10 +100,10 @@ fn echo_echoes() {
 #[test]
 fn chat_reaches_everybody() {
     let example = Example::start("chat");
-    let line = |peer: &mut Peer| String::from_utf8(peer.next().payload).unwrap();
-    let mut ann = Peer::open(example.addr, "/?ann");
+    let line = |peer: &mut Client| String::from_utf8(peer.frame().payload).unwrap();
+    let mut ann = Client::open(example.addr, "/?ann");
     assert_eq!(line(&mut ann), "* ann joins, 1 here");
-    let mut bob = Peer::open(example.addr, "/?bob");
+    let mut bob = Client::open(example.addr, "/?bob");
     assert_eq!(line(&mut ann), "* bob joins, 2 here");
     assert_eq!(line(&mut bob), "* bob joins, 2 here");
     ann.send(TEXT, b"hello");
@@ -120,10 +119,10 @@ fn chat_reaches_everybody() {
 fn chat_does_not_wait_for_a_slow_reader() {
     const LINES: u64 = 600;
     let example = Example::start("chat");
-    let line = |peer: &mut Peer| String::from_utf8(peer.next().payload).unwrap();
-    let mut slow = Peer::open(example.addr, "/?slow");
+    let line = |peer: &mut Client| String::from_utf8(peer.frame().payload).unwrap();
+    let mut slow = Client::open(example.addr, "/?slow");
     assert_eq!(line(&mut slow), "* slow joins, 1 here");
-    let mut ann = Peer::open(example.addr, "/?ann");
+    let mut ann = Client::open(example.addr, "/?ann");
     assert_eq!([line(&mut ann), line(&mut slow)], ["* ann joins, 2 here"; 2]);
     // 600 lines of 64 KiB: more than the output's high-water mark and any socket's buffers.
     let padding = "x".repeat(64 << 10);
@@ -156,15 +155,15 @@ fn chat_does_not_wait_for_a_slow_reader() {
 fn relay_joins_desks_and_an_exchange() {
     let (_held, port) = refused();
     let example = Example::start_with("relay", &format!("ws://{port}/"));
-    let line = |peer: &mut Peer| String::from_utf8(peer.next().payload).unwrap();
-    let mut ann = Peer::open(example.addr, "/");
+    let line = |peer: &mut Client| String::from_utf8(peer.frame().payload).unwrap();
+    let mut ann = Client::open(example.addr, "/");
     assert_eq!(line(&mut ann), "* the exchange is away");
     ann.send(TEXT, b"buy");
     assert_eq!(line(&mut ann), "* not sent: the exchange is away");
     for _ in 0..2 {
         let exchange = start(&["--listen", &port.to_string()]);
         assert_eq!(line(&mut ann), "* the exchange is here");
-        let mut bob = Peer::open(example.addr, "/");
+        let mut bob = Client::open(example.addr, "/");
         assert_eq!(line(&mut bob), "* the exchange is here");
         ann.send(TEXT, b"buy"); // the exchange is an echo
         assert_eq!((line(&mut ann), line(&mut bob)), ("buy".to_owned(), "buy".to_owned()));
@@ -180,7 +179,7 @@ fn relay_joins_desks_and_an_exchange() {
 fn upgrade_asks_who_you_are_and_what_you_speak() {
     const TOKEN: &str = "Authorization: Bearer let-me-in";
     let example = Example::start("upgrade");
-    let open = |headers: &[&str]| Peer::try_open(example.addr, "/", headers);
+    let open = |headers: &[&str]| Client::try_open(example.addr, "/", headers);
     let stranger = open(&["Sec-WebSocket-Protocol: quotes.v1"]).expect_err("no token");
     assert_eq!((stranger.status, stranger.header("www-authenticate")), (401, Some("Bearer")));
     let wrong = open(&["Authorization: Bearer let-me-in!", "Sec-WebSocket-Protocol: quotes.v1"]);
@@ -194,7 +193,7 @@ fn upgrade_asks_who_you_are_and_what_you_speak() {
         let mut peer = open(&[TOKEN, &format!("Sec-WebSocket-Protocol: {offer}")]).unwrap();
         assert_eq!(peer.answer.header("sec-websocket-protocol"), Some(chosen));
         peer.send(TEXT, b"ACME");
-        assert_eq!(peer.next().payload, answer.as_bytes());
+        assert_eq!(peer.frame().payload, answer.as_bytes());
         peer.close();
     }
     let get = |path: &str| ask(example.addr, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::peer::{BINARY, PING, PONG, Peer, TEXT, ask};
+use wsring_testkit::{BINARY, Client, PING, PONG, TEXT, ask, tcp};
+
 use crate::process::start;
 
 #[test]
@@ -55,7 +56,7 @@ for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healt
 fn every_path_echoes_with_the_opcode_it_came_with() {
     let serve = start(&[]);
     for path in ["/", "/chat?room=1", "/healthz", "/a/b/c"] {
-        let mut peer = Peer::open(serve.addr(), path);
+        let mut peer = Client::open(serve.addr(), path);
         for len in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
             peer.echo(TEXT, "ä".repeat(len / 2).as_bytes());
             peer.echo(BINARY, &vec![0xff; len]);
@@ -65,7 +66,7 @@ fn every_path_echoes_with_the_opcode_it_came_with() {
         peer.send_frame(false, 0, b"frag");
         peer.send(PING, b"now");
         peer.send_frame(true, 0, b"ments");
-        let (pong, whole) = (peer.next(), peer.next());
+        let (pong, whole) = (peer.frame(), peer.frame());
         assert_eq!((pong.opcode, &pong.payload[..]), (PONG, &b"now"[..]));
         assert_eq!((whole.opcode, &whole.payload[..]), (TEXT, &b"three fragments"[..]));
         peer.close();
@@ -77,7 +78,7 @@ fn every_path_echoes_with_the_opcode_it_came_with() {
 fn tungstenite_talks_to_it() {
     use tungstenite::Message;
     let serve = start(&["--subprotocol", "echo"]);
-    let stream = crate::peer::dial(serve.addr());
+    let stream = tcp(serve.addr());
     let url = format!("ws://{}/any/path", serve.addr());
     let (mut socket, response) = tungstenite::client(&*url, wsring_testkit::Patient(stream)).unwrap();
     assert_eq!(response.status().as_u16(), 101);

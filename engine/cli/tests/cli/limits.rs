@@ -3,9 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use wsring_testkit::{WAIT, patiently};
+use wsring_testkit::{BINARY, Client, PING, PONG, TEXT, WAIT, handshake, patiently, tcp};
 
-use crate::peer::{BINARY, PING, PONG, Peer, TEXT, dial, handshake};
 use crate::process::{first_core, start};
 
 /// RFC 6455 §7.4.1: 1009 for a message too big. The limit itself passes, whole and in fragments; one byte more does not.
@@ -13,25 +12,25 @@ use crate::process::{first_core, start};
 fn a_message_of_the_limit_passes_and_one_byte_more_closes_1009() {
     let serve = start(&["--max-message", "1000"]);
     let exact = vec![b'x'; 1000];
-    let mut peer = Peer::open(serve.addr(), "/");
+    let mut peer = Client::open(serve.addr(), "/");
     peer.echo(TEXT, &exact);
     peer.echo(BINARY, &exact);
     peer.send_frame(false, BINARY, &exact[..600]);
     peer.send_frame(true, 0, &exact[..400]);
-    assert_eq!(peer.next().payload, exact);
+    assert_eq!(peer.frame().payload, exact);
     peer.close();
 
-    let mut whole = Peer::open(serve.addr(), "/");
+    let mut whole = Client::open(serve.addr(), "/");
     whole.send(BINARY, &[0; 1001]);
-    let mut fragmented = Peer::open(serve.addr(), "/");
+    let mut fragmented = Client::open(serve.addr(), "/");
     fragmented.send_frame(false, BINARY, &exact[..600]);
     fragmented.send_frame(true, 0, &exact[..401]);
     // What is only announced counts already.
-    let mut announced = Peer::open(serve.addr(), "/");
+    let mut announced = Client::open(serve.addr(), "/");
     announced.send_head(true, BINARY, 1001);
     for mut peer in [whole, fragmented, announced] {
-        assert_eq!(peer.next().close_code(), 1009);
-        assert_eq!(peer.next_or_end(), None);
+        assert_eq!(peer.frame().close_code(), 1009);
+        assert_eq!(peer.frame_or_end(), None);
     }
     let stats = serve.stop();
     assert_eq!((stats["messages"], stats["violations"]), (3, 3));
@@ -41,22 +40,22 @@ fn a_message_of_the_limit_passes_and_one_byte_more_closes_1009() {
 #[test]
 fn sixteen_mebibytes_pass_by_default() {
     let serve = start(&["--cores", &first_core()]);
-    let mut peer = Peer::open(serve.addr(), "/");
+    let mut peer = Client::open(serve.addr(), "/");
     let payload: Vec<u8> = (0..16_usize << 20).map(|at| (at % 251) as u8).collect();
     peer.send(BINARY, &payload);
-    let frame = peer.next();
+    let frame = peer.frame();
     assert!(frame.opcode == BINARY && frame.payload == payload, "{} bytes came back", frame.payload.len());
     peer.send_head(true, BINARY, (16 << 20) + 1);
-    assert_eq!(peer.next().close_code(), 1009);
+    assert_eq!(peer.frame().close_code(), 1009);
 }
 
 #[test]
 fn one_connection_too_many_is_told_503_until_another_leaves() {
     let serve = start(&["--cores", &first_core(), "--max-connections", "3"]);
     assert_eq!(serve.told("connections"), "3 a core");
-    let mut peers: Vec<Peer> = (0..3).map(|_| Peer::open(serve.addr(), "/")).collect();
+    let mut peers: Vec<Client> = (0..3).map(|_| Client::open(serve.addr(), "/")).collect();
     for _ in 0..2 {
-        let answer = Peer::try_open(serve.addr(), "/", &[]).expect_err("a fourth connection");
+        let answer = Client::try_open(serve.addr(), "/", &[]).expect_err("a fourth connection");
         assert_eq!(answer.status, 503, "{answer:?}");
     }
     peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"not disturbed"));
@@ -64,7 +63,7 @@ fn one_connection_too_many_is_told_503_until_another_leaves() {
     // Its slot is free when the kernel has closed the socket.
     let since = Instant::now();
     let mut next = loop {
-        match Peer::try_open(serve.addr(), "/", &[]) {
+        match Client::try_open(serve.addr(), "/", &[]) {
             Ok(peer) => break peer,
             Err(answer) => assert!(answer.status == 503 && since.elapsed() < WAIT, "{answer:?}"),
         }
@@ -80,15 +79,15 @@ fn one_connection_too_many_is_told_503_until_another_leaves() {
 fn silence_is_answered_with_a_ping_and_then_with_the_end() {
     let serve = start(&["--cores", &first_core(), "--idle-timeout", "3"]);
     let never = start(&["--cores", &first_core(), "--idle-timeout", "0"]);
-    let mut unbothered = Peer::open(never.addr(), "/");
-    let (mut alive, mut dead) = (Peer::open(serve.addr(), "/"), Peer::open(serve.addr(), "/"));
+    let mut unbothered = Client::open(never.addr(), "/");
+    let (mut alive, mut dead) = (Client::open(serve.addr(), "/"), Client::open(serve.addr(), "/"));
     let cut = std::thread::spawn(move || {
-        assert_eq!(dead.next().opcode, PING);
-        assert_eq!(dead.next_or_end(), None);
+        assert_eq!(dead.frame().opcode, PING);
+        assert_eq!(dead.frame_or_end(), None);
     });
     let mut pings = 0;
     while pings < 2 || !cut.is_finished() {
-        let ping = alive.next();
+        let ping = alive.frame();
         assert_eq!(ping.opcode, PING);
         alive.send(PONG, &ping.payload);
         pings += 1;
@@ -108,11 +107,11 @@ fn silence_is_answered_with_a_ping_and_then_with_the_end() {
 #[test]
 fn a_slow_handshake_is_cut_off() {
     let serve = start(&["--cores", &first_core(), "--handshake-timeout", "2"]);
-    let mut open = Peer::open(serve.addr(), "/");
-    let mut halted = dial(serve.addr());
+    let mut open = Client::open(serve.addr(), "/");
+    let mut halted = tcp(serve.addr());
     halted.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").unwrap();
-    let mut silent = dial(serve.addr());
-    let mut dripping = dial(serve.addr());
+    let mut silent = tcp(serve.addr());
+    let mut dripping = tcp(serve.addr());
     dripping.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let head = handshake("/", &[&format!("X-Long: {}", "x".repeat(7000))]);
     let cut = head.as_bytes().iter().any(|byte| {

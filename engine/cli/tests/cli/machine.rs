@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use wsring_testkit::WAIT;
+use wsring_testkit::{BINARY, Client, TEXT, WAIT};
 
-use crate::peer::{BINARY, Peer, TEXT};
 use crate::process::{BIN, Ended, Process, Serve, first_core, start};
 
 /// Runs it where io_uring_setup(2) fails with `errno`; None with a printed reason where that cannot be arranged.
@@ -59,9 +58,9 @@ fn the_connection_cap_stays_within_the_descriptor_limit() {
     let (core, shell) = (first_core(), || limited("-n 256", &[BIN]));
     // The default is what the limit allows: exactly that many connections open.
     let serve = Serve::start_by(shell(), &["--cores", &core]);
-    let mut peers: Vec<Peer> = (0..192).map(|_| Peer::open(serve.addr(), "/")).collect();
+    let mut peers: Vec<Client> = (0..192).map(|_| Client::open(serve.addr(), "/")).collect();
     peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"in"));
-    assert_eq!(Peer::try_open(serve.addr(), "/", &[]).expect_err("one more").status, 503);
+    assert_eq!(Client::try_open(serve.addr(), "/", &[]).expect_err("one more").status, 503);
     drop(peers);
     assert_eq!(serve.stop()["messages"], 192);
 
@@ -120,7 +119,7 @@ fn with_little_locked_memory_it_runs_without_fixed_buffers() {
     let Some(command) = locked_memory(2048, &copy) else { return };
     let serve = Serve::start_by(command, &["--cores", &first_core()]);
     assert!(!serve.told("features").contains("fixed-buffers"), "{}", serve.start_line);
-    let mut peer = Peer::open(serve.addr(), "/");
+    let mut peer = Client::open(serve.addr(), "/");
     peer.echo(BINARY, &vec![5; 1 << 20]);
     peer.close();
     assert_eq!(serve.stop()["messages"], 1);
@@ -148,7 +147,7 @@ fn without_locked_memory_it_names_the_limit_or_runs() {
 #[test]
 fn idle_connections_cost_no_cpu() {
     let serve = start(&[]);
-    let mut peers: Vec<Peer> = (0..10).map(|_| Peer::open(serve.addr(), "/")).collect();
+    let mut peers: Vec<Client> = (0..10).map(|_| Client::open(serve.addr(), "/")).collect();
     peers.iter_mut().for_each(|peer| peer.echo(TEXT, b"in"));
     let sum = || {
         let threads = serve.threads();

@@ -12,7 +12,6 @@ mod http;
 mod limits;
 mod machine;
 mod options;
-mod peer;
 mod process;
 mod refusals;
 mod stop;

@@ -3,9 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use wsring_testkit::WAIT;
+use wsring_testkit::{BINARY, Client, TEXT, WAIT};
 
-use crate::peer::{BINARY, Peer, TEXT};
 use crate::process::{BIN, Serve, cores_allowed, first_core, run, start, two_cores};
 
 const FEATURES: [&str; 6] = [
@@ -23,7 +22,7 @@ fn listen_twice_answers_on_both() {
     assert_eq!(serve.addrs().len(), 2);
     for &addr in serve.addrs() {
         assert_ne!(addr.port(), 0, "{}", serve.start_line);
-        Peer::open(addr, "/").echo(TEXT, b"here too");
+        Client::open(addr, "/").echo(TEXT, b"here too");
     }
     assert_eq!(serve.stop()["messages"], 2);
 }
@@ -36,7 +35,7 @@ fn listens_on_ipv6() {
     }
     let serve = start(&["--listen", "[::1]:0"]);
     assert!(serve.addr().is_ipv6() && serve.start_line.contains("ws://[::1]:"), "{}", serve.start_line);
-    Peer::open(serve.addr(), "/").echo(TEXT, b"six");
+    Client::open(serve.addr(), "/").echo(TEXT, b"six");
 }
 
 /// The cores of each ring's thread.
@@ -69,12 +68,12 @@ fn without_cores_it_takes_the_affinity_mask() {
     taskset.args(["-c", &core.to_string(), BIN]);
     let serve = Serve::start_by(taskset, &[]);
     assert_eq!((serve.told("cores"), pinned(&serve)), (&*core.to_string(), vec![vec![core]]));
-    Peer::open(serve.addr(), "/").echo(TEXT, b"one ring");
+    Client::open(serve.addr(), "/").echo(TEXT, b"one ring");
 }
 
 /// What a ring does first after a message: give up its core, or use it for far longer than the message takes. However busy
 /// the machine is, it does one of the two.
-fn sleeps_after_a_message(serve: &Serve, peer: &mut Peer) -> bool {
+fn sleeps_after_a_message(serve: &Serve, peer: &mut Client) -> bool {
     let before = serve.rings().remove(0);
     peer.echo(TEXT, b"tick");
     let since = Instant::now();
@@ -97,7 +96,7 @@ fn sleeps_after_a_message(serve: &Serve, peer: &mut Peer) -> bool {
 fn spinning_takes_the_place_of_sleeping() {
     let start = |spin_us| {
         let serve = start(&["--cores", &first_core(), "--spin-us", spin_us]);
-        let peer = Peer::open(serve.addr(), "/");
+        let peer = Client::open(serve.addr(), "/");
         (serve, peer)
     };
     let (serve, mut peer) = start("0");
@@ -117,7 +116,7 @@ fn each_feature_can_be_switched_off() {
         let serve = start(&["--cores", &first_core(), "--without", feature]);
         let rest: Vec<&str> = has.iter().map(String::as_str).filter(|name| *name != feature).collect();
         assert_eq!(serve.told("features"), rest.join(" "), "without {feature}");
-        let mut peer = Peer::open(serve.addr(), "/");
+        let mut peer = Client::open(serve.addr(), "/");
         peer.echo(TEXT, feature.as_bytes());
         peer.echo(BINARY, &vec![7; 300_000]);
         peer.close();
@@ -125,7 +124,7 @@ fn each_feature_can_be_switched_off() {
     let none: Vec<&str> = FEATURES.iter().flat_map(|name| ["--without", *name]).collect();
     let serve = start(&none);
     assert_eq!(serve.told("features"), "none");
-    Peer::open(serve.addr(), "/").echo(BINARY, &vec![7; 300_000]);
+    Client::open(serve.addr(), "/").echo(BINARY, &vec![7; 300_000]);
 }
 
 #[test]
@@ -139,7 +138,7 @@ fn an_unknown_feature_is_refused_with_the_list() {
 /// RFC 6455 §10.2, RFC 6454: exact origins, compared whole.
 #[test]
 fn only_listed_origins_may_connect() {
-    let status = |serve: &Serve, headers: &[&str]| match Peer::try_open(serve.addr(), "/", headers) {
+    let status = |serve: &Serve, headers: &[&str]| match Client::try_open(serve.addr(), "/", headers) {
         Ok(mut peer) => {
             peer.echo(TEXT, b"in");
             101
@@ -174,7 +173,7 @@ fn only_listed_origins_may_connect() {
 fn subprotocols_are_chosen_in_the_servers_order() {
     let chosen = |serve: &Serve, offer: &str| {
         let header = format!("Sec-WebSocket-Protocol: {offer}");
-        let mut peer = Peer::try_open(serve.addr(), "/", &[&header]).unwrap();
+        let mut peer = Client::try_open(serve.addr(), "/", &[&header]).unwrap();
         peer.echo(TEXT, b"in");
         peer.answer.header("sec-websocket-protocol").map(str::to_owned)
     };
@@ -182,7 +181,7 @@ fn subprotocols_are_chosen_in_the_servers_order() {
     assert_eq!(chosen(&serve, "v1.feed, v2.feed").as_deref(), Some("v2.feed"));
     assert_eq!(chosen(&serve, "v3.feed, v1.feed").as_deref(), Some("v1.feed"));
     assert_eq!(chosen(&serve, "V1.FEED"), None);
-    let mut without = Peer::open(serve.addr(), "/");
+    let mut without = Client::open(serve.addr(), "/");
     assert_eq!(without.answer.header("sec-websocket-protocol"), None);
     without.echo(TEXT, b"in");
     assert_eq!(chosen(&start(&[]), "v1.feed"), None);

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::Command;
 
-use crate::peer::{CLOSE, Peer, TEXT, dial};
+use wsring_testkit::{CLOSE, Client, TEXT, tcp};
+
 use crate::process::{BIN, Process, first_core, start};
 
 /// RFC 6455 §7.4.1: 1001, going away. A connection that is not open yet just ends.
@@ -11,17 +12,17 @@ use crate::process::{BIN, Process, first_core, start};
 fn both_signals_tell_peers_1001_and_end_well() {
     for signal in ["INT", "TERM"] {
         let serve = start(&[]);
-        let mut half = dial(serve.addr());
+        let mut half = tcp(serve.addr());
         half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-        let mut peers: Vec<Peer> =
-            ["/", "/bcast", "/"].into_iter().map(|path| Peer::open(serve.addr(), path)).collect();
+        let mut peers: Vec<Client> =
+            ["/", "/bcast", "/"].into_iter().map(|path| Client::open(serve.addr(), path)).collect();
         peers[0].echo(TEXT, b"before");
         serve.signal(signal);
         for peer in &mut peers {
-            let close = peer.next();
+            let close = peer.frame();
             assert_eq!(close.close_code(), 1001, "SIG{signal}");
             peer.send(CLOSE, &close.payload);
-            assert_eq!(peer.next_or_end(), None);
+            assert_eq!(peer.frame_or_end(), None);
         }
         let addr = serve.addr();
         let stats = serve.ended_well();
@@ -35,12 +36,12 @@ fn both_signals_tell_peers_1001_and_end_well() {
 #[test]
 fn a_silent_peer_does_not_hold_it_up() {
     let serve = start(&["--cores", &first_core()]);
-    let mut peer = Peer::open(serve.addr(), "/");
+    let mut peer = Client::open(serve.addr(), "/");
     serve.signal("INT");
-    assert_eq!(peer.next().close_code(), 1001);
+    assert_eq!(peer.frame().close_code(), 1001);
     // Asked twice, it stops as well.
     serve.signal("TERM");
-    assert_eq!(peer.next_or_end(), None);
+    assert_eq!(peer.frame_or_end(), None);
     assert_eq!(serve.ended_well()["opened"], 1);
 }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, StreamOwned};
 
+use wsring_testkit::tcp;
+
 use crate::certificates::{Authority, NAME, name};
-use crate::peer::dial;
 use crate::process::{run, start};
 
 /// Files of one test, gone with it.
@@ -79,7 +80,7 @@ fn it_serves_over_tls() {
         let mut config = authority.client(&[version]);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let tls = ClientConnection::new(Arc::new(config), name()).expect("a client");
-        let mut stream = StreamOwned::new(tls, dial(serve.addr()));
+        let mut stream = StreamOwned::new(tls, tcp(serve.addr()));
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it goes out");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("a response, and a close_notify");
