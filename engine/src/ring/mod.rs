@@ -1,7 +1,7 @@
 //! The seam between the engine and the kernel.
 //!
 //! [`Ring`] is all that `engine` knows of io_uring(7): operations go in with a [`Token`], completions come out with the
-//! same token. [`uring`] is the kernel, [`sim`] is a deterministic kernel with faults for tests. The seam promises:
+//! same token. [`uring`] is the kernel, `sim` is a deterministic kernel with faults for tests. The seam promises:
 //!
 //! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it spins, which it does only
 //!   for a while after [`Ring::expect_more`].
