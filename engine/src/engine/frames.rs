@@ -72,11 +72,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 input.give_back(&mut out.stores.pool); // it may be long until the next call
                 return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
             }
-            let (message, last, is_own) = match input.next_whole(&mut out.stores.pool) {
-                Ok(Some((message, last))) => (message, last, false),
+            let (message, last) = match input.next_whole(&mut out.stores.pool) {
+                Ok(Some(whole)) => whole,
                 Ok(None) => match input.next(&mut out.stores.pool) {
                     Ok(None) => return Run::Consumed,
-                    Ok(Some(Event::Message { message, last, is_own })) => (message, last, is_own),
+                    Ok(Some(Event::Message { message, last, is_own })) => {
+                        if is_own {
+                            out.offer(message.as_bytes());
+                        }
+                        (message, last)
+                    }
                     Ok(Some(Event::Ping(payload))) => {
                         planted!(PongLost, continue);
                         out.control(index, Opcode::Pong, payload);
@@ -84,17 +89,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     }
                     Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
                     Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
-                    Ok(Some(event)) => unreachable!("an event that this engine has no code for: {event:?}"),
+                    Ok(Some(_)) => unreachable!("an event of a wsring-proto that this engine does not know"),
                     Err(violation) => return Run::Violated(violation),
                 },
                 Err(violation) => return Run::Violated(violation),
             };
             out.stats.messages += 1;
-            if is_own {
-                out.offer(message.as_bytes());
-            }
             calls.message(out, index, data, last, message);
-            if is_own && let Some(placed) = out.settle_offer() {
+            if out.is_offering()
+                && let Some(placed) = out.settle_offer()
+            {
                 let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
                 out.move_in(placed, bytes);
             }

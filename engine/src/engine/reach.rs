@@ -437,6 +437,12 @@ impl Reach {
         self.offer = Offer::of(bytes);
     }
 
+    /// The message being handled is one that could be moved.
+    #[inline]
+    pub(crate) fn is_offering(&self) -> bool {
+        self.offer.is_some()
+    }
+
     /// The handler has returned: the place in some output that it gave the message, if it did.
     #[inline(never)]
     pub(crate) fn settle_offer(&mut self) -> Option<Placed> {
