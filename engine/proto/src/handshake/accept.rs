@@ -90,14 +90,15 @@ pub struct Accept<'a> {
 /// # Errors
 /// The refusal to send, of the first check that fails, in this order:
 /// * 405 (with Allow): a method other than GET.
-/// * 400: HTTP/1.0; a Content-Length or Transfer-Encoding, whatever its value (a body, or a smuggled request, would be read
+/// * 400: HTTP/1.0; a Transfer-Encoding, or a Content-Length other than `0` (a body, or a smuggled request, would be read
 ///   as frames); no `websocket` in Upgrade; no `upgrade` in Connection.
 /// * 426 (with Sec-WebSocket-Version: 13): a version that is not exactly `13`. 400 with the same header if there is none
 ///   (RFC 6455 §4.4 shows that pair), 400 if it is repeated.
 /// * 400: not exactly one Sec-WebSocket-Key, or one that is not the canonical base64 of 16 bytes; a repeated Origin.
 /// * 403: an origin that the policy does not allow.
-/// * 400: subprotocols that are no tokens, are repeated (§4.1 item 10), or number more than [`SUBPROTOCOLS_MAX`]; a header
-///   of either list that lists nothing; malformed extensions.
+/// * 400: subprotocols that are no tokens, are repeated (§4.1 item 10), or number more than [`SUBPROTOCOLS_MAX`]; malformed
+///   extensions. A header of either that lists nothing is as none: clients send it, and RFC 7230 §7 has a recipient pass over
+///   empty elements.
 pub fn accept<'a>(request: &Request<'a>, policy: &Policy) -> Result<Accept<'a>, Refusal> {
     let known = &request.known;
     if !request.is_get() {
@@ -191,9 +192,6 @@ fn choose_among<'a, const N: usize>(
             *offered.get_mut(count)? = name;
             count += 1;
         }
-    }
-    if count == 0 {
-        return Some(Err(MALFORMED)); // RFC 6455 §4.3: `1#token`
     }
     let offers = |wanted: &String| offered[..count].iter().find(|&&name| name == wanted.as_bytes());
     Some(Ok(policy.subprotocols.iter().find_map(offers).map(|name| ascii(name))))

@@ -18,7 +18,8 @@ pub const OFFERS_MAX: usize = 16;
 /// The most parameters one offer may carry; permessage-deflate defines four (RFC 7692 §7.1).
 pub const PARAMS_MAX: usize = 16;
 
-/// The header breaks the grammar of RFC 6455 §9.1, lists nothing, or exceeds [`OFFERS_MAX`] or [`PARAMS_MAX`]: answer 400.
+/// The header breaks the grammar of RFC 6455 §9.1, or exceeds [`OFFERS_MAX`] or [`PARAMS_MAX`]: answer 400. A server's, but
+/// not a client's, breaks it if it lists nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -37,12 +38,21 @@ pub struct Offers<'a> {
     /// What is left of the header being read.
     rest: Cursor<'a>,
     present: bool,
+    /// How many there have to be if a header is there.
+    count_min: usize,
     count: usize,
 }
 
 impl<'a> Offers<'a> {
+    /// RFC 6455 §9.1, `1#extension`: at least one over all the repeated headers.
     pub(super) fn new(headers: Values<'a>) -> Self {
-        Offers { headers, rest: Cursor(&[]), present: false, count: 0 }
+        Offers { headers, rest: Cursor(&[]), present: false, count_min: 1, count: 0 }
+    }
+
+    /// As [`Self::new`], but a header may list nothing: there are clients that always write it, and RFC 7230 §7 has the
+    /// empty elements of a list ignored.
+    pub(super) fn or_none(headers: Values<'a>) -> Self {
+        Offers { count_min: 0, ..Offers::new(headers) }
     }
 
     fn fail(&mut self) -> Option<Result<Offer<'a>, Malformed>> {
@@ -60,8 +70,7 @@ impl<'a> Iterator for Offers<'a> {
                 break;
             }
             let Some(value) = self.headers.next() else {
-                // RFC 6455 §9.1: `1#extension`, at least one over all the repeated headers.
-                return if self.present && self.count == 0 { self.fail() } else { None };
+                return if self.present && self.count < self.count_min { self.fail() } else { None };
             };
             self.present = true;
             self.rest = Cursor(value);

@@ -35,12 +35,10 @@ pub(super) struct Known<'a> {
     pub(super) upgrade: bool,
     /// A Connection list names upgrade.
     pub(super) connection: bool,
-    /// Content-Length or Transfer-Encoding is there, with whatever value.
+    /// A Transfer-Encoding is there, or a Content-Length other than `0`.
     pub(super) body: bool,
     pub(super) subprotocols: Single<'a>,
     pub(super) extensions: Single<'a>,
-    /// Any Sec-WebSocket-* header.
-    websocket: bool,
 }
 
 impl<'a> Known<'a> {
@@ -52,18 +50,15 @@ impl<'a> Known<'a> {
             6 if is(name, b"Origin") => self.origin.note(value),
             7 if is(name, b"Upgrade") => self.upgrade |= lists(value, b"websocket"),
             10 if is(name, b"Connection") => self.connection |= lists(value, b"Upgrade"),
-            14 if is(name, b"Content-Length") => self.body = true,
+            14 if is(name, b"Content-Length") => self.body |= value != b"0",
             17 if is(name, b"Transfer-Encoding") => self.body = true,
-            15.. if is(&name[..14], b"Sec-WebSocket-") => {
-                self.websocket = true;
-                match name.len() {
-                    17 if is(name, b"Sec-WebSocket-Key") => self.key.note(value),
-                    21 if is(name, b"Sec-WebSocket-Version") => self.version.note(value),
-                    22 if is(name, SUBPROTOCOLS) => self.subprotocols.note(value),
-                    24 if is(name, EXTENSIONS) => self.extensions.note(value),
-                    _ => {}
-                }
-            }
+            15.. if is(&name[..14], b"Sec-WebSocket-") => match name.len() {
+                17 if is(name, b"Sec-WebSocket-Key") => self.key.note(value),
+                21 if is(name, b"Sec-WebSocket-Version") => self.version.note(value),
+                22 if is(name, SUBPROTOCOLS) => self.subprotocols.note(value),
+                24 if is(name, EXTENSIONS) => self.extensions.note(value),
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -172,14 +167,16 @@ impl<'a> Request<'a> {
         self.fields
     }
 
-    /// Whether the client means a WebSocket: an Upgrade list names `websocket`, or any Sec-WebSocket-* header is there. Then
-    /// [`accept`](super::accept) judges; otherwise this is plain HTTP.
+    /// Whether the client asks for a WebSocket: an Upgrade list names `websocket`. Then [`accept`](super::accept) judges;
+    /// otherwise this is plain HTTP, whatever Sec-WebSocket-* headers it has. A proxy that asks somebody whether a user may
+    /// connect sends the user's headers along, but for Upgrade and Connection, which are for one hop (RFC 7230 §6.1, §6.7).
     #[must_use]
     pub fn is_upgrade(&self) -> bool {
-        self.known.upgrade || self.known.websocket
+        self.known.upgrade
     }
 
-    /// Whether a Content-Length or Transfer-Encoding is there: what follows the head may then be a body, whatever its value.
+    /// Whether what follows the head may be a body: there is a Transfer-Encoding, or a Content-Length that is not exactly
+    /// `0` (RFC 7230 §3.3).
     #[must_use]
     pub fn declares_body(&self) -> bool {
         self.known.body
@@ -195,10 +192,10 @@ impl<'a> Request<'a> {
         Values::new(self.known.subprotocols, self.fields, SUBPROTOCOLS)
     }
 
-    /// All extensions offered, in the client's order, over repeated headers.
+    /// All extensions offered, in the client's order, over repeated headers. A header that lists nothing offers nothing.
     #[must_use]
     pub fn extensions(&self) -> Offers<'a> {
-        Offers::new(Values::new(self.known.extensions, self.fields, EXTENSIONS))
+        Offers::or_none(Values::new(self.known.extensions, self.fields, EXTENSIONS))
     }
 }
 

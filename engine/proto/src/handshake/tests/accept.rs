@@ -151,15 +151,24 @@ fn the_version_is_13() {
 #[test]
 fn a_declared_body_is_refused() {
     for wrong in [
-        "Content-Length: 0",
         "Content-Length: 5",
+        "Content-Length:",
+        "Content-Length: -0",
+        "Content-Length: 0x0",
+        "Content-Length: 0, 5",
         "content-length: x",
         "Transfer-Encoding: chunked",
         "transfer-encoding:",
     ] {
         assert_eq!(status(&[wrong]), 400, "{wrong}");
     }
+    assert_eq!(status(&["Content-Length: 0", "Content-Length: 5"]), 400);
+    assert_eq!(status(&["Content-Length: 5", "Content-Length: 0"]), 400);
+    assert_eq!(status(&["Content-Length: 0", "Transfer-Encoding: chunked"]), 400);
     assert_eq!(status(&["Content-Type: text/plain", "Content-Language: en"]), 101);
+    // RFC 7230 §3.3.2: this says that there is none. The client of Java's own library writes it.
+    assert_eq!(status(&["Content-Length: 0"]), 101);
+    assert_eq!(status(&["content-length: 0 "]), 101);
 }
 
 #[test]
@@ -184,8 +193,7 @@ fn malformed_and_repeated_subprotocols_are_refused() {
         &["Sec-WebSocket-Protocol: \"a\""],
         &["Sec-WebSocket-Protocol: a/1"],
         &["Sec-WebSocket-Protocol: \u{e4}"],
-        &["Sec-WebSocket-Protocol:"],
-        &["Sec-WebSocket-Protocol: , ,"],
+        &["Sec-WebSocket-Protocol:", "Sec-WebSocket-Protocol: a b"],
     ] {
         assert_eq!(status(wrong), 400, "{wrong:?}");
     }
@@ -207,6 +215,21 @@ fn malformed_extensions_are_refused() {
     assert_eq!(status(&["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]), 101);
     assert_eq!(status(&["Sec-WebSocket-Extensions: a; b=\"c"]), 400);
     assert_eq!(status(&["Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: b;"]), 400);
+}
+
+/// RFC 7230 §7: who lists nothing offers nothing.
+#[test]
+fn empty_lists_are_as_none() {
+    let policy = Policy::default().subprotocols(["v1"]);
+    for empty in ["", ",", " , ,\t"] {
+        let headers = [format!("Sec-WebSocket-Protocol:{empty}"), format!("Sec-WebSocket-Extensions:{empty}")];
+        let offers = [&*headers[0], &*headers[1]];
+        assert_eq!(judge(&handshake_with(&offers), &policy).map(|(_, subprotocol)| subprotocol), Ok(None), "{empty:?}");
+        // Beside a header that lists something, each is still read.
+        let more = [&*headers[0], "Sec-WebSocket-Protocol: v1", &*headers[1], "Sec-WebSocket-Extensions: a"];
+        let chosen = judge(&handshake_with(&more), &policy).map(|(_, subprotocol)| subprotocol);
+        assert_eq!(chosen, Ok(Some("v1".into())), "{empty:?}");
+    }
 }
 
 /// RFC 6455 §10.2 and §4.2.2, item 4.
