@@ -129,16 +129,20 @@ impl Handler for Echo {
     }
 
     fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        const ECHO: &str = "a WebSocket echo server: connect with ws://\n";
         let (status, body) = match (opening.request.path(), opening.request.method()) {
+            // Proxies that are told no path check `/`, by any of the three methods; HAProxy does it by OPTIONS.
+            (_, "OPTIONS") => (StatusCode::OK, ""),
             ("/healthz", "GET" | "HEAD") => (StatusCode::OK, "ok\n"),
-            ("/healthz", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"),
-            _ => (StatusCode::NOT_FOUND, "a WebSocket echo server: connect with ws://\n"),
+            ("/", "GET" | "HEAD") => (StatusCode::OK, ECHO),
+            ("/healthz" | "/", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD or OPTIONS\n"),
+            _ => (StatusCode::NOT_FOUND, ECHO),
         };
         let mut response = Response::new(body.into());
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if status == StatusCode::METHOD_NOT_ALLOWED || opening.request.method() == "OPTIONS" {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }
         response
     }

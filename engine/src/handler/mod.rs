@@ -14,7 +14,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use wsring_proto::close::CloseCode;
 pub use wsring_proto::close::Violation;
 pub use wsring_proto::handshake::Request;
@@ -46,10 +46,18 @@ pub trait Handler: Sized {
         Verdict::reject_status(StatusCode::NOT_FOUND)
     }
 
-    /// A plain HTTP request on the same port. The connection closes after the response; a request body is not read.
-    /// By default 404.
+    /// A plain HTTP request on the same port: whatever does not ask for an upgrade to WebSocket. The connection closes after
+    /// the response; a request body is not read. The response to a HEAD is written without its body.
+    ///
+    /// By default 404, and 200 to OPTIONS, with which HAProxy asks whether a server is up unless it is told otherwise. A check
+    /// by GET or HEAD (Apache's, those of clouds) needs a page: implement this.
     fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        let _ = (cx, opening);
+        let _ = cx;
+        if opening.request.method() == "OPTIONS" {
+            let mut response = Response::new(Vec::new());
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            return response;
+        }
         let mut response = Response::new(b"this is a WebSocket endpoint\n".to_vec());
         *response.status_mut() = StatusCode::NOT_FOUND;
         response

@@ -160,3 +160,40 @@ fn a_plain_request_is_answered_and_the_connection_ends() {
     let stats = finish(running);
     assert_eq!((stats.opened, stats.declined, stats.closed), (0, 1, 1));
 }
+
+/// The health check of HAProxy that is told nothing else, to a handler that has no page; and by HEAD, where the status is that of
+/// the GET and no body follows (RFC 7231 §4.3.2).
+#[test]
+fn options_are_told_by_a_handler_without_a_page() {
+    let (running, addr) = serve(Config::default(), 1, |_| Echo);
+    let ask = |request: &str| {
+        let stream = tcp(addr);
+        (&stream).write_all(request.as_bytes()).expect("the request goes out");
+        let mut response = String::new();
+        (&stream).read_to_string(&mut response).expect("a response and an end");
+        response.to_ascii_lowercase()
+    };
+    for request in ["OPTIONS / HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let told = ask(request);
+        assert!(told.starts_with("http/1.1 200 ") && told.ends_with("\r\n\r\n"), "{told}");
+        assert!(told.contains("\r\nallow: get, head, options\r\n"), "{told}");
+        assert!(told.contains("\r\ncontent-length: 0\r\n"), "{told}");
+    }
+    let told = ask("HEAD / HTTP/1.0\r\n\r\n");
+    assert!(told.starts_with("http/1.1 404 ") && told.ends_with("\r\n\r\n"), "{told}");
+    let stats = finish(running);
+    assert_eq!((stats.opened, stats.declined, stats.closed), (0, 1, 3));
+}
+
+/// A proxy asks whether the user of a handshake may connect, with the headers of the handshake that are not for one hop alone.
+#[test]
+fn left_over_headers_of_a_handshake_make_a_plain_request() {
+    let (running, addr) = serve(Config::default(), 1, |_| Echo);
+    let mut stream = tcp(addr);
+    let head = upgrade_head("/").replace("Upgrade: websocket\r\n", "");
+    stream.write_all(head.replace("Connection: Upgrade", "Connection: close").as_bytes()).expect("it goes out");
+    let mut told = String::new();
+    stream.read_to_string(&mut told).expect("a response and an end");
+    assert!(told.starts_with("HTTP/1.1 404 ") && told.ends_with("this is a WebSocket endpoint\n"), "{told}");
+    finish(running);
+}

@@ -15,9 +15,13 @@ fn health_and_other_paths() {
     // RFC 7231 §4.3.2: the same headers, no body.
     let head = request("HEAD /healthz");
     assert_eq!((head.status, head.body.len(), head.header("content-length")), (200, 0, Some("3")));
-    let post = request("POST /healthz");
-    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
-    for path in ["/", "/healthz/", "/health", "/bcast"] {
+    let page = request("GET /");
+    assert!(page.status == 200 && page.body.starts_with(b"a WebSocket echo server"), "{page:?}");
+    for path in ["/healthz", "/"] {
+        let post = request(&format!("POST {path}"));
+        assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    }
+    for path in ["/healthz/", "/health", "/bcast"] {
         let other = request(&format!("GET {path}"));
         assert!(other.status == 404 && other.body.starts_with(b"a WebSocket echo server"), "{path}: {other:?}");
     }
@@ -26,12 +30,37 @@ fn health_and_other_paths() {
     assert_eq!((stats["declined"], stats["opened"]), (5, 0));
 }
 
+/// What proxies send unless they are told what to ask: a server that answers with another status than 200 to 399 is down to them.
+#[test]
+fn health_checks_of_proxies_find_it_up() {
+    let serve = start(&[]);
+    for (check, len) in [
+        ("OPTIONS / HTTP/1.0\r\n\r\n", "0"), // HAProxy, `option httpchk`
+        ("OPTIONS / HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n", "0"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "0"),
+        ("OPTIONS /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "0"),
+        ("HEAD / HTTP/1.0\r\n\r\n", "44"),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "44"),
+        ("HEAD /healthz HTTP/1.0\r\n\r\n", "3"),
+    ] {
+        let answer = ask(serve.addr(), check);
+        assert_eq!(
+            (answer.status, &answer.body[..], answer.header("content-length")),
+            (200, &b""[..], Some(len)),
+            "{check}"
+        );
+        let allowed = check.starts_with("OPTIONS").then_some("GET, HEAD, OPTIONS");
+        assert_eq!(answer.header("allow"), allowed, "{check}");
+    }
+    assert_eq!(serve.stop()["declined"], 0);
+}
+
 /// Python's http.client is strict about lengths and line ends.
 #[test]
 fn pythons_http_client_reads_the_answers() {
     let script = "
 import http.client, sys
-for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healthz'), ('GET', '/')]:
+for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healthz'), ('GET', '/'), ('GET', '/other')]:
     connection = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=20)
     connection.request(method, path, body=b'x' * 10000 if method == 'POST' else None)
     response = connection.getresponse()
@@ -47,8 +76,9 @@ for method, path in [('GET', '/healthz'), ('HEAD', '/healthz'), ('POST', '/healt
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let expected = "GET /healthz 200 OK b'ok\\n'\n\
         HEAD /healthz 200 OK b''\n\
-        POST /healthz 405 Method Not Allowed b'GET or HEAD\\n'\n\
-        GET / 404 Not Found b'a WebSocket echo server: connect with ws://\\n'\n";
+        POST /healthz 405 Method Not Allowed b'GET, HEAD or OPTIONS\\n'\n\
+        GET / 200 OK b'a WebSocket echo server: connect with ws://\\n'\n\
+        GET /other 404 Not Found b'a WebSocket echo server: connect with ws://\\n'\n";
     assert_eq!(told, expected);
 }
 
