@@ -241,6 +241,8 @@ impl Talk {
         self.heard = true;
         let mut out = io::stdout().lock();
         let printed = match message {
+            // A terminal must not do what the server says; a pipe gets every byte.
+            Message::Text(text) if out.is_terminal() => writeln!(out, "{}", Shown(text)),
             Message::Text(text) => writeln!(out, "{text}"),
             Message::Binary(bytes) => {
                 let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -259,14 +261,14 @@ impl Talk {
     }
 }
 
-/// Text of the server with its control characters escaped.
+/// Text of the server with the characters escaped that a terminal acts upon: controls, ends of lines among them, and those
+/// that change the direction of writing (UAX #9).
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .chars()
-            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
+        let acts = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        self.0.chars().try_for_each(|c| if acts(c) { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
     }
 }
 

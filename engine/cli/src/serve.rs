@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsring::{Config, Cpu, Deflate, Feature, Features, Limits, OriginList, Origins, Policy, Server, Stats};
+use wsring::{Config, Cpu, Deflate, Feature, Features, HeadLimits, Limits, OriginList, Origins, Policy, Server, Stats};
 
 use crate::echo::{Echo, INBOX_HIGH, Room};
 use crate::tls;
@@ -21,6 +21,8 @@ const SPIN_US: u32 = 50;
 /// Bytes queued for a connection above which it is not read from; and beyond which nothing more is queued, if messages are short.
 const OUTPUT_HIGH: u32 = 1 << 20;
 const OUTPUT_MAX: u32 = 20 << 20;
+/// What a browser sends for a page without an origin.
+const NO_ORIGIN: &str = "null";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -45,9 +47,16 @@ pub(crate) struct Args {
     /// Seconds that a connection has for its request head, and for the TLS handshake before it.
     #[arg(long, value_name = "SECS", default_value_t = 10.0, value_parser = seconds_above_zero)]
     handshake_timeout: f64,
+    /// Longest request head, in bytes; longer ones are answered 431.
+    #[arg(long, value_name = "BYTES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(128..=1 << 20))]
+    max_head: u32,
+    /// Most headers of a request; more are answered 431.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..=128))]
+    max_headers: u8,
     /// Origin that may connect, such as https://example.com; may be given several times [default: any].
     ///
-    /// Clients that send no Origin, which no browser does, may connect as well.
+    /// `file://` and `null`, which browsers send for pages of no site, can be listed too; any page can be `null`. Clients that
+    /// send no Origin, which no browser does, may connect as well.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
     /// Subprotocol to offer, most preferred first; may be given several times.
@@ -99,8 +108,12 @@ pub(crate) fn seconds_above_zero(text: &str) -> Result<f64, String> {
     seconds(text).ok().filter(|&secs| secs > 0.0).ok_or_else(|| "a number of seconds above 0, to 31536000".to_owned())
 }
 
+/// An origin, or what stands for none (RFC 6454 §7.1).
 fn origin(text: &str) -> Result<String, String> {
-    OriginList::new([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    match text {
+        NO_ORIGIN => Ok(text.to_owned()),
+        _ => OriginList::new([text]).map(|_| text.to_owned()).map_err(|error| error.to_string()),
+    }
 }
 
 /// RFC 6455 §4.1 item 10: a token of RFC 2616 §2.2. Nothing else can be offered, so nothing else could ever match.
@@ -154,11 +167,14 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
     let output_max_bytes = (2 * args.max_message + OUTPUT_HIGH + (1 << 20)).clamp(OUTPUT_MAX, 1 << 30);
     let mut policy = Policy::default().subprotocols(&args.subprotocol);
     if !args.origin.is_empty() {
-        policy = policy.origins(Origins::List(OriginList::new(&args.origin)?));
+        let origins = args.origin.iter().filter(|&text| text != NO_ORIGIN);
+        let null = args.origin.iter().any(|text| text == NO_ORIGIN);
+        policy = policy.origins(Origins::List(OriginList::new(origins)?)).allow_null_origin(null);
     }
     let features = args.without.iter().fold(Features::all(), |features, &feature| features.without(feature));
     let mut config = Config::default()
         .connections_max(args.max_connections)
+        .head_limits(HeadLimits::default().bytes_max(args.max_head as usize).headers_max(args.max_headers.into()))
         .limits(Limits::default().frame_max_bytes(longest).message_max_bytes(longest))
         .policy(policy)
         .deflate(deflate(args)?)

@@ -190,6 +190,61 @@ fn what_the_request_says() {
     );
 }
 
+/// Messages with what moves a cursor, sets a title, clears a screen or turns the direction of writing.
+const UNRULY: &str = "a\u{1b}[2Jb\u{1b}]0;title\u{7}c\rd\ne\u{9b}31mf\u{202e}g\u{7f}h \u{e9}\u{1f600}";
+
+/// A server that sends that, and closes.
+fn unruly() -> (String, JoinHandle<()>) {
+    scripted(|mut stream, head| {
+        stream.write_all(switching(head, "").as_bytes()).unwrap();
+        stream.write_all(&[0x81, UNRULY.len() as u8]).unwrap();
+        stream.write_all(UNRULY.as_bytes()).unwrap();
+        stream.write_all(&[0x88, 2, 0x03, 0xe8]).unwrap();
+        let _ = patiently(|| stream.read(&mut [0; 100]));
+    })
+}
+
+#[test]
+fn a_pipe_gets_every_byte() {
+    let (url, server) = unruly();
+    let output = Command::new(BIN).args(["connect", &url]).stdin(Stdio::piped()).output().unwrap();
+    server.join().unwrap();
+    assert_eq!(output.stdout, format!("{UNRULY}\n").into_bytes());
+}
+
+#[test]
+fn a_terminal_is_told_what_it_would_have_done() {
+    // What it says comes with the terminal's own CR before each LF.
+    let script = "
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b''
+while True:
+    try:
+        more = os.read(terminal, 65536)
+    except OSError: # Linux's word for the end
+        break
+    if not more:
+        break
+    said += more
+os.waitpid(child, 0)
+sys.stdout.buffer.write(said)
+";
+    let python = Command::new("python3").arg("--version").output();
+    if let Err(error) = python {
+        return println!("skipped: no python3 here ({error})");
+    }
+    let (url, server) = unruly();
+    let output = Command::new("python3").args(["-c", script, BIN, "connect", &url]).output().unwrap();
+    server.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let shown = "a\\u{1b}[2Jb\\u{1b}]0;title\\u{7}c\\rd\\ne\\u{9b}31mf\\u{202e}g\\u{7f}h \u{e9}\u{1f600}\r\n";
+    assert!(said.contains(shown), "{said:?} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(!said.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{7f}']), "{said:?}");
+}
+
 #[test]
 fn a_refusal_is_shown_whole() {
     let (url, server) = scripted(|mut stream, _| {

@@ -1,11 +1,11 @@
-//! What a peer may do and for how long: `--max-message`, `--max-connections`, `--idle-timeout`, `--handshake-timeout`.
+//! What a peer may do and for how long: `--max-message`, `--max-head`, `--max-connections`, `--idle-timeout`, `--handshake-timeout`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use wsring_testkit::{BINARY, Client, PING, PONG, TEXT, WAIT, handshake, patiently, tcp};
 
-use crate::process::{first_core, start};
+use crate::process::{Serve, first_core, start};
 
 /// RFC 6455 §7.4.1: 1009 for a message too big. The limit itself passes, whole and in fragments; one byte more does not.
 #[test]
@@ -34,6 +34,24 @@ fn a_message_of_the_limit_passes_and_one_byte_more_closes_1009() {
     }
     let stats = serve.stop();
     assert_eq!((stats["messages"], stats["violations"]), (3, 3));
+}
+
+/// RFC 6585 §5: 431 for one byte or one header more than the limit.
+#[test]
+fn a_head_of_the_limits_passes_and_one_more_is_431() {
+    let status = |serve: &Serve, path: &str, headers: &[&str]| {
+        Client::try_open(serve.addr(), path, headers).map_or_else(|answer| answer.status, |_| 101)
+    };
+    let shortest = handshake("/", &[]).len();
+    let path = |len: usize| format!("/{}", "p".repeat(len - shortest));
+    let serve = start(&["--max-head", "300"]);
+    assert_eq!([300, 301].map(|len| status(&serve, &path(len), &[])), [101, 431]);
+    let serve = start(&[]);
+    assert_eq!([8192, 8193].map(|len| status(&serve, &path(len), &[])), [101, 431]);
+    let serve = start(&["--max-head", "100000", "--max-headers", "100"]);
+    assert_eq!([100_000, 100_001].map(|len| status(&serve, &path(len), &[])), [101, 431]);
+    let own = handshake("/", &[]).lines().filter(|line| line.contains(": ")).count();
+    assert_eq!([100, 101].map(|count| status(&serve, "/", &vec!["X: y"; count - own])), [101, 431]);
 }
 
 /// The default accepts messages to 16 MiB.

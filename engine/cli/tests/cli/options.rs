@@ -168,6 +168,28 @@ fn only_listed_origins_may_connect() {
     assert_eq!(listed.stop()["declined"], 6);
 }
 
+/// Origins of pages that belong to no site, each only if it was listed.
+#[test]
+fn null_and_file_can_be_listed() {
+    let status = |serve: &Serve, origin: &str| {
+        let opened = Client::try_open(serve.addr(), "/", &[&format!("Origin: {origin}")]);
+        opened.map_or_else(|answer| answer.status, |_| 101)
+    };
+    for (listed, expected) in [
+        (&["--origin", "null"][..], [101, 403, 403]),
+        (&["--origin", "file://"], [403, 101, 403]),
+        (&["--origin", "https://example.com"], [403, 403, 101]),
+        (&["--origin", "null", "--origin", "https://example.com", "--origin", "file://"], [101; 3]),
+    ] {
+        let serve = start(listed);
+        assert_eq!(
+            ["null", "file://", "https://example.com"].map(|origin| status(&serve, origin)),
+            expected,
+            "{listed:?}"
+        );
+    }
+}
+
 /// RFC 6455 §4.2.2 item 5: one of those the client offered, here in the server's order.
 #[test]
 fn subprotocols_are_chosen_in_the_servers_order() {

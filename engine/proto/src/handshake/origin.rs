@@ -48,6 +48,9 @@ impl OriginList {
     /// Parses origins as browsers write them: `scheme://host` or `scheme://host:port`. Case does not matter, nor whether a
     /// scheme's default port (80 for http and ws, 443 for https and wss) is written. An empty list allows no origin.
     ///
+    /// `file://` can be listed: some send it, instead of `null`, for pages of the device's own files (Android's WebView). It
+    /// says nothing of whose file that is.
+    ///
     /// # Errors
     /// The first text that is not an origin: with a path (a final `/` too), user info, a wildcard, or `null`, which is the
     /// policy's to allow.
@@ -132,13 +135,16 @@ impl PartialEq for Host<'_> {
     }
 }
 
-/// RFC 6454 §6.2: scheme "://" host [ ":" port ] and nothing else.
+/// RFC 6454 §6.2: scheme "://" host [ ":" port ] and nothing else. Of `file` alone the host may be empty (RFC 8089 §2).
 fn parse_origin(text: &[u8]) -> Option<Origin<'_>> {
     // RFC 3986 §3.1
     let len = text.iter().position(|&b| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'-' | b'.'))?;
     let (scheme, rest) = text.split_at(len);
     scheme.first().filter(|first| first.is_ascii_alphabetic())?;
-    let (host, port) = parse_authority(rest.strip_prefix(b"://")?)?;
+    let (host, port) = match rest.strip_prefix(b"://")? {
+        b"" if scheme.eq_ignore_ascii_case(b"file") => (Host::Name(b""), None),
+        authority => parse_authority(authority)?,
+    };
     Some(Origin { scheme, host, port: port.or(default_port(scheme)) })
 }
 

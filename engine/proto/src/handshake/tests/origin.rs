@@ -74,6 +74,22 @@ fn a_list_is_exact() {
     assert!(!OriginList::default().contains(b"https://example.com"));
 }
 
+/// RFC 8089 §2: the one scheme that may have no host.
+#[test]
+fn files_can_be_listed() {
+    let list = OriginList::new(["file://", "https://example.com"]).expect("origins");
+    assert!(list.contains(b"file://") && list.contains(b"FILE://") && list.contains(b"https://example.com"));
+    for origin in ["file:///", "file://localhost", "file:", "file:/", "https://", "files://", "null", ""] {
+        assert!(!list.contains(origin.as_bytes()), "{origin}");
+    }
+    let web = OriginList::new(["https://example.com"]).expect("an origin");
+    assert!(!web.contains(b"file://"));
+    assert!(!is_same(b"file://", b"example.com") && !is_same(b"file://", b""));
+    for text in ["file:///", "file:///index.html", "file://:80", "file"] {
+        assert!(OriginList::new([text]).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn what_is_no_origin_cannot_be_listed() {
     for text in [
