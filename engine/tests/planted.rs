@@ -97,11 +97,13 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::TickUnwrapped, Plain, Oracle(8)),
     (Bug::SlotOverwritten, Plain, Oracle(8)),
     (Bug::EntersUnseen, Plain, Oracle(7)),
-    (Bug::AnswerDialLost, Plain, Oracle(8)),
+    (Bug::AnswerDialLost, Plain, Oracle(10)),
+    (Bug::UnreadCut, Plain, Oracle(13)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 35] = [
+const WORDS: [(&str, By); 37] = [
+    ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),
     ("lost a message to the server", Oracle(1)),
     ("does not agree with what the peer did", Oracle(1)),
@@ -125,6 +127,7 @@ const WORDS: [(&str, By); 35] = [
     ("the engine miscounts", Oracle(7)),
     ("were told 503, and", Oracle(7)),
     ("heartbeats", Oracle(10)),
+    ("a dial is stuck", Oracle(10)),
     ("is stuck", Oracle(8)),
     ("a stop took", Oracle(8)),
     ("for so little work", Oracle(8)),

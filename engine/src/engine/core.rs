@@ -10,6 +10,7 @@ use super::accepts::Listeners;
 use super::calls::Calls;
 use super::conns::Conn;
 use super::deadlines::Tick;
+use super::heard::Heard;
 use super::inbox::{Control, Resolve};
 use super::reach::Reach;
 use super::shortage::Shortage;
@@ -46,6 +47,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     /// Who waits for receive buffers.
     pub(super) shortage: Shortage,
     pub(super) due: Vec<u32>,
+    /// What deadlines are measured by.
+    pub(super) heard: Heard,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
     /// Set when stopping: the time by which all is over.
@@ -81,6 +84,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             control,
             shortage: Shortage::default(),
             due: Vec::new(),
+            heard: Heard::default(),
             admitted: 0,
             stopping: None,
             part: PART,

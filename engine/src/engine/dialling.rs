@@ -60,8 +60,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 _ => {}
             }
         }
-        let (now, last) = (self.ring.now(), self.out.dials.last_timer());
-        while let Some(index) = self.out.dials.pop_due(now, last) {
+        let (heard, last) = (self.heard.until(), self.out.dials.last_timer());
+        while let Some(index) = self.out.dials.pop_due(heard, last) {
             self.on_dial_timer(index);
         }
     }

@@ -13,7 +13,7 @@ const EXPIRE_MAX: usize = 512;
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn expire_deadlines(&mut self) {
         let mut due = std::mem::take(&mut self.due);
-        self.out.peers.advance(self.out.now, &mut due, EXPIRE_MAX);
+        self.out.peers.advance(self.heard.tick(), &mut due, EXPIRE_MAX);
         for index in due.drain(..) {
             self.expire(index);
         }
@@ -23,9 +23,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// The deadline of a connection has come, or the wheel's horizon before it.
     pub(super) fn expire(&mut self, index: u32) {
-        let now = self.out.now;
+        let heard = self.heard.tick();
         let life = self.out.link(index).life;
-        if let Some(due) = life.due().filter(|due| !due.is_due(now)) {
+        if let Some(due) = life.due().filter(|due| !due.is_due(heard)) {
             return self.out.peers.set_due(index, Some(due));
         }
         match life {
@@ -47,7 +47,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// An open connection: ping a silent peer, and end one that does not answer.
     pub(super) fn expire_idle(&mut self, index: u32) {
         let Some(idle) = self.config.idle_timeout else { return };
-        let now = self.out.now;
+        let (now, heard) = (self.out.now, self.heard.tick());
         let is_sending = self.out.link(index).output.is_sending();
         let life = self.out.peers.life(index);
         let is_read = life.takes_messages();
@@ -55,9 +55,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             life.forget_ping(); // its answer may lie unread: ask again when it is read
         }
         match *life {
-            Life::Pinged { due, .. } if due.is_due(now) => self.time_out(index),
+            Life::Pinged { due, .. } if due.is_due(heard) => self.time_out(index),
             Life::Pinged { due, .. } => self.out.peers.set_due(index, Some(due)),
-            Life::Quiet { since, .. } if !since.after(idle).is_due(now) => {
+            Life::Quiet { since, .. } if !since.after(idle).is_due(heard) => {
                 self.out.peers.set_due(index, Some(since.after(idle)));
             }
             // Not read, so its silence is ours; but it must take what is queued for it.

@@ -3,7 +3,8 @@
 //! Parts, which know neither the ring nor the handler:
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
-//! - `pack`: compressors. `deadlines`: when connections are due. `timers`: when dials are. `shortage`: connections that wait for
+//! - `pack`: compressors. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
+//!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
@@ -31,6 +32,7 @@ mod ending;
 mod expire;
 mod flight;
 mod frames;
+mod heard;
 mod id;
 mod inbox;
 mod input;

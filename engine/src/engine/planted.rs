@@ -144,13 +144,15 @@ mod switch {
         SlotOverwritten,
         /// Callbacks see no call of io_uring_enter(2) counted.
         EntersUnseen,
+        /// Deadlines are looked at although not everything that had come has been read.
+        UnreadCut,
         /// What is dialled in a pass is forgotten when a server's answer opens a connection.
         AnswerDialLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 58] = [
+        pub const ALL: [Bug; 59] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -208,6 +210,7 @@ mod switch {
             Bug::TickUnwrapped,
             Bug::SlotOverwritten,
             Bug::EntersUnseen,
+            Bug::UnreadCut,
             Bug::AnswerDialLost,
         ];
     }

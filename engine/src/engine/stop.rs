@@ -39,13 +39,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn stop_due(&self) -> Option<Time> {
         let deadline = self.stopping?;
         let given_up = deadline.after(GIVE_UP);
-        let next = if deadline.is_due(self.out.now) { given_up } else { deadline };
+        let next = if deadline.is_due(self.heard.tick()) { given_up } else { deadline };
         Some(next.begins(self.ring.now()))
     }
 
     /// Past the stop timeout every connection is cut.
     pub(super) fn expire_stop(&mut self) {
-        if self.stopping.is_none_or(|deadline| !deadline.is_due(self.out.now)) {
+        if self.stopping.is_none_or(|deadline| !deadline.is_due(self.heard.tick())) {
             return;
         }
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();

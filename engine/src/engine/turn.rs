@@ -38,6 +38,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     pub(crate) fn start(&mut self) {
         self.out.now = Tick::of(self.ring.now());
+        self.heard.skip_to(self.ring.now(), self.out.now);
         self.out.peers.begin(self.out.now);
         self.ring.submit(WAKE, Op::Wake);
         self.arm_accepts();
@@ -48,8 +49,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// One pass of the loop.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
         let until = self.until();
+        let (before, tick) = (self.ring.now(), self.out.now);
         self.ring.wait(until)?;
         self.out.now = Tick::of(self.ring.now());
+        // Something is due, but peers that spoke in time may not have been heard yet: those of twenty are, after a pause of the process.
+        if until.is_some_and(|until| until <= before) {
+            let more = self.ring.has_more() || !self.shortage.is_over();
+            self.heard.on_pass(before, more, self.conns.len());
+        } else {
+            self.heard.skip_to(before, tick);
+        }
         self.out.stats.passes += 1;
         self.out.stats.enters = planted!(EntersUnseen, 0; self.ring.enters());
         let messages = self.out.stats.messages;

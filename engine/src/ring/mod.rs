@@ -365,6 +365,13 @@ pub trait Ring {
     /// Stops listening: closes the listener's socket. Its accept must have ended.
     fn unlisten(&mut self, listener: u32);
 
+    /// Whether something had come by the last [`Ring::wait`] that it did not gather: a call of io_uring_enter(2) takes up no more than
+    /// some twenty operations that became ready, and then says that there are more. Asked when a deadline is due, before any
+    /// [`Ring::next`]. Rings that always gather everything have nothing more.
+    fn has_more(&mut self) -> bool {
+        false
+    }
+
     /// The clock as read by the last [`Ring::wait`]: one read a pass, not one a message.
     fn now(&self) -> Time;
 

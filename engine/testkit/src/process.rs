@@ -94,6 +94,21 @@ impl Process {
         assert!(status.success(), "kill -{name}: {status}");
     }
 
+    /// Stops it in the middle of whatever it does (SIGSTOP), and waits until all of it stands still (proc_pid_stat(5)).
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let stands = |task: std::path::PathBuf| {
+            let stat = std::fs::read_to_string(task.join("stat")).expect("it stands still, or goes on");
+            stat.rsplit_once(") ").expect("a name").1.starts_with('T')
+        };
+        let (tasks, since) = (format!("/proc/{}/task", self.id()), Instant::now());
+        while !std::fs::read_dir(&tasks).expect("it runs").flatten().all(|task| stands(task.path())) {
+            assert!(since.elapsed() < WAIT, "it goes on in spite of SIGSTOP");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Bytes of memory in use (VmRSS, proc_pid_status(5)).
     pub fn rss(&self) -> usize {
         self.memory("VmRSS:")

@@ -50,6 +50,8 @@ pub struct Dialler {
     /// Dials still to be made.
     pub left: u32,
     pub handshake_timeout: Duration,
+    /// How long the process stands still.
+    pub pause: Duration,
 }
 
 /// Memory that is given away, and how much of it there is.
@@ -234,7 +236,8 @@ impl App {
         dialler.left -= 1;
         let mut ledger = self.world.ledger.borrow_mut();
         let tag = ledger.dials.len() as u64;
-        let (target, plan) = dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout);
+        let (target, mut plan) = dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout);
+        plan.late += dialler.pause;
         self.world.trace.note(&[30, tag], || format!("         app dials {target:?}"));
         let id = cx.connect(target);
         assert!(ledger.dials.iter().all(|dial| dial.id != id), "{id:?} was the name of an earlier dial");

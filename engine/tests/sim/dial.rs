@@ -45,6 +45,8 @@ pub struct Plan {
     policy: Option<Policy>,
     connect_timeout: Duration,
     handshake_timeout: Duration,
+    /// How late whatever waits may be.
+    pub late: Duration,
     every: Option<Duration>,
     named: bool,
 }
@@ -133,8 +135,14 @@ pub fn target(tag: u64, random: &mut Random, manners: Manners, handshake_timeout
     if random.chance(500) {
         target = target.subprotocol("v2").and_then(|target| target.subprotocol("v1")).expect("two tokens");
     }
-    let mut plan =
-        Plan { policy: None, connect_timeout: Duration::from_secs(10), handshake_timeout, every: None, named };
+    let mut plan = Plan {
+        policy: None,
+        connect_timeout: Duration::from_secs(10),
+        handshake_timeout,
+        late: SLACK,
+        every: None,
+        named,
+    };
     if random.chance(600) {
         let every = Duration::from_millis(random.pick(&[0, 10, 30, 30, 50, 200, 200, 200]));
         target = target.heartbeat(every, Message::Text(BEAT));
@@ -203,9 +211,9 @@ impl Dial {
 
     /// The time an attempt may take: lookup, each address, handshake.
     fn most(&self) -> Duration {
-        let Plan { connect_timeout, handshake_timeout, named, .. } = self.plan;
-        let (lookup, addrs) = if named { (connect_timeout + SLACK, ADDRS_MAX as u32) } else { (Duration::ZERO, 1) };
-        lookup + (connect_timeout + SLACK) * addrs + handshake_timeout + SLACK
+        let Plan { connect_timeout, handshake_timeout, late, named, .. } = self.plan;
+        let (lookup, addrs) = if named { (connect_timeout + late, ADDRS_MAX as u32) } else { (Duration::ZERO, 1) };
+        lookup + (connect_timeout + late) * addrs + handshake_timeout + late
     }
 
     pub fn on_reconnect(&mut self, dialled: &Dialled, now: Time) {
@@ -213,7 +221,7 @@ impl Dial {
         self.is(dialled);
         assert!(!self.abandoned, "an attempt of an abandoned dial");
         assert!(now >= least, "an attempt {:?} sooner than its wait: {self:?}", least.since(now));
-        assert!(now <= most.plus(SLACK), "an attempt {:?} later than its wait: {self:?}", now.since(most));
+        assert!(now <= most.plus(self.plan.late), "an attempt {:?} later than its wait: {self:?}", now.since(most));
         self.attempts += 1;
         self.stand = Stand::Trying { since: now };
     }
@@ -330,7 +338,7 @@ impl Dial {
     pub fn check_moving(&self, now: Time) {
         let most = match self.stand {
             Stand::Trying { since } => since.plus(self.most()),
-            Stand::Waiting { most, .. } => most.plus(SLACK),
+            Stand::Waiting { most, .. } => most.plus(self.plan.late),
             Stand::Open { .. } | Stand::Over => return,
             Stand::Taken { .. } | Stand::Unwanted | Stand::Lost { .. } => panic!("half a step: {self:?}"),
         };
@@ -387,7 +395,7 @@ impl Dial {
                 let (Some(began), Some(answered)) = (person.request_at, person.answered_at) else { return true };
                 matches!(reply, Some(Reply::Never | Reply::Reset))
                     || person.stalled
-                    || answered.since(began) + SLACK >= self.plan.handshake_timeout
+                    || answered.since(began) + self.plan.late >= self.plan.handshake_timeout
             }
             (
                 Failure::Declined(Declined { status, body, .. }),

@@ -191,6 +191,8 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// Silent peers are pinged.
     pub pings: bool,
+    /// How long the process stands still.
+    pub pause: Duration,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -206,6 +208,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         closing_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(2),
         pings: true,
+        pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
     };
     if manners == Manners::Quiet {
         return settings;
@@ -296,7 +299,7 @@ fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> 
     let mut random = Random::new(seed ^ 0x6469_616c_7301);
     let dials = manners == Manners::Quiet || random.chance(330);
     let left = random.range(1, if manners == Manners::Quiet { 3 } else { 10 }) as u32;
-    dials.then_some(Dialler { random, left, handshake_timeout: settings.handshake_timeout })
+    dials.then_some(Dialler { random, left, handshake_timeout: settings.handshake_timeout, pause: settings.pause })
 }
 
 /// What the application does where no connection is open yet: in half of the seeds, drawn apart from everything else.
@@ -336,6 +339,9 @@ fn run_on(
 ) -> Outcome {
     sim.dialled_key = Some(DIALLED);
     sim.start = start(seed);
+    if let Some((at, _)) = &mut sim.pause {
+        *at = sim.start.plus(Duration::from_nanos(at.as_nanos()));
+    }
     let mut settings = settings(seed, manners, &sim);
     let (config, tls) = change(settings.config);
     settings.config = config;

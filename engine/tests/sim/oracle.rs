@@ -72,6 +72,8 @@ pub struct Person {
     pub reset: bool,
     pub refused: bool,
     pub faulted: bool,
+    /// When its connection was given up although bytes of it had come that were not looked at.
+    pub neglected_at: Option<Time>,
     /// It is a server, which the engine connected to.
     pub serves: bool,
     /// The dial that its request names.
@@ -106,6 +108,8 @@ pub struct Ledger {
     closing: Duration,
     stopping: Duration,
     idle: bool,
+    /// How long the process stood still.
+    pause: Duration,
 }
 
 /// From the close of a socket to the moment at which its peer can see it, whatever others do.
@@ -119,6 +123,7 @@ impl Ledger {
         self.closing = settings.closing_timeout;
         self.stopping = settings.stop_timeout;
         self.idle = settings.pings;
+        self.pause = settings.pause;
     }
 
     /// Compares everything with everything.
@@ -179,7 +184,10 @@ impl Ledger {
         let stopped_at = self.stopped_at.expect("nothing else ends a run");
         let took = ended_at.since(stopped_at);
         // Past the timeout every connection is cut; what the kernel then still owes takes it a moment.
-        assert!(took <= stop_timeout + Duration::from_millis(300), "a stop took {took:?}, allowed {stop_timeout:?}");
+        assert!(
+            took <= stop_timeout + self.pause + Duration::from_millis(300),
+            "a stop took {took:?}, allowed {stop_timeout:?}"
+        );
     }
 
     fn judge_person(&self, manners: Manners, person: &Person) -> Result<(), String> {
@@ -191,6 +199,13 @@ impl Ledger {
         check(person.opened <= 1, "it was opened twice")?;
         check((person.opened == 1) == person.reason.is_some(), "on_open without on_close, or the reverse")?;
         check(person.close.is_none() || person.opened == 1, "a Close without a connection")?;
+        // Others may go with bytes unread: their ends were decided by what they had sent before, or by the network.
+        let timed_out = match &person.reason {
+            Some(reason) => matches!(reason, Reason::Timeout | Reason::Local(false)),
+            None => person.status.is_none() && !person.serves,
+        };
+        let neglected = person.neglected_at.is_some_and(|at| self.stopped_at.is_none_or(|stopped| at < stopped));
+        check(!(neglected && timed_out && !person.faulted), "it was cut, and what it had sent in time was not read")?;
         if let Some(status) = person.status {
             let expected = if person.opened == 1 { &[101][..] } else { &person.statuses };
             check(expected.contains(&status), "an unexpected status")?;

@@ -194,8 +194,10 @@ impl Peer {
         self.say(what);
         self.done = true;
         let (faulted, now) = (net.is_faulted(pipe), net.now());
+        let neglected_at = net.neglected_at(pipe);
         self.person(|person| {
             person.faulted = faulted;
+            person.neglected_at = neglected_at;
             match what {
                 "sees the end" => person.eof_at = Some(now),
                 _ => person.reset = true,

@@ -12,6 +12,7 @@ mod http;
 mod limits;
 mod machine;
 mod options;
+mod pause;
 mod process;
 mod refusals;
 mod stop;

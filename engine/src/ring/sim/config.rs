@@ -1,5 +1,7 @@
 //! Owns what a simulated kernel has and how rude it is.
 
+use std::time::Duration;
+
 use super::held::Held;
 use crate::engine::planted::planted;
 use crate::ring::Time;
@@ -33,6 +35,10 @@ pub struct SimConfig {
     pub multishot_accept: bool,
     /// Entries of the completion queue; what does not fit waits, and ends the multishot that posted it.
     pub cq_entries: usize,
+    /// Completions that one wait hands over. The real kernel runs some twenty pieces of task work in one io_uring_enter(2).
+    pub batch_max: usize,
+    /// The process stands still once: from this time on, and for so long. Everybody else goes on.
+    pub pause: Option<(Time, Duration)>,
     /// Sends of at least this many bytes are zero-copy.
     pub zero_copy_from: Option<usize>,
     /// Bytes a socket holds towards the server, least and most.
@@ -99,6 +105,8 @@ impl SimConfig {
             multishot_recv: true,
             multishot_accept: true,
             cq_entries: 256,
+            batch_max: usize::MAX,
+            pause: None,
             zero_copy_from: None,
             rx_capacity: (64 << 10, 64 << 10),
             tx_capacity: (64 << 10, 64 << 10),
@@ -151,6 +159,8 @@ impl SimConfig {
             multishot_recv: random.chance(750),
             multishot_accept: random.chance(750),
             cq_entries: 1 << random.range(1, 7),
+            batch_max: usize::MAX,
+            pause: None,
             zero_copy_from: random.chance(350).then(|| random.range(1, 3000) as usize),
             rx_capacity: (random.range(50, 2000) as usize, random.range(2001, 200_000) as usize),
             tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
@@ -169,6 +179,18 @@ impl SimConfig {
         let mut old = super::Random::new(seed ^ 0x6465_7363_7269);
         sim.keeps_closed_files = old.chance(300);
         sim.direct_descriptors = old.chance(900);
+        // Half of them hand over few completions at once, and a third stand still once. Drawn apart, too.
+        let mut still = super::Random::new(seed ^ 0x7374_696c_6c21);
+        sim.batch_max = still.pick(&[4, 20, usize::MAX, usize::MAX]);
+        if still.chance(333) {
+            // In the middle of handshakes, or while peers are silent and are pinged.
+            let at = Duration::from_micros(if still.chance(500) {
+                still.range(200, 5_000)
+            } else {
+                still.range(5_000, 2_000_000)
+            });
+            sim.pause = Some((Time::default().plus(at), Duration::from_millis(still.range(20, 1_000))));
+        }
         sim
     }
 

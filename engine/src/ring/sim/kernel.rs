@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::buffers::{Buffers, SimLease};
 use super::held::{Held, NodeId};
-use super::{Done, Payload, Random, SimConfig, Socket, Token};
+use super::{Done, Payload, Random, SimConfig, Socket, Time, Token};
 
 /// A receive or accept in flight.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,8 @@ pub(super) struct File {
     pub(super) lent: u32,
 }
 
-/// A completion and its token.
-type Entry = (Token, Done<SimLease>);
+/// A completion, its token, and when it came.
+type Entry = (Time, Token, Done<SimLease>);
 
 /// The kernel's own state.
 pub(super) struct Kernel {
@@ -78,6 +78,10 @@ pub(super) struct Kernel {
     /// The last generation of each index, to tell an owner from an earlier one.
     generations: BTreeMap<u32, u32>,
     pub(super) counts: Counts,
+    /// The time, for completions.
+    pub(super) now: Time,
+    /// Waits in a row that left something in the queue.
+    behind: u32,
 }
 
 /// What the kernel has done, to compare with what the engine says it did.
@@ -130,6 +134,8 @@ impl Kernel {
             queue_max: config.cq_entries,
             generations: BTreeMap::new(),
             counts: Counts::default(),
+            now: config.start,
+            behind: 0,
         }
     }
 
@@ -174,6 +180,11 @@ impl Kernel {
         !self.queue.is_empty()
     }
 
+    /// There is one, or one that did not fit into the queue.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty() || !self.overflow.is_empty()
+    }
+
     /// Moves what did not fit into the queue, as far as it fits now.
     pub(super) fn flush_overflow(&mut self) {
         while self.queue.len() < self.queue_max {
@@ -184,10 +195,29 @@ impl Kernel {
         }
     }
 
-    pub(super) fn gather(&mut self, to: &mut VecDeque<Entry>) {
-        to.extend(self.queue.drain(..));
+    /// Hands over completions in the order in which they came, at most `most`.
+    pub(super) fn gather(&mut self, to: &mut VecDeque<(Token, Done<SimLease>)>, most: usize) {
+        let count = self.queue.len().min(most);
+        to.extend(self.queue.drain(..count).map(|(_, token, done)| (token, done)));
         self.counts.completions += to.len() as u64;
         self.counts.batch_max = self.counts.batch_max.max(to.len() as u64);
+    }
+
+    /// A wait has ended.
+    pub(super) fn on_gathered(&mut self) {
+        self.behind = if self.has_more() { self.behind + 1 } else { 0 };
+    }
+
+    /// Whether bytes of the connection with this token had been received by then, and the engine did not look at them. Nothing if there
+    /// was no end of completions, or too few buffers: that is the engine's excuse.
+    pub(super) fn neglects(&self, token: Token, by: Time) -> bool {
+        let owner = (token.index(), token.generation());
+        let is_excused = self.behind > 64 || self.counts.no_buffers > 0;
+        !is_excused
+            && self.queue.iter().chain(&self.overflow).any(|(at, token, done)| {
+                let brings_bytes = matches!(done, Done::Received { lease: Some(_), .. });
+                brings_bytes && *at <= by && (token.index(), token.generation()) == owner
+            })
     }
 
     /// A multishot may go on: its completion fits.
@@ -197,10 +227,10 @@ impl Kernel {
 
     pub(super) fn post(&mut self, token: Token, done: Done<SimLease>) {
         if self.fits() {
-            self.queue.push_back((token, done));
+            self.queue.push_back((self.now, token, done));
         } else {
             self.counts.overflows += 1;
-            self.overflow.push_back((token, done));
+            self.overflow.push_back((self.now, token, done));
         }
     }
 

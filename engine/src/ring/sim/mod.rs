@@ -44,8 +44,9 @@ pub struct SimRing {
     outside: Option<Box<dyn Outside>>,
     submitted: Vec<(Token, Op)>,
     ready: VecDeque<(Token, Done<SimLease>)>,
-    /// The clock as read by the last wait.
+    /// The clock as read by the last wait, and by the one before.
     clock: Time,
+    clock_before: Time,
     enters: u64,
     idle_polls: u32,
     ended: bool,
@@ -64,6 +65,7 @@ impl SimRing {
             submitted: Vec::new(),
             ready: VecDeque::new(),
             clock: start,
+            clock_before: start,
             enters: 0,
             idle_polls: 0,
             ended: false,
@@ -115,6 +117,7 @@ impl SimRing {
                 return;
             };
             self.net.trace.set_now(self.net.now);
+            self.net.kernel.now = self.net.now;
             let Event::Outside(key) = event else {
                 self.net.happen(event);
                 continue;
@@ -123,6 +126,18 @@ impl SimRing {
             let mut outside = self.outside.take().expect("the world outside does not wait for completions");
             outside.on_event(&mut self.net, key);
             self.outside = Some(outside);
+        }
+    }
+
+    /// The process stops where it is, if it is time for that: between the last completion and a look at the clock.
+    fn stand_still(&mut self) {
+        if let Some((_, most)) = self.net.config.pause.take_if(|(at, _)| *at <= self.net.now) {
+            let until = self.net.now.plus(most);
+            while let Some(at) = self.next_event().filter(|at| *at <= until) {
+                self.net.now = self.net.now.max(at);
+                self.happen_until_now();
+            }
+            self.net.now = until;
         }
     }
 
@@ -157,6 +172,9 @@ impl Ring for SimRing {
         let polls = until.is_some_and(|until| until <= self.clock);
         let idle = self.submitted.is_empty();
         for (token, op) in std::mem::take(&mut self.submitted) {
+            if matches!(op, Op::CancelSocket { .. }) {
+                self.net.note_neglect(token, self.clock_before);
+            }
             self.net.start(token, op);
         }
         self.net.kernel.flush_overflow();
@@ -175,8 +193,10 @@ impl Ring for SimRing {
             let next = next.expect("the engine sleeps and nothing will ever wake it");
             self.net.now = self.net.now.max(next);
         }
-        self.net.kernel.gather(&mut self.ready);
-        self.clock = self.net.now;
+        self.net.kernel.gather(&mut self.ready, self.net.config.batch_max);
+        self.stand_still();
+        (self.clock_before, self.clock) = (self.clock, self.net.now);
+        self.net.kernel.on_gathered();
         self.net.trace.set_now(self.clock);
         self.idle_polls = if polls && idle && self.ready.is_empty() { self.idle_polls + 1 } else { 0 };
         assert!(self.idle_polls < IDLE_POLLS_MAX, "{IDLE_POLLS_MAX} polls in a row brought nothing: the engine spins");
@@ -189,6 +209,10 @@ impl Ring for SimRing {
         let numbers = [token.to_bits(), kind, first, second];
         self.net.trace.note(&numbers, || format!("complete {} {}", Label(token), story::story_of_done(&done)));
         Some((token, done))
+    }
+
+    fn has_more(&mut self) -> bool {
+        self.net.kernel.has_more()
     }
 
     fn room_for(&self, bytes: u32) -> usize {

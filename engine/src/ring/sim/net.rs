@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::kernel::Kernel;
-use super::{Random, SimConfig, Time, Trace};
+use super::{Random, SimConfig, Time, Token, Trace};
 
 /// Something that will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +86,8 @@ pub(super) struct Pipe {
     pub(super) slot: Option<u32>,
     /// The kernel, not the peer, broke it.
     pub(super) faulted: bool,
+    /// When the server gave it up although bytes of it had been received, and were not looked at.
+    pub(super) neglected_at: Option<Time>,
     /// The peer waits for room.
     pub(super) blocked: bool,
     /// When a byte or an end last moved.
@@ -209,6 +211,7 @@ impl Net {
             left: false,
             slot: None,
             faulted: false,
+            neglected_at: None,
             blocked: false,
             active_at: self.now,
             called: false,
@@ -289,6 +292,23 @@ impl Net {
     /// Whether the kernel broke this connection by a fault of its own.
     pub fn is_faulted(&self, pipe: PipeId) -> bool {
         self.pipes[pipe.0].faulted
+    }
+
+    /// When the engine gave this connection up while bytes of it waited that it could have had: those that had been received by the
+    /// clock of the pass before.
+    pub fn neglected_at(&self, pipe: PipeId) -> Option<Time> {
+        self.pipes[pipe.0].neglected_at
+    }
+
+    /// All operations on a connection are being cancelled.
+    pub(super) fn note_neglect(&mut self, token: Token, by: Time) {
+        if self.kernel.neglects(token, by) {
+            let owner = Some((token.index(), token.generation()));
+            let file = self.kernel.files.iter().flatten().find(|file| file.owner == owner);
+            if let Some(pipe) = file.map(|file| file.pipe) {
+                self.pipes[pipe].neglected_at = Some(self.now);
+            }
+        }
     }
 
     /// How long nothing has moved on this connection.

@@ -497,6 +497,14 @@ impl Ring for Uring {
         Ok(())
     }
 
+    fn has_more(&mut self) -> bool {
+        // Without deferred task work the kernel may have put completions into the queue since.
+        let flags = self.uring.submission();
+        let kernel_has_some = flags.taskrun() || flags.cq_overflow();
+        drop(flags);
+        kernel_has_some || !self.uring.completion().is_empty()
+    }
+
     fn room_for(&self, bytes: u32) -> usize {
         self.buffers.room_for(bytes) / 2
     }
