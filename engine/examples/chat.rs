@@ -95,6 +95,6 @@ fn main() -> Result<(), wsring::Error> {
 /// Runs on one core until Ctrl-C.
 pub fn serve(addr: &str, cpu: usize) -> Result<(), wsring::Error> {
     let server = Server::bind(addr)?.cores([cpu]);
-    println!("chat on ws://{}/?name", server.local_addrs().map_err(wsring::Error::Start)?[0]);
+    println!("chat on ws://{}/?name", server.local_addrs()?[0]);
     server.run(|_| Chat::default()).map(drop)
 }

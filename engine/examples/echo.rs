@@ -25,8 +25,8 @@ impl Handler for Echo {
 
     /// A whole message, text or binary. `cx` is the connection it came from.
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        // `send` never blocks and tells what became of the message. An echo need not look: who does not read what we
-        // send is not read from either, so its output stays bounded.
+        // `forward` never blocks and tells what became of the message. An echo need not look: a peer that does not read
+        // what we send is not read from either, so its output stays bounded.
         let _ = cx.forward(message);
     }
 }
@@ -39,6 +39,6 @@ fn main() -> Result<(), wsring::Error> {
 /// Runs until Ctrl-C.
 pub fn serve(addr: &str) -> Result<(), wsring::Error> {
     let server = Server::bind(addr)?;
-    println!("echo on ws://{}/", server.local_addrs().map_err(wsring::Error::Start)?[0]);
+    println!("echo on ws://{}/", server.local_addrs()?[0]);
     server.run(|_| Echo).map(drop)
 }

@@ -81,6 +81,6 @@ fn main() -> Result<(), wsring::Error> {
 /// Runs until Ctrl-C.
 pub fn serve(addr: &str) -> Result<(), wsring::Error> {
     let server = Server::bind(addr)?;
-    println!("quotes on ws://{}/", server.local_addrs().map_err(wsring::Error::Start)?[0]);
+    println!("quotes on ws://{}/", server.local_addrs()?[0]);
     server.run(|_| Quotes).map(drop)
 }

@@ -5,11 +5,11 @@
 //! that every handler can have it.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::{fmt, io};
 
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -25,8 +25,9 @@ use crate::resolver;
 use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, raise_nofile, usable};
 use crate::stats::Stats;
 
-/// Why a server could not start, or ended.
-#[derive(Debug, thiserror::Error)]
+/// Why a server could not start, or ended. `Debug` says the same as `Display`, because that is what a `main` that returns it prints, and
+/// what is to be done about it must be seen there.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An address could not be bound.
@@ -63,7 +64,7 @@ pub enum Error {
         /// io_uring_enter(2)'s error.
         source: io::Error,
     },
-    /// A thread or signal handler could not be made.
+    /// The operating system refused something else that a start needs: a thread, a signal handler, random numbers.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
     /// A handler panicked; the other cores were stopped.
@@ -74,10 +75,16 @@ pub enum Error {
     },
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A server that has its addresses and is not running yet.
 #[derive(Debug)]
 pub struct Server {
-    /// One socket an address, bound but not listening; more are bound beside it, one a core.
+    /// One socket for each address, bound but not listening; the other cores' are bound beside it when it starts.
     bound: Vec<Socket>,
     cores: Option<Result<Vec<Cpu>, InvalidCpu>>,
     config: Config,
@@ -118,7 +125,7 @@ impl Server {
     /// [`Error::Bind`].
     pub fn and_bind(mut self, addr: impl ToSocketAddrs) -> Result<Self, Error> {
         raise_nofile();
-        let unresolved = |source| Error::Bind { addr: "the given name".to_owned(), source };
+        let unresolved = |source| Error::Bind { addr: "the given HOST:PORT".to_owned(), source };
         let before = self.bound.len();
         for addr in addr.to_socket_addrs().map_err(unresolved)? {
             let socket = bind_one(addr).map_err(|source| Error::Bind { addr: addr.to_string(), source })?;
@@ -151,9 +158,9 @@ impl Server {
     /// The bound addresses, with the ports the kernel chose.
     ///
     /// # Errors
-    /// getsockname(2)'s.
-    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        self.bound.iter().map(addr_of).collect()
+    /// [`Error::Start`] with that of getsockname(2).
+    pub fn local_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
+        self.bound.iter().map(addr_of).collect::<Result<_, _>>().map_err(Error::Start)
     }
 
     /// Runs until SIGINT or SIGTERM, then stops cleanly: peers are told 1001 and given the stop timeout.
@@ -177,9 +184,9 @@ impl Server {
         self,
         factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
     ) -> Result<Running<H::Mail>, Error> {
+        let addrs = self.local_addrs()?;
         let cores = self.cores.unwrap_or_else(|| Ok(affinity::allowed()))?;
         check(&self.config, &cores)?;
-        let addrs: Vec<_> = self.bound.iter().map(addr_of).collect::<Result<_, _>>().map_err(Error::Start)?;
         let mut sockets = vec![self.bound];
         for _ in 1..cores.len() {
             let bind =
@@ -462,6 +469,13 @@ mod tests {
         let running = Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1 };
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));
+    }
+
+    #[test]
+    fn a_main_that_returns_an_error_says_what_to_do() {
+        let forbidden = Error::from(SetupError::Forbidden { sysctl: "0".to_owned() });
+        let main: Box<dyn std::error::Error> = forbidden.into();
+        assert!(format!("{main:?}").contains("allow io_uring_setup"), "{main:?}");
     }
 
     #[test]
