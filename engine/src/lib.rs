@@ -37,7 +37,7 @@
 //! | [`forward`](Conn::forward) | is the one being handled | where it is short |
 //! | [`send_owned`](Conn::send_owned) | is given away: a `String`, a `Vec<u8>`, [`Bytes`](bytes::Bytes) | below 64 KiB, and where it is masked or compressed |
 //! | [`send_with`](Conn::send_with), [`send_text_with`](Conn::send_text_with) | is written where it is sent from | never |
-//! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | once a connection |
+//! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | once per connection |
 //!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
@@ -48,7 +48,7 @@
 //! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`;
 //! `Target::tls` takes an `Arc<rustls::ClientConfig>` for a server that does. No provider of
 //! cryptography is chosen for you: depend on rustls (which wsring exports as well) with the provider you want. The command
-//! brings ring.
+//! `wsring` uses the crate ring.
 //!
 //! # Kernels
 //! Linux 6.1 is the oldest that is run; `docs/kernels.md` has the list. What a kernel lacks beyond that is done without, and

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with jitter. The first attempt comes after [`wait_first`](Self::wait_first), each further one after
-/// [`factor`](Self::factor) times as long, never longer than [`wait_max`](Self::wait_max); every wait is shortened by a random part, so that clients that lost
-/// one server together do not come back together.
+/// Exponential backoff with jitter. The first new attempt comes after [`wait_first`](Self::wait_first), each further one after
+/// [`factor`](Self::factor) times as long, never longer than [`wait_max`](Self::wait_max). Every wait is shortened by a random part, so
+/// that clients that lost one server together do not come back together.
 ///
 /// Dialled again is whatever was not ended here: a connection that the peer closed or that broke, a failed attempt. Not
 /// dialled again is one that the application closed or abandoned, and one whose server said with its status that asking
@@ -63,14 +63,16 @@ impl Reconnect {
         self
     }
 
-    /// The largest part of a wait that is taken off at random, 0 to 1; what lies beyond is taken for the nearer of the two. Default 0.5.
+    /// The largest part of a wait that is taken off at random. It is 0 to 1, and what lies beyond is taken for the nearer of the two.
+    /// Default 0.5.
     #[must_use]
     pub const fn jitter(mut self, part: f64) -> Self {
         self.jitter = part;
         self
     }
 
-    /// Failed attempts in a row after which the dial is given up; `None` never. Default `None`.
+    /// New attempts in a row, behind the first one or a lost connection; when the last of them fails too, the dial is given up. `None`: no
+    /// end. Default `None`.
     #[must_use]
     pub fn attempts_max(mut self, attempts: impl Into<Option<u32>>) -> Self {
         self.attempts_max = attempts.into();

@@ -55,7 +55,8 @@ counters! {
     dials_failed,
     /// Connections that became WebSockets.
     opened,
-    /// Connections that ended, of any kind.
+    /// Connections that ended, of any kind: also those that never opened, such as plain requests and refused handshakes. So `opened`
+    /// less `closed` is not how many are open, and may be below zero.
     closed,
     /// Connections answered 503 because the core was at its connection cap.
     full,

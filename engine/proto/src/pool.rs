@@ -83,15 +83,15 @@ impl Pool {
         self.take_kept(least, wish).unwrap_or_else(|| self.allocate(least))
     }
 
-    /// A `Vec` of exactly `len` bytes, whatever they are: for who writes over all that it uses. A kept buffer is not filled
-    /// with zeros again.
+    /// A `Vec` of exactly `len` bytes with unspecified contents, for callers that write over every byte they use. A kept buffer is
+    /// not filled with zeros again.
     pub fn take_filled(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = self.pick(len, len).unwrap_or_else(|| self.allocate(len));
         bytes.resize(len, 0);
         bytes
     }
 
-    /// As [`Pool::take`], but `None` where that would allocate: for who can grow a buffer of its own instead.
+    /// As [`Pool::take`], but `None` where that would allocate: for a caller that can grow a buffer of its own instead.
     pub fn take_kept(&mut self, least: usize, wish: usize) -> Option<Vec<u8>> {
         let mut bytes = self.pick(least, wish)?;
         bytes.clear();

@@ -1,9 +1,10 @@
 //! Owns the deadlines of connections: a hashed timing wheel with links inside, so that setting, moving and removing one
 //! costs a few stores and no memory, however many connections come and go.
 //!
-//! A connection has at most one entry. Time is counted in ticks of 16 ms and wraps after two years; what is to come in more
-//! than 198 days comes then. The wheel promises that an entry fires once, not before its tick, or at its horizon, whichever comes first: who set it asks again then
-//! and sets a new one. It refuses to know what a deadline means.
+//! A connection has at most one entry. Time is counted in ticks of 16 ms and wraps after two years; a deadline that lies further
+//! ahead than 198 days is cut to that. The wheel promises that an entry fires once, not before its tick, or at the wheel's horizon if
+//! that comes first; the caller then looks at its clock again, and sets a new entry if it is too early. It refuses to know what a
+//! deadline means.
 
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ pub enum DialError {
     #[error("wrong answer to the handshake: {0}")]
     Compression(#[from] wsring_proto::deflate::CompressionError),
     /// The application's `on_answer` did not want the connection.
-    #[error("the answer did not please the application")]
+    #[error("the application declined the connection (`on_answer` returned `None`)")]
     Unwanted,
     /// The core is at its connection cap (`Config::connections_max`).
     #[error("this core is at its connection cap")]

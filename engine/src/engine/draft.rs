@@ -1,7 +1,7 @@
 //! A message that is being written where it will be sent from.
 //!
 //! Room for it is kept at the end of a connection's output, or in a pooled buffer if it will be compressed. What is dropped
-//! unsent, because it was no text or because who wrote it panicked, leaves the output as it was.
+//! unsent, because it was no text or because its writer panicked, leaves the output as it was.
 
 use wsring_proto::encode;
 use wsring_proto::opcode::Opcode;
@@ -30,10 +30,10 @@ pub(crate) struct Draft<'r> {
 }
 
 impl Reach {
-    /// Room for a message of `len` bytes; what becomes of it if there is none.
+    /// Keeps room for a message of `len` bytes; if there is none, says what becomes of the message.
     pub(crate) fn draft(&mut self, index: u32, len: usize) -> Result<Draft<'_>, SendOutcome> {
         let Some(framing) = self.peers.get(index).life.framing() else { return Err(self.gone()) };
-        // The first is asked so that the second does not overflow.
+        // `has_room` adds to the length, which must not overflow.
         if u32::try_from(len).is_err() || !self.has_room(index, framing, len) {
             return Err(self.refused());
         }

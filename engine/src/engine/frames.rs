@@ -63,7 +63,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
         loop {
-            // Asked once a message, here: a callback may have closed or paused this connection, or filled its output.
+            // Asked once per message, here: a callback may have closed or paused this connection, or filled its output.
             let life = &out.peers.get(index).life;
             if !life.is_open() {
                 input.on_close_sent();

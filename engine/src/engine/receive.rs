@@ -28,7 +28,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => {}
             Some(RecvEnd::Rearm | RecvEnd::Cancelled) => {
                 planted!(LostRearm, return);
-                // Others were first. Who is not to be received from has no turn to wait for.
+                // Other connections wait for buffers already, so this one queues behind them, unless no bytes are wanted from it.
                 self.out.peers.touch(index).flight.recv = Recv::Idle;
                 if !self.shortage.is_over() && self.out.link(index).life.wants_bytes() {
                     self.starve(index);

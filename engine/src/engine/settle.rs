@@ -181,7 +181,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.drop_tls(index);
     }
 
-    /// Receives from those who wait for buffers, as many as there is room for.
+    /// Receives from connections that wait for buffers, as many as there is room for.
     pub(super) fn rearm_starved(&mut self) {
         for _ in 0..self.shortage.pass(|bytes| self.ring.room_for(bytes)) {
             let Some((index, generation)) = self.shortage.next() else { return };

@@ -102,7 +102,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self.core.run()
     }
 
-    /// The beginning of [`Self::run`], for who takes the turns one by one.
+    /// The beginning of [`Self::run`], for a test that takes the turns one by one.
     pub fn start(&mut self) {
         self.core.start();
     }

@@ -1,7 +1,7 @@
 //! Owns what is to happen at some time, by the nanosecond: one heap for all of a core's dials. (Connections have the wheel of
 //! `deadlines`, which is coarser and costs no memory.)
 //!
-//! A timer is never taken out: who owns it remembers the number of its latest, and earlier ones are stale. Promises that
+//! A timer is never taken out: its owner remembers the number of its latest, and earlier ones are stale. Promises that
 //! timers come in the order of their times. Refuses to know what its owners are.
 
 use std::cmp::Reverse;

@@ -79,7 +79,7 @@ impl<'a, H> CoreCx<'a, H> {
         self.out.dials.abandon(dial);
     }
 
-    /// Begins a clean stop of this core, as [`Handle::stop`](crate::Handle::stop) does of all.
+    /// Begins a clean stop of this core (of one connection, that is [`Conn::close`](crate::Conn::close)), as [`Handle::stop`](crate::Handle::stop) does of all.
     pub fn stop(&mut self) {
         self.out.stop = true;
     }

@@ -136,7 +136,8 @@ impl<'a, H: Handler> Cx<'a, H> {
         Self { conn: Conn::new(CoreCx::new(out), index), data, last }
     }
 
-    /// The application's state of this connection.
+    /// The application's state of this connection. It is borrowed together with everything that can be sent to: copy or take out of it
+    /// what a message is made of, then send.
     pub fn data(&mut self) -> &mut H::Conn {
         self.data
     }

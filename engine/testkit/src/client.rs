@@ -196,7 +196,7 @@ pub fn tcp(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A port on which nobody listens: who connects is refused. Nobody else gets it while the socket is held, but a server may
+/// A port on which nobody listens, so that connecting is refused. Nobody else gets it while the socket is held, but a server may
 /// come to listen on it: it shares the port by SO_REUSEPORT, or by SO_REUSEADDR (socket(7)).
 pub fn refused() -> (socket2::Socket, SocketAddr) {
     held(SocketAddr::from(([127, 0, 0, 1], 0)))

@@ -29,10 +29,10 @@
 //!
 //! # What it costs
 //! Against wsring's own ring; `wsring-bench compare --only wsring,tokio-uring` shows how much.
-//! - Reads are single-shot: a submission each, where a multishot receive is submitted once a connection.
+//! - Reads are single-shot: a submission each, where a multishot receive is submitted once per connection.
 //! - A read needs its memory from the start, so a connection at rest holds a buffer of 4 KiB, and two tasks: 5.2 KB of
 //!   resident memory where a ring of our own takes 0.16 KB. A busy one reads into 64 KiB.
-//! - The runtime sleeps in epoll_wait(2) and learns there that its ring has completions: two system calls a pass instead
+//! - The runtime sleeps in epoll_wait(2) and learns there that its ring has completions: two system calls per pass instead
 //!   of one, and the wake goes from task to task until it reaches the core.
 //! - Sockets are ordinary descriptors and are written with IORING_OP_WRITE: no table of fixed files, no registered
 //!   memory, no MSG_WAITALL and no MSG_NOSIGNAL. (Rust ignores SIGPIPE unless told otherwise; a host program that does not

@@ -1,6 +1,6 @@
 //! What the tasks of one server share: the queue of completions, free read buffers, and bells to wake each other with.
 //!
-//! One thread's, so nothing here is locked. Promises that a completion wakes who drives the core. Refuses to know what is
+//! One thread's, so nothing here is locked. Promises that a completion wakes the task that drives the core. Refuses to know what is
 //! read and written.
 
 use std::cell::{Cell, RefCell};
@@ -59,7 +59,7 @@ impl Bell {
 /// What the tasks of one server share.
 pub(crate) struct Shared {
     events: RefCell<VecDeque<(Token, Event)>>,
-    /// Rings for who drives the core.
+    /// Rings for the task that drives the core.
     pub(crate) core: Bell,
     buffers: RefCell<Pool>,
     /// Another connection fits into the table.

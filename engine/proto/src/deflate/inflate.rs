@@ -86,7 +86,7 @@ impl Inflater {
         }
         bytes.truncate(filled);
         // A message whose last block is final lacks nothing, though §7.2.1 wants the first bits of an empty block behind it:
-        // who forgets them is understood.
+        // a peer that forgets them is understood.
         if self.is_fresh() { Ok(()) } else { self.finish() }
     }
 

@@ -161,7 +161,7 @@ impl Net {
         }
     }
 
-    /// The listener's socket closes; who waits there is refused.
+    /// The listener's socket closes; peers that wait there are refused.
     pub(super) fn close_listener(&mut self, listener: u32) {
         let accept = self.kernel.accepts[listener as usize];
         assert!(accept.is_none(), "listener {listener} is closed under its accept: {accept:?}");

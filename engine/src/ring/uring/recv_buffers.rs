@@ -76,7 +76,7 @@ pub(super) struct BufferRing {
     states: Box<[State]>,
     size: u32,
     mask: u16,
-    /// Our copy of the tail; published once a pass.
+    /// Our copy of the tail; published once per pass.
     tail: u16,
     incremental: bool,
 }
