@@ -95,7 +95,9 @@ impl Reconnect {
         let steps = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
         // Infinite for many attempts; the lesser of the two is finite.
         let whole = (self.first.as_secs_f64() * self.factor.max(1.0).powi(steps)).min(longest);
-        Some(Duration::from_secs_f64(whole * (1.0 - self.jitter.clamp(0.0, 1.0) * random)))
+        let wait = whole * (1.0 - self.jitter.clamp(0.0, 1.0) * random);
+        // No `Duration` are NaN, of a jitter that is none, and what `Duration::MAX` is rounded up to.
+        Some(Duration::try_from_secs_f64(wait).unwrap_or(self.max))
     }
 }
 
@@ -133,5 +135,10 @@ mod tests {
         assert_eq!(policy.wait(9, 0.5), Some(Duration::ZERO));
         let policy = Reconnect::default().factor(f64::NAN).jitter(-1.0);
         assert_eq!(policy.wait(9, 0.5), Some(policy.first));
+        let policy = Reconnect::default().jitter(f64::NAN);
+        assert_eq!(policy.wait(1, 0.5), Some(policy.max));
+        let policy = Reconnect::default().wait_first(Duration::MAX).wait_max(Duration::MAX);
+        assert_eq!(policy.wait(2, 0.0), Some(Duration::MAX));
+        assert_eq!(Reconnect::default().factor(f64::INFINITY).wait(2, 0.0), Some(Duration::from_secs(30)));
     }
 }
