@@ -1,6 +1,6 @@
 //! What a handler is told of a handshake: [`Opening`] of one that came in, [`Answered`] of one that we began.
 
-use http::{StatusCode, Version};
+use http::Version;
 use wsring_proto::handshake::{Answer, Request};
 
 use crate::headers::header_map;
@@ -45,7 +45,9 @@ impl Opening<'_> {
     }
 }
 
-/// The answer of a server that opened a connection which we dialled. Valid for the call.
+/// The answer of a server that opened a connection which we dialled: its status is 101, Switching Protocols. A server that
+/// answers anything else has opened nothing, and that is told by [`Handler::on_dial_failed`](crate::Handler::on_dial_failed).
+/// Valid for the call.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Answered<'a> {
@@ -58,12 +60,6 @@ pub struct Answered<'a> {
 }
 
 impl<'a> Answered<'a> {
-    /// The status: 101, Switching Protocols. A server that answers anything else has opened nothing, and that is told by
-    /// [`Handler::on_dial_failed`](crate::Handler::on_dial_failed).
-    pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.answer.status()).expect("a parsed answer has a status of 100 to 999")
-    }
-
     /// The value of the first header of this name, in any case; `None` if there is none. The bytes are as sent, without the
     /// whitespace around them.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {

@@ -63,7 +63,6 @@ impl Handler for Caller {
     }
 
     fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, dial: &Dialled, answered: &Answered<'_>) -> Option<usize> {
-        assert_eq!(answered.status(), wsring::http::StatusCode::SWITCHING_PROTOCOLS);
         self.tell(Told::Answer { subprotocol: answered.subprotocol.map(str::to_owned), attempt: dial.attempt });
         (answered.header("x-go-away").is_none()).then_some(0)
     }

@@ -431,7 +431,6 @@ impl Handler for App {
         let peer = std::str::from_utf8(answered.header("x-peer").expect("every valid answer has one"));
         let peer: usize = peer.ok().and_then(|peer| peer.parse().ok()).expect("a number");
         self.note("on_answer", &[8, dialled.tag, peer as u64]);
-        assert_eq!(answered.status(), StatusCode::SWITCHING_PROTOCOLS);
         let said = answered.header("Sec-WebSocket-Protocol");
         assert_eq!(answered.subprotocol.map(str::as_bytes), said, "the subprotocol that the server chose");
         let dialler = self.dialler.as_mut().expect("it dials");
