@@ -97,37 +97,70 @@ fn configs() -> Vec<Config> {
     vec![Config::default(), tiny, zero_copy, old]
 }
 
+/// Gives as many bytes away as the message says, as everything that can be given.
+fn give(cx: &mut Cx<'_, Does>, message: Message<'_>, gone: &Sender<()>) {
+    let len = number(message);
+    let text = OwnedMessage::text(given(len, gone)).expect("it is text");
+    assert!(cx.send("before").is_queued());
+    assert!(cx.send_owned(text).is_queued());
+    assert!(cx.send("between").is_queued());
+    assert!(cx.send_owned(given(len, gone)).is_queued());
+    assert!(cx.send_owned(String::from_utf8(content(len)).expect("ASCII")).is_queued());
+    assert!(cx.send_owned(content(len)).is_queued());
+    assert!(cx.send_owned(message).is_queued());
+}
+
+/// All of it arrives, and what was given away is let go.
+#[track_caller]
+fn is_given(client: &mut Client, gone: &Receiver<()>) {
+    for len in LENS {
+        client.send(TEXT, len.to_string().as_bytes());
+        let content = content(len);
+        client.expect(TEXT, b"before");
+        client.expect(TEXT, &content);
+        client.expect(TEXT, b"between");
+        client.expect(BINARY, &content);
+        client.expect(TEXT, &content);
+        client.expect(BINARY, &content);
+        client.expect(TEXT, len.to_string().as_bytes());
+        for _ in 0..2 {
+            gone.recv_timeout(WAIT).expect("its memory is let go");
+        }
+    }
+}
+
 #[test]
 fn what_is_given_away_arrives_in_its_place_and_its_memory_is_let_go() {
     for config in configs() {
-        let (running, addr, gone) = does(config, |cx, message, gone| {
-            let len = number(message);
-            let text = OwnedMessage::text(given(len, gone)).expect("it is text");
-            assert!(cx.send("before").is_queued());
-            assert!(cx.send_owned(text).is_queued());
-            assert!(cx.send("between").is_queued());
-            assert!(cx.send_owned(given(len, gone)).is_queued());
-            assert!(cx.send_owned(String::from_utf8(content(len)).expect("ASCII")).is_queued());
-            assert!(cx.send_owned(content(len)).is_queued());
-            assert!(cx.send_owned(message).is_queued());
-        });
+        let (running, addr, gone) = does(config, give);
         let mut client = Client::connect(addr);
-        for len in LENS {
-            client.send(TEXT, len.to_string().as_bytes());
-            let content = content(len);
-            client.expect(TEXT, b"before");
-            client.expect(TEXT, &content);
-            client.expect(TEXT, b"between");
-            client.expect(BINARY, &content);
-            client.expect(TEXT, &content);
-            client.expect(BINARY, &content);
-            client.expect(TEXT, len.to_string().as_bytes());
-            for _ in 0..2 {
-                gone.recv_timeout(WAIT).expect("its memory is let go");
-            }
-        }
+        is_given(&mut client, &gone);
         client.close();
         assert_eq!(finish(running).sent, 7 * LENS.len() as u64);
+    }
+}
+
+/// In steps that end within a piece, and behind a header that is encrypted with other output.
+#[cfg(feature = "tls")]
+#[test]
+fn what_is_given_away_or_written_in_place_goes_over_tls() {
+    use crate::common::certificates::Authority;
+    use crate::tls::relay::relay;
+
+    let authority = Authority::new();
+    let client = std::sync::Arc::new(authority.client(&[&rustls::version::TLS13]));
+    for config in configs() {
+        let config = config.tls(std::sync::Arc::new(authority.server()));
+        let (running, addr, gone) = does(config.clone(), give);
+        let mut plain = Client::connect(relay(addr, &client));
+        is_given(&mut plain, &gone);
+        plain.close();
+        assert_eq!(finish(running).tls_failed, 0);
+        let (running, addr, _) = does(config, write);
+        let mut plain = Client::connect(relay(addr, &client));
+        is_written(&mut plain);
+        plain.close();
+        assert_eq!(finish(running).tls_failed, 0);
     }
 }
 
@@ -197,25 +230,90 @@ fn a_client_masks_what_it_is_given_and_what_it_writes_in_place() {
     assert_eq!(finish(server).violations, 0);
 }
 
+/// Writes as many bytes in place as the message says.
+fn write(cx: &mut Cx<'_, Does>, message: Message<'_>, _: &Sender<()>) {
+    let len = number(message);
+    assert!(cx.send_with(len, |bytes| bytes.copy_from_slice(&content(len))).is_queued());
+    assert!(cx.send("between").is_queued());
+    let text = cx.send_text_with(len, |bytes| bytes.copy_from_slice(&content(len)));
+    assert!(text.expect("it is text").is_queued());
+}
+
+#[track_caller]
+fn is_written(client: &mut Client) {
+    for len in LENS {
+        client.send(TEXT, len.to_string().as_bytes());
+        client.expect(BINARY, &content(len));
+        client.expect(TEXT, b"between");
+        client.expect(TEXT, &content(len));
+    }
+}
+
 #[test]
 fn what_is_written_in_place_arrives() {
     for config in configs() {
-        let (running, addr, _) = does(config, |cx, message, _| {
-            let len = number(message);
-            assert!(cx.send_with(len, |bytes| bytes.copy_from_slice(&content(len))).is_queued());
-            assert!(cx.send("between").is_queued());
-            let text = cx.send_text_with(len, |bytes| bytes.copy_from_slice(&content(len)));
-            assert!(text.expect("it is text").is_queued());
-        });
+        let (running, addr, _) = does(config, write);
         let mut client = Client::connect(addr);
-        for len in LENS {
-            client.send(TEXT, len.to_string().as_bytes());
-            client.expect(BINARY, &content(len));
-            client.expect(TEXT, b"between");
-            client.expect(TEXT, &content(len));
-        }
+        is_written(&mut client);
         client.close();
         finish(running);
+    }
+}
+
+/// A connection that is closed by the very callback that promised it a message gets that, and then its Close; another gets a
+/// copy, and whose message it was can close as well.
+#[test]
+fn what_is_forwarded_to_a_connection_that_is_closed_at_once_goes_out_first() {
+    /// The first connection's messages go to all, last to itself, and all are closed.
+    struct Forwards(Vec<ConnId>);
+
+    impl Handler for Forwards {
+        type Conn = ();
+        type Mail = ();
+
+        fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+            Verdict::accept(())
+        }
+
+        fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+            self.0.push(cx.id());
+        }
+
+        fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+            for &id in self.0.iter().rev() {
+                let mut conn = cx.conn(id).expect("nobody left");
+                assert!(conn.send("before").is_queued());
+                assert!(conn.forward(message).is_queued());
+                assert!(conn.send("behind").is_queued());
+                conn.close(CloseCode::GOING_AWAY, "");
+                assert_eq!(conn.forward(message), SendOutcome::Gone);
+            }
+        }
+    }
+
+    for config in configs() {
+        for len in [10_000, 100_000] {
+            let (running, addr) = serve(config.clone(), 1, |_| Forwards(Vec::new()));
+            let mut clients: Vec<Client> = Vec::new();
+            for _ in 0..3 {
+                let mut client = Client::connect(addr);
+                client.send(PING, b"here");
+                client.expect(PONG, b"here");
+                clients.push(client);
+            }
+            let (half, rest) = (&content(len)[..len / 2], &content(len)[len / 2..]);
+            clients[0].send_frame(false, TEXT, half);
+            clients[0].send_frame(true, CONTINUATION, rest);
+            for client in &mut clients {
+                client.expect(TEXT, b"before");
+                client.expect(TEXT, &content(len));
+                client.expect(TEXT, b"behind");
+                assert_eq!(client.expect_close().0, 1001);
+            }
+            drop(clients);
+            let stats = finish(running);
+            assert_eq!((stats.sent, stats.gone), (9, 3));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::common::*;
 
 mod dialling;
 mod failures;
-mod relay;
+pub mod relay;
 
 fn with_tls(tls: ServerConfig) -> Config {
     Config::default().tls(Arc::new(tls))

@@ -17,7 +17,7 @@ use crate::deflate::converse;
 use crate::programme::{borders, programme};
 
 /// A port where plain connections are taken to `addr` over TLS, so that plain clients can be used.
-fn relay(addr: SocketAddr, config: &Arc<ClientConfig>) -> SocketAddr {
+pub fn relay(addr: SocketAddr, config: &Arc<ClientConfig>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let at = listener.local_addr().expect("an address");
     let config = Arc::clone(config);
