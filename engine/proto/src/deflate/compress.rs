@@ -10,6 +10,8 @@ use core::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
+#[cfg(feature = "libdeflate")]
+use super::blocks;
 use super::negotiate::Direction;
 use super::settings::{Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use crate::pool::Pool;
@@ -147,8 +149,7 @@ impl Shared {
         deflater.as_mut()?.message(message, pool)
     }
 
-    /// In one final block or more. RFC 7692 §7.2.3.4: a byte of zero behind the last begins the empty block that has to
-    /// end a message, because the next block begins at the next byte.
+    /// libdeflate makes whole streams, whose last block is final: that is undone behind it.
     #[cfg(feature = "libdeflate")]
     fn whole(&mut self, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
         // zlib-rs is better at level 1, so libdeflate's begin at 2.
@@ -160,18 +161,16 @@ impl Shared {
         });
         let mut bytes = pool.take(HEADROOM + room + 1, HEADROOM + room + 1);
         bytes.resize(HEADROOM + room, 0);
-        match compressor.deflate_compress(message, &mut bytes[HEADROOM..]) {
-            Ok(made) => {
-                bytes.truncate(HEADROOM + made);
-                bytes.push(0);
-                Some(bytes)
+        // It fails only where the output does not fit.
+        if let Ok(made) = compressor.deflate_compress(message, &mut bytes[HEADROOM..]) {
+            bytes.truncate(HEADROOM + made);
+            if blocks::end_message(&mut bytes, HEADROOM) {
+                return Some(bytes);
             }
-            // The only error there is: it does not fit.
-            Err(_) => {
-                pool.put(bytes);
-                None
-            }
+            debug_assert!(false, "libdeflate makes whole streams");
         }
+        pool.put(bytes);
+        None
     }
 }
 

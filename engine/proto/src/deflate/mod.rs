@@ -13,6 +13,8 @@
 //! A server can always have the peer keep no window (RFC 7692 §7.1.1.2). A client can only ask: with a server that
 //! declines, a connection has an inflater of its own, 47 KiB, in [`Mode::Shared`] too.
 
+#[cfg(feature = "libdeflate")]
+mod blocks;
 mod compress;
 mod inflate;
 mod negotiate;

@@ -90,6 +90,27 @@ fn every_setting_round_trips() {
     }
 }
 
+// Clients that keep one inflater, whatever was agreed on, read every message: no block is final (RFC 7692 §7.2.3.4 allows it,
+// and they stop there).
+#[test]
+fn no_message_ends_the_stream() {
+    let mut pool = Pool::new(1 << 20);
+    for level in 1..=9 {
+        let mut shared = Shared::new(&Settings::shared().level(level));
+        let mut theirs = Decompress::new(false);
+        for len in (20..300).chain([1000, 12_000, 32_768, 100_000]) {
+            let message = words(len, len);
+            let Some(payload) = shared.message(&message, 15, &mut pool) else { continue };
+            let input = [&payload[HEADROOM..], &TAIL].concat();
+            let mut out = Vec::with_capacity(len + 1);
+            let status = theirs.decompress_vec(&input, &mut out, FlushDecompress::Sync).expect("a valid stream");
+            assert!(status == Status::Ok && out == message, "{status:?} after {len} bytes at level {level}");
+            pool.put(payload);
+        }
+        assert!(theirs.total_out() > 100_000);
+    }
+}
+
 /// The furthest that a payload refers back, by trial: the least window that a strict inflater needs.
 fn distance_max(payload: &[u8]) -> u16 {
     // A reader of blocks of its own: what an inflater with a smaller window would refuse.
