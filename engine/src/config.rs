@@ -133,9 +133,10 @@ impl Config {
     /// permessage-deflate (RFC 7692), for connections of both roles. Default off.
     ///
     /// A message is compressed if its connection agreed to that, it has at least [`Deflate::threshold_bytes`], and it becomes shorter.
-    /// [`Limits::inflate_ratio_max`] bounds what peers may have us inflate. Memory of a connection: none with
-    /// [`Deflate::shared`], 273 KiB with [`Deflate::dedicated`] and 47 KiB more for a peer that keeps a window too, or less:
-    /// see [`Deflate::window_bits`](field@wsring_proto::deflate::Settings::window_bits).
+    /// [`Limits::inflate_ratio_max`] bounds what peers may have us inflate. Memory of a connection: with
+    /// [`Deflate::shared`] none, or 47 KiB for a peer that keeps a window, of which a core has
+    /// [`Deflate::peer_windows_max`](field@wsring_proto::deflate::Settings::peer_windows_max) at most; with [`Deflate::dedicated`] 273 KiB
+    /// and those 47 KiB, or less: see [`Deflate::window_bits`](field@wsring_proto::deflate::Settings::window_bits).
     #[must_use]
     pub fn deflate(mut self, settings: Deflate) -> Self {
         self.deflate = settings;

@@ -68,7 +68,7 @@ pub(crate) struct Args {
     /// The certificate's private key, in PEM and not encrypted.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Compression (permessage-deflate, RFC 7692): `shared` has one compressor a core and costs connections no memory,
+    /// Compression (permessage-deflate, RFC 7692): `shared` has one compressor a core, which costs connections no memory,
     /// `dedicated` one a connection, which finds in a message what earlier ones held.
     #[arg(long, value_name = "MODE", default_value = "off", value_parser = ["off", "shared", "dedicated"])]
     deflate: String,

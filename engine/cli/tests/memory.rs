@@ -126,6 +126,7 @@ fn bombs_cost_the_message_limit_at_most() {
     const BESIDE: usize = 3 << 20;
     let bombs = effort::whole_or_quick(8, 2);
     for (mode, offer) in [
+        ("shared", "permessage-deflate; client_no_context_takeover"),
         ("shared", "permessage-deflate"),
         ("dedicated", "permessage-deflate; client_no_context_takeover"),
         ("dedicated", "permessage-deflate"),

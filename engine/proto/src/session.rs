@@ -149,6 +149,11 @@ impl Session {
         }
     }
 
+    /// Whether the peer may refer to its earlier messages, so that its window is kept.
+    pub fn keeps_window(&self) -> bool {
+        self.compression == Compression::Takeover
+    }
+
     /// Our end of the connection.
     pub fn role(&self) -> Role {
         self.role

@@ -51,6 +51,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) heard: Heard,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
+    /// Open connections whose peer may refer to its earlier messages (RFC 7692 §7.1.1): each may have an inflater of its own.
+    pub(super) windows: u32,
     /// Set when stopping: the time by which all is over.
     pub(super) stopping: Option<Tick>,
     /// Bytes of a part of a long send.
@@ -86,6 +88,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             due: Vec::new(),
             heard: Heard::default(),
             admitted: 0,
+            windows: 0,
             stopping: None,
             part: PART,
             connects: 0,

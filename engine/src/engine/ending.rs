@@ -60,6 +60,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         match std::mem::replace(&mut conn.phase, Phase::Ended) {
             Phase::Open { mut session, data } => {
+                self.windows -= u32::from(session.keeps_window());
                 session.recycle(&mut self.out.stores.pool);
                 let id = self.out.peers.id_of(index);
                 self.calls.closed(&mut self.out, id, data, why);

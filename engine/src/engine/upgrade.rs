@@ -105,7 +105,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         let compression = match self.config.deflate.mode {
             Mode::Off => None,
-            _ => deflate::choose(request.extensions(), &self.config.deflate).expect("`accept` has read them"),
+            _ => deflate::choose(request.extensions(), &self.config.deflate, self.windows)
+                .expect("`accept` has read them"),
         };
         let mut text = [0; deflate::ANSWER_LEN_MAX];
         let extensions = compression.as_ref().map(|answer| answer.text(&mut text));
@@ -129,6 +130,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Some(agreed) => planted!(DeflateUnread, Session::new(role); Session::with_deflate(role, agreed)),
             None => Session::new(role),
         };
+        self.windows += u32::from(session.keeps_window());
         self.conns[index as usize].phase = Phase::Open { session, data };
         let packed = |agreed: Agreed| Framing::packed(&self.config.deflate, agreed.of(role));
         let framing = compression.map_or(Framing::PLAIN, packed);

@@ -21,7 +21,8 @@ fn with(deflate: Deflate) -> Config {
 const LENS: [usize; 16] =
     [0, 1, 63, 64, 125, 511, 512, 513, 1024, 4096, 8192, 20_000, 65_535, 65_536, 300_000, 1 << 20];
 
-/// All lengths there and back, compressed where that was agreed on. Returns how many messages that is.
+/// All lengths there and back, compressed where that was agreed on; `takeover`: the server refers to what it sent before. Returns how
+/// many messages that is.
 pub(crate) fn converse(client: &mut Packed, deflate: &Deflate, takeover: bool) -> u64 {
     let mut count = 0;
     for (round, &len) in LENS.iter().enumerate() {
@@ -38,8 +39,10 @@ pub(crate) fn converse(client: &mut Packed, deflate: &Deflate, takeover: bool) -
                 _ => client.send_raw(0x80 | opcode, &content), // plain is always allowed (§6)
             }
             if !takeover {
-                client.forget_sent();
                 client.forget_received();
+            }
+            if client.extensions.contains("client_no_context_takeover") {
+                client.forget_sent();
             }
             let compressed = client.expect(opcode, &content);
             match len {
@@ -70,6 +73,8 @@ fn every_mode_level_and_window_echoes() {
         (Deflate::dedicated().level(6), "permessage-deflate; server_max_window_bits=10", true),
         (Deflate::dedicated().window_bits(9).memory_level(1), "permessage-deflate", true),
         (Deflate::dedicated(), "permessage-deflate; server_no_context_takeover; client_no_context_takeover", false),
+        (Deflate::shared(), "permessage-deflate; client_no_context_takeover", false),
+        (Deflate::shared().level(9), "permessage-deflate; server_no_context_takeover", false),
     ];
     for (deflate, offer, takeover) in table {
         // The smallest send blocks and receive buffers too: every place a frame can lie in.
@@ -80,8 +85,10 @@ fn every_mode_level_and_window_echoes() {
             let (running, addr) = serve(config, 1, |_| Echo);
             let mut client = Packed::connect(addr, offer);
             assert!(client.extensions.starts_with("permessage-deflate"), "{:?}", client.extensions);
-            let no_takeover = client.extensions.contains("server_no_context_takeover");
-            assert_eq!(no_takeover, !takeover, "{:?}", client.extensions);
+            // Some clients take what they did not offer for a fault.
+            for name in ["server_no_context_takeover", "client_no_context_takeover"] {
+                assert_eq!(client.extensions.contains(name), offer.contains(name), "{:?}", client.extensions);
+            }
             let count = converse(&mut client, &deflate, takeover);
             let stats = finish(running);
             assert_eq!((stats.messages, stats.violations, stats.closed), (count, 0, 1));
@@ -111,10 +118,42 @@ fn what_was_not_agreed_on_is_not_done() {
     let (running, addr) = serve(with(Deflate::shared()), 1, |_| Echo);
     let offers = "permessage-deflate; unknown, permessage-deflate; server_max_window_bits=12";
     let client = Packed::connect(addr, offers);
-    let expected =
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12";
-    assert_eq!(client.extensions, expected);
+    assert_eq!(client.extensions, "permessage-deflate; server_max_window_bits=12");
     drop(client);
+    finish(running);
+}
+
+// A client beyond the windows that a core keeps is asked to keep none (RFC 7692 §7.1.1.2); who leaves makes room for another, and
+// who keeps none takes none.
+#[test]
+fn a_core_keeps_so_many_windows_of_its_clients() {
+    const PLAIN: &str = "permessage-deflate";
+    const NONE: &str = "permessage-deflate; client_no_context_takeover";
+    let (running, addr) = serve(with(Deflate::shared().peer_windows_max(2)), 1, |_| Echo);
+    let content = words(3, 2000);
+    let mut open = Vec::new();
+    for (offer, answer) in [(NONE, NONE), (PLAIN, PLAIN), (NONE, NONE), (PLAIN, PLAIN), (PLAIN, NONE), (PLAIN, NONE)] {
+        let client = Packed::connect(addr, offer);
+        assert_eq!(client.extensions, answer, "{} are open", open.len());
+        open.push(client);
+    }
+    let leave = |mut client: Packed| {
+        client.send_raw(0x88, &1000_u16.to_be_bytes());
+        assert_eq!(client.expect_close(), 1000);
+        assert_eq!(client.try_next(), None);
+    };
+    leave(open.remove(1)); // with a window that it never used
+    let mut another = Packed::connect(addr, PLAIN);
+    assert_eq!(another.extensions, PLAIN);
+    for _ in 0..3 {
+        another.send(TEXT, &content); // refers to the one before
+        another.expect(TEXT, &content);
+    }
+    assert_eq!(Packed::connect(addr, PLAIN).extensions, NONE);
+    leave(another);
+    leave(open.remove(0));
+    assert_eq!(Packed::connect(addr, PLAIN).extensions, PLAIN);
+    drop(open);
     finish(running);
 }
 
@@ -299,7 +338,11 @@ fn a_client_compresses_too() {
         }
         assert_eq!(line.closed(), "Local { clean: true }");
         let server = server.join().expect("the server is well");
-        assert!(server.extensions.contains("permessage-deflate; client_max_window_bits"), "{:?}", server.extensions);
+        let offered = &server.extensions;
+        assert!(
+            offered.starts_with("permessage-deflate; ") && offered.ends_with("; client_max_window_bits"),
+            "{offered}"
+        );
         drop(server);
         let stats = line.finish();
         let compressed = if answer.contains("=8") { 0 } else { says.len() as u64 - 1 };

@@ -43,7 +43,7 @@ fn offers(values: &[&[u8]]) -> Option<(Vec<Offer>, bool)> {
 /// RFC 7692 §7.1: what is agreed on was offered, is one extension, and leaves no parameter out of its range.
 fn negotiate(request: &Request<'_>) {
     for settings in [Settings::shared(), Settings::dedicated(), Settings::dedicated().window_bits(9)] {
-        let Ok(Some(answer)) = choose(request.extensions(), &settings) else { continue };
+        let Ok(Some(answer)) = choose(request.extensions(), &settings, 0) else { continue };
         let offered = request.extensions().flatten().any(|offer| offer.name().eq_ignore_ascii_case("permessage-deflate"));
         assert!(offered, "accepted and not offered");
         let Agreed { server_window_bits, client_window_bits, .. } = answer.agreed();

@@ -7,11 +7,12 @@
 //!
 //! | mode | our compressor | the peer's messages | heap bytes a connection |
 //! |---|---|---|---|
-//! | [`Mode::Shared`] | one a core, no window kept | asked to keep none: one inflater a core | 0 |
+//! | [`Mode::Shared`] | one a core, no window kept | one inflater a core; for those that keep a window, one each | 0, or 47 KiB |
 //! | [`Mode::Dedicated`] | one a connection, from its first message on | one inflater a connection, from its first on | see [`Settings::window_bits`] |
 //!
-//! A server can always have the peer keep no window (RFC 7692 §7.1.1.2). A client can only ask: with a server that
-//! declines, a connection has an inflater of its own, 47 KiB, in [`Mode::Shared`] too.
+//! A server could always have the peer keep no window (RFC 7692 §7.1.1.2), but there are clients that do not bear to be told
+//! what they did not offer: in [`Mode::Shared`] a core keeps the windows of [`Settings::peer_windows_max`] clients. A client
+//! can only ask: with a server that keeps its window, a connection has an inflater of its own in [`Mode::Shared`] too.
 
 #[cfg(feature = "libdeflate")]
 mod blocks;

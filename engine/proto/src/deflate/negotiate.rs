@@ -182,25 +182,29 @@ impl fmt::Display for Answer {
 /// Declined are offers with a parameter that is unknown, repeated, or has a value that is not allowed (§7.1), and those
 /// that ask us for a window of 2^8 bytes (§7.1.2.1 allows it; see [`WINDOW_BITS_MIN`]).
 ///
+/// Nothing is answered that was not offered, but that the client is to keep no window where [`Mode::Shared`] has none left:
+/// `windows` is how many the core's connections keep now, and [`Settings::peer_windows_max`] is the bound.
+///
 /// # Errors
 /// [`Malformed`] if the header breaks the grammar: answer 400.
 pub fn choose<'a>(
     offers: impl Iterator<Item = Result<Offer<'a>, Malformed>>,
     settings: &Settings,
+    windows: u32,
 ) -> Result<Option<Answer>, Malformed> {
     let mut chosen = None;
     // To the end, so that a malformed header is found wherever it is malformed.
     for offer in offers {
         let offer = offer?;
         if chosen.is_none() && settings.mode != Mode::Off && offer.name() == NAME {
-            chosen = Params::read(&offer).and_then(|params| meet(params, settings));
+            chosen = Params::read(&offer).and_then(|params| meet(params, settings, windows));
         }
     }
     Ok(chosen)
 }
 
-fn meet(offered: Params, settings: &Settings) -> Option<Answer> {
-    let shared = settings.mode == Mode::Shared;
+fn meet(offered: Params, settings: &Settings, windows: u32) -> Option<Answer> {
+    let no_window_left = settings.mode == Mode::Shared && windows >= settings.peer_windows_max;
     let server_window_bits = settings.window_bits.min(offered.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX));
     if server_window_bits < WINDOW_BITS_MIN {
         return None;
@@ -211,19 +215,21 @@ fn meet(offered: Params, settings: &Settings) -> Option<Answer> {
         Bits::Bare | Bits::Absent => (WINDOW_BITS_MAX, false),
     };
     let agreed = Agreed {
-        // §7.1.1: what was offered must be answered, and both may be answered though not offered.
-        server_no_context_takeover: shared || offered.server_no_context_takeover,
-        client_no_context_takeover: shared || offered.client_no_context_takeover,
+        // §7.1.1: what was offered must be answered, and both may be answered though not offered. But there are clients that
+        // fail the connection then (Netty), or keep their window all the same (Tornado, Mojolicious). Of our own messages
+        // nothing needs to be said: a window that is kept for them and not referred to does no harm.
+        server_no_context_takeover: offered.server_no_context_takeover,
+        client_no_context_takeover: no_window_left || offered.client_no_context_takeover,
         server_window_bits,
         client_window_bits,
     };
     Some(Answer { agreed, says_server_bits: offered.server_max_window_bits.is_some(), says_client_bits })
 }
 
-/// A client's offers: by [`Display`](fmt::Display) the value of a `Sec-WebSocket-Extensions` header (RFC 7692 §7.1).
+/// A client's offer: by [`Display`](fmt::Display) the value of a `Sec-WebSocket-Extensions` header (RFC 7692 §7.1).
 ///
-/// With [`Mode::Shared`] two: one without context takeover, which costs no memory, and, for a server that declines it, one
-/// with.
+/// One, because some servers take a second for a fault. With [`Mode::Shared`] it is without context takeover, which costs no
+/// memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientOffer {
     mode: Mode,
@@ -287,12 +293,10 @@ impl fmt::Display for ClientOffer {
             WINDOW_BITS_MAX => f.write_str("; client_max_window_bits"),
             bits => write!(f, "; client_max_window_bits={bits}"),
         };
-        if self.mode == Mode::Shared {
-            write!(f, "{NAME}; server_no_context_takeover; client_no_context_takeover")?;
-            client_bits(f)?;
-            f.write_str(", ")?;
-        }
         f.write_str(NAME)?;
+        if self.mode == Mode::Shared {
+            f.write_str("; server_no_context_takeover; client_no_context_takeover")?;
+        }
         client_bits(f)
     }
 }

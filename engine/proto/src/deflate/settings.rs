@@ -55,6 +55,13 @@ pub struct Settings {
     /// How much a compressor of [`Mode::Dedicated`] remembers inside a block, 1-9. Default 5; at level 1 it changes nothing
     /// but the memory taken.
     pub memory_level: u8,
+    /// In [`Mode::Shared`], of how many clients a core keeps the window: each is an inflater of 47 KiB, from the client's first
+    /// compressed message to its end. Clients that offer to keep none (`client_no_context_takeover`) are not among them.
+    /// Default 1024, 47 MiB a core; 0 keeps none.
+    ///
+    /// A client beyond that is asked to keep none, though it did not offer that. RFC 7692 §7.1.1.2 allows it and browsers
+    /// do it; Netty fails the connection, and Tornado and Mojolicious keep theirs, which ends with 1007.
+    pub peer_windows_max: u32,
     /// Messages of fewer bytes are sent plain. Default 512 in [`Mode::Shared`], where 256 bytes take 3 us to become 177;
     /// 64 in [`Mode::Dedicated`], where they take 0.5 us to become 70.
     pub threshold_bytes: u32,
@@ -67,16 +74,23 @@ impl Settings {
         Settings { mode: Mode::Off, ..Settings::shared() }
     }
 
-    /// One compressor a core; connections cost no memory.
+    /// One compressor a core; connections cost no memory, but for [`peer_windows_max`](Self#structfield.peer_windows_max).
     #[must_use]
     pub const fn shared() -> Settings {
-        Settings { mode: Mode::Shared, level: 1, window_bits: WINDOW_BITS_MAX, memory_level: 5, threshold_bytes: 512 }
+        Settings {
+            mode: Mode::Shared,
+            level: 1,
+            window_bits: WINDOW_BITS_MAX,
+            memory_level: 5,
+            peer_windows_max: 1024,
+            threshold_bytes: 512,
+        }
     }
 
     /// One compressor a connection.
     #[must_use]
     pub const fn dedicated() -> Settings {
-        Settings { mode: Mode::Dedicated, level: 1, window_bits: WINDOW_BITS_MAX, memory_level: 5, threshold_bytes: 64 }
+        Settings { mode: Mode::Dedicated, threshold_bytes: 64, ..Settings::shared() }
     }
 
     /// Sets [`level`](Self#structfield.level).
@@ -97,6 +111,13 @@ impl Settings {
     #[must_use]
     pub const fn memory_level(mut self, level: u8) -> Self {
         self.memory_level = level;
+        self
+    }
+
+    /// Sets [`peer_windows_max`](Self#structfield.peer_windows_max).
+    #[must_use]
+    pub const fn peer_windows_max(mut self, windows: u32) -> Self {
+        self.peer_windows_max = windows;
         self
     }
 

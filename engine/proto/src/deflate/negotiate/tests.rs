@@ -14,7 +14,12 @@ fn with<T>(value: &str, judge: impl FnOnce(crate::handshake::Offers<'_>) -> T) -
 }
 
 fn answer(value: &str, settings: &Settings) -> Option<String> {
-    let answer = with(value, |offers| choose(offers, settings)).expect("well-formed")?;
+    answer_beside(0, value, settings)
+}
+
+/// The answer of a core that keeps so many windows already.
+fn answer_beside(windows: u32, value: &str, settings: &Settings) -> Option<String> {
+    let answer = with(value, |offers| choose(offers, settings, windows)).expect("well-formed")?;
     assert_eq!(answer.text(&mut [0; ANSWER_LEN_MAX]), answer.to_string());
     Some(answer.to_string())
 }
@@ -48,7 +53,18 @@ fn offers_that_are_taken() {
         (small, PLAIN, "permessage-deflate"), // a window smaller than agreed on needs no word
         (small, "permessage-deflate; server_max_window_bits=12", "permessage-deflate; server_max_window_bits=11"),
         (small, "permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10"),
-        (Settings::shared(), PLAIN, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        (Settings::shared(), PLAIN, "permessage-deflate"),
+        (Settings::shared(), "permessage-deflate; client_max_window_bits", "permessage-deflate"),
+        (
+            Settings::shared(),
+            "permessage-deflate; server_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover",
+        ),
+        (
+            Settings::shared(),
+            "permessage-deflate; client_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover",
+        ),
         (
             Settings::shared(), // all four
             "permessage-deflate; client_max_window_bits=10; server_max_window_bits=12; server_no_context_takeover; \
@@ -60,6 +76,35 @@ fn offers_that_are_taken() {
     for (settings, offer, expected) in table {
         assert_eq!(answer(offer, &settings).as_deref(), Some(expected), "{offer}");
         assert_eq!(answer(offer, &Settings::off()), None);
+    }
+}
+
+// RFC 7692 §7.1.1.2: beyond the windows that a core keeps, a client is asked to keep none, whatever it offered.
+#[test]
+fn windows_are_kept_up_to_the_limit() {
+    let settings = Settings::shared().peer_windows_max(2);
+    let told = "permessage-deflate; client_no_context_takeover";
+    for (windows, expected) in [(0, PLAIN), (1, PLAIN), (2, told), (3, told)] {
+        assert_eq!(answer_beside(windows, PLAIN, &settings).as_deref(), Some(expected), "{windows}");
+        assert_eq!(answer_beside(windows, told, &settings).as_deref(), Some(told), "{windows}");
+        // One compressor a connection is what that mode is for.
+        assert_eq!(answer_beside(windows, PLAIN, &Settings::dedicated().peer_windows_max(0)).as_deref(), Some(PLAIN));
+    }
+    assert_eq!(answer(PLAIN, &Settings::shared().peer_windows_max(0)).as_deref(), Some(told));
+}
+
+// A second offer of the same extension is allowed (RFC 7692 §5.1), but not every server knows that.
+#[test]
+fn an_offer_names_the_extension_once() {
+    for (settings, expected) in [
+        (
+            Settings::shared(),
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
+        ),
+        (Settings::dedicated(), "permessage-deflate; client_max_window_bits"),
+        (Settings::dedicated().window_bits(10), "permessage-deflate; client_max_window_bits=10"),
+    ] {
+        assert_eq!(ClientOffer::new(&settings).expect("not off").to_string(), expected);
     }
 }
 
@@ -103,7 +148,7 @@ fn offers_that_are_declined() {
         }
     }
     // A header that breaks the grammar is the handshake's fault, wherever.
-    let broken = with("permessage-deflate, ;", |offers| choose(offers, &Settings::shared()));
+    let broken = with("permessage-deflate, ;", |offers| choose(offers, &Settings::shared(), 0));
     assert_eq!(broken, Err(Malformed));
 }
 
@@ -176,7 +221,7 @@ fn our_server_answers_our_client() {
                 let client = mine.window_bits(mine_bits);
                 let server = other.window_bits(other_bits);
                 let offer = ClientOffer::new(&client).expect("not off").to_string();
-                let answer = with(&offer, |offers| choose(offers, &server)).expect("well-formed").expect("taken");
+                let answer = with(&offer, |offers| choose(offers, &server, 0)).expect("well-formed").expect("taken");
                 let agreed = judge(&answer.to_string(), &client).expect("acceptable").expect("taken");
                 assert_eq!(agreed.server_no_context_takeover, answer.agreed().server_no_context_takeover);
                 assert!(agreed.of(Role::Client).window_bits <= answer.agreed().of_peer(Role::Server).window_bits);
