@@ -505,3 +505,32 @@ fn a_shortage_of_receive_buffers_is_no_storm() {
         assert!(stats.starved < stats.passes / 4, "{count} messages of {len} bytes: {stats}");
     }
 }
+
+/// What was not sent is the application's: our own Close, which comes last, is none of it.
+#[test]
+fn what_was_not_sent_is_told_without_our_close() {
+    let narrow = SimConfig { tx_capacity: (1_000, 1_000), ..quiet() };
+    let message = text(&"x".repeat(5_000));
+    let echoed = 5_000 + 4; // RFC 6455 §5.2: a header of 4 bytes, without a mask
+    // The peer closes, with everything read or with the echo still under way.
+    let steps = vec![(10, 0, Do::Open), (20, 0, Do::Write(message.clone())), (30, 0, Do::Write(close_of(1000)))];
+    let whole = play(config(), narrow.clone(), Act::echo(), steps.clone(), 1_000);
+    assert_eq!((whole.unsent(0), whole.count(0, Opcode::Close)), (Some(0), 1));
+    let deaf = [vec![(15, 0, Do::Deaf)], steps].concat();
+    assert_eq!(play(config(), narrow.clone(), Act::echo(), deaf, 1_000).unsent(0), Some(echoed));
+    // We close, and the peer does not answer; or it takes nothing more.
+    for (deaf, unsent) in [(false, 0), (true, echoed)] {
+        let mut act = Act::echo();
+        act.on_message = Box::new(|cx, message| {
+            assert!(cx.send(message).is_queued());
+            cx.close(CloseCode::NORMAL, "that is all");
+        });
+        let mut steps = vec![(10, 0, Do::Open), (20, 0, Do::Write(message.clone()))];
+        steps.extend(deaf.then_some((15, 0, Do::Deaf)));
+        let play = play(config().closing_timeout(ms(100)), narrow.clone(), act, steps, 1_000);
+        assert_eq!((play.unsent(0), play.reason(0)), (Some(unsent), Some("Local { clean: false }")));
+    }
+    // It breaks the protocol.
+    let steps = vec![(10, 0, Do::Open), (20, 0, Do::Write(vec![0xc2, 0x80, 0, 0, 0, 0]))];
+    assert_eq!(play(config(), quiet(), Act::echo(), steps, 1_000).unsent(0), Some(0));
+}

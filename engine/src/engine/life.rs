@@ -25,11 +25,11 @@ pub(crate) enum Life {
     Quiet { input: Input, framing: Framing, since: Tick },
     /// The same, and the answer to a ping of ours is awaited until `due`.
     Pinged { input: Input, framing: Framing, since: Tick, due: Tick },
-    /// Our Close is queued or sent; the peer's is awaited until `due`.
-    Closing { due: Tick, eof: bool },
+    /// Our Close is queued or sent; the peer's is awaited until `due`. `own`: bytes of that Close, the end of all output.
+    Closing { due: Tick, eof: bool, own: u8 },
     /// Nothing more is taken from the peer; what is queued still goes out until `due`. `linger`: the peer's last bytes may
     /// still be on the way, so the socket stays a while after that.
-    Finishing { due: Tick, linger: bool, eof: bool },
+    Finishing { due: Tick, linger: bool, eof: bool, own: u8 },
     /// All is out; what the peer still sends is discarded until `due`, so that our last bytes survive (RFC 6455 §7.1.1).
     Lingering { due: Tick, eof: bool },
     /// Nothing more comes or goes.
@@ -54,8 +54,8 @@ pub(crate) enum Event {
     Taken { due: Tick },
     /// The opening handshake is done.
     Opened { now: Tick, framing: Framing },
-    /// Our Close is queued.
-    CloseQueued { due: Tick },
+    /// Our Close is queued, a frame of `own` bytes.
+    CloseQueued { due: Tick, own: u8 },
     /// The application's part, if it had one, is over.
     Ended { due: Tick, linger: bool },
     /// The peer has sent its last byte.
@@ -88,21 +88,23 @@ impl Life {
         Some(match (self, event) {
             (Free, Event::Taken { due }) => Head { due, eof: false },
             (Head { eof, .. }, Event::Opened { now, framing }) => Quiet { since: now, input: Input::new(eof), framing },
-            (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due }) => Closing { due, eof: input.eof },
+            (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due, own }) => {
+                Closing { due, eof: input.eof, own }
+            }
             (Head { .. } | Quiet { .. } | Pinged { .. } | Closing { .. }, Event::Ended { due, linger }) => {
-                Finishing { due, linger, eof: self.is_past_end() }
+                Finishing { due, linger, eof: self.is_past_end(), own: self.own() }
             }
-            (Finishing { linger: before, eof, .. }, Event::Ended { due, linger }) => {
-                Finishing { due, linger: before || linger, eof }
+            (Finishing { linger: before, eof, own, .. }, Event::Ended { due, linger }) => {
+                Finishing { due, linger: before || linger, eof, own }
             }
-            (Lingering { eof, .. }, Event::Ended { due, .. }) => Finishing { due, linger: true, eof },
+            (Lingering { eof, .. }, Event::Ended { due, .. }) => Finishing { due, linger: true, eof, own: 0 },
             (Head { due, .. }, Event::PeerEnded) => Head { due, eof: true },
             (Quiet { since, input, framing }, Event::PeerEnded) => Quiet { since, input: input.past_end(), framing },
             (Pinged { since, due, input, framing }, Event::PeerEnded) => {
                 Pinged { since, due, input: input.past_end(), framing }
             }
-            (Closing { due, .. }, Event::PeerEnded) => Closing { due, eof: true },
-            (Finishing { due, linger, .. }, Event::PeerEnded) => Finishing { due, linger, eof: true },
+            (Closing { due, own, .. }, Event::PeerEnded) => Closing { due, eof: true, own },
+            (Finishing { due, linger, own, .. }, Event::PeerEnded) => Finishing { due, linger, eof: true, own },
             (Lingering { due, .. }, Event::PeerEnded) => Lingering { due, eof: true },
             (Finishing { linger: true, eof: false, .. }, Event::Drained { due }) => Lingering { due, eof: false },
             (Finishing { .. }, Event::Drained { .. }) => Life::Dying(Dying::Begun),
@@ -172,6 +174,14 @@ impl Life {
             | Life::Lingering { eof, .. } => eof,
             Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.eof,
             Life::Free | Life::Dying(_) => false,
+        }
+    }
+
+    /// Bytes of our Close, which is the last of all output.
+    pub(crate) fn own(&self) -> u8 {
+        match *self {
+            Life::Closing { own, .. } | Life::Finishing { own, .. } => own,
+            _ => 0,
         }
     }
 
@@ -252,9 +262,9 @@ mod tests {
                 ("head", Life::Head { due: NOW, eof }),
                 ("open", Life::Quiet { since: NOW, input, framing }),
                 ("open", Life::Pinged { since: NOW, due: NOW, input, framing }),
-                ("closing", Life::Closing { due: NOW, eof }),
-                ("finishing", Life::Finishing { due: NOW, linger: false, eof }),
-                ("finishing", Life::Finishing { due: NOW, linger: true, eof }),
+                ("closing", Life::Closing { due: NOW, eof, own: 4 }),
+                ("finishing", Life::Finishing { due: NOW, linger: false, eof, own: 4 }),
+                ("finishing", Life::Finishing { due: NOW, linger: true, eof, own: 4 }),
                 ("lingering", Life::Lingering { due: NOW, eof }),
             ]);
         }
@@ -284,7 +294,7 @@ mod tests {
         let table: [(Event, &[(&str, &str)]); 11] = [
             (Event::Taken { due: NOW }, &[("free", "head")]),
             (Event::Opened { now: NOW, framing }, &[("head", "open")]),
-            (Event::CloseQueued { due: NOW }, &[("open", "closing")]),
+            (Event::CloseQueued { due: NOW, own: 4 }, &[("open", "closing")]),
             (
                 Event::Ended { due: NOW, linger: false },
                 &[
@@ -354,14 +364,15 @@ mod tests {
     fn what_is_known_goes_along() {
         for (_, life) in stages() {
             let ended = life.after(Event::Ended { due: due(), linger: false });
-            if let Some(Life::Finishing { due: at, linger, eof }) = ended {
+            if let Some(Life::Finishing { due: at, linger, eof, own }) = ended {
                 let lingered = matches!(life, Life::Lingering { .. } | Life::Finishing { linger: true, .. });
-                assert_eq!((at, linger, eof), (due(), lingered, life.is_past_end()), "{life:?}");
+                assert_eq!((at, linger, eof, own), (due(), lingered, life.is_past_end(), life.own()), "{life:?}");
             }
             let past = life.after(Event::PeerEnded).filter(|life| !matches!(life, Life::Dying(_)));
             assert!(past.is_none_or(|life| life.is_past_end()), "{life:?}");
-            let closing = life.after(Event::CloseQueued { due: due() });
-            assert!(closing.is_none_or(|closing| closing.is_past_end() == life.is_past_end()), "{life:?}");
+            let closing = life.after(Event::CloseQueued { due: due(), own: 9 });
+            let goes_along = |closing: Life| (closing.is_past_end(), closing.own()) == (life.is_past_end(), 9);
+            assert!(closing.is_none_or(goes_along), "{life:?}");
         }
     }
 
@@ -377,10 +388,10 @@ mod tests {
         life.on_pinged(due());
         life.on_heard(due());
         assert_eq!(life, Life::Quiet { since: due(), input, framing });
-        let mut closing = Life::Closing { due: NOW, eof: false };
+        let mut closing = Life::Closing { due: NOW, eof: false, own: 4 };
         closing.on_heard(due());
         closing.on_progress(due());
         closing.on_pinged(due());
-        assert_eq!(closing, Life::Closing { due: NOW, eof: false }, "its clock is another");
+        assert_eq!(closing, Life::Closing { due: NOW, eof: false, own: 4 }, "its clock is another");
     }
 }

@@ -409,16 +409,16 @@ impl Reach {
             return;
         }
         self.close_frame(index, code, reason);
-        let deadline = self.now.after(self.closing);
-        self.peers.on(index, Event::CloseQueued { due: deadline });
     }
 
-    /// Queues a Close frame on an open connection.
+    /// Queues a Close frame on an open connection, which is closing from then on.
     pub(crate) fn close_frame(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
         let Some(framing) = self.peers.get(index).life.framing() else { return };
         let mut payload = [0_u8; 125];
         let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
         self.frame(index, framing, Opcode::Close, payload);
+        let (due, own) = (self.now.after(self.closing), encode::frame_len(payload.len(), framing.is_masked()) as u8);
+        self.peers.on(index, Event::CloseQueued { due, own });
     }
 
     pub(crate) fn pause(&mut self, index: u32) {

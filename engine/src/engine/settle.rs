@@ -231,10 +231,10 @@ mod tests {
             (open(Input::new(true)), false, false),
             (open(held), false, true),
             (Life::Pinged { input: held, framing, since, due }, false, true),
-            (Life::Closing { due, eof: false }, true, false),
-            (Life::Finishing { due, linger: false, eof: false }, false, false),
-            (Life::Finishing { due, linger: true, eof: false }, true, false),
-            (Life::Finishing { due, linger: true, eof: true }, false, false),
+            (Life::Closing { due, eof: false, own: 4 }, true, false),
+            (Life::Finishing { due, linger: false, eof: false, own: 0 }, false, false),
+            (Life::Finishing { due, linger: true, eof: false, own: 0 }, true, false),
+            (Life::Finishing { due, linger: true, eof: true, own: 0 }, false, false),
             (Life::Lingering { due, eof: false }, true, false),
         ];
         let link = |life, recv| {

@@ -56,10 +56,14 @@ impl<'a, H> CoreCx<'a, H> {
         Prepared { message: message.into(), number: self.out.packer.prepare(), thread: PhantomData }
     }
 
-    /// Bytes of a connection's output that its socket has not taken. Told in its `on_close` and for a little longer, when
+    /// Bytes of a connection's output that its socket has not taken, without the Close that ends it. Told in its `on_close` and for a little longer, when
     /// [`Self::conn`] does not find it any more; 0 once its slot is free.
     pub fn unsent(&self, id: ConnId) -> usize {
-        self.out.peers.find(id).map_or(0, |index| self.out.link(index).output.queued as usize)
+        self.out.peers.find(id).map_or(0, |index| {
+            let link = self.out.link(index);
+            // The Close is the last to go: whatever else is left is in front of it.
+            link.output.queued.saturating_sub(link.life.own().into()) as usize
+        })
     }
 
     /// Connects to a server from this core. Never blocks: names are looked up elsewhere. What comes of it is told by

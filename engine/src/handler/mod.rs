@@ -117,8 +117,8 @@ pub trait Handler: Sized {
     }
 
     /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
-    /// [`CoreCx::unsent`] still knows it, and says how many bytes of its output no socket has taken: they will still be
-    /// tried after a Close of the peer, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
+    /// [`CoreCx::unsent`] still knows it, and says how many bytes of its output no socket has taken, our Close aside: they will
+    /// still be tried after a Close of the peer, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
         let _ = (cx, id, conn, why);
     }

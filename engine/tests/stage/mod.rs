@@ -54,6 +54,8 @@ struct Seen {
     /// When a message of a peer was handled.
     handled: Vec<(u64, usize)>,
     reasons: BTreeMap<usize, (u64, String)>,
+    /// What was not sent when `on_close` was called.
+    unsent: BTreeMap<usize, usize>,
     /// Bytes queued at each `on_writable`.
     writable: Vec<usize>,
 }
@@ -162,8 +164,10 @@ impl Handler for Act {
         (self.on_wake)(cx, now, &self.ids);
     }
 
-    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, _: ConnId, conn: usize, why: &CloseReason<'_>) {
-        self.seen.borrow_mut().reasons.insert(conn, (self.now(), format!("{why:?}")));
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: usize, why: &CloseReason<'_>) {
+        let mut seen = self.seen.borrow_mut();
+        seen.reasons.insert(conn, (self.now(), format!("{why:?}")));
+        seen.unsent.insert(conn, cx.unsent(id));
     }
 }
 
@@ -363,6 +367,11 @@ impl Play {
         let seen = self.seen.borrow();
         let (_, reason) = seen.reasons.get(&peer)?;
         known.into_iter().find(|known| known == reason)
+    }
+
+    /// Bytes that `on_close` was told had not been sent.
+    pub fn unsent(&self, peer: usize) -> Option<usize> {
+        self.seen.borrow().unsent.get(&peer).copied()
     }
 
     /// When `on_close` was called.
