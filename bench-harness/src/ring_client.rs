@@ -76,7 +76,7 @@ struct Pump {
 impl Pump {
     fn fail(&self, cx: &mut CoreCx<'_, Self>, why: String) {
         self.fault.lock().expect("no thread panics with it").get_or_insert(why);
-        cx.stop();
+        cx.stop_core();
     }
 
     fn send(&self, cx: &mut Cx<'_, Self>) {
@@ -125,7 +125,7 @@ impl Handler for Pump {
         match why {
             CloseReason::Violation(violation) => self.fail(cx, violation.to_string()),
             CloseReason::Timeout => self.fail(cx, "the server fell silent".to_owned()),
-            _ => cx.stop(),
+            _ => cx.stop_core(),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Examinee {
             }
             Err(error) => {
                 eprintln!("autobahn_client: {error}");
-                cx.stop();
+                cx.stop_core();
             }
         }
     }
@@ -72,7 +72,7 @@ impl Handler for Examinee {
 
     fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, _: &Dialled, why: &DialError, _: Option<Duration>) {
         eprintln!("autobahn_client: {why}");
-        cx.stop();
+        cx.stop_core();
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
@@ -90,14 +90,14 @@ impl Handler for Examinee {
             return;
         }
         self.next = match purpose {
-            Purpose::Count if self.cases == 0 => return cx.stop(),
+            Purpose::Count if self.cases == 0 => return cx.stop_core(),
             Purpose::Count => Purpose::Case(1),
             Purpose::Case(case) if case < self.cases => Purpose::Case(case + 1),
             Purpose::Case(_) => Purpose::LastResult,
             Purpose::LastResult => Purpose::Reports,
             Purpose::Reports => {
                 self.done.store(true, Ordering::Relaxed);
-                return cx.stop();
+                return cx.stop_core();
             }
         };
         self.dial(cx);

@@ -66,7 +66,7 @@ impl Client {
         self
     }
 
-    /// Runs until SIGINT or SIGTERM, or until every core was told to [`stop`](crate::CoreCx::stop).
+    /// Runs until SIGINT or SIGTERM, or until every core was told to [`stop_core`](crate::CoreCx::stop_core).
     ///
     /// `factory` makes each core's handler, on that core's thread. Returns the counters of each core, by place.
     ///

@@ -333,6 +333,13 @@ impl Config {
             // The kernel's bound on a table of fixed files, whatever the descriptor limit says.
             (self.sockets_max() <= 1 << 20, "connections_max", "must be at most 1048512"),
             (self.spin <= Duration::from_secs(1), "spin", "must be at most a second"),
+            (!self.handshake_timeout.is_zero(), "handshake_timeout", "must be longer than nothing"),
+            (!self.pong_timeout.is_zero(), "pong_timeout", "must be longer than nothing"),
+            (
+                self.idle_timeout != Some(Duration::ZERO),
+                "idle_timeout",
+                "must be longer than nothing; None never pings",
+            ),
             (
                 self.output_low_bytes <= self.output_high_bytes,
                 "output_low_bytes",

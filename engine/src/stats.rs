@@ -55,8 +55,9 @@ counters! {
     dials_failed,
     /// Connections that became WebSockets.
     opened,
-    /// Connections that ended, of any kind: also those that never opened, such as plain requests and refused handshakes. So `opened`
-    /// less `closed` is not how many are open, and may be below zero.
+    /// WebSockets that are open: `on_open` has been called for them, `on_close` has not. The one number here that goes down.
+    open,
+    /// Connections that ended, of any kind: also those that never opened, such as plain requests and refused handshakes.
     closed,
     /// Connections answered 503 because the core was at its connection cap.
     full,

@@ -36,7 +36,7 @@ impl Handler for Caller {
         let DialError::Lookup { source, .. } = why else { panic!("{why}") };
         self.0.borrow_mut().push(source.kind());
         if self.0.borrow().len() == 2 {
-            cx.stop();
+            cx.stop_core();
         }
     }
 

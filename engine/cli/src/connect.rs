@@ -256,7 +256,7 @@ impl Talk {
                 tell(&format!("cannot write to the standard output: {error}"));
             }
             self.well.store(!self.spoilt, Ordering::Relaxed);
-            cx.stop();
+            cx.stop_core();
         }
     }
 }
@@ -306,7 +306,7 @@ impl Handler for Talk {
                         tell(&format!("  {}", String::from_utf8_lossy(&declined.body).trim_end().escape_debug()));
                     }
                 }
-                cx.stop();
+                cx.stop_core();
             }
         }
     }
@@ -373,7 +373,7 @@ impl Handler for Talk {
         let again = self.target.is_redialled() && !matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
         if !again || self.ended {
             self.dial.take().into_iter().for_each(|dial| cx.abandon(dial));
-            cx.stop();
+            cx.stop_core();
         }
     }
 }

@@ -11,7 +11,7 @@ use super::pack::Framing;
 use super::reach::{How, Reach, SendOutcome};
 
 /// Where a draft is written.
-enum Place {
+enum Room {
     /// In the last piece of the output, from here on, with room for its header in front.
     Output(usize),
     /// It will be compressed.
@@ -26,7 +26,7 @@ pub(crate) struct Draft<'r> {
     index: u32,
     framing: Framing,
     len: usize,
-    place: Place,
+    place: Room,
 }
 
 impl Reach {
@@ -38,33 +38,36 @@ impl Reach {
             return Err(self.refused());
         }
         let place = if self.packs(framing, len) {
-            Place::Pooled(self.stores.pool.take_filled(len))
+            Room::Pooled(self.stores.pool.take_filled(len))
         } else {
             let need = encode::frame_len(len, framing.is_masked());
-            Place::Output(self.peers.touch(index).output.reserve(&mut self.stores, need))
+            Room::Output(self.peers.touch(index).output.reserve(&mut self.stores, need))
         };
-        Ok(Draft { out: self, index, framing, len, place })
+        let mut draft = Draft { out: self, index, framing, len, place };
+        // What lies there may be another peer's, and a writer need not write all of it.
+        draft.bytes().fill(0);
+        Ok(draft)
     }
 }
 
 impl Draft<'_> {
-    /// The message's bytes. Before they are written they are whatever lay there.
+    /// The message's bytes, zeros until they are written.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         let need = encode::frame_len(self.len, self.framing.is_masked());
         match &mut self.place {
-            Place::Output(at) => &mut self.out.peers.settling(self.index).output.reserved(*at, need)[need - self.len..],
-            Place::Pooled(bytes) => bytes,
-            Place::Gone => unreachable!("sending takes the draft"),
+            Room::Output(at) => &mut self.out.peers.settling(self.index).output.reserved(*at, need)[need - self.len..],
+            Room::Pooled(bytes) => bytes,
+            Room::Gone => unreachable!("sending takes the draft"),
         }
     }
 
     /// Queues the message.
     pub(crate) fn send(mut self, opcode: Opcode) -> SendOutcome {
         let (index, framing, len) = (self.index, self.framing, self.len);
-        let place = std::mem::replace(&mut self.place, Place::Gone);
+        let place = std::mem::replace(&mut self.place, Room::Gone);
         self.out.stats.sent += 1;
         match place {
-            Place::Output(at) => {
+            Room::Output(at) => {
                 // Drawn after the bytes were chosen (RFC 6455 §10.3).
                 let mask = self.out.mask_of(framing);
                 let need = encode::frame_len(len, framing.is_masked());
@@ -77,25 +80,25 @@ impl Draft<'_> {
                 output.commit(at, need);
                 self.out.press(index)
             }
-            Place::Pooled(bytes) => {
+            Room::Pooled(bytes) => {
                 let outcome = self.out.send_packed(index, framing, opcode, &bytes, How::Any);
                 self.out.stores.pool.put(bytes);
                 outcome
             }
-            Place::Gone => unreachable!("sending takes the draft"),
+            Room::Gone => unreachable!("sending takes the draft"),
         }
     }
 }
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.place, Place::Gone) {
-            Place::Output(at) => {
+        match std::mem::replace(&mut self.place, Room::Gone) {
+            Room::Output(at) => {
                 let output = &mut self.out.peers.settling(self.index).output;
                 output.unreserve(&mut self.out.stores, at);
             }
-            Place::Pooled(bytes) => self.out.stores.pool.put(bytes),
-            Place::Gone => {}
+            Room::Pooled(bytes) => self.out.stores.pool.put(bytes),
+            Room::Gone => {}
         }
     }
 }

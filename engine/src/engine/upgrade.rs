@@ -126,6 +126,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The handshake is done, from either end.
     pub(super) fn open(&mut self, index: u32, role: Role, compression: Option<Agreed>, data: H::Conn) {
         self.out.stats.opened += 1;
+        self.out.stats.open += 1;
         let session = match &compression {
             Some(agreed) => planted!(DeflateUnread, Session::new(role); Session::with_deflate(role, agreed)),
             None => Session::new(role),

@@ -11,7 +11,7 @@ use super::owned::OwnedMessage;
 use crate::engine::{ConnId, DialId, How, SendOutcome};
 
 /// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
-/// do with it, and through it with the core ([`CoreCx`], by deref: [`stop`](CoreCx::stop) and [`stats`](CoreCx::stats) are the core's).
+/// do with it, and through it with the core ([`CoreCx`], by deref).
 ///
 /// A callback with a connection of its own has one in its [`Cx`](crate::Cx), by deref; [`CoreCx::conn`] finds any other.
 pub struct Conn<'a, H> {
@@ -85,8 +85,7 @@ impl<'a, H> Conn<'a, H> {
     }
 
     /// Queues a binary message of exactly `len` bytes, which `write` writes straight to where they are sent from: nothing is
-    /// copied. `write` has to set every byte: those that it leaves alone are sent as they lie in a buffer that was used before,
-    /// and may be another connection's data. It is not called if the message is refused or the connection is closing; if it
+    /// copied. They are zeros before: what `write` leaves alone is sent as zeros. It is not called if the message is refused or the connection is closing; if it
     /// panics, nothing is queued. Else as [`send`](Self::send).
     pub fn send_with(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> SendOutcome {
         match self.core.out.draft(self.index, len) {

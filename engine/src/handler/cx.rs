@@ -83,8 +83,8 @@ impl<'a, H> CoreCx<'a, H> {
         self.out.dials.abandon(dial);
     }
 
-    /// Begins a clean stop of this core (of one connection, that is [`Conn::close`](crate::Conn::close)), as [`Handle::stop`](crate::Handle::stop) does of all.
-    pub fn stop(&mut self) {
+    /// Begins a clean stop of this core, as [`Handle::stop`](crate::Handle::stop) does of all.
+    pub fn stop_core(&mut self) {
         self.out.stop = true;
     }
 

@@ -65,7 +65,7 @@ fn a_client_that_echoes_to_a_server_that_speaks_first() {
         }
         fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
             assert_eq!(*why, CloseReason::Peer { code: Some(CloseCode::GOING_AWAY), reason: "goodbye" });
-            cx.stop();
+            cx.stop_core();
         }
         fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
             cx.connect(self.0.clone());
@@ -88,7 +88,7 @@ fn a_core_that_stops_as_it_starts() {
         type Conn = ();
         type Mail = ();
         fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
-            cx.stop();
+            cx.stop_core();
         }
         fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
     }

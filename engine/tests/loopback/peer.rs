@@ -99,7 +99,7 @@ fn a_foreign_server_converses() {
         }
         fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
             assert_eq!(*why, CloseReason::Peer { code: Some(wsring::CloseCode::NORMAL), reason: "bye" });
-            cx.stop();
+            cx.stop_core();
         }
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -51,6 +51,27 @@ impl Handler for Does {
     }
 }
 
+/// Memory for messages goes from connection to connection: what a writer leaves alone is no earlier peer's.
+#[test]
+fn what_a_writer_leaves_alone_is_sent_as_zeros() {
+    fn some(cx: &mut Cx<'_, Does>, message: Message<'_>, _: &Sender<()>) {
+        let len = message.len();
+        let _ = cx.send_with(len, |bytes| bytes[0] = 1);
+    }
+    let (running, addr, _) = does(Config::default(), some);
+    for len in [40, 3_000, 100_000] {
+        let secret = vec![b's'; len];
+        let mut client = Client::connect(addr);
+        for _ in 0..3 {
+            client.send(BINARY, &secret);
+            let payload = client.frame().payload;
+            assert!(payload[0] == 1 && payload[1..].iter().all(|&byte| byte == 0), "{len}: {payload:?}");
+        }
+        client.close();
+    }
+    finish(running);
+}
+
 fn does(config: Config, act: Act) -> (Running, std::net::SocketAddr, Receiver<()>) {
     let (gone, told) = mpsc::channel();
     let (running, addr) = serve(config, 1, move |_| Does { act, gone: gone.clone(), others: Vec::new() });

@@ -268,7 +268,7 @@ impl App {
                 500..650 => self.abandon(cx, tag),
                 650..850 => self.abandon_trying(cx),
                 850..990 => self.close_dialled(cx),
-                990..992 => cx.stop(),
+                990..992 => cx.stop_core(),
                 _ => continue,
             }
             if (990..992).contains(&what) {

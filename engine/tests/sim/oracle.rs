@@ -141,6 +141,7 @@ impl Ledger {
             ("opened", stats.opened, sum(|person| person.opened as usize)),
             ("accepted", stats.accepted, counts.accepted),
             ("closed", stats.closed, counts.closed),
+            ("open at the end", stats.open, 0),
             ("connected", stats.connected, counts.connected),
             ("closed, of those begun", stats.closed, stats.accepted + stats.connected),
             ("dials_failed", stats.dials_failed, self.dials_failed),
