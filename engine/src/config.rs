@@ -53,7 +53,6 @@ pub struct Config {
     pub(crate) recv_buffers: RecvBuffers,
     pub(crate) send_buffers: SendBuffers,
     pub(crate) queue_entries: QueueEntries,
-    pub(crate) zero_copy_from_bytes: Option<usize>,
     pub(crate) deflate: Deflate,
     pub(crate) features: Features,
     #[cfg(feature = "tls")]
@@ -84,7 +83,6 @@ impl Default for Config {
             recv_buffers: ring.recv_buffers,
             send_buffers: ring.send_buffers,
             queue_entries: ring.queue_entries,
-            zero_copy_from_bytes: ring.zero_copy_from_bytes,
             deflate: Deflate::off(),
             features: ring.features,
             #[cfg(feature = "tls")]
@@ -227,8 +225,7 @@ impl Config {
         self
     }
 
-    /// How long a stop waits for peers to answer 1001. Behind it the kernel has a second to complete what was cancelled, and with
-    /// [`zero_copy_from_bytes`](Self::zero_copy_from_bytes) the ring another one for its memory. Default 2 s.
+    /// How long a stop waits for peers to answer 1001. Behind it the kernel has a second to complete what was cancelled. Default 2 s.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
@@ -279,15 +276,6 @@ impl Config {
     #[must_use]
     pub fn queue_entries(mut self, entries: QueueEntries) -> Self {
         self.queue_entries = entries;
-        self
-    }
-
-    /// Sends of at least this many bytes avoid the copy into the kernel (IORING_OP_SEND_ZC); `None` no send. A loss on loopback and
-    /// for small sends. What a peer has not acknowledged when a core ends (by a panic, or behind the stop timeout) stays in memory
-    /// until the process ends. Default `None`.
-    #[must_use]
-    pub fn zero_copy_from_bytes(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.zero_copy_from_bytes = bytes.into();
         self
     }
 
@@ -423,7 +411,6 @@ impl Config {
             recv_buffers: self.recv_buffers,
             send_buffers: self.send_buffers,
             spin: self.spin,
-            zero_copy_from_bytes: self.zero_copy_from_bytes,
             features: self.features,
         }
     }

@@ -36,7 +36,7 @@ impl Remote {
     }
 }
 
-/// The settings of one core, checked, on a ring whose sockets are ordinary descriptors and whose sends are written, never lent.
+/// The settings of one core, checked, on a ring whose sockets are ordinary descriptors.
 #[derive(Clone, Debug)]
 pub struct Settings(Arc<Config>);
 
@@ -48,7 +48,7 @@ impl Settings {
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         let config = config.resolved(1, Features::none())?;
-        Ok(Self(Arc::new(config.zero_copy_from_bytes(None))))
+        Ok(Self(Arc::new(config)))
     }
 
     /// Sockets that the engine has at once, at most.

@@ -277,7 +277,7 @@ pub(crate) fn start_cores<H: Handler>(
     for (place, made) in readies {
         match made {
             Ok(has) => {
-                // Those that every core has: locked memory may last for some only.
+                // Those that every core has: each asked the kernel for itself.
                 features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
                 missing.remove(&place);
             }

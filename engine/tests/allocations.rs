@@ -245,10 +245,6 @@ fn main() {
         },
         &Traffic { name: "the same in whole buffers, one receive at a time", ..small },
     );
-    run(
-        |c| c.zero_copy_from_bytes(1),
-        &Traffic { name: "the same without a copy into the kernel", batches: 100, ..small },
-    );
     run(|c| c, &Traffic { name: "1 KiB, 16 deep, 8 connections", len: 1024, ..small });
     run(|c| c, &Traffic { name: "64 KiB, 4 deep, 8 connections", depth: 4, len: 65_536, batches: 600, ..small });
     run(|c| c, &Traffic { name: "4 KiB in 5 fragments", len: 4096, fragments: 5, ..small });

@@ -61,21 +61,6 @@ fn bytes_that_come_after_the_handshake_deadline_open_nothing() {
     }
 }
 
-// io_uring_prep_send_zc(3): "errored requests may also generate a notification"; until it came the slot must live.
-#[test]
-fn a_zero_copy_send_that_fails_may_keep_its_memory_for_a_while() {
-    let mut failed = 0;
-    for seed in 0..100 {
-        let mut sim = SimConfig { zero_copy_from: Some(1), ..SimConfig::quiet(seed) };
-        sim.faults.reset = 300;
-        let mut steps = vec![(0, 0, Do::Open)];
-        steps.extend((1..20).map(|i| (i, 0, Do::Write(frame(Opcode::Binary, &[4; 200])))));
-        let play = play(config(), sim, Act::echo(), steps, 1_000); // and leaves nothing behind
-        failed += play.stats.resets;
-    }
-    assert!(failed > 20, "{failed} of 100 connections were broken");
-}
-
 fn idle_config() -> Config {
     config().idle_timeout(ms(1_000)).pong_timeout(ms(300))
 }

@@ -22,8 +22,8 @@ fn seeds() {
     }
     let seeds = effort::seeds();
     let start = std::time::Instant::now();
-    let Total { stats, overflows, zero_copies } = run_all(seeds, Manners::Rude);
-    println!("{seeds} seeds in {:?}: {stats} overflows={overflows} zero_copies={zero_copies}", start.elapsed());
+    let Total { stats, overflows } = run_all(seeds, Manners::Rude);
+    println!("{seeds} seeds in {:?}: {stats} overflows={overflows}", start.elapsed());
     if seeds < 1000 {
         return; // too few to reach everything
     }
@@ -40,7 +40,6 @@ fn seeds() {
         ("starved", stats.starved),
         ("accept_errors", stats.accept_errors),
         ("overflows", overflows),
-        ("zero_copies", zero_copies),
         ("compressed", stats.compressed),
         ("connected", stats.connected),
         ("dials_failed", stats.dials_failed),

@@ -109,7 +109,7 @@ impl MemoryRing {
             Op::Send { socket, payload } => {
                 self.peers[socket.0 as usize].got.extend_from_slice(payload.bytes());
                 let result = Ok(payload.len());
-                Done::Sent { payload: Some(payload), result }
+                Done::Sent { payload, result }
             }
             Op::CancelSocket { socket } => {
                 if let Some(receive) = self.peers[socket.0 as usize].receive.take() {

@@ -39,7 +39,7 @@ impl Link {
 
     /// The kernel still has an operation of this connection.
     pub(crate) fn is_busy(&self) -> bool {
-        self.flight.is_busy() || self.output.is_sending()
+        self.flight.is_busy() || self.output.is_sending
     }
 
     /// The one block that this pass fills, if whatever is sent now only has to be added to it: the connection is open, its

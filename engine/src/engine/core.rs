@@ -22,7 +22,6 @@ use crate::stats::Stats;
 
 /// Bytes of a part of a long send, unless a test sets others: what the loopback interface carries in one segment. So the copy
 /// of a long message does not hold up everybody else of a pass, and a segment is on its way while the next is copied.
-/// Zero-copy sends are not parted: their memory comes back too late to go on with.
 pub(super) const PART: u32 = 65_483;
 
 /// A core's place in the process, and what it has of the world beside its ring.

@@ -48,7 +48,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn expire_idle(&mut self, index: u32) {
         let Some(idle) = self.config.idle_timeout else { return };
         let (now, heard) = (self.out.now, self.heard.tick());
-        let is_sending = self.out.link(index).output.is_sending();
+        let is_sending = self.out.link(index).output.is_sending;
         let life = self.out.peers.life(index);
         let is_read = life.takes_messages();
         if !is_read {

@@ -2,6 +2,8 @@
 //!
 //! The send is counted in the connection's [`Output`](super::output::Output), whose bytes it carries.
 
+use super::planted::planted;
+
 /// The one receive of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recv {
@@ -15,8 +17,8 @@ pub(crate) enum Recv {
 /// The operations of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flight {
-    /// Cancels and zero-copy returns not yet completed.
-    pub(crate) owed: u16,
+    /// Cancels that have not completed.
+    pub(crate) cancels: u16,
     pub(crate) recv: Recv,
     /// In the list of connections to settle at the end of the pass.
     pub(crate) marked: bool,
@@ -24,11 +26,11 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub(crate) const fn none() -> Self {
-        Self { owed: 0, recv: Recv::Idle, marked: false }
+        Self { cancels: 0, recv: Recv::Idle, marked: false }
     }
 
     /// The kernel has something.
     pub(crate) fn is_busy(&self) -> bool {
-        self.recv != Recv::Idle || self.owed > 0
+        self.recv != Recv::Idle || planted!(CancelForgotten, false; self.cancels > 0)
     }
 }

@@ -5,7 +5,6 @@
 //! come from.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use wsring_proto::encode;
@@ -36,19 +35,13 @@ pub(crate) struct Output {
     rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes queued or with the kernel.
     pub(crate) queued: u32,
-    /// Bytes of the send that is with the kernel.
-    pub(crate) sending: Option<NonZeroU32>,
+    /// A send is with the kernel.
+    pub(crate) is_sending: bool,
 }
 
 impl Output {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: None, queued: 0, sending: None }
-    }
-
-    /// A send is with the kernel.
-    #[inline]
-    pub(crate) fn is_sending(&self) -> bool {
-        self.sending.is_some()
+        Self { first: None, rest: None, queued: 0, is_sending: false }
     }
 
     /// No piece waits; a send may be with the kernel.

@@ -68,8 +68,8 @@ mod switch {
         CloseFrameLost,
         /// The next owner of a slot has the generation of the last.
         GenerationKept,
-        /// A zero-copy send that failed is thought to have brought its memory back.
-        ZeroCopyForgotten,
+        /// A socket is closed, and its slot free for reuse, while a cancel has not completed.
+        CancelForgotten,
         /// A connection that dies before its request is complete goes on reading it.
         HeadAfterDeath,
         /// Messages are handed out although the handler paused.
@@ -172,7 +172,7 @@ mod switch {
             Bug::SharedHeadLate,
             Bug::CloseFrameLost,
             Bug::GenerationKept,
-            Bug::ZeroCopyForgotten,
+            Bug::CancelForgotten,
             Bug::HeadAfterDeath,
             Bug::PauseIgnored,
             Bug::PressureIgnored,

@@ -333,7 +333,7 @@ impl Reach {
     fn hold(&mut self, index: u32, hold: impl FnOnce(&mut Input)) {
         let now = self.now;
         let link = self.peers.touch(index);
-        if link.output.is_sending() && link.life.takes_messages() {
+        if link.output.is_sending && link.life.takes_messages() {
             link.life.on_progress(now);
         }
         if let Some(input) = link.life.input() {

@@ -3,8 +3,6 @@
 //! A connection that anything happened to is settled at the end of the pass: its output goes out, and [`next_step`] says, of
 //! its state alone, what else is to be done until nothing is.
 
-use std::num::NonZeroU32;
-
 use super::conns::Link;
 use super::core::{Core, PART};
 use super::flight::Recv;
@@ -42,7 +40,7 @@ fn next_step(link: &Link, stashed: bool, starved: bool) -> Step {
         Life::Free => Step::Nothing,
         Life::Lingering { eof: true, .. } => Step::Die,
         Life::Dying(how) => {
-            let busy = planted!(CloseUnderRecv, link.output.is_sending(); link.is_busy());
+            let busy = planted!(CloseUnderRecv, link.output.is_sending; link.is_busy());
             match how {
                 Dying::Begun if busy => Step::CancelAll,
                 Dying::Begun | Dying::Cancelled if !busy => Step::Close,
@@ -104,7 +102,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             Step::CancelRecv => {
                 link.flight.recv = Recv::Cancelling;
-                link.flight.owed += 1;
+                link.flight.cancels += 1;
                 self.ring.submit(token(Kind::Cancel), Op::Cancel { target: token(Kind::Recv) });
             }
             Step::Die => {
@@ -112,7 +110,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.give_up_output(index);
             }
             Step::CancelAll => {
-                link.flight.owed += 1;
+                link.flight.cancels += 1;
                 self.out.peers.settle(index, Event::Cancelled);
                 self.ring.submit(token(Kind::Cancel), Op::CancelSocket { socket });
             }
@@ -130,7 +128,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match link.life {
             Life::Free => return,
             Life::Dying(_) => return self.give_up_output(index),
-            _ if planted!(TwoSends, false; link.output.is_sending()) => return,
+            _ if planted!(TwoSends, false; link.output.is_sending) => return,
             _ => {}
         }
         match self.next_piece(index) {
@@ -160,7 +158,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does not know
         // how full it is (`Payload::whole`).
         let partible = planted!(BlockParted, true; !matches!(payload.memory, Memory::Block(_)));
-        if partible && self.config.zero_copy_from_bytes.is_none() {
+        if partible {
             payload.to = payload.from + next_part(&payload, self.part);
         }
         let now = self.out.now;
@@ -168,8 +166,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if !link.life.takes_messages() {
             link.life.on_progress(now); // from here on it has the idle timeout to take it
         }
-        link.output.sending = NonZeroU32::new(payload.len() as u32);
-        debug_assert!(link.output.is_sending(), "a send of nothing");
+        debug_assert!(payload.from < payload.to, "a send of nothing");
+        link.output.is_sending = true;
         let (token, socket) = (Token::new(Kind::Send, link.tenant.generation(), index), link.socket);
         self.ring.submit(token, Op::Send { socket, payload });
     }
@@ -264,11 +262,11 @@ mod tests {
         for (how, at_rest, busy) in dying {
             assert_eq!(next_step(&link(Life::Dying(how), Recv::Idle), false, false), at_rest, "{how:?}");
             assert_eq!(next_step(&link(Life::Dying(how), Recv::Armed), false, false), busy, "{how:?}");
-            let mut owing = link(Life::Dying(how), Recv::Idle);
-            owing.flight.owed = 1;
-            assert_eq!(next_step(&owing, false, false), busy, "{how:?}");
+            let mut cancelling = link(Life::Dying(how), Recv::Idle);
+            cancelling.flight.cancels = 1;
+            assert_eq!(next_step(&cancelling, false, false), busy, "{how:?}");
             let mut sending = link(Life::Dying(how), Recv::Idle);
-            sending.output.sending = NonZeroU32::new(1);
+            sending.output.is_sending = true;
             assert_eq!(next_step(&sending, false, false), busy, "{how:?}");
         }
     }

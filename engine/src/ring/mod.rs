@@ -311,15 +311,10 @@ pub enum Done<L> {
     },
     /// Of [`Op::Send`].
     Sent {
-        /// The memory, unless zero-copy still reads it: then it comes with [`Done::Returned`].
-        payload: Option<Payload>,
+        /// The memory: the kernel no longer reads it.
+        payload: Payload,
         /// Bytes taken by the socket; fewer than asked only when it failed or was cancelled meanwhile.
         result: Result<usize, Errno>,
-    },
-    /// The kernel no longer reads a zero-copy payload.
-    Returned {
-        /// The memory.
-        payload: Payload,
     },
     /// Of [`Op::Cancel`] and [`Op::CancelSocket`]; whether anything was found does not matter.
     Cancelled,

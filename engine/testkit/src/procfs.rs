@@ -96,8 +96,6 @@ pub struct RingInfo {
     /// Slots of the fixed-file table, and how many hold a socket.
     pub slots: usize,
     pub sockets: usize,
-    /// Bytes of each registered buffer.
-    pub buffers: Vec<usize>,
 }
 
 /// The rings of a process (`self` for this one).
@@ -148,9 +146,6 @@ fn parse(text: &str) -> RingInfo {
             table = name;
         } else if table == "UserFiles" {
             info.sockets += 1;
-        } else if table == "UserBufs" {
-            let (_, len) = value.rsplit_once('/').expect("address/length");
-            info.buffers.push(len.parse().expect("a number"));
         }
     }
     info

@@ -136,8 +136,6 @@ fn a_thousand_connections_with_everything_scarce() {
             c.queue_entries(QueueEntries { submission: 8, completion: 16 })
                 .recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
                 .send_buffers(SendBuffers { count: 2, bytes: 512 })
-                .zero_copy_from_bytes(1)
-                .features(Features::all().without(Feature::FixedBuffers))
         },
         1,
     );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wsring::{Config, Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError};
+use wsring::{Config, Feature, Features, QueueEntries, RecvBuffers, SendBuffers};
 
 use super::programme::{borders, programme};
 use crate::common::*;
@@ -11,17 +11,10 @@ use crate::common::*;
 fn echoes(change: impl FnOnce(Config) -> Config) {
     let config = change(Config::default());
     let lens = borders(&config);
-    let ring = config.ring();
-    let (wanted, zero_copy) = (ring.features, ring.zero_copy_from_bytes.is_some());
-    let server = wsring::Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
-    let running = match server.start(|_| Echo) {
-        Err(wsring::Error::Setup(error @ SetupError::Memlock { .. })) if zero_copy => {
-            return println!("skipped: {error}");
-        }
-        started => started.expect("the server starts"),
-    };
-    assert_features(running.features(), wanted, zero_copy);
-    let messages = programme(running.local_addrs()[0], &lens);
+    let wanted = config.ring().features;
+    let (running, addr) = serve(config, 1, |_| Echo);
+    assert_features(running.features(), wanted);
+    let messages = programme(addr, &lens);
     let stats = finish(running);
     assert_eq!((stats.messages, stats.sent), (messages, messages));
     assert_eq!((stats.accepted, stats.opened, stats.closed), (4, 4, 4));
@@ -29,12 +22,10 @@ fn echoes(change: impl FnOnce(Config) -> Config) {
 }
 
 /// What was switched off is off; what was asked for is on where the kernel has it.
-fn assert_features(has: Features, wanted: Features, zero_copy: bool) {
+fn assert_features(has: Features, wanted: Features) {
     for feature in Feature::ALL {
         let known = match feature {
             Feature::IncrementalBuffers => kernel() >= (6, 12),
-            // A plain send does without when locked memory is scarce.
-            Feature::FixedBuffers => zero_copy || has.has(feature),
             // Of an older kernel it is asked: `uring/probe.rs`.
             Feature::DirectDescriptors => kernel() >= (6, 13) || has.has(feature),
             _ => true,
@@ -69,15 +60,8 @@ configurations! {
     without_multishot_recv: |c| c.features(Features::all().without(Feature::MultishotRecv));
     without_incremental_buffers: |c| c.features(Features::all().without(Feature::IncrementalBuffers));
     without_defer_taskrun: |c| c.features(Features::all().without(Feature::DeferTaskrun));
-    without_fixed_buffers: |c| c.features(Features::all().without(Feature::FixedBuffers));
     without_direct_descriptors: |c| c.features(Features::all().without(Feature::DirectDescriptors));
     without_any_feature: |c| c.features(Features::none());
-    zero_copy_of_everything: |c| c.zero_copy_from_bytes(1);
-    zero_copy_from_4096_bytes: |c| c.zero_copy_from_bytes(4096);
-    zero_copy_without_fixed_buffers: |c| {
-        c.zero_copy_from_bytes(1)
-            .features(Features::all().without(Feature::FixedBuffers))
-    };
     polling_50_us: |c| c.spin(Duration::from_micros(50));
     polling_50_us_without_deferred_completions: |c| {
         c.spin(Duration::from_micros(50))
@@ -87,7 +71,6 @@ configurations! {
         c.recv_buffers(RecvBuffers::Fixed { count: 2, bytes: 512 })
             .send_buffers(SendBuffers { count: 2, bytes: 512 })
             .queue_entries(QueueEntries { submission: 8, completion: 16 })
-            .zero_copy_from_bytes(1)
             .pool_max_bytes(0)
     };
     everything_tiny_without_any_feature: |c| {

@@ -113,9 +113,8 @@ fn configs() -> Vec<Config> {
     let tiny = Config::default()
         .recv_buffers(RecvBuffers::Fixed { count: 64, bytes: 512 })
         .send_buffers(SendBuffers { count: 2, bytes: 512 });
-    let zero_copy = Config::default().zero_copy_from_bytes(1);
     let old = Config::default().features(Features::none());
-    vec![Config::default(), tiny, zero_copy, old]
+    vec![Config::default(), tiny, old]
 }
 
 /// Gives as many bytes away as the message says, as everything that can be given.

@@ -255,8 +255,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .closing_timeout(settings.closing_timeout)
         .linger(linger)
         .stop_timeout(settings.stop_timeout)
-        .send_buffers(send_buffers)
-        .zero_copy_from_bytes(sim.zero_copy_from); // as a ring is made from its configuration
+        .send_buffers(send_buffers);
     settings
 }
 
@@ -421,7 +420,6 @@ fn run_on(
 pub struct Total {
     pub stats: Stats,
     pub overflows: u64,
-    pub zero_copies: u64,
 }
 
 /// Runs seeds by `run` on two threads; one that fails names itself and stops both. `test` is how cargo is told of the test.
@@ -434,7 +432,6 @@ pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manne
                 Ok(outcome) => {
                     total.stats += outcome.stats;
                     total.overflows += outcome.counts.overflows;
-                    total.zero_copies += outcome.counts.zero_copies;
                 }
                 Err(panic) => {
                     failed.store(true, Ordering::Relaxed);
@@ -452,7 +449,6 @@ pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manne
         let odd = odd.join().expect("a seed failed: see above");
         total.stats += odd.stats;
         total.overflows += odd.overflows;
-        total.zero_copies += odd.zero_copies;
         total
     })
 }

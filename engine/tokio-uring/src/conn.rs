@@ -181,7 +181,7 @@ async fn write_on(conn: Rc<Conn>) {
     };
     while let Some((token, payload)) = conn.writer.until(next).await {
         let (payload, result) = write_all(&conn.stream, payload).await;
-        conn.shared.done(token, Done::Sent { payload: Some(payload), result });
+        conn.shared.done(token, Done::Sent { payload, result });
     }
 }
 

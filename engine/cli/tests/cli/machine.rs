@@ -112,13 +112,12 @@ fn locked_memory(limit_kib: u32, copy: &Copy) -> Option<Command> {
     Some(limited(&format!("-l {limit_kib}"), &program))
 }
 
-/// Registered send blocks are 4 MiB of locked memory; where there is less, it runs without them and says so.
+/// Of what it sends from nothing is registered: that was 4 MiB of locked memory, of which containers often have less.
 #[test]
-fn with_little_locked_memory_it_runs_without_fixed_buffers() {
+fn with_little_locked_memory_it_runs() {
     let copy = Copy::new("little");
     let Some(command) = locked_memory(2048, &copy) else { return };
     let serve = Serve::start_by(command, &["--cores", &first_core()]);
-    assert!(!serve.told("features").contains("fixed-buffers"), "{}", serve.start_line);
     let mut peer = Client::open(serve.addr(), "/");
     peer.echo(BINARY, &vec![5; 1 << 20]);
     peer.close();
@@ -132,7 +131,7 @@ fn without_locked_memory_it_names_the_limit_or_runs() {
     let Some(mut command) = locked_memory(0, &copy) else { return };
     let process = Process::start(command.args(["serve", "--listen", "127.0.0.1:0", "--cores", &first_core()]));
     match process.line() {
-        Some(line) => assert!(line.starts_with("wsring: listening") && !line.contains("fixed-buffers"), "{line}"),
+        Some(line) => assert!(line.starts_with("wsring: listening"), "{line}"),
         None => {
             let ended = process.end();
             assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -7,14 +7,8 @@ use wsring_testkit::{BINARY, Client, TEXT, WAIT};
 
 use crate::process::{BIN, Serve, cores_allowed, first_core, run, start, two_cores};
 
-const FEATURES: [&str; 6] = [
-    "multishot-accept",
-    "multishot-recv",
-    "incremental-buffers",
-    "defer-taskrun",
-    "fixed-buffers",
-    "direct-descriptors",
-];
+const FEATURES: [&str; 5] =
+    ["multishot-accept", "multishot-recv", "incremental-buffers", "defer-taskrun", "direct-descriptors"];
 
 #[test]
 fn listen_twice_answers_on_both() {

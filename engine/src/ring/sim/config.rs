@@ -39,8 +39,6 @@ pub struct SimConfig {
     pub batch_max: usize,
     /// The process stands still once: from this time on, and for so long. Everybody else goes on.
     pub pause: Option<(Time, Duration)>,
-    /// Sends of at least this many bytes are zero-copy.
-    pub zero_copy_from: Option<usize>,
     /// Bytes a socket holds towards the server, least and most.
     pub rx_capacity: (usize, usize),
     /// Bytes a socket holds towards the peer, least and most.
@@ -107,7 +105,6 @@ impl SimConfig {
             cq_entries: 256,
             batch_max: usize::MAX,
             pause: None,
-            zero_copy_from: None,
             rx_capacity: (64 << 10, 64 << 10),
             tx_capacity: (64 << 10, 64 << 10),
             dialled_key: None,
@@ -161,7 +158,6 @@ impl SimConfig {
             cq_entries: 1 << random.range(1, 7),
             batch_max: usize::MAX,
             pause: None,
-            zero_copy_from: random.chance(350).then(|| random.range(1, 3000) as usize),
             rx_capacity: (random.range(50, 2000) as usize, random.range(2001, 200_000) as usize),
             tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
             dialled_key: None,

@@ -43,8 +43,6 @@ pub(super) struct File {
     pub(super) owner: Option<(u32, u32)>,
     pub(super) recv: Option<Shot>,
     pub(super) send: Option<Sending>,
-    /// Zero-copy payloads still read.
-    pub(super) lent: u32,
 }
 
 /// A completion, its token, and when it came.
@@ -68,8 +66,6 @@ pub(super) struct Kernel {
     /// The waker was rung and nobody has been told.
     pub(super) wakes: bool,
     pub(super) buffers: Buffers,
-    /// Zero-copy payloads, by key.
-    pub(super) returns: BTreeMap<u64, (Token, Payload, u32)>,
     serial: u64,
     queue: VecDeque<Entry>,
     /// What did not fit into the queue. The kernel keeps it until there is room (IORING_SQ_CQ_OVERFLOW).
@@ -104,8 +100,6 @@ pub struct Counts {
     pub no_buffers: u64,
     /// Completions that did not fit into the queue at once.
     pub overflows: u64,
-    /// Sends whose memory came back on its own.
-    pub zero_copies: u64,
     /// Completions.
     pub completions: u64,
     /// The most completions of one wait.
@@ -127,7 +121,6 @@ impl Kernel {
             wake: None,
             wakes: false,
             buffers: Buffers::new(config.buffers.0, config.buffers.1, config.incremental),
-            returns: BTreeMap::new(),
             serial: 0,
             queue: VecDeque::new(),
             overflow: VecDeque::new(),
@@ -257,9 +250,6 @@ impl Kernel {
         }
         if self.buffers.lent() > 0 {
             left.push(format!("{} leases were never released", self.buffers.lent()));
-        }
-        if !self.returns.is_empty() {
-            left.push(format!("{} zero-copy payloads are still with the kernel", self.returns.len()));
         }
         left
     }

@@ -19,8 +19,6 @@ pub(super) enum Event {
     RecvCancel(u32, u64),
     Send(u32, u64),
     SendCancel(u32, u64),
-    /// The memory of a zero-copy send is no longer read.
-    Return(u64),
     /// A connect, by the bits of its token.
     Connect(u64),
     ConnectCancel(u64),

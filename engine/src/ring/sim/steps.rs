@@ -3,8 +3,6 @@
 //! Owns every choice the kernel has: how many bytes, which error, whether a multishot goes on. `kernel` owns the state,
 //! and `start` says what may begin.
 
-use std::time::Duration;
-
 use super::kernel::{File, Sending, Shot};
 use super::net::{Event, Net, PipeId};
 use super::{Done, Errno, RecvEnd, Socket, Token};
@@ -17,7 +15,6 @@ impl Net {
             Event::RecvCancel(slot, serial) => self.on_recv(slot, serial, true),
             Event::Send(slot, serial) => self.on_send(slot, serial),
             Event::SendCancel(slot, serial) => self.on_send_cancel(slot, serial),
-            Event::Return(key) => self.on_return(key),
             Event::Connect(bits) => self.on_connect(bits),
             Event::ConnectCancel(bits) => {
                 if self.kernel.connects.remove(&bits).is_some() {
@@ -146,7 +143,6 @@ impl Net {
         pipe.tx.bytes.extend(&send.payload.bytes()[from..from + count]);
         send.sent += count;
         let (sent, done) = (send.sent, send.sent == send.payload.len());
-        let zero_copy = self.config.zero_copy_from.is_some_and(|from| send.payload.len() >= from);
         if count > 0 {
             self.pipes[id].active_at = self.now;
             self.call(id);
@@ -155,8 +151,6 @@ impl Net {
             return self.end_send(slot, Ok(sent));
         }
         if sent > 0 && self.random.chance(self.config.faults.short_send) {
-            // Of zero-copy a short count leaves nobody with the rest: the engine has to give the connection up.
-            self.pipes[id].faulted |= zero_copy;
             self.end_send(slot, Ok(sent));
         }
     }
@@ -177,26 +171,7 @@ impl Net {
         let Sending { token, payload, node, .. } = file.send.take().expect("it was sending");
         self.end_operation(node);
         self.kernel.counts.bytes_out += *result.as_ref().unwrap_or(&0) as u64;
-        let zero_copy = self.config.zero_copy_from.is_some_and(|from| payload.len() >= from);
-        // io_uring_prep_send_zc(3): a request that failed may be followed by a notification, or not.
-        if zero_copy && (result.is_ok() || self.random.chance(500)) {
-            self.kernel.counts.zero_copies += 1;
-            let key = self.kernel.next_serial();
-            self.kernel.files[slot as usize].as_mut().expect("found above").lent += 1;
-            self.kernel.returns.insert(key, (token, payload, slot));
-            self.kernel.post(token, Done::Sent { payload: None, result });
-            let late = Duration::from_nanos(self.random.below(2_000_000));
-            self.schedule(self.now.plus(late), Event::Return(key));
-        } else {
-            self.kernel.post(token, Done::Sent { payload: Some(payload), result });
-        }
-    }
-
-    fn on_return(&mut self, key: u64) {
-        let (token, payload, slot) = self.kernel.returns.remove(&key).expect("returned once");
-        let file = self.kernel.files[slot as usize].as_mut();
-        file.expect("a slot cannot close while its memory is read").lent -= 1;
-        self.kernel.post(token, Done::Returned { payload });
+        self.kernel.post(token, Done::Sent { payload, result });
     }
 
     fn on_accept(&mut self, listener: u32, serial: u64) {
@@ -240,7 +215,7 @@ impl Net {
             return self.poll_accept(listener);
         }
         let slot = free.expect("otherwise an error");
-        self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, lent: 0 });
+        self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None });
         self.pipes[id].slot = Some(slot as u32);
         self.pipes[id].active_at = self.now;
         self.kernel.counts.accepted += 1;
@@ -265,7 +240,7 @@ impl Net {
             (_, None) => Err(Errno(libc::ENFILE)),
             (Some(key), Some(slot)) => {
                 let id = self.new_pipe(key);
-                self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, lent: 0 });
+                self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None });
                 self.pipes[id].slot = Some(slot as u32);
                 self.kernel.counts.connected += 1;
                 self.dialled.push_back((remote, PipeId(id)));

@@ -3,7 +3,7 @@
 
 use super::buffers::SimLease;
 use super::trace::hash_of;
-use super::{Done, Errno, Op, Payload, RecvEnd};
+use super::{Done, Errno, Op, RecvEnd};
 
 /// What the trace says of an operation.
 pub(super) fn numbers_of(op: &Op) -> [u64; 3] {
@@ -39,13 +39,12 @@ pub(super) fn numbers_of_done(done: &Done<SimLease>) -> [u64; 3] {
             };
             [3, lease.as_ref().map_or(0, |lease| hash_of(lease)), end]
         }
-        Done::Sent { payload, result: sent } => [4, u64::from(payload.is_some()), result(sent)],
-        Done::Returned { payload } => [5, payload.len() as u64, 0],
-        Done::Cancelled => [6, 0, 0],
-        Done::Closed => [7, 0, 0],
-        Done::Woken => [8, 0, 0],
-        Done::Connected { result: Ok(socket) } => [9, u64::from(socket.0), 0],
-        Done::Connected { result: Err(errno) } => [10, errno.0 as u64, 0],
+        Done::Sent { payload, result: sent } => [4, payload.len() as u64, result(sent)],
+        Done::Cancelled => [5, 0, 0],
+        Done::Closed => [6, 0, 0],
+        Done::Woken => [7, 0, 0],
+        Done::Connected { result: Ok(socket) } => [8, u64::from(socket.0), 0],
+        Done::Connected { result: Err(errno) } => [9, errno.0 as u64, 0],
     }
 }
 
@@ -68,10 +67,7 @@ pub(super) fn story(op: &Op) -> String {
 /// A completion as the trace tells it.
 pub(super) fn story_of_done(done: &Done<SimLease>) -> String {
     match done {
-        Done::Sent { payload, result } => {
-            format!("{result:?}, {} bytes come back", payload.as_ref().map_or(0, Payload::len))
-        }
-        Done::Returned { payload } => format!("{} bytes come back", payload.len()),
+        Done::Sent { payload, result } => format!("{result:?}, {} bytes come back", payload.len()),
         Done::Accepted { .. }
         | Done::Connected { .. }
         | Done::Received { .. }

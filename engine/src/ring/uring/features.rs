@@ -16,8 +16,6 @@ pub enum Feature {
     /// Completions are run when we ask for them, not by interrupting us (IORING_SETUP_DEFER_TASKRUN, Linux 6.1).
     /// Without: IORING_SETUP_COOP_TASKRUN.
     DeferTaskrun,
-    /// Send blocks are registered (IORING_REGISTER_BUFFERS). Without: zero-copy sends pin pages one by one.
-    FixedBuffers,
     /// Sockets live in the ring's table of fixed files and not among the process's descriptors. Used where the kernel closes such a
     /// socket at once (Linux 6.13), which is asked by an experiment. Without: each connection takes one of the process's
     /// descriptors (RLIMIT_NOFILE), for all cores together.
@@ -26,12 +24,11 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, in the order of their bits.
-    pub const ALL: [Feature; 6] = [
+    pub const ALL: [Feature; 5] = [
         Feature::MultishotAccept,
         Feature::MultishotRecv,
         Feature::IncrementalBuffers,
         Feature::DeferTaskrun,
-        Feature::FixedBuffers,
         Feature::DirectDescriptors,
     ];
 
@@ -42,7 +39,6 @@ impl Feature {
             Feature::MultishotRecv => "multishot-recv",
             Feature::IncrementalBuffers => "incremental-buffers",
             Feature::DeferTaskrun => "defer-taskrun",
-            Feature::FixedBuffers => "fixed-buffers",
             Feature::DirectDescriptors => "direct-descriptors",
         }
     }

@@ -5,7 +5,7 @@
 //! connected yet; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
-//! [`Token`]. So a payload is found by one index, also when zero-copy completes it twice (io_uring_prep_send_zc(3)).
+//! [`Token`]. So a payload is found by one index, and memory is kept for sends that are with the kernel, not for connections.
 
 mod connects;
 mod descriptors;
@@ -20,7 +20,6 @@ mod teardown;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ pub(crate) use setup::descriptors_open;
 pub use setup::{RingConfig, SetupError, raise_nofile, usable};
 pub use sizes::{QueueEntries, RecvBuffers, SendBuffers};
 
-use super::{Done, Errno, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
+use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
 use recv_buffers::{BufferRing, GROUP};
@@ -99,8 +98,6 @@ pub struct Uring {
     many: Vec<Option<Token>>,
     /// What tells the kernel that a socket is a slot of that table.
     socket_flags: squeue::Flags,
-    /// Keeps the registered blocks alive, and tells ours from foreign ones.
-    blocks: Rc<send_blocks::Region>,
     listeners: Vec<Option<TcpListener>>,
     waker: Waker,
     /// What a wake reads: eight bytes of a counter that nobody looks at.
@@ -112,7 +109,6 @@ pub struct Uring {
     spin: Duration,
     /// Before this a wait polls rather than sleeps.
     spin_until: Time,
-    zero_copy_from: usize,
     features: Features,
     enters: u64,
 }
@@ -154,19 +150,6 @@ impl Uring {
         if !buffers.is_incremental() {
             features = features.without(Feature::IncrementalBuffers);
         }
-        if features.has(Feature::FixedBuffers) {
-            let region = blocks.region();
-            let iovec = libc::iovec { iov_base: region.base().as_ptr().cast(), iov_len: region.len() };
-            // SAFETY: the region is valid for its length and outlives all operations: `Uring::drop` sees to that.
-            match unsafe { uring.submitter().register_buffers(&[iovec]) } {
-                Ok(()) => {}
-                Err(error) if config.zero_copy_from_bytes.is_some() => {
-                    return Err(SetupError::new("send blocks", 0, error));
-                }
-                // Plain sends do not need it; locked memory is scarce in many containers.
-                Err(_) => features = features.without(Feature::FixedBuffers),
-            }
-        }
         let ring = Self {
             uring,
             in_flight: 0,
@@ -177,7 +160,6 @@ impl Uring {
             backlog: config.backlog,
             many: vec![None; listeners.len()],
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
-            blocks: Rc::clone(blocks.region()),
             listeners: listeners.into_iter().map(Some).collect(),
             waker,
             wake_count: Box::new(0),
@@ -187,7 +169,6 @@ impl Uring {
             now: Time::default(),
             spin: config.spin,
             spin_until: Time::default(),
-            zero_copy_from: config.zero_copy_from_bytes.unwrap_or(usize::MAX),
             features,
             enters: 0,
         };
@@ -291,17 +272,7 @@ impl Uring {
         const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         let bytes = payload.bytes();
         let (at, len) = (bytes.as_ptr(), payload.to - payload.from);
-        let entry = if bytes.len() >= self.zero_copy_from {
-            let fixed = match &payload.memory {
-                Memory::Block(block) if self.features.has(Feature::FixedBuffers) && block.is_of(&self.blocks) => {
-                    Some(0)
-                }
-                _ => None,
-            };
-            opcode::SendZc::new(descriptor(socket), at, len).buf_index(fixed).flags(FLAGS).build()
-        } else {
-            opcode::Send::new(descriptor(socket), at, len).flags(FLAGS).build()
-        };
+        let entry = opcode::Send::new(descriptor(socket), at, len).flags(FLAGS).build();
         let key = self.sends.insert(Sending { token, payload });
         entry.flags(self.socket_flags).user_data(Token::new(Kind::Send, 0, key as u32).to_bits())
     }
@@ -438,20 +409,12 @@ impl Uring {
         }
     }
 
-    /// A completion of a send: of its bytes, of its zero-copy memory, or of both.
+    /// A completion of a send: of its bytes, and its memory.
     fn sent(&mut self, entry: &cqueue::Entry) -> (Token, Done<Lease>) {
         let key = Token::from_bits(entry.user_data()).index() as usize;
-        let flags = entry.flags();
-        if cqueue::notif(flags) {
-            let Sending { token, payload } = self.sends.remove(key);
-            return (token, Done::Returned { payload });
-        }
         let result = usize::try_from(entry.result()).map_err(|_| Errno(-entry.result()));
-        if cqueue::more(flags) {
-            return (self.sends[key].token, Done::Sent { payload: None, result });
-        }
         let Sending { token, payload } = self.sends.remove(key);
-        (token, Done::Sent { payload: Some(payload), result })
+        (token, Done::Sent { payload, result })
     }
 }
 

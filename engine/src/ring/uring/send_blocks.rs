@@ -1,8 +1,8 @@
 //! Owns the region that replies are encoded into, cut into blocks.
 //!
-//! One mapping, registered with IORING_REGISTER_BUFFERS by `setup` so that zero-copy sends can name it; each [`Block`]
-//! is the only handle on its slice. The free list is last-in first-out, so that a few warm blocks serve all traffic.
-//! It refuses to know what is written into a block.
+//! One mapping, freed when neither the list nor a block is left; each [`Block`] is the only handle on its slice. The free
+//! list is last-in first-out, so that a few warm blocks serve all traffic. It refuses to know what is written into
+//! a block.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -39,10 +39,6 @@ impl Region {
     pub(super) fn base(&self) -> NonNull<u8> {
         self.base
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.layout.size()
-    }
 }
 
 impl Drop for Region {
@@ -59,8 +55,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// Whether the block lies in `region` (then zero-copy can use the registered buffer).
-    pub(super) fn is_of(&self, region: &Rc<Region>) -> bool {
+    /// Whether the block lies in `region`.
+    fn is_of(&self, region: &Rc<Region>) -> bool {
         Rc::ptr_eq(&self.region, region)
     }
 }
@@ -116,10 +112,6 @@ impl SendBlocks {
             })
             .collect();
         Self { free, total: count, region }
-    }
-
-    pub(super) fn region(&self) -> &Rc<Region> {
-        &self.region
     }
 
     /// A free block, the most recently used one; `None` when all are in use.

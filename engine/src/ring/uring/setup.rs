@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::IoUring;
 
 use super::features::{Feature, Features};
 use super::probe;
@@ -28,8 +28,6 @@ pub struct RingConfig {
     pub send_buffers: SendBuffers,
     /// How long to poll rather than sleep after [`Ring::expect_more`](crate::ring::Ring::expect_more); zero never polls.
     pub spin: Duration,
-    /// Sends of at least this many bytes use IORING_OP_SEND_ZC; `None` never.
-    pub zero_copy_from_bytes: Option<usize>,
     /// Features to use where the kernel has them.
     pub features: Features,
 }
@@ -43,7 +41,6 @@ impl Default for RingConfig {
             recv_buffers: RecvBuffers::default(),
             send_buffers: SendBuffers::default(),
             spin: Duration::ZERO,
-            zero_copy_from_bytes: None,
             features: Features::all(),
         }
     }
@@ -117,9 +114,6 @@ pub enum SetupError {
         /// The highest cap that there is room for; 0 if there is room for none.
         fits: u32,
     },
-    /// Zero-copy was asked for and this kernel has none.
-    #[error("zero-copy sends were asked for, and this kernel does not have IORING_OP_SEND_ZC")]
-    NoZeroCopy,
     /// Anything else.
     #[error("io_uring could not set up {what}: {source}")]
     Other {
@@ -198,13 +192,6 @@ pub(super) fn ring(config: &RingConfig, direct: bool) -> Result<IoUring, SetupEr
             .submitter()
             .register_files_sparse(config.sockets_max)
             .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
-    }
-    if config.zero_copy_from_bytes.is_some() {
-        let mut probe = Probe::new();
-        uring.submitter().register_probe(&mut probe).map_err(|e| SetupError::new("the probe", 0, e))?;
-        if !probe.is_supported(opcode::SendZc::CODE) {
-            return Err(SetupError::NoZeroCopy);
-        }
     }
     Ok(uring)
 }

@@ -13,7 +13,7 @@ use crate::common::*;
 fn one_accept_serves_many_connections_or_one() {
     for multishot in [true, false] {
         let without = if multishot { Features::all() } else { Features::all().without(Feature::MultishotAccept) };
-        let mut bench = Bench::new(|c| c.features = without).expect("plain memory");
+        let mut bench = Bench::new(|c| c.features = without);
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         for round in 0..3 {
             let _peer = tcp(bench.addr);
@@ -35,8 +35,7 @@ fn an_accept_takes_no_more_descriptors_than_there_is_room_for() {
     const MAX: u32 = 8;
     const QUEUE: u32 = 4;
     let features = Features::all().without(Feature::DirectDescriptors);
-    let mut bench =
-        Bench::new(|c| (c.sockets_max, c.backlog, c.features) = (MAX, QUEUE, features)).expect("plain memory");
+    let mut bench = Bench::new(|c| (c.sockets_max, c.backlog, c.features) = (MAX, QUEUE, features));
     bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
     let mut peers = Vec::new();
     for _ in 0..MAX - QUEUE {
@@ -93,7 +92,7 @@ fn accepts_of_all_listeners_end_when_there_is_room_for_few() {
 #[test]
 fn an_accept_without_room_says_enfile() {
     for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
-        let mut bench = Bench::new(|c| (c.sockets_max, c.features) = (1, features)).expect("plain memory");
+        let mut bench = Bench::new(|c| (c.sockets_max, c.features) = (1, features));
         let direct = bench.ring.features().has(Feature::DirectDescriptors);
         let (socket, _first) = bench.pair();
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });

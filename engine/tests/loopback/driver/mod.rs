@@ -6,9 +6,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use wsring::ring::uring::{
-    Feature, Features, Lease, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, Uring, Waker,
-};
+use wsring::Config;
+use wsring::ring::uring::{Feature, Features, Lease, QueueEntries, RecvBuffers, RingConfig, SendBuffers, Uring, Waker};
 use wsring::ring::{Done, Errno, Heap, Kind, Memory, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Token};
 
 use crate::common::procfs::{ring_with, sockets_by_state};
@@ -27,20 +26,13 @@ struct Bench {
 }
 
 impl Bench {
-    /// `None`, with the reason printed, where the machine has no locked memory for it.
-    fn new(change: impl FnOnce(&mut RingConfig)) -> Option<Self> {
+    fn new(change: impl FnOnce(&mut RingConfig)) -> Self {
         let mut config = RingConfig { sockets_max: 8, backlog: 2, ..RingConfig::default() };
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
-        match Uring::new(&config, vec![listener], Waker::new().expect("a descriptor")) {
-            Ok((ring, blocks)) => Some(Self { ring, blocks, addr }),
-            Err(error @ SetupError::Memlock { .. }) => {
-                println!("skipped: {error}");
-                None
-            }
-            Err(error) => panic!("{error}"),
-        }
+        let (ring, blocks) = Uring::new(&config, vec![listener], Waker::new().expect("a descriptor")).expect("a ring");
+        Self { ring, blocks, addr }
     }
 
     /// The next completion, which must be of this token.
@@ -123,7 +115,7 @@ impl Bench {
 #[test]
 fn a_closed_socket_ends_beside_an_armed_receive() {
     for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
-        let mut bench = Bench::new(|c| c.features = features).expect("plain memory");
+        let mut bench = Bench::new(|c| c.features = features);
         let (resting, _resting_peer) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket: resting, once: false });
         bench.quiet();
@@ -141,7 +133,7 @@ fn a_closed_socket_ends_beside_an_armed_receive() {
 #[test]
 fn a_ring_that_goes_closes_its_sockets() {
     for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
-        let mut bench = Bench::new(|c| c.features = features).expect("plain memory");
+        let mut bench = Bench::new(|c| c.features = features);
         let (receiving, first) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket: receiving, once: false });
         let (sending, second) = bench.pair();
@@ -170,7 +162,7 @@ fn a_ring_that_goes_closes_its_sockets() {
 fn one_receive_serves_many_segments_or_one() {
     for multishot in [true, false] {
         let without = if multishot { Features::all() } else { Features::all().without(Feature::MultishotRecv) };
-        let mut bench = Bench::new(|c| c.features = without).expect("plain memory");
+        let mut bench = Bench::new(|c| c.features = without);
         let (socket, mut peer) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket, once: false });
         for round in 0..3_u8 {
@@ -196,8 +188,7 @@ fn one_receive_serves_many_segments_or_one() {
 fn a_receive_for_once_takes_one_buffer() {
     for features in [Features::all(), Features::none()] {
         let mut bench =
-            Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 4, bytes: 64 }, features))
-                .expect("plain memory");
+            Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 4, bytes: 64 }, features));
         let (socket, mut peer) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket, once: true });
         for round in 0..3_u8 {
@@ -223,8 +214,7 @@ fn a_buffer_serves_several_receives_or_one() {
     for incremental in incremental {
         let features = if incremental { Features::all() } else { Features::all().without(Feature::IncrementalBuffers) };
         let mut bench =
-            Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 2, bytes: 4096 }, features))
-                .expect("plain memory");
+            Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 2, bytes: 4096 }, features));
         assert_eq!(bench.ring.features().has(Feature::IncrementalBuffers), incremental);
         let (socket, mut peer) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket, once: false });
@@ -246,8 +236,7 @@ fn a_buffer_serves_several_receives_or_one() {
 fn a_receive_without_a_free_buffer_ends_and_goes_on_later() {
     let features = Features::all().without(Feature::IncrementalBuffers);
     let mut bench =
-        Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 2, bytes: 64 }, features))
-            .expect("plain memory");
+        Bench::new(|c| (c.recv_buffers, c.features) = (RecvBuffers::Fixed { count: 2, bytes: 64 }, features));
     let (socket, mut peer) = bench.pair();
     peer.write_all(&[7; 150]).expect("it goes out");
     bench.ring.submit(RECV, Op::Recv { socket, once: false });
@@ -270,7 +259,7 @@ fn a_receive_without_a_free_buffer_ends_and_goes_on_later() {
 
 #[test]
 fn a_cancelled_receive_ends_and_loses_nothing() {
-    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let mut bench = Bench::new(|_| ());
     let (socket, mut peer) = bench.pair();
     bench.ring.submit(RECV, Op::Recv { socket, once: false });
     bench.quiet();
@@ -296,47 +285,36 @@ fn a_cancelled_receive_ends_and_loses_nothing() {
     assert_eq!(&*bench.received().0, b"still there");
 }
 
-/// At the threshold a send completes twice: first its bytes, then its memory. One byte below it is a plain send.
+/// A send completes with what it was given, whole, and the peer has the bytes: of a block and of memory of its own.
 #[test]
-fn zero_copy_begins_at_its_threshold() {
-    for fixed in [true, false] {
-        let features = if fixed { Features::all() } else { Features::all().without(Feature::FixedBuffers) };
-        let Some(mut bench) = Bench::new(|c| (c.zero_copy_from_bytes, c.features) = (Some(100), features)) else {
-            return;
+fn a_send_returns_its_memory() {
+    let mut bench = Bench::new(|_| ());
+    let (socket, mut peer) = bench.pair();
+    for (len, blocks) in [(1, true), (4096, true), (100_000, false)] {
+        let content = vec![len as u8; len];
+        let payload = match blocks {
+            true => bench.payload(&content),
+            false => Payload { memory: Memory::Heap(Heap::Pooled(content.clone())), from: 0, to: len as u32 },
         };
-        let (socket, mut peer) = bench.pair();
-        for (len, zero_copy) in [(99, false), (100, true), (4096, true), (1, false)] {
-            let payload = bench.payload(&vec![len as u8; len]);
-            bench.ring.submit(SEND, Op::Send { socket, payload });
-            let payload = match bench.done(SEND) {
-                Done::Sent { payload: Some(payload), result } if !zero_copy => {
-                    assert_eq!(result, Ok(len));
-                    payload
-                }
-                Done::Sent { payload: None, result } if zero_copy => {
-                    assert_eq!(result, Ok(len));
-                    match bench.done(SEND) {
-                        Done::Returned { payload } => payload,
-                        other => panic!("{other:?}"),
-                    }
-                }
-                other => panic!("{len}: {other:?}"),
-            };
-            assert_eq!(payload.len(), len);
-            let Memory::Block(block) = payload.memory else { panic!("the memory that went in comes back") };
-            bench.blocks.put(block);
-            let mut bytes = vec![0; len];
-            peer.read_exact(&mut bytes).expect("the bytes arrive");
-            assert!(bytes.iter().all(|&byte| byte == len as u8));
+        bench.ring.submit(SEND, Op::Send { socket, payload });
+        let Done::Sent { payload, result } = bench.done(SEND) else { panic!("another completion") };
+        assert_eq!((result, payload.bytes()), (Ok(len), &content[..]));
+        match payload.memory {
+            Memory::Block(block) if blocks => bench.blocks.put(block),
+            Memory::Heap(Heap::Pooled(_)) if !blocks => {}
+            other => panic!("other memory came back: {other:?}"),
         }
-        assert_eq!(bench.blocks.in_use(), 0);
+        let mut bytes = vec![0; len];
+        peer.read_exact(&mut bytes).expect("the bytes arrive");
+        assert_eq!(bytes, content);
     }
+    assert_eq!(bench.blocks.in_use(), 0);
 }
 
 /// A send that waits for its peer is cancelled: a short count, and the memory comes back.
 #[test]
 fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
-    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let mut bench = Bench::new(|_| ());
     let (socket, peer) = bench.pair();
     let len = 64 << 20;
     let payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![3; len])), from: 0, to: len as u32 };
@@ -348,7 +326,7 @@ fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
         bench.ring.wait(None).expect("the ring works");
         while let Some((_, done)) = bench.ring.next() {
             match done {
-                Done::Sent { payload: Some(payload), result } => {
+                Done::Sent { payload, result } => {
                     assert!(matches!(payload.memory, Memory::Heap(Heap::Pooled(bytes)) if bytes.len() == len));
                     sent = Some(result);
                 }
@@ -367,13 +345,13 @@ fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
 /// The socket fails under a send: EPIPE or ECONNRESET as an error of that send, never a signal.
 #[test]
 fn a_send_to_a_reset_socket_fails_and_returns_its_memory() {
-    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let mut bench = Bench::new(|_| ());
     let (socket, peer) = bench.pair();
     reset(peer);
     let payload = bench.payload(b"into the void");
     bench.ring.submit(SEND, Op::Send { socket, payload });
     match bench.done(SEND) {
-        Done::Sent { payload: Some(_), result: Err(Errno(libc::EPIPE | libc::ECONNRESET)) } => {}
+        Done::Sent { result: Err(Errno(libc::EPIPE | libc::ECONNRESET)), .. } => {}
         other => panic!("{other:?}"),
     }
 }
@@ -385,7 +363,7 @@ const FOR_EVER: Duration = Duration::from_secs(4 * WAIT.as_secs());
 #[test]
 fn a_wait_that_polls_comes_back_at_its_deadline() {
     for features in [Features::all(), Features::all().without(Feature::DeferTaskrun)] {
-        let mut bench = Bench::new(|c| (c.spin, c.features) = (FOR_EVER, features)).expect("plain memory");
+        let mut bench = Bench::new(|c| (c.spin, c.features) = (FOR_EVER, features));
         for _ in 0..3 {
             bench.ring.expect_more();
             let began = bench.ring.now();
@@ -401,7 +379,7 @@ fn a_wait_that_polls_comes_back_at_its_deadline() {
 /// clock away when the wait begins, however long ago the ring has looked at that.
 #[test]
 fn a_wait_polls_only_when_more_is_expected() {
-    let mut bench = Bench::new(|c| c.spin = FOR_EVER).expect("plain memory");
+    let mut bench = Bench::new(|c| c.spin = FOR_EVER);
     for (expected, enters) in [(false, 1), (true, 0), (true, 0), (false, 0)] {
         if expected {
             bench.ring.expect_more();
@@ -416,7 +394,7 @@ fn a_wait_polls_only_when_more_is_expected() {
 /// What polling has used up of a deadline is not waited for again.
 #[test]
 fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
-    let mut bench = Bench::new(|c| c.spin = Duration::from_millis(300)).expect("plain memory");
+    let mut bench = Bench::new(|c| c.spin = Duration::from_millis(300));
     let mut wait = || {
         bench.ring.expect_more();
         let began = bench.ring.now();
@@ -437,7 +415,7 @@ fn a_wait_that_polls_and_then_sleeps_comes_back_at_its_deadline() {
 fn a_wait_that_polls_takes_what_overflowed() {
     let change =
         |c: &mut RingConfig| (c.spin, c.queue_entries) = (FOR_EVER, QueueEntries { submission: 4, completion: 4 });
-    let mut bench = Bench::new(change).expect("plain memory");
+    let mut bench = Bench::new(change);
     let pairs: Vec<_> = (0..7).map(|_| bench.pair()).collect();
     let token = |i: usize| Token::new(Kind::Recv, 9, i as u32);
     for (i, (socket, _)) in pairs.iter().enumerate() {
@@ -465,7 +443,7 @@ fn a_wait_that_polls_takes_what_overflowed() {
 /// Wakes are not lost, also those that come before the wake is armed again.
 #[test]
 fn a_wake_from_another_thread_completes() {
-    let mut bench = Bench::new(|_| ()).expect("plain memory");
+    let mut bench = Bench::new(|_| ());
     let wake = Token::new(Kind::Wake, 0, 0);
     bench.ring.submit(wake, Op::Wake);
     bench.quiet();
@@ -487,7 +465,7 @@ fn completions_are_deferred_or_not() {
         let features = if deferred { Features::all() } else { Features::all().without(Feature::DeferTaskrun) };
         let queue_entries = QueueEntries { submission: 4, completion: cq_entries };
         let change = |c: &mut RingConfig| (c.queue_entries, c.features) = (queue_entries, features);
-        let mut bench = Bench::new(change).expect("plain memory");
+        let mut bench = Bench::new(change);
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         bench.quiet();
         let before = ring_with(cq_entries).cq_tail;
@@ -503,22 +481,21 @@ fn completions_are_deferred_or_not() {
     }
 }
 
+/// The blocks that come with a ring are those of its configuration, and that is the configuration of the server.
+#[test]
+fn send_blocks_are_as_many_and_as_large_as_asked() {
+    let config = Config::default().send_buffers(SendBuffers { count: 3, bytes: 1000 });
+    let mut bench = Bench::new(|c| c.send_buffers = config.ring().send_buffers);
+    let held: Vec<_> = std::iter::from_fn(|| bench.blocks.take()).collect();
+    assert_eq!(held.iter().map(|block| block.len()).collect::<Vec<_>>(), [1000; 3]);
+}
+
 /// The sizes asked for are those the kernel has; it alone is asked.
 #[test]
-fn sizes_and_registered_memory_are_as_asked() {
-    let change = |c: &mut RingConfig| {
-        (c.queue_entries, c.sockets_max) = (QueueEntries { submission: 5, completion: 200 }, 77);
-        c.send_buffers = SendBuffers { count: 3, bytes: 1000 };
-    };
-    let bench = Bench::new(change).expect("plain memory");
+fn sizes_are_as_asked() {
+    let sizes = QueueEntries { submission: 5, completion: 200 };
+    let bench = Bench::new(|c| (c.queue_entries, c.sockets_max) = (sizes, 77));
     let info = ring_with(256);
     let slots = if bench.ring.features().has(Feature::DirectDescriptors) { 77 } else { 0 };
     assert_eq!((info.sq_entries, info.slots, info.sockets), (8, slots, 0), "rounded up to powers of two");
-    if bench.ring.features().has(Feature::FixedBuffers) {
-        assert_eq!(info.buffers, [3000]);
-    }
-    drop(bench);
-    let without = Features::all().without(Feature::FixedBuffers);
-    let _bench = Bench::new(|c| (c.queue_entries.completion, c.features) = (2048, without)).expect("plain memory");
-    assert_eq!(ring_with(2048).buffers, []);
 }
