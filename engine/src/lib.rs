@@ -37,7 +37,7 @@
 //! | [`forward`](Conn::forward) | is the one being handled | where it is short |
 //! | [`send_owned`](Conn::send_owned) | is given away: a `String`, a `Vec<u8>`, [`Bytes`](bytes::Bytes) | below 64 KiB, and where it is masked or compressed |
 //! | [`send_with`](Conn::send_with), [`send_text_with`](Conn::send_text_with) | is written where it is sent from | never |
-//! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | once per connection |
+//! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | below 4 KiB, and where it is masked |
 //!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the

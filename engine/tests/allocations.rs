@@ -10,8 +10,8 @@ use wsring::{
     Config, CoreCx, Cx, Deflate, DeflateMode, Feature, Features, Handler, Message, Opening, OwnedMessage, RecvBuffers,
     Verdict,
 };
-use wsring_proto::deflate::{Deflater, Direction, Inflater, Shared};
-use wsring_proto::{HEADROOM, Opcode, Pool, encode};
+use wsring_proto::deflate::{Deflater, Direction, Inflater, Scratch, Shared};
+use wsring_proto::{Opcode, Pool, encode};
 use wsring_testkit::packed::{Packed, words};
 use wsring_testkit::{BINARY, CONTINUATION, Echo, Random, TEXT, client_frame, finish, serve, tcp, upgrade_head};
 
@@ -55,18 +55,17 @@ impl Loop {
     /// Of compressed messages, whose echoes are compressed as the server does it.
     fn packed(addr: SocketAddr, traffic: &Traffic, settings: &Deflate, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let (mut shared, mut pool) = (Shared::new(settings), Pool::new(1 << 20));
+        let (mut shared, mut scratch, mut pool) = (Shared::new(settings), Scratch::new(), Pool::new(1 << 20));
         let (mut request, mut reply) = (Vec::new(), Vec::new());
         for i in 0..traffic.depth {
             let message = words(seed * 1000 + i as u64, traffic.len);
-            let payload = shared.message(&message, 15, &mut pool).expect("words compress");
+            let payload = shared.message(&message, 15, &mut scratch, &mut pool).expect("words compress");
             let at = request.len();
-            client_frame(&mut request, true, TEXT, &payload[HEADROOM..], random.key());
+            client_frame(&mut request, true, TEXT, payload, random.key());
             request[at] |= 0x40;
-            let mut frame = vec![0; payload.len()];
-            let len = encode::compressed_frame(&mut frame, Opcode::Text, &payload[HEADROOM..], None).expect("room");
+            let mut frame = vec![0; encode::frame_len(payload.len(), false)];
+            let len = encode::compressed_frame(&mut frame, Opcode::Text, payload, None).expect("room");
             reply.extend_from_slice(&frame[..len]);
-            pool.put(payload);
         }
         let stream = Packed::connect(addr, "permessage-deflate").stream;
         let read = vec![0; reply.len()];

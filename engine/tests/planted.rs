@@ -99,10 +99,12 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::EntersUnseen, Plain, Oracle(7)),
     (Bug::AnswerDialLost, Plain, Oracle(10)),
     (Bug::UnreadCut, Plain, Oracle(13)),
+    (Bug::PackedWide, Plain, Oracle(14)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 37] = [
+const WORDS: [(&str, By); 38] = [
+    ("keeps more memory than it counts", Oracle(14)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),
     ("lost a message to the server", Oracle(1)),

@@ -201,3 +201,41 @@ fn announced_lengths_cost_nothing() {
     other.close();
     server.stop();
 }
+
+/// A message of 16 MiB to a room whose members read nothing lies in memory once, however many they are; and all get it, those
+/// that compress and those that do not, when they read.
+#[test]
+fn a_broadcast_lies_in_memory_once() {
+    const MEMBERS: usize = 20;
+    const LEN: usize = 16 << 20;
+    // The message as it came, in a buffer that may be twice as large, and as all get it; what the pool keeps (of the trial to
+    // compress it), and what the process takes meanwhile.
+    const BROADCAST_MAX: usize = 3 * LEN + (32 << 20) + GROWTH_MAX;
+    let core = cores(1)[0].to_string();
+    let server =
+        Serve::start_by(Command::new(env!("CARGO_BIN_EXE_wsring")), &["--cores", &core, "--deflate", "shared"]);
+    let offer = "permessage-deflate; client_no_context_takeover";
+    let mut sender = Client::open(server.addr(), "/bcast");
+    let mut members: Vec<Client> = (0..MEMBERS / 2).map(|_| Client::open(server.addr(), "/bcast")).collect();
+    let mut packed: Vec<Packed> =
+        (0..MEMBERS / 2).map(|_| Packed::connect_to(server.addr(), "/bcast", offer)).collect();
+    let before = server.rss();
+    let message = sender.random.bytes(LEN); // does not compress
+    let mut bytes = Vec::new();
+    client_frame(&mut bytes, true, BINARY, &message, [1, 2, 3, 4]);
+    sender.stream.write_all(&bytes).expect("it goes out");
+    sender.expect(BINARY, &message);
+    let grown = server.rss().saturating_sub(before);
+    println!("16 MiB to {MEMBERS} members that read nothing: the server grew by {grown}");
+    assert!(grown <= BROADCAST_MAX, "{grown}");
+    for member in &mut members {
+        member.expect(BINARY, &message);
+    }
+    for member in &mut packed {
+        assert!(!member.expect(BINARY, &message));
+    }
+    drop((members, packed));
+    sender.close();
+    let stats = server.stop();
+    assert_eq!((stats["messages"], stats["sent"], stats["refused"]), (1, MEMBERS as u64 + 1, 0));
+}

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wsring_proto::deflate::{Deflater, Direction, Inflater, Settings, Shared};
-use wsring_proto::{HEADROOM, Limits, Pool};
+use wsring_proto::deflate::{Deflater, Direction, Inflater, Scratch, Settings, Shared};
+use wsring_proto::{Limits, Pool};
 
 const MESSAGES: u64 = 256;
 
@@ -35,9 +35,8 @@ impl Messages {
     }
 
     /// What `compress` makes of each.
-    fn packed(&self, mut compress: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Messages {
-        let pack = |message: &Vec<u8>| compress(message).expect("trades compress")[HEADROOM..].to_vec();
-        Messages::new(self.all.iter().map(pack).collect())
+    fn packed(&self, mut compress: impl FnMut(&[u8]) -> Vec<u8>) -> Messages {
+        Messages::new(self.all.iter().map(|message| compress(message)).collect())
     }
 
     fn say_bytes(&self, name: &str) {
@@ -49,7 +48,7 @@ impl Messages {
 fn compress(c: &mut Criterion) {
     let mut group = c.benchmark_group("compress");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    let mut pool = Pool::new(1 << 20);
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
     for len in [256, 512, 1024, 4096, 16_384] {
         group.throughput(Throughput::Bytes(len as u64));
         let mut messages = Messages::trades(len);
@@ -57,11 +56,13 @@ fn compress(c: &mut Criterion) {
             let settings = Settings::shared().level(level);
             let mut shared = Shared::new(&settings);
             let name = format!("shared level {level}");
-            messages.packed(|message| shared.message(message, 15, &mut pool)).say_bytes(&format!("{name}, {len}"));
+            let mut pack = |message: &[u8]| {
+                shared.message(message, 15, &mut scratch, &mut pool).expect("trades compress").to_vec()
+            };
+            messages.packed(&mut pack).say_bytes(&format!("{name}, {len}"));
             group.bench_function(BenchmarkId::new(name, len), |b| {
                 b.iter(|| {
-                    let payload = shared.message(black_box(messages.next()), 15, &mut pool).expect("it compresses");
-                    pool.put(payload);
+                    black_box(shared.message(black_box(messages.next()), 15, &mut scratch, &mut pool));
                 });
             });
         }
@@ -70,12 +71,12 @@ fn compress(c: &mut Criterion) {
             let ours = Direction { takeover: true, window_bits };
             let mut deflater = Deflater::new(&settings, ours).expect("a window");
             let name = format!("dedicated level {level} window {window_bits} memory {memory_level}");
-            messages.packed(|message| deflater.message(message, &mut pool)).say_bytes(&format!("{name}, {len}"));
+            let mut pack =
+                |message: &[u8]| deflater.message(message, &mut scratch, &mut pool).expect("trades compress").to_vec();
+            messages.packed(&mut pack).say_bytes(&format!("{name}, {len}"));
             group.bench_function(BenchmarkId::new(name, len), |b| {
                 b.iter(|| {
-                    if let Some(payload) = deflater.message(black_box(messages.next()), &mut pool) {
-                        pool.put(payload);
-                    }
+                    black_box(deflater.message(black_box(messages.next()), &mut scratch, &mut pool));
                 });
             });
         }
@@ -86,12 +87,14 @@ fn compress(c: &mut Criterion) {
 fn inflate(c: &mut Criterion) {
     let mut group = c.benchmark_group("inflate");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    let (mut pool, limits) = (Pool::new(1 << 20), Limits::default());
+    let (mut scratch, mut pool, limits) = (Scratch::new(), Pool::new(1 << 20), Limits::default());
     for len in [1024, 16_384] {
         group.throughput(Throughput::Bytes(len as u64));
         for level in [1, 2, 6] {
             let mut shared = Shared::new(&Settings::shared().level(level));
-            let mut packed = Messages::trades(len).packed(|message| shared.message(message, 15, &mut pool));
+            let mut packed = Messages::trades(len).packed(|message| {
+                shared.message(message, 15, &mut scratch, &mut pool).expect("trades compress").to_vec()
+            });
             let mut inflater = Inflater::new();
             group.bench_function(BenchmarkId::new(format!("shared level {level}"), len), |b| {
                 b.iter(|| {

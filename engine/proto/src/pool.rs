@@ -3,7 +3,7 @@
 //! Owns: `Vec`s that nobody uses by size class, and the bound on what they hold together; one inflater without a stream.
 //! Promises: in a steady state no message
 //! allocates; what is kept never exceeds the bound; a class that nobody has used for long makes room for one in use; a
-//! small need never takes away a big buffer. Refuses to know: what the buffers are for, and who else has some.
+//! small need never takes away a big buffer, so that nothing lies in more than twice the memory it was wished for. Refuses to know: what the buffers are for, and who else has some.
 //!
 //! Class n holds buffers of a capacity in `4 KiB << n .. 4 KiB << (n + 1)`; the last class has no upper end.
 
@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 #[cfg(feature = "deflate")]
 use crate::inflater::Inflater;
+use crate::simd;
 
 /// The smallest capacity worth keeping, in bytes.
 const CLASS_MIN: usize = 4096;
@@ -20,8 +21,9 @@ const CLASS_MIN: usize = 4096;
 /// 4 KiB, 8 KiB, ... 64 MiB.
 const CLASSES: usize = 15;
 
-/// A kept buffer serves a wish up to this many classes smaller, and no more: a factor of 4.
-const CLASSES_ABOVE_WISH: usize = 2;
+/// A kept buffer serves a wish of half its capacity, and none that is smaller: what is kept long must not take many times its
+/// length. Whatever is allocated for a wish is found for it again.
+const WISHES_MAX: usize = 2;
 
 /// Buffers of a class that are looked at for one that is just large enough: a class is not sorted.
 const LOOK_MAX: usize = 8;
@@ -76,8 +78,8 @@ impl Pool {
 
     /// An empty `Vec` with a capacity of at least `least` bytes; `wish` (if larger) is what its content may grow to.
     ///
-    /// Prefers the smallest kept buffer that fits `wish`, then the smallest that fits `least`, and takes none whose class is
-    /// more than 4 times that of `wish`. Else allocates `least`, rounded up to a power of two of at least 4 KiB (beyond
+    /// Prefers the smallest kept buffer that fits `wish`, then the smallest that fits `least`, and takes none of
+    /// more than twice `wish` (or 8 KiB). Else allocates `least`, rounded up to a power of two of at least 4 KiB (beyond
     /// 64 MiB: exactly). `wish` therefore never costs memory that is not already there, and may come from a peer.
     pub fn take(&mut self, least: usize, wish: usize) -> Vec<u8> {
         self.take_kept(least, wish).unwrap_or_else(|| self.allocate(least))
@@ -101,14 +103,25 @@ impl Pool {
     /// A kept buffer, with what its last user left in it.
     fn pick(&mut self, least: usize, wish: usize) -> Option<Vec<u8>> {
         let wish = wish.max(least);
-        let highest = (class_of(wish) + CLASSES_ABOVE_WISH).min(CLASSES - 1);
-        let kept = self.find(wish, highest).or_else(|| self.find(least, highest));
+        let most = wish.max(CLASS_MIN).saturating_mul(WISHES_MAX);
+        let kept = self.find(wish, most).or_else(|| self.find(least, most));
         let (class, at) = kept?;
         let bytes = self.classes[class].free.swap_remove(at);
         self.account_out(class, bytes.capacity());
         self.touch(class);
         debug_assert!(bytes.capacity() >= least);
         Some(bytes)
+    }
+
+    /// The same bytes in at most twice the memory that they need (or 8 KiB): copied if they lie in more. For what may be kept long.
+    pub fn fit(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if bytes.capacity() <= WISHES_MAX * bytes.len().max(CLASS_MIN) {
+            return bytes;
+        }
+        let mut fitting = self.take(bytes.len(), bytes.len());
+        simd::copy_append(&bytes, &mut fitting);
+        self.put(bytes);
+        fitting
     }
 
     fn allocate(&mut self, least: usize) -> Vec<u8> {
@@ -142,12 +155,11 @@ impl Pool {
         self.kept_bytes
     }
 
-    /// Class and position of a kept buffer of at least `size` bytes, from the smallest class that has one, up to `highest`.
-    fn find(&self, size: usize, highest: usize) -> Option<(usize, usize)> {
-        (class_of(size)..=highest).find_map(|class| {
+    /// Class and position of a kept buffer of at least `size` bytes and at most `most`, from the smallest class that has one.
+    fn find(&self, size: usize, most: usize) -> Option<(usize, usize)> {
+        (class_of(size)..=class_of(most)).find_map(|class| {
             let free = &self.classes[class].free;
-            // Only in the class of `size` itself (and the last, which is open) may a buffer be too small.
-            let fits = |at: &usize| free[*at].capacity() >= size;
+            let fits = |at: &usize| (size..=most).contains(&free[*at].capacity());
             (0..free.len()).rev().take(LOOK_MAX).find(fits).map(|at| (class, at))
         })
     }

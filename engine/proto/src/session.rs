@@ -29,7 +29,7 @@ use crate::frame::{Expect, HEAD_MAX, Role};
 use crate::limits::Limits;
 use crate::opcode::Message;
 use crate::pool::Pool;
-use crate::simd::{Assembly, MaskKey};
+use crate::simd::{Assembly, HEADROOM, MaskKey};
 use control::CutControl;
 
 /// Where in the stream the next byte falls.
@@ -189,6 +189,17 @@ impl Session {
     /// Whether memory of the pool is in use. Never between messages, once [`Input::next`](input::Input::next) said `None`.
     pub fn holds_buffer(&self) -> bool {
         self.assembly.is_some() || matches!(self.place, Place::Control(_))
+    }
+
+    /// Bytes of the pool's memory in use, and how many of them have a meaning. Of a message in pieces there is memory for at most
+    /// twice what has come, or (where the pool had such a buffer) what was announced.
+    pub fn held_bytes(&self) -> (usize, usize) {
+        let message =
+            self.assembly.as_ref().map_or((0, 0), |assembly| (assembly.capacity(), HEADROOM + assembly.len()));
+        match &self.place {
+            Place::Control(cut) => (message.0 + cut.capacity(), message.1 + cut.len()),
+            _ => message,
+        }
     }
 
     /// Whether the message of the last event lies in memory of its own and is still here, so that

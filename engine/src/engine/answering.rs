@@ -107,6 +107,11 @@ impl Answering {
         if *wanted == 0 { Fed::Failed(DialError::Eof) } else { Fed::More }
     }
 
+    /// Bytes of memory that it keeps.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.declined.as_ref().map_or(0, |(declined, _)| declined.body.capacity())
+    }
+
     /// Why the attempt failed, of which `error` is all that the connection knows: a server that answered with a status has
     /// said more than any end of the connection.
     pub(crate) fn failed(self, error: DialError) -> DialError {

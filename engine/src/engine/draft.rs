@@ -8,7 +8,7 @@ use wsring_proto::opcode::Opcode;
 use wsring_proto::simd;
 
 use super::pack::Framing;
-use super::reach::{How, Reach, SendOutcome};
+use super::reach::{Reach, SendOutcome};
 
 /// Where a draft is written.
 enum Room {
@@ -81,7 +81,7 @@ impl Draft<'_> {
                 self.out.press(index)
             }
             Room::Pooled(bytes) => {
-                let outcome = self.out.send_packed(index, framing, opcode, &bytes, How::Any);
+                let outcome = self.out.send_packed(index, framing, opcode, &bytes);
                 self.out.stores.pool.put(bytes);
                 outcome
             }

@@ -150,10 +150,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match stopped {
             Some(at) => {
                 stash.at += at;
-                // Moving the rest down only when that halves it keeps the work linear.
+                // Moving the rest down only when that halves it keeps the work linear, and its memory in step.
                 if stash.at > stash.bytes.len() / 2 {
                     stash.bytes.drain(..stash.at);
                     stash.at = 0;
+                    stash.bytes = self.out.stores.pool.fit(stash.bytes);
                 }
                 self.conns[index as usize].stash = Some(stash);
             }

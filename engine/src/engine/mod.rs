@@ -3,15 +3,15 @@
 //! Parts, which know neither the ring nor the handler:
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
-//! - `pack`: compressors. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
+//! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
-//! Around the application: `reach` is all that a callback may touch, `draft` a message that it writes in place, `calls` the only
-//! caller.
+//! Around the application: `reach` is all that a callback may touch, `draft` a message that it writes in place, `prepared` one that
+//! it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
@@ -31,8 +31,10 @@ mod draft;
 mod ending;
 mod expire;
 mod flight;
+mod forms;
 mod frames;
 mod heard;
+pub(crate) mod holding;
 mod id;
 mod inbox;
 mod input;
@@ -42,6 +44,7 @@ mod output;
 mod pack;
 mod peers;
 pub(crate) mod planted;
+mod prepared;
 mod promise;
 mod reach;
 mod receive;

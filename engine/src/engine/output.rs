@@ -17,6 +17,8 @@ use crate::ring::{Block, Heap, Memory, Payload};
 
 /// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
 pub(crate) const COALESCE_MAX: usize = 256 << 10;
+/// Up to so many bytes a piece that grows would like room for twice as many: fewer moves, where little can lie idle.
+const DOUBLED_MAX: usize = 32 << 10;
 
 /// What a connection's socket is to be given next.
 pub(crate) enum Next {
@@ -57,6 +59,15 @@ impl Output {
             Some(Segment::Ready(payload)) => Some(payload),
             _ => None,
         }
+    }
+
+    /// The memory of all pieces that wait.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = &Memory> {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        self.first.iter().chain(rest).filter_map(|segment| match segment {
+            Segment::Ready(payload) => Some(&payload.memory),
+            Segment::Promised => None,
+        })
     }
 
     /// There is one piece, and no other behind it.
@@ -136,7 +147,8 @@ impl Output {
                 match &mut tail.memory {
                     Memory::Heap(Heap::Pooled(heap)) if heap.capacity() - heap.len() >= need => {}
                     memory => {
-                        let mut larger = stores.pool.take(used + need, (used + need) * 2);
+                        let least = used + need;
+                        let mut larger = stores.pool.take(least, if least > DOUBLED_MAX { least } else { 2 * least });
                         simd::copy_append(&memory.bytes()[..used], &mut larger);
                         stores.recycle(std::mem::replace(memory, Memory::Heap(Heap::Pooled(larger))));
                     }
@@ -214,6 +226,13 @@ impl Output {
         if let Some(queue) = self.rest.take_if(|rest| rest.is_empty()) {
             stores.put_queue(queue);
         }
+    }
+
+    /// Begins a piece with room for so many bytes: what a planted bug does.
+    #[cfg(any(test, feature = "planted"))]
+    pub(crate) fn begin_piece(&mut self, stores: &mut Stores, room: usize) {
+        let memory = Memory::Heap(Heap::Pooled(stores.pool.take(room, room)));
+        self.push(stores, Segment::Ready(Payload { memory, from: 0, to: 0 }));
     }
 
     /// The last piece, which is being written to.

@@ -1,10 +1,11 @@
-//! Owns the compressors of a core (RFC 7692): the one that all connections share, and those of single connections.
+//! Owns the compressors of a core (RFC 7692): the one that all connections share, and those of single connections; and the
+//! memory that they write into.
 //!
 //! Promises: nothing here costs a connection memory unless its mode is dedicated and it has been sent a message worth
-//! compressing; a message prepared for many is compressed once for each window among them. Refuses to know: frames, queues,
-//! and whether a message may go out.
+//! compressing; what is lent is copied by whoever keeps it, so that nothing is kept in memory of the length that a message had
+//! before. Refuses to know: frames, queues, and whether a message may go out.
 
-use wsring_proto::deflate::{Deflater, Direction, Mode, Settings, Shared, WINDOW_BITS_MIN};
+use wsring_proto::deflate::{Deflater, Direction, Mode, Scratch, Settings, Shared, WINDOW_BITS_MIN};
 use wsring_proto::pool::Pool;
 
 use super::planted::planted;
@@ -50,7 +51,7 @@ impl Framing {
         self.window_bits() != 0
     }
 
-    fn window_bits(self) -> u8 {
+    pub(crate) fn window_bits(self) -> u8 {
         self.0 & !(Framing::OWN | Framing::MASKED)
     }
 
@@ -59,33 +60,18 @@ impl Framing {
     }
 }
 
-/// What the last prepared message was compressed to, if it became shorter.
-struct Cached {
-    number: u64,
-    window_bits: u8,
-    payload: Option<Vec<u8>>,
-}
-
 /// The compressors of a core.
 pub(crate) struct Packer {
     settings: Settings,
     shared: Shared,
     /// By connection. Empty but in the dedicated mode.
     own: Vec<Option<Box<Deflater>>>,
-    cached: Cached,
-    /// Messages prepared so far; the first is 1.
-    prepared: u64,
+    scratch: Scratch,
 }
 
 impl Packer {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self {
-            settings: *settings,
-            shared: Shared::new(settings),
-            own: Vec::new(),
-            cached: Cached { number: 0, window_bits: 0, payload: None },
-            prepared: 0,
-        }
+        Self { settings: *settings, shared: Shared::new(settings), own: Vec::new(), scratch: Scratch::new() }
     }
 
     /// Whether a message of this length is worth it.
@@ -94,10 +80,10 @@ impl Packer {
         len >= self.settings.threshold_bytes as usize
     }
 
-    /// Compresses a message for one connection: headroom, then the payload. `None`: send it plain.
-    pub(crate) fn pack(&mut self, index: u32, framing: Framing, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+    /// Compresses a message for one connection. `None`: send it plain. Lent until [`Self::recycle`].
+    pub(crate) fn pack(&mut self, index: u32, framing: Framing, message: &[u8], pool: &mut Pool) -> Option<&[u8]> {
         if !framing.is_own() {
-            return self.shared.message(message, framing.window_bits(), pool);
+            return self.pack_shared(framing.window_bits(), message, pool);
         }
         let index = index as usize;
         if self.own.len() <= index {
@@ -108,39 +94,18 @@ impl Packer {
             let ours = Direction { takeover: true, window_bits: framing.window_bits() };
             *own = Deflater::new(&self.settings, ours).map(Box::new);
         }
-        own.as_mut()?.message(message, pool)
+        own.as_mut()?.message(message, &mut self.scratch, pool)
     }
 
-    /// A number for a message that goes to many.
-    pub(crate) fn prepare(&mut self) -> u64 {
-        self.prepared += 1;
-        self.prepared
+    /// What was lent has been copied.
+    #[inline]
+    pub(crate) fn recycle(&mut self, pool: &mut Pool) {
+        self.scratch.recycle(pool);
     }
 
-    /// The payload of a prepared message, behind headroom, for a connection that has no compressor of its own: compressed
-    /// now, or before. `None`: send it plain. Goes back by [`Self::return_prepared`].
-    pub(crate) fn lend_prepared(
-        &mut self,
-        number: u64,
-        framing: Framing,
-        message: &[u8],
-        pool: &mut Pool,
-    ) -> Option<Vec<u8>> {
-        let window_bits = framing.window_bits();
-        let lent = self.cached.payload.take();
-        let number = planted!(PreparedStale, 0; number);
-        if (self.cached.number, self.cached.window_bits) == (number, window_bits) {
-            return lent;
-        }
-        if let Some(old) = lent {
-            pool.put(old);
-        }
-        (self.cached.number, self.cached.window_bits) = (number, window_bits);
-        self.shared.message(message, window_bits, pool)
-    }
-
-    pub(crate) fn return_prepared(&mut self, payload: Option<Vec<u8>>) {
-        self.cached.payload = payload;
+    /// Compresses a message for all connections with this window that have no compressor of their own. Otherwise as [`Self::pack`].
+    pub(crate) fn pack_shared(&mut self, window_bits: u8, message: &[u8], pool: &mut Pool) -> Option<&[u8]> {
+        self.shared.message(message, window_bits, &mut self.scratch, pool)
     }
 
     /// The connection has ended, and its compressor with it.

@@ -146,13 +146,15 @@ mod switch {
         EntersUnseen,
         /// Deadlines are looked at although not everything that had come has been read.
         UnreadCut,
+        /// A compressed message is queued in memory of the length that it had before.
+        PackedWide,
         /// What is dialled in a pass is forgotten when a server's answer opens a connection.
         AnswerDialLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 59] = [
+        pub const ALL: [Bug; 60] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -212,6 +214,7 @@ mod switch {
             Bug::EntersUnseen,
             Bug::UnreadCut,
             Bug::AnswerDialLost,
+            Bug::PackedWide,
         ];
     }
 

@@ -12,11 +12,12 @@ use rand::rngs::StdRng;
 use wsring_proto::close::{CONTROL_PAYLOAD_MAX, CloseCode};
 use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
-use wsring_proto::simd::{HEADROOM, MaskKey};
+use wsring_proto::simd::MaskKey;
 
 use super::conns::Link;
 use super::deadlines::Tick;
 use super::dials::Dials;
+use super::forms::Forms;
 use super::input::Input;
 use super::life::Event;
 use super::output::head_in_front;
@@ -67,8 +68,6 @@ pub(crate) enum How {
     Any,
     /// Not to.
     Plain,
-    /// Once for all who get it: this is its number.
-    Prepared(u64),
 }
 
 /// Output marks in bytes: see `Config`.
@@ -100,6 +99,8 @@ pub(crate) struct Reach {
     /// The application wants the core to stop.
     pub(crate) stop: bool,
     pub(crate) packer: Packer,
+    /// Of the last message that was prepared for many.
+    pub(crate) forms: Forms,
 }
 
 impl Reach {
@@ -129,6 +130,7 @@ impl Reach {
             random,
             stop: false,
             packer: Packer::new(&config.deflate),
+            forms: Forms::new(),
         }
     }
 
@@ -196,7 +198,7 @@ impl Reach {
         // Whether there is room, by its length as it is: what it will be compressed is not known yet.
         if how != How::Plain && self.packs(framing, bytes.len()) && self.has_room(index, framing, bytes.len()) {
             self.stats.sent += 1;
-            return self.send_packed(index, framing, opcode, bytes, how);
+            return self.send_packed(index, framing, opcode, bytes);
         }
         self.send_as_is(index, framing, opcode, bytes)
     }
@@ -273,49 +275,22 @@ impl Reach {
     }
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
-    pub(super) fn send_packed(
-        &mut self,
-        index: u32,
-        framing: Framing,
-        opcode: Opcode,
-        bytes: &[u8],
-        how: How,
-    ) -> SendOutcome {
-        if let How::Prepared(number) = how
-            && !framing.is_own()
-        {
-            let payload = self.packer.lend_prepared(number, framing, bytes, &mut self.stores.pool);
-            match &payload {
-                Some(payload) => self.frame_packed(index, framing, opcode, &payload[HEADROOM..]),
-                None => self.frame(index, framing, opcode, bytes),
-            }
-            self.packer.return_prepared(payload);
-            return self.press(index);
+    pub(super) fn send_packed(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
+        let (packer, stores) = (&mut self.packer, &mut self.stores);
+        let packed = packer.pack(index, framing, bytes, &mut stores.pool);
+        let mask = mask_of(&mut self.random, framing);
+        let output = &mut self.peers.touch(index).output;
+        planted!(PackedWide, output.begin_piece(stores, bytes.len()));
+        // Copied, whatever its length: that costs nothing beside compressing it, and a queue takes no more memory than it counts.
+        output.frame(stores, opcode, packed.unwrap_or(bytes), mask);
+        if let Some(payload) = packed {
+            self.stats.compressed += 1;
+            // As any frame, then marked (RFC 7692 §6.1).
+            planted!(CompressedUnmarked, return self.press(index));
+            output.mark_compressed(opcode, encode::frame_len(payload.len(), framing.is_masked()));
         }
-        match self.packer.pack(index, framing, bytes, &mut self.stores.pool) {
-            None => self.frame(index, framing, opcode, bytes),
-            Some(mut payload) if is_worth_moving(payload.len() - HEADROOM, false) => {
-                self.stats.compressed += 1;
-                let from = head_in_front(opcode, &mut payload, self.mask_of(framing));
-                encode::mark_compressed(&mut payload[from as usize..], opcode);
-                let ready = Payload { from, to: payload.len() as u32, memory: Memory::Heap(Heap::Pooled(payload)) };
-                self.peers.touch(index).output.add(&mut self.stores, ready);
-            }
-            Some(payload) => {
-                self.frame_packed(index, framing, opcode, &payload[HEADROOM..]);
-                self.stores.pool.put(payload);
-            }
-        }
+        packer.recycle(&mut stores.pool);
         self.press(index)
-    }
-
-    /// Encodes a frame of a compressed payload: as any, then marked (RFC 7692 §6.1).
-    fn frame_packed(&mut self, index: u32, framing: Framing, opcode: Opcode, payload: &[u8]) {
-        self.stats.compressed += 1;
-        self.frame(index, framing, opcode, payload);
-        let frame_len = encode::frame_len(payload.len(), framing.is_masked());
-        planted!(CompressedUnmarked, return);
-        self.peers.touch(index).output.mark_compressed(opcode, frame_len);
     }
 
     /// Notes that the connection's output went over the high-water mark.
@@ -357,8 +332,7 @@ impl Reach {
     /// A new masking key, if frames are masked (RFC 6455 §5.3).
     #[inline(always)]
     pub(super) fn mask_of(&mut self, framing: Framing) -> Option<MaskKey> {
-        let masked = planted!(MaskLost, false; framing.is_masked());
-        masked.then(|| MaskKey::from_bytes(self.random.next_u32().to_ne_bytes()))
+        mask_of(&mut self.random, framing)
     }
 
     /// Encodes a frame at the end of an open connection's output, whatever its size.
@@ -453,7 +427,15 @@ impl Reach {
     #[inline(never)]
     pub(crate) fn move_in(&mut self, Placed { id, opcode, framing }: Placed, mut bytes: Vec<u8>) {
         let from = head_in_front(opcode, &mut bytes, self.mask_of(framing));
+        // It may be long until it is sent, and what was inflated lies in the memory that it might have needed.
+        let bytes = self.stores.pool.fit(bytes);
         let piece = Payload { from, to: bytes.len() as u32, memory: Memory::Heap(Heap::Pooled(bytes)) };
         self.peers.touch(id.index()).output.keep_promise(piece);
     }
+}
+
+#[inline(always)]
+pub(super) fn mask_of(random: &mut StdRng, framing: Framing) -> Option<MaskKey> {
+    let masked = planted!(MaskLost, false; framing.is_masked());
+    masked.then(|| MaskKey::from_bytes(random.next_u32().to_ne_bytes()))
 }

@@ -36,6 +36,11 @@ impl Sealed {
         self.rest = Some(rest);
     }
 
+    /// Bytes of memory that it keeps, of which nothing is counted elsewhere but the rest of a send.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.tls.held_bytes() + self.rest.as_ref().map_or(0, |rest| rest.memory.held_bytes())
+    }
+
     /// What the socket is to be given next. `finishing`: nothing more will be queued.
     pub(super) fn next(&mut self, output: &mut Output, finishing: bool, stores: &mut Stores) -> Result<Next, TlsError> {
         if let Some(rest) = self.rest.take() {

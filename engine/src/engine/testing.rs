@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::core::{Core, Seat};
+pub use super::holding::Holding;
 use super::inbox::{self, Control};
 #[cfg(any(test, feature = "planted"))]
 pub use super::planted::{Bug, plant};
@@ -79,10 +80,12 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self
     }
 
-    /// Sends messages that the handler gives away from where they lie from so many bytes on, instead of from 64 KiB.
+    /// Sends messages that the handler gives away, or has prepared, from where they lie from so many bytes on, instead of from
+    /// 64 KiB and 4 KiB.
     #[must_use]
     pub fn share_from(mut self, bytes: usize) -> Self {
         self.core.out.share_from = bytes.max(1);
+        self.core.out.forms.share_from = bytes.max(1);
         self
     }
 
@@ -100,6 +103,25 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     /// If the ring breaks; the simulated one does not.
     pub fn run(&mut self) -> io::Result<Stats> {
         self.core.run()
+    }
+
+    /// The same, and `watch` is called after each pass.
+    ///
+    /// # Errors
+    /// If the ring breaks.
+    pub fn run_watched(&mut self, mut watch: impl FnMut(&mut Self)) -> io::Result<Stats> {
+        self.core.start();
+        while !self.core.is_finished() {
+            self.core.turn()?;
+            watch(self);
+        }
+        self.core.abandon_all();
+        Ok(self.core.stats())
+    }
+
+    /// What each connection keeps of memory.
+    pub fn holdings(&self) -> impl Iterator<Item = Holding> {
+        self.core.conns.iter().map(|(index, conn)| Holding::of(self.core.out.link(index as u32), conn))
     }
 
     /// The beginning of [`Self::run`], for a test that takes the turns one by one.

@@ -68,16 +68,16 @@ impl<'a, H> Conn<'a, H> {
         self.core.out.send_how(self.index, message.opcode(), message.as_bytes(), How::Plain)
     }
 
-    /// Queues a prepared message; else as [`send`](Self::send). Send one prepared message to all its receivers before the
-    /// next: the core remembers the last one's compressed form.
+    /// Queues a prepared message; else as [`send`](Self::send). From 4 KiB on, compressed or not, it lies in memory once for all
+    /// connections of the core that sent it and do not mask (those that a peer made). Each counts all of it as
+    /// [`queued`](Self::queued). Send one prepared message to all its receivers before the next: the core remembers the last one's forms.
     pub fn send_prepared(&mut self, prepared: &Prepared<'_>) -> SendOutcome {
-        let (opcode, bytes) = (prepared.message.opcode(), prepared.message.as_bytes());
-        self.core.out.send_how(self.index, opcode, bytes, How::Prepared(prepared.number))
+        self.core.out.send_prepared(self.index, prepared.number, prepared.message)
     }
 
     /// Queues a message that is given away. A long one (64 KiB and more) is sent from where it lies, without a copy, and costs
     /// no memory but its own however many connections it is sent to: clone the message, or its [`Bytes`](bytes::Bytes). Its
-    /// memory is let go when the last of them has sent it or failed. Copied, as [`send`](Self::send) does, is a shorter one,
+    /// memory is let go when the last of them has sent it or failed: all of it, also where the `Bytes` are a slice of something larger. Copied, as [`send`](Self::send) does, is a shorter one,
     /// and one that has to be masked (on a connection that was dialled) or compressed.
     pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> SendOutcome {
         let OwnedMessage { opcode, bytes } = message.into();

@@ -50,10 +50,12 @@ impl<'a, H> CoreCx<'a, H> {
     }
 
     /// Takes up a message that goes to many connections: whatever their number, it is compressed once (for each window
-    /// agreed on with them). Connections with a compressor of their own ([`Deflate::dedicated`](crate::Deflate::dedicated))
-    /// cannot share that, so for them it is one more message. Costs nothing where nothing is compressed.
+    /// agreed on with them), and a long one takes its memory once: see [`Conn::send_prepared`](crate::Conn::send_prepared).
+    /// Connections with a compressor of their own ([`Deflate::dedicated`](crate::Deflate::dedicated)) cannot share what is
+    /// compressed, so for them it is one more message. This call costs nothing; the first connection that the message is sent to
+    /// pays for its form.
     pub fn prepare<'m>(&mut self, message: impl Into<Message<'m>>) -> Prepared<'m> {
-        Prepared { message: message.into(), number: self.out.packer.prepare(), thread: PhantomData }
+        Prepared { message: message.into(), number: self.out.forms.next(), thread: PhantomData }
     }
 
     /// Bytes of a connection's output that its socket has not taken, without the Close that ends it. Told in its `on_close` and for a little longer, when

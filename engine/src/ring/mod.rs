@@ -161,6 +161,15 @@ impl Memory {
         matches!(self, Memory::Heap(Heap::Shared(_)))
     }
 
+    /// Bytes that are kept from everybody else while this is: none of a block, which belongs to its core for good.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Memory::Block(_) => 0,
+            Memory::Heap(Heap::Pooled(bytes)) => bytes.capacity(),
+            Memory::Heap(Heap::Shared(bytes)) => bytes.len(),
+        }
+    }
+
     /// All bytes of the memory.
     pub fn bytes(&self) -> &[u8] {
         match self {

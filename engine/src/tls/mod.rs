@@ -151,6 +151,11 @@ impl Tls {
         unfinished && self.begun
     }
 
+    /// Bytes of the memory that its own bytes lie in.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.capacity() + self.own.capacity()
+    }
+
     /// Gives back what it holds.
     pub(crate) fn recycle(self, pool: &mut Pool) {
         pool.put(self.held);
@@ -188,9 +193,12 @@ impl Tls {
             at += more;
             let mut held = mem::take(&mut self.held);
             let ran = self.run(&mut held, plain, pool);
-            held.drain(..*ran.as_ref().unwrap_or(&0));
+            let done = *ran.as_ref().unwrap_or(&0);
+            held.drain(..done);
             if held.is_empty() || self.peer_closed {
                 pool.put(held);
+            } else if done > 0 {
+                self.held = pool.fit(held); // little may be left of a handshake message
             } else {
                 self.held = held;
             }

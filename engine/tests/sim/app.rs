@@ -2,8 +2,6 @@
 //! in each callback what the engine promises of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use wsring::bytes::Bytes;
@@ -16,6 +14,7 @@ use wsring::{
 };
 
 use super::dial::{self, Dial};
+use super::given::Given;
 use super::oracle::{Digest, Person, Reason};
 use super::{Manners, World};
 
@@ -42,6 +41,8 @@ pub struct App {
     dialler: Option<Dialler>,
     /// For what it does where no connection is open yet, in handshakes and requests: a stream of its own.
     early: Option<Random>,
+    /// For long messages of which compressing leaves little, and how many more of them it sends: a stream of its own.
+    bulk: Option<(Random, u32)>,
 }
 
 /// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
@@ -54,27 +55,8 @@ pub struct Dialler {
     pub pause: Duration,
 }
 
-/// Memory that is given away, and how much of it there is.
-struct Given(Vec<u8>, Arc<AtomicUsize>);
-
-impl Given {
-    fn new(bytes: &[u8], count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(bytes.to_vec(), Arc::clone(count))
-    }
-}
-
-impl Drop for Given {
-    fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl AsRef<[u8]> for Given {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
+/// Long messages of which compressing leaves little, in one run.
+const BULK_MAX: u32 = 12;
 
 /// From here on whatever is dialled is abandoned when it ends.
 const PEOPLE_MAX: usize = 45;
@@ -88,7 +70,13 @@ impl App {
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
         let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { random, world, open, known, resumes, called: None, wild, dialler, early }
+        Self { random, world, open, known, resumes, called: None, wild, dialler, early, bulk: None }
+    }
+
+    /// It sends long messages as well that compress to little.
+    pub fn and_bulk(mut self, bulk: Option<Random>) -> Self {
+        self.bulk = bulk.map(|random| (random, BULK_MAX));
+        self
     }
 
     fn note(&mut self, what: &str, numbers: &[u64]) {
@@ -179,6 +167,23 @@ impl App {
                 let outcome = conn.send_text_with(bytes.len(), |place| place.copy_from_slice(bytes));
                 outcome.expect("it is text")
             }),
+        }
+    }
+
+    /// Sends a few long messages of which compressing leaves little, and what it leaves is long enough to have memory of its own.
+    fn send_bulk(&mut self, cx: &mut Core<'_>, id: ConnId) {
+        let Some((random, left)) = &mut self.bulk else { return };
+        if *left == 0 || !random.chance(200) {
+            return;
+        }
+        let count = random.range(1, u64::from(*left)) as u32;
+        *left -= count;
+        let (len, noise) = (random.range(20_000, 150_000) as usize, random.range(100, 9_000) as usize);
+        for _ in 0..count {
+            let Some((random, _)) = &mut self.bulk else { return };
+            let mut message: Vec<u8> = (0..noise).map(|_| random.bits() as u8).collect();
+            message.resize(len, b'-');
+            self.send_to(cx, id, Message::Binary(&message));
         }
     }
 
@@ -366,7 +371,8 @@ impl App {
                 9 => {
                     // The same message to several: only one of them can be given its memory.
                     let message = message.unwrap_or(Message::Binary(&[9; 300]));
-                    let prepared = self.world.packs.then(|| cx.prepare(message));
+                    let many = self.world.packs || message.as_bytes().len().is_multiple_of(2);
+                    let prepared = many.then(|| cx.prepare(message));
                     for _ in 0..3 {
                         let id = self.somebody().unwrap_or(id);
                         match &prepared {
@@ -489,6 +495,10 @@ impl Handler for App {
         assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);
+        if self.bulk.is_some() {
+            // What an earlier owner of its slot may have been sent too.
+            self.send_to(cx, id, Message::Text(&"much of the same ".repeat(50)));
+        }
         self.act(cx, Some(id), None);
     }
 
@@ -509,6 +519,7 @@ impl Handler for App {
             let outcome = cx.forward(message);
             self.sent(id, digest, outcome);
         }
+        self.send_bulk(cx, id);
         self.act(cx, Some(id), Some(message));
     }
 

@@ -9,6 +9,7 @@
 mod app;
 mod channel;
 mod dial;
+mod given;
 mod oracle;
 mod packed;
 mod peer;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use wsring::engine::testing::{Engine, Lookup, Remote};
+use wsring::engine::testing::{Engine, Holding, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, SendBuffers, Stats};
@@ -307,6 +308,12 @@ fn early_acts(seed: u64) -> Option<Random> {
     random.chance(500).then_some(random)
 }
 
+/// Messages of which compressing leaves little: in half of the seeds that compress, drawn apart from everything else.
+fn bulk(seed: u64, packs: bool) -> Option<Random> {
+    let mut random = Random::new(seed ^ 0x0062_756c_6b03);
+    (packs && random.chance(500)).then_some(random)
+}
+
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |config| (config, None))
@@ -388,7 +395,7 @@ fn run_on(
     let listeners = sim.listeners;
     let Settings { config, stop_timeout, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed));
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed)).and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
@@ -398,7 +405,8 @@ fn run_on(
         engine = engine.share_from(bytes);
     }
 
-    let stats = engine.run().expect("the simulated ring does not break");
+    let watch = |engine: &mut Engine<App>| engine.holdings().for_each(judge_holding);
+    let stats = engine.run_watched(watch).expect("the simulated ring does not break");
 
     let mut left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
     let given = world.given.load(Ordering::Relaxed);
@@ -413,6 +421,14 @@ fn run_on(
     ledger.judge(manners, &stats, &counts, ended_at);
     ledger.judge_stop(ended_at, stop_timeout);
     Outcome { trace: trace.hash(), stats, counts }
+}
+
+/// The memory of a connection is at most twice what is counted for it; and one message, which may be half there, or half sent.
+/// Each piece of memory is at least so large.
+fn judge_holding(holding: Holding) {
+    const PIECE: usize = 8 << 10;
+    let most = 2 * holding.counted + (script::LEN_MAX + PIECE).next_power_of_two() + (holding.pieces + 1) * PIECE;
+    assert!(holding.memory <= most, "a connection keeps more memory than it counts: {holding:?}");
 }
 
 /// What many runs did, together.

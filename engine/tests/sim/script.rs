@@ -12,6 +12,8 @@ use super::{Manners, Settings};
 
 /// How messages begin that begin alike.
 const ALIKE: &[u8] = b"{\"type\":\"quote\",\"instrument\":\"XETR:SAP\",\"bid\":";
+/// The longest message of anybody.
+pub const LEN_MAX: usize = 300_000;
 
 /// One thing a peer does, when everything before it has been sent.
 #[derive(Clone, Debug)]

@@ -3,8 +3,6 @@
 //! Owns: the one thing that a compressor of whole buffers does not tell, the bit at which its final block begins and the
 //! one at which it ends. Promises: no allocation and no panic, whatever the stream. Refuses to know: what it says.
 
-use alloc::vec::Vec;
-
 /// The longest code there is (RFC 1951 §3.2.7).
 const CODE_BITS_MAX: usize = 15;
 /// So many codes are looked up by the next bits of the stream; longer ones, which are rare, are counted out.
@@ -16,21 +14,26 @@ const LITERALS_MAX: usize = 288;
 const DISTANCES_MAX: usize = 32;
 const END_OF_BLOCK: u16 = 256;
 
-/// Ends a message in place as RFC 7692 §7.2.1 wants it: no block of `stream` is final, and behind the last one begins the
-/// empty block whose length the receiver puts back. `stream` is whole; `false`, and nothing done, if that shows not to be so.
+/// Ends a message in place as RFC 7692 §7.2.1 wants it: no block of the stream is final, and behind the last one begins the
+/// empty block whose length the receiver puts back. The stream is the first `made` of these bytes, and whole; how many bytes the
+/// message has then, at most one more. `None`, and nothing done, if it shows not to be whole.
 ///
 /// A final block with an empty one behind it (§7.2.3.4) would do by the letter, but zlib is at its end there: clients that
 /// do not begin anew have nothing but empty messages from then on (aiohttp 3.9, undici, Node's own).
-pub(super) fn end_message(stream: &mut Vec<u8>, begin: usize) -> bool {
-    let bytes = &stream[begin..];
-    let Some(block) = only_block(bytes).or_else(|| final_block(bytes)) else { return false };
-    stream[begin + block.begin / 8] &= !(1 << (block.begin % 8));
-    stream.truncate(begin + block.end.div_ceil(8));
+///
+/// # Panics
+/// If there is no room for that byte.
+pub(super) fn end_message(bytes: &mut [u8], made: usize) -> Option<usize> {
+    let stream = &bytes[..made];
+    let block = only_block(stream).or_else(|| final_block(stream))?;
+    bytes[block.begin / 8] &= !(1 << (block.begin % 8));
+    let end = block.end.div_ceil(8);
     // Three zeros begin a stored block that is not final. Behind them comes the next whole byte, with the length.
-    if !matches!(block.end % 8, 1..=5) {
-        stream.push(0);
+    if matches!(block.end % 8, 1..=5) {
+        return Some(end);
     }
-    true
+    bytes[end] = 0;
+    Some(end + 1)
 }
 
 /// Bits of a stream.

@@ -5,7 +5,6 @@
 //! still what the peer has seen. Refuses to know: which messages are worth it.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
@@ -13,9 +12,9 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 #[cfg(feature = "libdeflate")]
 use super::blocks;
 use super::negotiate::Direction;
+use super::scratch::{CHUNK, Scratch};
 use super::settings::{Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use crate::pool::Pool;
-use crate::simd::HEADROOM;
 
 /// How a flushed stream ends (RFC 7692 §7.2.1): left out of the payload.
 const TAIL_LEN: usize = 4;
@@ -49,28 +48,40 @@ impl Deflater {
         Some(Deflater { stream: Deflate::new_with_config(config), takeover: ours.takeover })
     }
 
-    /// Compresses one message into memory from `pool`: [`HEADROOM`] zeros, then the payload of a frame with RSV1. `None` if
-    /// that would not be shorter than the message, or the message is empty: send it plain.
-    pub fn message(&mut self, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+    /// Compresses one message into `scratch`: the payload of a frame with RSV1. `None` if that would not be shorter than the
+    /// message, or the message is empty: send it plain.
+    ///
+    /// Takes from `pool` only for a payload above 64 KiB, by the payload's length: [`Scratch::recycle`] gives that back.
+    pub fn message<'s>(&mut self, message: &[u8], scratch: &'s mut Scratch, pool: &mut Pool) -> Option<&'s [u8]> {
         if message.is_empty() {
             return None;
         }
         if !self.takeover {
             self.stream.reset();
         }
+        scratch.recycle(pool);
         // A byte more than what would do: zlib is done only if it has left some room.
-        let room = message.len() + TAIL_LEN;
-        let mut bytes = pool.take(HEADROOM + room, HEADROOM + room);
-        bytes.resize(HEADROOM + room, 0);
-        let (used, made) = self.step(message, &mut bytes[HEADROOM..]);
-        if made == room {
-            pool.put(bytes);
-            self.forget(&message[used..]);
-            return None;
+        let most = message.len() + TAIL_LEN;
+        let mut rest = message;
+        loop {
+            let room = (most - scratch.aside()).min(CHUNK);
+            let (used, made) = self.step(rest, &mut scratch.chunk()[..room]);
+            rest = &rest[used..];
+            let len = scratch.aside() + made;
+            if len == most {
+                scratch.recycle(pool);
+                self.forget(rest);
+                return None;
+            }
+            if made < room {
+                debug_assert!(rest.is_empty(), "zlib stops for want of room alone");
+                if scratch.aside() > 0 {
+                    scratch.put_aside(made, pool);
+                }
+                return Some(scratch.made(len - TAIL_LEN));
+            }
+            scratch.put_aside(made, pool);
         }
-        debug_assert_eq!(used, message.len(), "zlib stops for want of room alone");
-        bytes.truncate(HEADROOM + made - TAIL_LEN);
-        Some(bytes)
     }
 
     /// Ends a message that the peer will not see in the stream, `rest` of which is not compressed yet, so that no later one
@@ -132,7 +143,13 @@ impl Shared {
     }
 
     /// Compresses one message for a connection with this window. Otherwise as [`Deflater::message`].
-    pub fn message(&mut self, message: &[u8], window_bits: u8, pool: &mut Pool) -> Option<Vec<u8>> {
+    pub fn message<'s>(
+        &mut self,
+        message: &[u8],
+        window_bits: u8,
+        scratch: &'s mut Scratch,
+        pool: &mut Pool,
+    ) -> Option<&'s [u8]> {
         let window_bits = window_bits.min(self.settings.window_bits);
         if window_bits < WINDOW_BITS_MIN {
             return None;
@@ -140,37 +157,33 @@ impl Shared {
         // libdeflate's window is 15 bits, but nothing refers back further than its message is long.
         #[cfg(feature = "libdeflate")]
         if self.settings.level > 1 && message.len() <= 1 << window_bits {
-            return self.whole(message, pool);
+            return self.whole(message, scratch, pool);
         }
         let deflater = &mut self.by_window[usize::from(window_bits - WINDOW_BITS_MIN)];
         if deflater.is_none() {
             *deflater = Deflater::new(&self.settings, Direction { takeover: false, window_bits }).map(Box::new);
         }
-        deflater.as_mut()?.message(message, pool)
+        deflater.as_mut()?.message(message, scratch, pool)
     }
 
     /// libdeflate makes whole streams, whose last block is final: that is undone behind it.
     #[cfg(feature = "libdeflate")]
-    fn whole(&mut self, message: &[u8], pool: &mut Pool) -> Option<Vec<u8>> {
+    fn whole<'s>(&mut self, message: &[u8], scratch: &'s mut Scratch, pool: &mut Pool) -> Option<&'s [u8]> {
+        // Ending a message may take a byte, and it has to be shorter all the same.
+        const _: () = assert!(1 << WINDOW_BITS_MAX < CHUNK);
+        let room = message.len().checked_sub(2)?;
         // zlib-rs is better at level 1, so libdeflate's begin at 2.
         let level = i32::from(self.settings.level) - 1;
-        let room = message.len().checked_sub(2)?;
         let compressor = self.whole.get_or_insert_with(|| {
             let level = libdeflater::CompressionLvl::new(level).expect("1 to 8");
             libdeflater::Compressor::new(level)
         });
-        let mut bytes = pool.take(HEADROOM + room + 1, HEADROOM + room + 1);
-        bytes.resize(HEADROOM + room, 0);
+        scratch.recycle(pool);
         // It fails only where the output does not fit.
-        if let Ok(made) = compressor.deflate_compress(message, &mut bytes[HEADROOM..]) {
-            bytes.truncate(HEADROOM + made);
-            if blocks::end_message(&mut bytes, HEADROOM) {
-                return Some(bytes);
-            }
-            debug_assert!(false, "libdeflate makes whole streams");
-        }
-        pool.put(bytes);
-        None
+        let made = compressor.deflate_compress(message, &mut scratch.chunk()[..room]).ok()?;
+        let len = blocks::end_message(scratch.chunk(), made);
+        debug_assert!(len.is_some(), "libdeflate makes whole streams");
+        len.map(|len| scratch.made(len))
     }
 }
 

@@ -1,6 +1,6 @@
 //! permessage-deflate (RFC 7692), both roles: what is negotiated, and messages in and out of DEFLATE (RFC 1951).
 //!
-//! Owns: the settings, the negotiation ([`choose`], [`ClientOffer`], [`Agreed`]), the compressors ([`Deflater`], [`Shared`])
+//! Owns: the settings, the negotiation ([`choose`], [`ClientOffer`], [`Agreed`]), the compressors ([`Deflater`], [`Shared`], which write into a [`Scratch`])
 //! and the [`Inflater`]. Promises: nothing is negotiated that is not kept; inflating stops at the limit, not after it; a
 //! message that compressing does not make smaller goes out plain, which RFC 7692 §6 leaves to every message. Refuses to
 //! know: frames and their RSV1 (see [`crate::frame`], [`crate::encode`]), and whose connection it is.
@@ -19,11 +19,13 @@ mod blocks;
 mod compress;
 mod inflate;
 mod negotiate;
+mod scratch;
 mod settings;
 
 pub use crate::inflater::Inflater;
 pub use compress::{Deflater, Shared};
 pub use negotiate::{ANSWER_LEN_MAX, Agreed, Answer, ClientOffer, CompressionError, Direction, choose};
+pub use scratch::Scratch;
 pub use settings::{InvalidSettings, Mode, Settings, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
 #[cfg(test)]

@@ -55,6 +55,16 @@ impl CutControl {
         &self.0[HEAD..]
     }
 
+    /// Bytes of its memory.
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Bytes that are here.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The memory, to be given back.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0

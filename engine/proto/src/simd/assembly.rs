@@ -63,6 +63,12 @@ impl Assembly {
         self.bytes.len() - HEADROOM
     }
 
+    /// Bytes of its buffer.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether no payload byte has been received.
     #[inline]
     pub fn is_empty(&self) -> bool {

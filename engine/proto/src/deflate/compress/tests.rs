@@ -3,6 +3,7 @@
 use super::*;
 use crate::deflate::Inflater;
 use crate::limits::Limits;
+use crate::simd::HEADROOM;
 use alloc::string::String;
 use alloc::vec;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -56,7 +57,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 // Every setting that can be made compresses, and everybody reads it.
 #[test]
 fn every_setting_round_trips() {
-    let mut pool = Pool::new(1 << 20);
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
     let messages: Vec<Vec<u8>> = [200, 1024, 3000, 40_000].iter().map(|&len| words(len, len)).collect();
     for level in 1..=9 {
         for window_bits in 9..=15 {
@@ -66,24 +67,24 @@ fn every_setting_round_trips() {
                     let mut deflater = Deflater::new(&settings, direction(takeover, window_bits)).expect("a window");
                     let (mut theirs, mut ours) = (Decompress::new(false), Inflater::new());
                     for message in &messages {
-                        let payload = deflater.message(message, &mut pool).expect("words compress");
-                        assert!(payload.len() - HEADROOM < message.len());
+                        let payload = deflater.message(message, &mut scratch, &mut pool).expect("words compress");
+                        assert!(payload.len() < message.len());
                         if !takeover {
                             theirs.reset(false);
                             ours.reset();
                         }
-                        assert!(inflate(&mut theirs, &payload[HEADROOM..]) == *message);
-                        let made = ours.message(&payload[HEADROOM..], &Limits::default(), &mut pool).expect("ours");
+                        assert!(inflate(&mut theirs, payload) == *message);
+                        let made = ours.message(payload, &Limits::default(), &mut pool).expect("ours");
                         assert!(made[HEADROOM..] == *message);
                     }
                 }
             }
             let mut shared = Shared::new(&Settings::shared().level(level));
             for message in &messages {
-                let payload = shared.message(message, window_bits, &mut pool).expect("words compress");
-                assert!(payload.len() - HEADROOM < message.len());
-                assert!(inflate(&mut Decompress::new(false), &payload[HEADROOM..]) == *message);
-                let made = Inflater::new().message(&payload[HEADROOM..], &Limits::default(), &mut pool).expect("ours");
+                let payload = shared.message(message, window_bits, &mut scratch, &mut pool).expect("words compress");
+                assert!(payload.len() < message.len());
+                assert!(inflate(&mut Decompress::new(false), payload) == *message);
+                let made = Inflater::new().message(payload, &Limits::default(), &mut pool).expect("ours");
                 assert!(made[HEADROOM..] == *message);
             }
         }
@@ -94,18 +95,17 @@ fn every_setting_round_trips() {
 // and they stop there).
 #[test]
 fn no_message_ends_the_stream() {
-    let mut pool = Pool::new(1 << 20);
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
     for level in 1..=9 {
         let mut shared = Shared::new(&Settings::shared().level(level));
         let mut theirs = Decompress::new(false);
         for len in (20..300).chain([1000, 12_000, 32_768, 100_000]) {
             let message = words(len, len);
-            let Some(payload) = shared.message(&message, 15, &mut pool) else { continue };
-            let input = [&payload[HEADROOM..], &TAIL].concat();
+            let Some(payload) = shared.message(&message, 15, &mut scratch, &mut pool) else { continue };
+            let input = [payload, &TAIL].concat();
             let mut out = Vec::with_capacity(len + 1);
             let status = theirs.decompress_vec(&input, &mut out, FlushDecompress::Sync).expect("a valid stream");
             assert!(status == Status::Ok && out == message, "{status:?} after {len} bytes at level {level}");
-            pool.put(payload);
         }
         assert!(theirs.total_out() > 100_000);
     }
@@ -173,7 +173,7 @@ fn distance_max(payload: &[u8]) -> u16 {
 // RFC 7692 §7.1.2: nothing refers back further than was agreed on, whatever the settings would like.
 #[test]
 fn the_window_agreed_on_is_kept() {
-    let mut pool = Pool::new(1 << 20);
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
     // The same 300 bytes again after each of many distances, with letters of 8 bits between.
     let chapter = words(7, 300);
     let mut message = chapter.clone();
@@ -184,40 +184,40 @@ fn the_window_agreed_on_is_kept() {
     let mut widest = 0;
     for window_bits in 9..=15 {
         let mut shared = Shared::new(&Settings::shared());
-        let payload = shared.message(&message, window_bits, &mut pool).expect("it repeats itself");
-        let furthest = distance_max(&payload[HEADROOM..]);
+        let payload = shared.message(&message, window_bits, &mut scratch, &mut pool).expect("it repeats itself");
+        let furthest = distance_max(payload);
         assert!(furthest <= 1 << window_bits, "{furthest} in {window_bits} bits");
         widest = widest.max(furthest);
         let narrow = Settings::shared().window_bits(window_bits);
-        let payload = Shared::new(&narrow).message(&message, 15, &mut pool).expect("it repeats itself");
-        assert!(distance_max(&payload[HEADROOM..]) <= 1 << window_bits);
+        let payload = Shared::new(&narrow).message(&message, 15, &mut scratch, &mut pool).expect("it repeats itself");
+        assert!(distance_max(payload) <= 1 << window_bits);
     }
     assert!(widest > 1 << 14, "the message tests nothing: {widest}");
     // Too small a window for any compressor of ours: plain (see WINDOW_BITS_MIN).
-    assert!(Shared::new(&Settings::shared()).message(&message, 8, &mut pool).is_none());
+    assert!(Shared::new(&Settings::shared()).message(&message, 8, &mut scratch, &mut pool).is_none());
     assert!(Deflater::new(&Settings::dedicated(), direction(true, 8)).is_none());
 }
 
 // A message that does not shrink is not sent compressed, and later ones do not refer to it: the peer never saw it.
 #[test]
 fn what_does_not_shrink_leaves_no_trace() {
-    let mut pool = Pool::new(1 << 20);
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
     let noise = noise(1, 2000);
     for level in [1, 2, 6] {
         let settings = Settings::dedicated().level(level);
         let mut deflater = Deflater::new(&settings, direction(true, 15)).expect("a window");
         let mut theirs = Decompress::new(false);
-        let first = deflater.message(&words(1, 500), &mut pool).expect("words compress");
-        assert_eq!(inflate(&mut theirs, &first[HEADROOM..]), words(1, 500));
-        assert!(deflater.message(&noise, &mut pool).is_none());
+        let first = deflater.message(&words(1, 500), &mut scratch, &mut pool).expect("words compress");
+        assert_eq!(inflate(&mut theirs, first), words(1, 500));
+        assert!(deflater.message(&noise, &mut scratch, &mut pool).is_none());
         let twice = [&noise[..], &noise].concat();
-        let payload = deflater.message(&twice, &mut pool).expect("it repeats itself");
-        assert_eq!(inflate(&mut theirs, &payload[HEADROOM..]), twice);
+        let payload = deflater.message(&twice, &mut scratch, &mut pool).expect("it repeats itself");
+        assert_eq!(inflate(&mut theirs, payload), twice);
         let mut shared = Shared::new(&Settings::shared().level(level));
-        assert!(shared.message(&noise, 15, &mut pool).is_none());
+        assert!(shared.message(&noise, 15, &mut scratch, &mut pool).is_none());
         for short in [&b""[..], b"a", b"ab", b"abc"] {
-            assert!(shared.message(short, 15, &mut pool).is_none(), "{short:?}");
-            assert!(deflater.message(short, &mut pool).is_none(), "{short:?}");
+            assert!(shared.message(short, 15, &mut scratch, &mut pool).is_none(), "{short:?}");
+            assert!(deflater.message(short, &mut scratch, &mut pool).is_none(), "{short:?}");
         }
     }
 }
@@ -226,7 +226,7 @@ fn what_does_not_shrink_leaves_no_trace() {
 // left. Found by an echo of random bytes in between others.
 #[test]
 fn many_messages_that_do_not_shrink() {
-    let mut pool = Pool::new(1 << 20);
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
     for level in 1..=9 {
         for memory_level in [1, 5] {
             for takeover in [false, true] {
@@ -235,11 +235,11 @@ fn many_messages_that_do_not_shrink() {
                 let mut theirs = Decompress::new(false);
                 for round in 0..60 {
                     for message in [noise(round, 300 + 97 * round as usize), words(round as usize, 200)] {
-                        let Some(payload) = deflater.message(&message, &mut pool) else { continue };
+                        let Some(payload) = deflater.message(&message, &mut scratch, &mut pool) else { continue };
                         if !takeover {
                             theirs.reset(false);
                         }
-                        assert!(inflate(&mut theirs, &payload[HEADROOM..]) == message, "level {level}, {round}");
+                        assert!(inflate(&mut theirs, payload) == message, "level {level}, {round}");
                     }
                 }
             }
@@ -247,18 +247,58 @@ fn many_messages_that_do_not_shrink() {
     }
 }
 
-// In a steady state nothing is allocated for a message: the buffers come back.
+// What is made takes memory by its own length: none of the pool's for 16 MiB that become 16 KiB, and at most twice its length
+// beyond a chunk. In a steady state nothing is allocated for a message: the buffers come back.
 #[test]
-fn buffers_come_back() {
-    let mut pool = Pool::new(1 << 20);
+fn memory_follows_what_is_made() {
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(64 << 20));
+    let zeros = vec![0; 16 << 20];
+    let mut smallest = Shared::new(&Settings::shared().level(9));
+    let payload = smallest.message(&zeros, 15, &mut scratch, &mut pool).expect("zeros compress");
+    assert!(payload.len() < CHUNK, "{} bytes", payload.len());
+    scratch.recycle(&mut pool);
+    assert_eq!(pool.kept_bytes(), 0);
+
     let mut shared = Shared::new(&Settings::shared().level(2));
-    let mut kept = vec![];
+    let message = words(1, 1 << 20);
     for round in 0..4 {
-        let payload = shared.message(&words(round, 9000), 15, &mut pool).expect("words compress");
-        pool.put(payload);
-        kept.push(pool.kept_bytes());
+        let payload = shared.message(&message, 15, &mut scratch, &mut pool).expect("words compress");
+        let len = payload.len();
+        assert!(inflate(&mut Decompress::new(false), payload) == message);
+        let (kept, taken) = (pool.kept_bytes(), scratch.taken());
+        assert!(len > 2 * CHUNK && (len..=2 * len).contains(&taken), "{taken} bytes for {len}, round {round}");
+        // What was outgrown, each half of the next.
+        assert!(kept <= taken, "{kept} bytes were outgrown by {taken}");
+        scratch.recycle(&mut pool);
+        assert_eq!(pool.kept_bytes(), kept + taken);
     }
-    assert!(kept.iter().all(|&bytes| bytes == kept[0] && bytes > 0), "{kept:?}");
+}
+
+// Chunks end at every byte of what is made, also of the marker at the end, which zlib repeats if it was told to go on there.
+#[test]
+fn a_payload_may_end_wherever_a_chunk_does() {
+    let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
+    let letters: Vec<u8> = noise(3, 120_000).iter().map(|byte| b'@' + byte % 64).collect();
+    for settings in [Settings::dedicated(), Settings::dedicated().level(6)] {
+        let mut deflater = Deflater::new(&settings, direction(false, 15)).expect("a window");
+        let mut made = |len: usize| {
+            let payload = deflater.message(&letters[..len], &mut scratch, &mut pool).expect("six bits of eight");
+            assert!(inflate(&mut Decompress::new(false), payload) == letters[..len], "{len} bytes");
+            let mut ours = Inflater::new();
+            let message = ours.message(payload, &Limits::default(), &mut Pool::new(0)).expect("ours");
+            assert!(message[HEADROOM..] == letters[..len]);
+            payload.len()
+        };
+        // The length whose payload fills a chunk, by halving.
+        let (mut least, mut most) = (0, letters.len());
+        while most - least > 1 {
+            let len = least.midpoint(most);
+            if made(len.max(100)) + TAIL_LEN < CHUNK { least = len } else { most = len }
+        }
+        let lens: Vec<usize> = (least - 20..least + 20).map(made).collect();
+        let around = |len: usize| lens.iter().filter(|&&made| made.abs_diff(CHUNK) <= len).count();
+        assert!(lens[0] < CHUNK - TAIL_LEN && lens[39] > CHUNK && around(8) > 8, "{lens:?}");
+    }
 }
 
 proptest! {
@@ -273,22 +313,22 @@ proptest! {
         ], 1..6),
         level in 1u8..10, window_bits in 9u8..16, takeover: bool,
     ) {
-        let mut pool = Pool::new(1 << 20);
+        let (mut scratch, mut pool) = (Scratch::new(), Pool::new(1 << 20));
         let settings = Settings::dedicated().level(level);
         let mut deflater = Deflater::new(&settings, direction(takeover, window_bits)).expect("a window");
         let mut shared = Shared::new(&Settings::shared().level(level));
         let mut theirs = Decompress::new(false);
         for message in &messages {
-            if let Some(payload) = deflater.message(message, &mut pool) {
-                prop_assert!(payload.len() - HEADROOM < message.len());
+            if let Some(payload) = deflater.message(message, &mut scratch, &mut pool) {
+                prop_assert!(payload.len() < message.len());
                 if !takeover {
                     theirs.reset(false);
                 }
-                prop_assert_eq!(&inflate(&mut theirs, &payload[HEADROOM..]), message);
+                prop_assert_eq!(&inflate(&mut theirs, payload), message);
             }
-            if let Some(payload) = shared.message(message, window_bits, &mut pool) {
-                prop_assert!(payload.len() - HEADROOM < message.len());
-                prop_assert_eq!(&inflate(&mut Decompress::new(false), &payload[HEADROOM..]), message);
+            if let Some(payload) = shared.message(message, window_bits, &mut scratch, &mut pool) {
+                prop_assert!(payload.len() < message.len());
+                prop_assert_eq!(&inflate(&mut Decompress::new(false), payload), message);
             }
         }
     }
