@@ -100,11 +100,15 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::AnswerDialLost, Plain, Oracle(10)),
     (Bug::UnreadCut, Plain, Oracle(13)),
     (Bug::PackedWide, Plain, Oracle(14)),
+    (Bug::LastWordsLost, Plain, Oracle(15)),
+    (Bug::GoodbyeUnawaited, Polite, Tls),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 38] = [
+const WORDS: [(&str, By); 40] = [
     ("keeps more memory than it counts", Oracle(14)),
+    ("before its connection broke was not heard", Oracle(15)),
+    ("messages over the high-water mark", Oracle(4)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),
     ("lost a message to the server", Oracle(1)),

@@ -10,6 +10,7 @@ use wsring_proto::handshake::{
 
 use super::dial_error::{Declined, DialError};
 use super::planted::planted;
+use crate::ring::Errno;
 
 /// Interim answers (1xx) before the answer.
 const INTERIMS_MAX: u8 = 8;
@@ -22,6 +23,8 @@ pub(crate) struct Answering {
     scan: HeadScan,
     bytes: Vec<u8>,
     interims: u8,
+    /// Why the request did not go out.
+    unsent: Option<Errno>,
     /// It is no 101: what of the body is still wanted, and the rest of it.
     declined: Option<(Declined, usize)>,
 }
@@ -58,7 +61,7 @@ enum Judged<D> {
 impl Answering {
     /// Nothing has come yet; `key` is what was sent.
     pub(crate) fn new(dial: u32, key: [u8; 24]) -> Self {
-        Self { dial, key, scan: HeadScan::default(), bytes: Vec::new(), interims: 0, declined: None }
+        Self { dial, key, scan: HeadScan::default(), bytes: Vec::new(), interims: 0, unsent: None, declined: None }
     }
 
     /// Bytes of the answer, in order. `agree` is asked about an answer that opens the connection.
@@ -112,10 +115,19 @@ impl Answering {
         self.bytes.capacity() + self.declined.as_ref().map_or(0, |(declined, _)| declined.body.capacity())
     }
 
+    /// The request did not go out, or not all of it.
+    pub(crate) fn on_send_failed(&mut self, errno: Errno) {
+        self.unsent = Some(errno);
+    }
+
     /// Why the attempt failed, of which `error` is all that the connection knows: a server that answered with a status has
     /// said more than any end of the connection.
     pub(crate) fn failed(self, error: DialError) -> DialError {
-        self.declined.map_or(error, |(declined, _)| DialError::Declined(Box::new(declined)))
+        match (self.declined, self.unsent, error) {
+            (Some((declined, _)), ..) => DialError::Declined(Box::new(declined)),
+            (None, Some(errno), DialError::Eof) => DialError::Reset(errno.into()),
+            (None, _, error) => error,
+        }
     }
 }
 

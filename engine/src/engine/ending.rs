@@ -27,6 +27,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Life::Head { .. } => self.end_head(index, &CloseReason::Eof),
             // Half-closed: what was queued for it still goes out.
             Life::Quiet { .. } | Life::Pinged { .. } => self.end(index, &CloseReason::Eof, false),
+            Life::Broken { errno, .. } => {
+                self.end(index, &CloseReason::Reset(Errno(errno.into())), false);
+                self.die(index);
+            }
             Life::Closing { .. } => self.end_closing(index, false),
             Life::Finishing { .. } | Life::Lingering { .. } | Life::Dying(_) | Life::Free => {}
         }
@@ -47,6 +51,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.end(index, &CloseReason::Reset(errno), false);
         self.die(index);
+    }
+
+    /// The socket is broken, and what the peer has said is heard to its end: its receive goes on, and what is stashed is worked on
+    /// as it would have been. The application may hold that up until the deadline.
+    pub(super) fn break_off(&mut self, index: u32, errno: Errno) {
+        self.out.stats.resets += 1;
+        let (due, errno) = (self.out.now.after(self.config.closing_timeout), errno.0.unsigned_abs() as u16);
+        self.out.peers.on(index, Event::SendFailed { due, errno });
     }
 
     /// The application's part of the connection is over: `on_close`, then what is queued goes out and the socket closes,
@@ -86,9 +98,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The end of a closing handshake that we began.
     pub(super) fn end_closing(&mut self, index: u32, clean: bool) {
         let why = if self.stopping.is_some() { CloseReason::Stopped } else { CloseReason::Local { clean } };
-        // RFC 6455 §7.1.1: the server closes the TCP connection; a client gives it a moment.
-        let linger = clean && self.out.link(index).tenant.is_dialled();
+        let linger = clean && self.awaits_end(index);
         self.end(index, &why, linger);
+    }
+
+    /// Behind the two Closes the peer has something to send yet. RFC 6455 §7.1.1: the server closes the TCP connection, so a client gives
+    /// it a moment. RFC 8446 §6.1: whoever is told goodbye in TLS says so too, and a socket that is closed by then answers with a
+    /// reset, which its peer may take for an attack on the connection's end.
+    pub(super) fn awaits_end(&self, index: u32) -> bool {
+        #[cfg(feature = "tls")]
+        if planted!(GoodbyeUnawaited, false; self.conns[index as usize].tls.is_some()) {
+            return true;
+        }
+        self.out.link(index).tenant.is_dialled()
     }
 
     /// Nothing more goes out: cancel what is in flight, then close.

@@ -5,7 +5,7 @@ use wsring_proto::opcode::Opcode;
 use super::core::Core;
 use super::life::Life;
 use crate::handler::{CloseReason, Handler};
-use crate::ring::Ring;
+use crate::ring::{Errno, Ring};
 
 /// Deadlines looked at in a turn.
 const EXPIRE_MAX: usize = 512;
@@ -34,6 +34,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.end_head(index, &CloseReason::Timeout);
             }
             Life::Quiet { .. } | Life::Pinged { .. } => self.expire_idle(index),
+            Life::Broken { errno, .. } => {
+                self.end(index, &CloseReason::Reset(Errno(errno.into())), false);
+                self.die(index);
+            }
             Life::Closing { .. } => {
                 self.out.stats.timeouts += 1;
                 self.end_closing(index, false);

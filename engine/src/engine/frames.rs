@@ -13,6 +13,7 @@ use wsring_proto::simd;
 
 use super::conns::{Phase, Stash};
 use super::core::Core;
+use super::life::Life;
 use super::planted::planted;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
@@ -65,7 +66,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         loop {
             // Asked once per message, here: a callback may have closed or paused this connection, or filled its output.
             let life = &out.peers.get(index).life;
-            if !life.is_open() {
+            if !life.is_open() && life.is_closed_by_us() {
                 input.on_close_sent();
             }
             if !life.takes_messages() {
@@ -106,25 +107,38 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1), for which
-    /// a client waits a while.
+    /// a client waits a while. Both wait for the other's goodbye in TLS.
     fn on_peer_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        let linger = self.out.link(index).tenant.is_dialled();
-        if self.out.link(index).life.is_open() {
-            planted!(CloseFrameLost, return self.end(index, &CloseReason::Peer { code, reason }, false));
-            self.out.close_frame(index, code, "");
-            self.end(index, &CloseReason::Peer { code, reason }, linger);
-        } else {
-            self.end_closing(index, true);
+        match self.out.link(index).life {
+            Life::Quiet { .. } | Life::Pinged { .. } => {
+                planted!(CloseFrameLost, return self.end(index, &CloseReason::Peer { code, reason }, false));
+                self.out.close_frame(index, code, "");
+                let linger = self.awaits_end(index);
+                self.end(index, &CloseReason::Peer { code, reason }, linger);
+            }
+            // It cannot be answered, but it was said.
+            Life::Broken { closed, .. } => {
+                match closed {
+                    false => self.end(index, &CloseReason::Peer { code, reason }, false),
+                    true => self.end_closing(index, true),
+                }
+                self.die(index);
+            }
+            _ => self.end_closing(index, true),
         }
     }
 
     /// RFC 6455 §7.1.7: tell the peer why, then fail the connection.
     fn on_violation(&mut self, index: u32, violation: Violation) {
         self.out.stats.violations += 1;
-        if self.out.link(index).life.is_open() {
+        let life = self.out.link(index).life;
+        if life.is_open() {
             self.out.close_frame(index, Some(violation.close_code()), violation.as_str());
         }
         self.end(index, &CloseReason::Violation(violation), true);
+        if matches!(life, Life::Broken { .. }) {
+            self.die(index); // nothing can be told
+        }
     }
 
     /// Works on what was stashed, for connections that take messages again.

@@ -1,7 +1,7 @@
 //! Where a connection stands, from the socket that takes its slot to the slot's end, with the clock of each stage inside it.
 //!
 //! ```text
-//! Free ──> Head ──> Quiet <─> Pinged ──> Closing ──> Finishing ──> Lingering ──> Dying ──> Free
+//! Free ──> Head ──> Quiet <─> Pinged ──> Closing ──> Broken ──> Finishing ──> Lingering ──> Dying ──> Free
 //!                   └───── open ──────┘
 //! ```
 //! Any stage may be skipped forwards. Backwards there is one way: a TLS handshake that breaks while a connection lingers has an
@@ -25,6 +25,9 @@ pub(crate) enum Life {
     Quiet { input: Input, framing: Framing, since: Tick },
     /// The same, and the answer to a ping of ours is awaited until `due`.
     Pinged { input: Input, framing: Framing, since: Tick, due: Tick },
+    /// A send has failed, so nothing goes out any more; what the peer had said before is still heard, until `due`. `closed`: we have
+    /// closed, and of what comes its Close alone counts.
+    Broken { input: Input, own: u8, closed: bool, errno: u16, due: Tick },
     /// Our Close is queued or sent; the peer's is awaited until `due`. `own`: bytes of that Close, the end of all output.
     Closing { due: Tick, eof: bool, own: u8 },
     /// Nothing more is taken from the peer; what is queued still goes out until `due`. `linger`: the peer's last bytes may
@@ -54,8 +57,10 @@ pub(crate) enum Event {
     Taken { due: Tick },
     /// The opening handshake is done.
     Opened { now: Tick, framing: Framing },
-    /// Our Close is queued, a frame of `own` bytes.
+    /// Our Close is queued, a frame of `own` bytes; none if it cannot go out.
     CloseQueued { due: Tick, own: u8 },
+    /// A send has failed with this error.
+    SendFailed { due: Tick, errno: u16 },
     /// The application's part, if it had one, is over.
     Ended { due: Tick, linger: bool },
     /// The peer has sent its last byte.
@@ -84,16 +89,27 @@ impl Life {
     /// The stage that `event` leads to; `None` if it cannot happen in this one.
     #[inline(always)]
     fn after(self, event: Event) -> Option<Life> {
-        use Life::{Closing, Finishing, Free, Head, Lingering, Pinged, Quiet};
+        use Life::{Broken, Closing, Finishing, Free, Head, Lingering, Pinged, Quiet};
         Some(match (self, event) {
             (Free, Event::Taken { due }) => Head { due, eof: false },
             (Head { eof, .. }, Event::Opened { now, framing }) => Quiet { since: now, input: Input::new(eof), framing },
             (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due, own }) => {
                 Closing { due, eof: input.eof, own }
             }
-            (Head { .. } | Quiet { .. } | Pinged { .. } | Closing { .. }, Event::Ended { due, linger }) => {
-                Finishing { due, linger, eof: self.is_past_end(), own: self.own() }
+            (Broken { input, own, errno, .. }, Event::CloseQueued { due, .. }) => {
+                Broken { input: Input::new(input.eof), own, closed: true, errno, due }
             }
+            (Quiet { mut input, .. } | Pinged { mut input, .. }, Event::SendFailed { due, errno }) => {
+                input.relax();
+                Broken { input, own: 0, closed: false, errno, due }
+            }
+            (Closing { eof, own, .. }, Event::SendFailed { due, errno }) => {
+                Broken { input: Input::new(eof), own, closed: true, errno, due }
+            }
+            (
+                Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. } | Closing { .. },
+                Event::Ended { due, linger },
+            ) => Finishing { due, linger, eof: self.is_past_end(), own: self.own() },
             (Finishing { linger: before, eof, own, .. }, Event::Ended { due, linger }) => {
                 Finishing { due, linger: before || linger, eof, own }
             }
@@ -103,13 +119,16 @@ impl Life {
             (Pinged { since, due, input, framing }, Event::PeerEnded) => {
                 Pinged { since, due, input: input.past_end(), framing }
             }
+            (Broken { input, own, closed, errno, due }, Event::PeerEnded) => {
+                Broken { input: input.past_end(), own, closed, errno, due }
+            }
             (Closing { due, own, .. }, Event::PeerEnded) => Closing { due, eof: true, own },
             (Finishing { due, linger, own, .. }, Event::PeerEnded) => Finishing { due, linger, eof: true, own },
             (Lingering { due, .. }, Event::PeerEnded) => Lingering { due, eof: true },
             (Finishing { linger: true, eof: false, .. }, Event::Drained { due }) => Lingering { due, eof: false },
             (Finishing { .. }, Event::Drained { .. }) => Life::Dying(Dying::Begun),
             (Life::Dying(_), Event::PeerEnded | Event::Died) => self,
-            (Head { .. } | Quiet { .. } | Pinged { .. } | Closing { .. }, Event::Died)
+            (Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. } | Closing { .. }, Event::Died)
             | (Finishing { .. } | Lingering { .. }, Event::Died) => Life::Dying(Dying::Begun),
             (Life::Dying(Dying::Begun), Event::Cancelled) => Life::Dying(Dying::Cancelled),
             (Life::Dying(Dying::Begun | Dying::Cancelled), Event::CloseSubmitted) => Life::Dying(Dying::Closing),
@@ -131,7 +150,12 @@ impl Life {
     /// The application has been told of the connection, and not of its end.
     #[inline]
     pub(crate) fn is_the_applications(&self) -> bool {
-        self.is_open() || matches!(self, Life::Closing { .. })
+        matches!(self, Life::Quiet { .. } | Life::Pinged { .. } | Life::Broken { .. } | Life::Closing { .. })
+    }
+
+    /// We have closed: of what the peer still says, its Close alone counts. Asked of a connection that is not open.
+    pub(crate) fn is_closed_by_us(&self) -> bool {
+        !matches!(self, Life::Broken { closed: false, .. })
     }
 
     /// How frames leave; nothing but an open connection sends any.
@@ -148,7 +172,9 @@ impl Life {
     #[inline]
     pub(crate) fn takes_messages(&self) -> bool {
         match self {
-            Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.takes_messages(),
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } | Life::Broken { input, .. } => {
+                input.takes_messages()
+            }
             life => matches!(life, Life::Closing { .. }),
         }
     }
@@ -158,7 +184,9 @@ impl Life {
     pub(crate) fn wants_bytes(&self) -> bool {
         match self {
             Life::Head { .. } | Life::Lingering { .. } => true,
-            Life::Quiet { .. } | Life::Pinged { .. } | Life::Closing { .. } => self.takes_messages(),
+            Life::Quiet { .. } | Life::Pinged { .. } | Life::Broken { .. } | Life::Closing { .. } => {
+                self.takes_messages()
+            }
             Life::Finishing { linger, .. } => *linger,
             Life::Free | Life::Dying(_) => false,
         }
@@ -172,7 +200,7 @@ impl Life {
             | Life::Closing { eof, .. }
             | Life::Finishing { eof, .. }
             | Life::Lingering { eof, .. } => eof,
-            Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.eof,
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } | Life::Broken { input, .. } => input.eof,
             Life::Free | Life::Dying(_) => false,
         }
     }
@@ -180,7 +208,7 @@ impl Life {
     /// Bytes of our Close, which is the last of all output.
     pub(crate) fn own(&self) -> u8 {
         match *self {
-            Life::Closing { own, .. } | Life::Finishing { own, .. } => own,
+            Life::Broken { own, .. } | Life::Closing { own, .. } | Life::Finishing { own, .. } => own,
             _ => 0,
         }
     }
@@ -189,6 +217,7 @@ impl Life {
     pub(crate) fn due(&self) -> Option<Tick> {
         match *self {
             Life::Head { due, .. }
+            | Life::Broken { due, .. }
             | Life::Closing { due, .. }
             | Life::Finishing { due, .. }
             | Life::Lingering { due, .. } => Some(due),
@@ -196,11 +225,13 @@ impl Life {
         }
     }
 
-    /// The input of an open connection.
+    /// The input of a connection whose messages the application may hold up.
     #[inline]
     pub(crate) fn input(&mut self) -> Option<&mut Input> {
         match self {
-            Life::Quiet { input, .. } | Life::Pinged { input, .. } => Some(input),
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } | Life::Broken { input, closed: false, .. } => {
+                Some(input)
+            }
             _ => None,
         }
     }
@@ -262,6 +293,8 @@ mod tests {
                 ("head", Life::Head { due: NOW, eof }),
                 ("open", Life::Quiet { since: NOW, input, framing }),
                 ("open", Life::Pinged { since: NOW, due: NOW, input, framing }),
+                ("broken", Life::Broken { input, own: 0, closed: false, errno: 32, due: NOW }),
+                ("broken", Life::Broken { input, own: 4, closed: true, errno: 32, due: NOW }),
                 ("closing", Life::Closing { due: NOW, eof, own: 4 }),
                 ("finishing", Life::Finishing { due: NOW, linger: false, eof, own: 4 }),
                 ("finishing", Life::Finishing { due: NOW, linger: true, eof, own: 4 }),
@@ -278,6 +311,7 @@ mod tests {
             Life::Free => "free",
             Life::Head { .. } => "head",
             Life::Quiet { .. } | Life::Pinged { .. } => "open",
+            Life::Broken { .. } => "broken",
             Life::Closing { .. } => "closing",
             Life::Finishing { .. } => "finishing",
             Life::Lingering { .. } => "lingering",
@@ -291,15 +325,17 @@ mod tests {
     #[test]
     fn every_move() {
         let framing = Framing::PLAIN;
-        let table: [(Event, &[(&str, &str)]); 11] = [
+        let table: [(Event, &[(&str, &str)]); 12] = [
             (Event::Taken { due: NOW }, &[("free", "head")]),
             (Event::Opened { now: NOW, framing }, &[("head", "open")]),
-            (Event::CloseQueued { due: NOW, own: 4 }, &[("open", "closing")]),
+            (Event::CloseQueued { due: NOW, own: 4 }, &[("open", "closing"), ("broken", "broken")]),
+            (Event::SendFailed { due: NOW, errno: 32 }, &[("open", "broken"), ("closing", "broken")]),
             (
                 Event::Ended { due: NOW, linger: false },
                 &[
                     ("head", "finishing"),
                     ("open", "finishing"),
+                    ("broken", "finishing"),
                     ("closing", "finishing"),
                     ("finishing", "finishing"),
                     ("lingering", "finishing"),
@@ -310,6 +346,7 @@ mod tests {
                 &[
                     ("head", "finishing"),
                     ("open", "finishing"),
+                    ("broken", "finishing"),
                     ("closing", "finishing"),
                     ("finishing", "finishing"),
                     ("lingering", "finishing"),
@@ -320,6 +357,7 @@ mod tests {
                 &[
                     ("head", "head"),
                     ("open", "open"),
+                    ("broken", "broken"),
                     ("closing", "closing"),
                     ("finishing", "finishing"),
                     ("lingering", "lingering"),
@@ -334,6 +372,7 @@ mod tests {
                 &[
                     ("head", "dying"),
                     ("open", "dying"),
+                    ("broken", "dying"),
                     ("closing", "dying"),
                     ("finishing", "dying"),
                     ("lingering", "dying"),
@@ -371,8 +410,35 @@ mod tests {
             let past = life.after(Event::PeerEnded).filter(|life| !matches!(life, Life::Dying(_)));
             assert!(past.is_none_or(|life| life.is_past_end()), "{life:?}");
             let closing = life.after(Event::CloseQueued { due: due(), own: 9 });
-            let goes_along = |closing: Life| (closing.is_past_end(), closing.own()) == (life.is_past_end(), 9);
+            let own = if matches!(life, Life::Broken { .. }) { life.own() } else { 9 };
+            let goes_along = |closing: Life| (closing.is_past_end(), closing.own()) == (life.is_past_end(), own);
             assert!(closing.is_none_or(goes_along), "{life:?}");
+            assert!(closing.is_none_or(|closing| closing.is_closed_by_us()), "{life:?}");
+            let broken = life.after(Event::SendFailed { due: due(), errno: 32 });
+            let knows = |life: Life| (life.is_past_end(), life.own(), life.is_closed_by_us());
+            let closed = matches!(life, Life::Closing { .. });
+            assert!(broken.is_none_or(|broken| knows(broken) == (life.is_past_end(), life.own(), closed)), "{life:?}");
+        }
+    }
+
+    /// Nothing goes out, so nothing that is queued holds up what the peer has said; the application's pause does.
+    #[test]
+    fn who_cannot_be_sent_to_is_heard() {
+        let framing = Framing::PLAIN;
+        for paused in [false, true] {
+            let mut input = Input::new(false);
+            input.press();
+            if paused {
+                input.pause();
+            }
+            let open = Life::Quiet { since: NOW, input, framing };
+            let mut broken = open.after(Event::SendFailed { due: due(), errno: 32 }).expect("it was open");
+            assert_eq!((broken.takes_messages(), broken.wants_bytes(), broken.framing()), (!paused, !paused, None));
+            assert_eq!((broken.due(), broken.is_open(), broken.is_the_applications()), (Some(due()), false, true));
+            broken.input().expect("it may be resumed").resume();
+            assert!(broken.takes_messages());
+            let closed = broken.after(Event::CloseQueued { due: due(), own: 0 }).expect("it may be closed");
+            assert!(closed.takes_messages() && closed.wants_bytes(), "the peer's Close is awaited");
         }
     }
 

@@ -157,7 +157,10 @@ impl Peers {
 fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
     life.on(event);
     match event {
-        Event::Taken { due } | Event::CloseQueued { due, .. } | Event::Ended { due, .. } => deadlines.set(index, due),
+        Event::Taken { due }
+        | Event::CloseQueued { due, .. }
+        | Event::SendFailed { due, .. }
+        | Event::Ended { due, .. } => deadlines.set(index, due),
         Event::Drained { due } if matches!(life, Life::Lingering { .. }) => deadlines.set(index, due),
         Event::CloseSubmitted | Event::Freed => deadlines.remove(index),
         Event::Opened { .. } | Event::PeerEnded | Event::Drained { .. } | Event::Died | Event::Cancelled => {}

@@ -150,11 +150,15 @@ mod switch {
         PackedWide,
         /// What is dialled in a pass is forgotten when a server's answer opens a connection.
         AnswerDialLost,
+        /// A failed send ends a connection, whatever its peer has said.
+        LastWordsLost,
+        /// A connection over TLS is closed behind the two Closes, before the peer has said goodbye.
+        GoodbyeUnawaited,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 60] = [
+        pub const ALL: [Bug; 62] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -215,6 +219,8 @@ mod switch {
             Bug::UnreadCut,
             Bug::AnswerDialLost,
             Bug::PackedWide,
+            Bug::LastWordsLost,
+            Bug::GoodbyeUnawaited,
         ];
     }
 

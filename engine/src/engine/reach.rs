@@ -19,7 +19,7 @@ use super::deadlines::Tick;
 use super::dials::Dials;
 use super::forms::Forms;
 use super::input::Input;
-use super::life::Event;
+use super::life::{Event, Life};
 use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::peers::Peers;
@@ -50,7 +50,7 @@ pub enum SendOutcome {
     High,
     /// Not queued: the output is at its cap. Counted as `refused`.
     Refused,
-    /// Not queued: the connection is closing. Counted as `gone`.
+    /// Not queued: the connection is closing, or broken. Counted as `gone`.
     Gone,
 }
 
@@ -379,10 +379,15 @@ impl Reach {
 
     /// Starts the closing handshake (RFC 6455 §7.1.2): queues a Close, takes no more messages. Nothing if it has begun.
     pub(crate) fn close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
-        if !self.peers.get(index).life.is_open() {
-            return;
+        match self.peers.get(index).life {
+            Life::Quiet { .. } | Life::Pinged { .. } => self.close_frame(index, code, reason),
+            // It cannot go out; the peer may have said one.
+            Life::Broken { closed: false, .. } => {
+                let due = self.now.after(self.closing);
+                self.peers.on(index, Event::CloseQueued { due, own: 0 });
+            }
+            _ => {}
         }
-        self.close_frame(index, code, reason);
     }
 
     /// Queues a Close frame on an open connection, which is closing from then on.

@@ -6,10 +6,10 @@ use wsring_proto::simd;
 use super::conns::Phase;
 use super::core::Core;
 use super::flight::Recv;
-use super::life::Event;
+use super::life::{Event, Life};
 use super::planted::planted;
 use crate::handler::Handler;
-use crate::ring::{RecvEnd, Ring};
+use crate::ring::{Errno, RecvEnd, Ring};
 
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_received(&mut self, index: u32, lease: Option<R::Lease>, end: Option<RecvEnd>) {
@@ -46,8 +46,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             Some(RecvEnd::Failed(errno)) => {
                 self.end_of_input(index);
-                self.fail(index, errno);
+                self.on_receive_failed(index, errno);
             }
+        }
+    }
+
+    /// The socket is broken; what is stashed came before that, and is worked on first.
+    fn on_receive_failed(&mut self, index: u32, errno: Errno) {
+        let stashed = self.conns[index as usize].stash.is_some();
+        match self.out.link(index).life {
+            Life::Broken { .. } if stashed => self.out.peers.mark(index),
+            Life::Quiet { .. } | Life::Pinged { .. } if stashed => self.break_off(index, errno),
+            _ => self.fail(index, errno),
         }
     }
 

@@ -30,6 +30,11 @@ impl Sealed {
         TlsPeer(&self.tls)
     }
 
+    /// Nothing of the application's has gone either way.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
     pub(crate) fn keep_rest(&mut self, rest: Payload) {
         debug_assert!(self.rest.is_none(), "two sends at once");
         planted!(RestLost, return);

@@ -33,10 +33,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(sealed) = &mut self.conns[index as usize].tls else { return };
         let tls = &mut sealed.tls;
         let handshaking = tls.is_handshaking();
-        // Once nothing is taken from it any more, a peer is heard only as far as our last words depend on it.
+        // Once nothing is taken from it any more, a peer is heard as far as our last words depend on it, and for its goodbye.
         let is_heard = match life {
-            Life::Head { .. } | Life::Quiet { .. } | Life::Pinged { .. } | Life::Closing { .. } => true,
-            Life::Finishing { .. } | Life::Lingering { .. } => handshaking,
+            Life::Head { .. }
+            | Life::Quiet { .. }
+            | Life::Pinged { .. }
+            | Life::Broken { .. }
+            | Life::Closing { .. } => true,
+            Life::Finishing { .. } | Life::Lingering { .. } => true,
             Life::Dying(_) | Life::Free => false,
         };
         if !is_heard || !tls.takes_bytes() {
@@ -53,8 +57,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
             plain.clear();
         }
         self.plain = plain;
+        let is_over = matches!(life, Life::Finishing { .. } | Life::Lingering { .. }) && !handshaking;
         if let Err(error) = fed {
-            self.fail_tls(index, &error);
+            // Once all is said, whatever else comes is discarded, sound or not.
+            if !is_over {
+                self.fail_tls(index, &error);
+            }
         } else if peer_closed {
             self.out.peers.on(index, Event::PeerEnded);
             self.on_eof(index);

@@ -2,6 +2,7 @@
 
 use super::conns::Phase;
 use super::core::Core;
+use super::life::Life;
 use super::planted::planted;
 use crate::handler::Handler;
 use crate::ring::{Errno, Payload, Ring};
@@ -18,13 +19,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.out.stats.bytes_out += u64::from(sent);
         let left = payload.whole() - sent;
-        if let Err(errno) = result {
-            self.out.stores.recycle(payload.memory);
-            self.fail(index, errno);
-            // What is lost still counts as queued when `on_close` is told.
-            self.out.peers.touch(index).output.queued -= left;
-            return;
-        }
         if left == 0 {
             self.out.stores.recycle(payload.memory);
         } else {
@@ -38,11 +32,31 @@ impl<R: Ring, H: Handler> Core<R, H> {
             payload.to = payload.from + left;
             self.unpop(index, payload);
         }
+        if let Err(errno) = result {
+            return self.on_send_failed(index, errno); // what is lost counts as queued until the connection has ended
+        }
         if self.out.relax(index) {
             planted!(WritableLost, return);
             if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase {
                 self.calls.writable(&mut self.out, index, data);
             }
+        }
+    }
+
+    /// Nothing more goes out. What the peer said before it broke the connection lies in the socket, or will be brought by a receive
+    /// that goes on: a last message, and the code of its Close. That is heard first.
+    fn on_send_failed(&mut self, index: u32, errno: Errno) {
+        #[cfg(feature = "tls")]
+        if self.conns[index as usize].tls.as_ref().is_some_and(|sealed| sealed.is_handshaking()) {
+            return self.fail(index, errno);
+        }
+        let life = self.out.link(index).life;
+        match (life, &mut self.conns[index as usize].phase) {
+            _ if planted!(LastWordsLost, true; false) => self.fail(index, errno),
+            (Life::Quiet { .. } | Life::Pinged { .. } | Life::Closing { .. }, _) => self.break_off(index, errno),
+            // A server that declines need not have read the request. Its answer has until the handshake timeout.
+            (Life::Head { eof: false, .. }, Phase::Answer(answering)) => answering.on_send_failed(errno),
+            _ => self.fail(index, errno),
         }
     }
 

@@ -51,7 +51,9 @@ fn next_step(link: &Link, stashed: bool, starved: bool) -> Step {
             Recv::Idle if !starved && !life.is_past_end() => Step::Recv,
             _ => Step::Nothing,
         },
-        life if link.flight.recv == Recv::Armed && life.is_open() => Step::CancelRecv,
+        life if link.flight.recv == Recv::Armed && (life.is_open() || matches!(life, Life::Broken { .. })) => {
+            Step::CancelRecv
+        }
         _ => Step::Nothing,
     }
 }
@@ -126,7 +128,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn settle_output(&mut self, index: u32) {
         let link = self.out.link(index);
         match link.life {
-            Life::Free => return,
+            Life::Free | Life::Broken { .. } => return,
             Life::Dying(_) => return self.give_up_output(index),
             _ if planted!(TwoSends, false; link.output.is_sending) => return,
             _ => {}
@@ -229,6 +231,9 @@ mod tests {
             (open(Input::new(true)), false, false),
             (open(held), false, true),
             (Life::Pinged { input: held, framing, since, due }, false, true),
+            (Life::Broken { input: Input::new(false), own: 0, closed: false, errno: 32, due }, true, false),
+            (Life::Broken { input: Input::new(true), own: 0, closed: false, errno: 32, due }, false, false),
+            (Life::Broken { input: held, own: 0, closed: false, errno: 32, due }, false, true),
             (Life::Closing { due, eof: false, own: 4 }, true, false),
             (Life::Finishing { due, linger: false, eof: false, own: 0 }, false, false),
             (Life::Finishing { due, linger: true, eof: false, own: 0 }, true, false),
@@ -247,7 +252,8 @@ mod tests {
             assert_eq!(next_step(&link(life, Recv::Idle), true, false), Step::Nothing, "{life:?} has bytes that wait");
             let expected = if cancelled { Step::CancelRecv } else { Step::Nothing };
             assert_eq!(next_step(&link(life, Recv::Armed), false, false), expected, "{life:?}");
-            let expected = if life.is_open() { Step::CancelRecv } else { Step::Nothing };
+            let is_held = life.is_open() || matches!(life, Life::Broken { .. });
+            let expected = if is_held { Step::CancelRecv } else { Step::Nothing };
             assert_eq!(next_step(&link(life, Recv::Armed), true, false), expected, "{life:?} has bytes that wait");
             for stashed in [false, true] {
                 assert_eq!(next_step(&link(life, Recv::Cancelling), stashed, false), Step::Nothing, "{life:?}");

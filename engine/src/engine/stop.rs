@@ -27,7 +27,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Life::Quiet { .. } | Life::Pinged { .. } => {
                     self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping");
                 }
-                Life::Closing { .. }
+                Life::Broken { .. }
+                | Life::Closing { .. }
                 | Life::Finishing { .. }
                 | Life::Lingering { .. }
                 | Life::Dying(_)
@@ -51,7 +52,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
             let life = self.out.link(index).life;
-            if life.is_open() || matches!(life, Life::Closing { .. }) {
+            if life.is_the_applications() {
                 self.end_closing(index, false);
             }
             self.die(index);

@@ -194,7 +194,7 @@ pub enum CloseReason<'a> {
     Eof,
     /// Nothing came from the peer, not even a pong, or it took nothing of what was queued for it.
     Timeout,
-    /// The socket failed.
+    /// The socket failed, and of what the peer had said before that nothing is left: a Close of its would be the reason instead.
     Reset(Errno),
     /// TLS failed.
     #[cfg(feature = "tls")]

@@ -69,8 +69,17 @@ pub(crate) struct Tls {
     begun: bool,
     /// The peer's close_notify has come: it sends no more (RFC 8446 §6.1).
     peer_closed: bool,
-    /// Nothing more can be sealed: our close_notify was, or TLS has failed.
-    ended: bool,
+    end: End,
+}
+
+/// Whether anything more can be sealed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// Our close_notify was: of what the peer still sends, its own is wanted (RFC 8446 §6.1).
+    Goodbye,
+    /// TLS has failed.
+    Failed,
 }
 
 /// What rustls wants next.
@@ -119,7 +128,7 @@ impl Tls {
     }
 
     fn new(side: Side) -> Self {
-        Self { side, held: Vec::new(), own: Vec::new(), begun: false, peer_closed: false, ended: false }
+        Self { side, held: Vec::new(), own: Vec::new(), begun: false, peer_closed: false, end: End::Open }
     }
 
     fn state(&self) -> &CommonState {
@@ -139,15 +148,17 @@ impl Tls {
         self.peer_closed
     }
 
-    /// Whether the peer's bytes are still wanted: neither side has ended.
+    /// Whether the peer's bytes are still wanted: for what they say, or for its close_notify alone.
     pub(crate) fn takes_bytes(&self) -> bool {
-        !self.ended && !self.peer_closed
+        self.end != End::Failed && !self.peer_closed
     }
 
     /// The peer's last byte has come. True if it came in the middle of the handshake.
     pub(crate) fn cut(&mut self) -> bool {
-        let unfinished = !self.ended && self.is_handshaking();
-        self.ended |= unfinished;
+        let unfinished = self.end == End::Open && self.is_handshaking();
+        if unfinished {
+            self.end = End::Failed;
+        }
         unfinished && self.begun
     }
 
@@ -164,12 +175,12 @@ impl Tls {
 
     /// Whether [`Self::seal`] can take application data.
     pub(crate) fn takes_plain(&self) -> bool {
-        !self.ended && !self.is_handshaking()
+        self.end == End::Open && !self.is_handshaking()
     }
 
-    /// Whether TLS itself has something to send.
+    /// Whether TLS itself has something to send. Behind our close_notify it has not.
     pub(crate) fn has_own(&self) -> bool {
-        !self.own.is_empty() || !self.ended && self.state().wants_write()
+        !self.own.is_empty() || self.end == End::Open && self.state().wants_write()
     }
 
     /// Takes received bytes, which are overwritten, and appends what they decrypt to to `plain`.
@@ -178,6 +189,15 @@ impl Tls {
     /// TLS has failed, as it did for good: `plain` holds what came before, an alert may be there to be sealed, and
     /// nothing more may be fed.
     pub(crate) fn feed(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>, pool: &mut Pool) -> Result<(), TlsError> {
+        let own = self.own.len();
+        let fed = self.feed_records(bytes, plain, pool);
+        if self.end == End::Goodbye {
+            self.own.truncate(own); // nothing goes out behind our close_notify
+        }
+        fed
+    }
+
+    fn feed_records(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>, pool: &mut Pool) -> Result<(), TlsError> {
         self.begun |= !bytes.is_empty();
         let mut at = 0;
         // Up to the end of the record that was cut, so that those behind it are decrypted where they lie; while a
@@ -204,7 +224,7 @@ impl Tls {
             }
             ran?;
             if self.held.len() > HELD_MAX {
-                self.ended = true;
+                self.end = End::Failed;
                 return Err(TlsError::TooLong);
             }
         }
@@ -218,7 +238,7 @@ impl Tls {
             self.held = pool.take(rest.len(), whole);
             simd::copy_append(rest, &mut self.held);
             if rest.len() > HELD_MAX {
-                self.ended = true;
+                self.end = End::Failed;
                 return Err(TlsError::TooLong);
             }
         }
@@ -244,8 +264,8 @@ impl Tls {
                 }
                 Err(error) => {
                     // The alert that rustls has for the peer. Bounded: each call takes one piece of what it has to say.
-                    while self.state().wants_write() && self.pull(&mut bytes[at..], pool) {}
-                    self.ended = true;
+                    while self.end == End::Open && self.state().wants_write() && self.pull(&mut bytes[at..], pool) {}
+                    self.end = End::Failed;
                     return Err(error.into());
                 }
             }
@@ -303,14 +323,14 @@ impl Tls {
             match self.write(What::CloseNotify, &mut out[written..], pool)? {
                 Wrote::Sealed(len) => {
                     written += len;
-                    self.ended = true;
+                    self.end = End::Goodbye;
                 }
                 Wrote::Room(_) => {
                     // It is made all the same, and waits among TLS's own bytes for the next call.
                     let mut held = mem::take(&mut self.held);
                     self.pull(&mut held, pool);
                     self.held = held;
-                    self.ended = true;
+                    self.end = End::Goodbye;
                 }
                 Wrote::OwnFirst => {} // the next call closes
             }

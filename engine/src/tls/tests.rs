@@ -252,6 +252,27 @@ fn an_ordinary_connection_understands() {
     }
 }
 
+/// Whoever has said goodbye first hears the peer's, behind whatever else was on its way, and says nothing more.
+#[test]
+fn a_goodbye_is_heard_behind_our_own() {
+    let authority = Authority::new();
+    for version in [&TLS12, &TLS13] {
+        let (mut client, mut server) = (End::client(authority.client(&[version])), End::server(authority.server()));
+        shake(&mut client, &mut server, &[usize::MAX]).expect("they agree");
+        let _ = (client.own(), server.own());
+        let goodbye = server.seal(b"", true);
+        assert!(!goodbye.is_empty() && server.tls.takes_bytes() && !server.tls.takes_plain());
+        let crossed = client.seal(b"on its way", false);
+        server.feed(&crossed).expect("it is sound");
+        assert!(!server.tls.is_peer_closed());
+        client.feed(&goodbye).expect("it is sound");
+        assert!(client.tls.is_peer_closed());
+        let answer = client.seal(b"", true);
+        server.feed(&answer).expect("it is sound");
+        assert!(server.tls.is_peer_closed() && !server.tls.takes_bytes() && !server.tls.has_own());
+    }
+}
+
 /// The bytes of an alert in the clear (RFC 8446 §6): fatal, this description.
 fn alert(description: u8) -> [u8; 7] {
     [21, 3, 3, 0, 2, 2, description]

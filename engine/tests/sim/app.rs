@@ -24,6 +24,8 @@ struct Open {
     paused: bool,
     pressed: bool,
     closing: bool,
+    /// Nothing can be sent any more, and nobody has closed: the connection must be broken.
+    cut: bool,
     dial: Option<u64>,
 }
 
@@ -98,14 +100,18 @@ impl App {
             SendOutcome::Queued | SendOutcome::High => {
                 let open = self.open.get_mut(&id).expect("only open connections take messages");
                 assert!(!open.closing, "{id} took a message behind its Close");
+                assert!(!open.cut, "{id} took a message, and had been gone before");
                 open.pressed |= outcome == SendOutcome::High;
                 ledger.people[open.peer].queued.push(digest);
             }
             SendOutcome::Refused => ledger.refused += 1,
             SendOutcome::Gone => {
                 ledger.gone += 1;
-                let open = self.open.get(&id).is_some_and(|open| !open.closing);
-                assert!(!open || ledger.stopped_at.is_some(), "{id} is open and said to be gone");
+                let stopped = ledger.stopped_at.is_some();
+                if let Some(open) = self.open.get_mut(&id).filter(|open| !open.closing && !stopped) {
+                    open.cut = true;
+                    ledger.people[open.peer].cut = true;
+                }
             }
             _ => panic!("an unknown outcome: {outcome:?}"),
         }
@@ -491,7 +497,7 @@ impl Handler for App {
             assert_eq!(self.world.ledger.borrow().people[peer].dial, Some(tag), "the answer of another dial");
             self.dialled(tag, |dial, now, _| dial.on_open(now));
         }
-        let fresh = Open { peer, paused: false, pressed: false, closing: false, dial };
+        let fresh = Open { peer, paused: false, pressed: false, closing: false, cut: false, dial };
         assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);
@@ -506,13 +512,14 @@ impl Handler for App {
         let (id, peer) = (cx.id(), *cx.data());
         let digest = Digest::of(matches!(message, Message::Text(_)), message.as_bytes());
         self.note("on_message", &[4, peer as u64, digest.len as u64]);
-        let open = self.open.get(&id).unwrap_or_else(|| panic!("a message of {id}, which is not open"));
+        let open = self.open.get_mut(&id).unwrap_or_else(|| panic!("a message of {id}, which is not open"));
         assert_eq!(open.peer, peer, "the state of another connection");
         let dial = open.dial.map(|tag| self.world.ledger.borrow().dials[tag as usize].id);
         assert_eq!(cx.dial(), dial, "the dial of another connection");
         assert!(!open.closing, "a message of {id} behind our Close (RFC 6455 §5.5.1)");
         assert!(!open.paused, "a message of {id}, which is paused");
-        assert!(!open.pressed, "a message of {id}, whose output is over the high-water mark");
+        open.cut |= open.pressed; // nothing goes out, so nothing holds up what comes
+        self.world.ledger.borrow_mut().people[peer].cut |= open.pressed;
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {

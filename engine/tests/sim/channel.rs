@@ -83,6 +83,16 @@ impl Channel {
         self.flush(net);
     }
 
+    /// The server has said goodbye (RFC 8446 §6.1), and we have not.
+    pub fn owes_goodbye(&mut self) -> bool {
+        self.tls.is_some() && !self.ended && !self.fin && self.has_goodbye()
+    }
+
+    /// Ends the stream with a goodbye.
+    pub fn say_goodbye(&mut self, net: &mut Net) {
+        self.finish(net, true);
+    }
+
     /// Receives up to `most` bytes of the stream, and appends the plaintext in them.
     pub fn read(&mut self, net: &mut Net, most: usize, to: &mut Vec<u8>) -> Read {
         let Some(tls) = &mut self.tls else { return net.read(self.pipe, most, to) };

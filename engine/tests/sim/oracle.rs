@@ -74,6 +74,8 @@ pub struct Person {
     pub faulted: bool,
     /// When its connection was given up although bytes of it had come that were not looked at.
     pub neglected_at: Option<Time>,
+    /// How long its connection had been broken when the engine gave it up with bytes of it unread.
+    pub unheard_after: Option<Duration>,
     /// It is a server, which the engine connected to.
     pub serves: bool,
     /// The dial that its request names.
@@ -93,6 +95,8 @@ pub struct Person {
     pub app_close: Option<(u16, String)>,
     pub reason: Option<Reason>,
     pub closed_at: Time,
+    /// The application was given messages over the high-water mark, or could not send any more although nobody had closed.
+    pub cut: bool,
 }
 
 /// What everybody wrote down.
@@ -207,6 +211,13 @@ impl Ledger {
         };
         let neglected = person.neglected_at.is_some_and(|at| self.stopped_at.is_none_or(|stopped| at < stopped));
         check(!(neglected && timed_out && !person.faulted), "it was cut, and what it had sent in time was not read")?;
+        // What a peer says ends with its Close or with the connection, not with the first send that fails.
+        let stopped = self.stopped_at.is_some_and(|stopped| stopped <= person.closed_at);
+        let early = person.unheard_after.is_some_and(|after| after + SLACK < self.closing);
+        let unheard = early && person.reason == Some(Reason::Reset) && !stopped;
+        check(!unheard, "what it had said before its connection broke was not heard")?;
+        let broke = person.reset || person.faulted;
+        check(!person.cut || broke, "messages over the high-water mark, or sends refused, on a connection that works")?;
         if let Some(status) = person.status {
             let expected = if person.opened == 1 { &[101][..] } else { &person.statuses };
             check(expected.contains(&status), "an unexpected status")?;

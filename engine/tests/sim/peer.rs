@@ -19,6 +19,8 @@ use super::{Manners, Settings, World, packed};
 
 /// How long a connection may stand still that has something to do.
 const STILL_MAX: Duration = Duration::from_millis(2_500);
+/// From a server's goodbye to its client's, over TLS.
+const GOODBYE: Duration = Duration::from_millis(2);
 
 pub struct Peer {
     number: usize,
@@ -45,6 +47,8 @@ pub struct Peer {
     read_at: Time,
     read_bytes: usize,
     timer: Option<Time>,
+    /// When it answers the goodbye of TLS.
+    goodbye_at: Option<Time>,
     /// Bytes of the engine's head so far, request or response; `None` once it is complete.
     head: Option<Vec<u8>>,
     open: bool,
@@ -118,6 +122,7 @@ impl Peer {
             read_at: Time::default(),
             read_bytes: 0,
             timer: None,
+            goodbye_at: None,
             head: Some(Vec::new()),
             open: false,
             session: Session::new(role),
@@ -167,7 +172,8 @@ impl Peer {
             self.timer = None;
         }
         if self.done {
-            return;
+            let unheard = self.channel.as_ref().and_then(|channel| net.unheard_after(channel.pipe()));
+            return self.person(|person| person.unheard_after = unheard);
         }
         if self.channel.is_none() {
             let start = self.world.start.plus(self.script.start);
@@ -186,6 +192,23 @@ impl Peer {
         self.write(net);
         self.read(net);
         self.write(net); // what it answers
+        self.say_goodbye(net);
+    }
+
+    /// RFC 8446 §6.1: it is told goodbye in TLS, and says so a while later.
+    fn say_goodbye(&mut self, net: &mut Net) {
+        let done = self.done;
+        let Some(channel) = self.channel.as_mut().filter(|_| !done) else { return };
+        if !channel.owes_goodbye() {
+            return;
+        }
+        let at = *self.goodbye_at.get_or_insert(net.now().plus(GOODBYE));
+        if net.now() < at {
+            return self.call_at(net, at);
+        }
+        if let Some(channel) = &mut self.channel {
+            channel.say_goodbye(net);
+        }
     }
 
     fn end(&mut self, net: &mut Net, what: &str) {
@@ -327,7 +350,12 @@ impl Peer {
             let Some(channel) = &mut self.channel else { return };
             match channel.read(net, self.script.reading.piece, &mut bytes) {
                 Read::Nothing => return,
-                Read::Eof => return self.end(net, "sees the end"),
+                Read::Eof => {
+                    let unsaid = channel.owes_goodbye() && self.goodbye_at.is_none_or(|at| net.now() < at);
+                    let polite = self.world.manners == Manners::Quiet;
+                    assert!(!(unsaid && polite), "a close_notify would meet a reset: the socket is closed before it");
+                    return self.end(net, "sees the end");
+                }
                 Read::Reset => return self.end(net, "is reset"),
                 Read::Bytes(count) => {
                     self.read_bytes += count;

@@ -72,6 +72,12 @@ pub(super) struct Pipe {
     pub(super) tx: Stream,
     /// The server's socket fails with this error.
     pub(super) broken: Option<i32>,
+    /// When it broke.
+    broken_at: Time,
+    /// A send of the server was told of it: the kernel tells an error once (SO_ERROR, socket(7)), and then there is the end.
+    pub(super) told: bool,
+    /// The server closed it when it had been broken for so long, with bytes of the peer unread.
+    unheard_after: Option<Duration>,
     /// The peer's socket fails.
     pub(super) reset: bool,
     /// The server has closed it, or never accepted it.
@@ -203,6 +209,9 @@ impl Net {
             rx,
             tx,
             broken: None,
+            broken_at: self.now,
+            told: false,
+            unheard_after: None,
             reset: false,
             closed: false,
             closing_at: None,
@@ -298,6 +307,20 @@ impl Net {
         self.pipes[pipe.0].neglected_at
     }
 
+    /// How long this connection had been broken when the engine closed it, if bytes that the peer had sent before lay unread.
+    pub fn unheard_after(&self, pipe: PipeId) -> Option<Duration> {
+        self.pipes[pipe.0].unheard_after
+    }
+
+    /// A socket is closed: whether it was broken, and the peer not heard to the end.
+    pub(super) fn note_unheard(&mut self, id: usize) {
+        let now = self.now;
+        let pipe = &mut self.pipes[id];
+        if pipe.broken.is_some() && !pipe.rx.bytes.is_empty() {
+            pipe.unheard_after = Some(now.since(pipe.broken_at));
+        }
+    }
+
     /// All operations on a connection are being cancelled.
     pub(super) fn note_neglect(&mut self, token: Token, by: Time) {
         if self.kernel.neglects(token, by) {
@@ -318,8 +341,11 @@ impl Net {
     pub(super) fn break_pipe(&mut self, id: usize, errno: i32) {
         let keep_received = self.random.chance(500);
         let keep_sent = self.random.below(self.pipes[id].tx.bytes.len() as u64 + 1) as usize;
+        let now = self.now;
         let pipe = &mut self.pipes[id];
-        pipe.broken.get_or_insert(errno);
+        if pipe.broken.is_none() {
+            (pipe.broken, pipe.broken_at) = (Some(errno), now);
+        }
         pipe.reset = true;
         if !keep_received {
             pipe.rx.bytes.clear();

@@ -119,6 +119,7 @@ impl Net {
         let file = self.kernel.file(socket, "a close", token);
         assert!(file.recv.is_none() && file.send.is_none(), "{socket:?} is closed under its operations: {file:?}");
         let id = file.pipe;
+        self.note_unheard(id);
         self.kernel.files[socket.0 as usize] = None;
         self.kernel.counts.closed += 1;
         let now = self.now;

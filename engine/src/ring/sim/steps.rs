@@ -64,10 +64,10 @@ impl Net {
         }
         let pipe = &self.pipes[id];
         if pipe.rx.bytes.is_empty() {
-            return match (pipe.broken, pipe.rx.ended) {
-                (Some(errno), _) => self.end_recv(slot, token, RecvEnd::Failed(Errno(errno))),
-                (None, true) => self.end_recv(slot, token, RecvEnd::Eof),
-                (None, false) => {} // someone else took them; the next bytes look again
+            return match (pipe.broken, pipe.rx.ended || pipe.told) {
+                (Some(errno), _) if !pipe.told => self.end_recv(slot, token, RecvEnd::Failed(Errno(errno))),
+                (_, true) => self.end_recv(slot, token, RecvEnd::Eof),
+                (_, false) => {} // someone else took them; the next bytes look again
             };
         }
         let room = self.kernel.buffers.room().filter(|_| !self.random.chance(faults.no_buffers));
@@ -136,6 +136,7 @@ impl Net {
         if let Some(errno) = pipe.broken {
             // MSG_WAITALL: bytes that had gone are told first, the error by whoever asks next.
             let result = if send.sent > 0 { Ok(send.sent) } else { Err(Errno(errno)) };
+            pipe.told |= result.is_err();
             return self.end_send(slot, result);
         }
         let count = pipe.tx.room().min(send.payload.len() - send.sent);
