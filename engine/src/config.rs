@@ -44,8 +44,10 @@ pub struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pong_timeout: Duration,
     pub(crate) closing_timeout: Duration,
+    pub(crate) closing_max: Duration,
     pub(crate) linger: Duration,
     pub(crate) stop_timeout: Duration,
+    pub(crate) stop_max: Duration,
     pub(crate) nodelay: bool,
     pub(crate) backlog: u32,
     pub(crate) pool_max_bytes: usize,
@@ -74,8 +76,10 @@ impl Default for Config {
             idle_timeout: Some(Duration::from_secs(60)),
             pong_timeout: Duration::from_secs(10),
             closing_timeout: Duration::from_secs(5),
+            closing_max: Duration::from_secs(600),
             linger: Duration::from_millis(200),
             stop_timeout: Duration::from_secs(2),
+            stop_max: Duration::from_secs(8),
             nodelay: true,
             backlog: 4096,
             pool_max_bytes: 32 << 20,
@@ -210,10 +214,21 @@ impl Config {
         self
     }
 
-    /// How long a peer has to answer a Close, and queued output to leave before a connection ends. Default 5 s.
+    /// How long a peer that has taken all has to answer a Close, and how long one that has not may take nothing before it is reset. A
+    /// peer that takes what is queued for it, however slowly, has until [`closing_max`](Self::closing_max). Whether it does is looked
+    /// at when this time is over, so who stops taking in between has up to twice as long. Default 5 s.
     #[must_use]
     pub fn closing_timeout(mut self, timeout: Duration) -> Self {
         self.closing_timeout = timeout;
+        self
+    }
+
+    /// From a Close, or the end of a peer's stream, to the moment at which even a peer is reset that takes what is queued for it steadily.
+    /// Never less than [`closing_timeout`](Self::closing_timeout). At the default of 10 minutes 20 MiB, the most that is
+    /// queued ([`output_max_bytes`](Self::output_max_bytes)), arrive whole at 35 KB/s.
+    #[must_use]
+    pub fn closing_max(mut self, time: Duration) -> Self {
+        self.closing_max = time;
         self
     }
 
@@ -225,10 +240,20 @@ impl Config {
         self
     }
 
-    /// How long a stop waits for peers to answer 1001. Behind it the kernel has a second to complete what was cancelled. Default 2 s.
+    /// How long a stop waits for a peer that has taken all to answer 1001, and how long one that has not may take nothing before it is
+    /// reset; not longer than [`closing_timeout`](Self::closing_timeout) either way. A peer that takes what is queued for it, however
+    /// slowly, has until [`stop_max`](Self::stop_max). Default 2 s.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
+        self
+    }
+
+    /// How long a stop takes at most, also while peers take what is queued for them; behind that the kernel has a second to complete what
+    /// was cancelled. Never less than [`stop_timeout`](Self::stop_timeout). Default 8 s: less than the 10 s behind which `docker stop` kills.
+    #[must_use]
+    pub fn stop_max(mut self, time: Duration) -> Self {
+        self.stop_max = time;
         self
     }
 }

@@ -102,12 +102,23 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PackedWide, Plain, Oracle(14)),
     (Bug::LastWordsLost, Plain, Oracle(15)),
     (Bug::GoodbyeUnawaited, Polite, Tls),
+    (Bug::KeptAll, Plain, Oracle(16)),
+    (Bug::ProgressUnseen, Plain, Oracle(17)),
+    (Bug::SentUncounted, Plain, Oracle(17)),
+    (Bug::CutUntold, Plain, Oracle(18)),
+    (Bug::CutKept, Plain, Oracle(2)),
+    (Bug::WholeUnbounded, Plain, Oracle(17)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 40] = [
+const WORDS: [(&str, By); 45] = [
     ("keeps more memory than it counts", Oracle(14)),
     ("before its connection broke was not heard", Oracle(15)),
+    ("bytes of a connection that was closed", Oracle(16)),
+    ("although it took what was sent", Oracle(17)),
+    ("was waited for beyond its time", Oracle(17)),
+    ("neither told nor reset", Oracle(18)),
+    ("saw an orderly end", Oracle(2)),
     ("messages over the high-water mark", Oracle(4)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),

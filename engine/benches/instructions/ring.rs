@@ -118,6 +118,7 @@ impl MemoryRing {
                 }
                 Done::Cancelled
             }
+            Op::Unacked { .. } => Done::Unacked { result: Ok(0) },
             Op::Close { .. } => Done::Closed,
             Op::Connect { remote, .. } => panic!("no cell dials, yet {remote} is connected to"),
             Op::Cancel { target } => panic!("no cell pauses a peer, yet {target:?} is cancelled"),

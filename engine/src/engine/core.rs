@@ -24,6 +24,9 @@ use crate::stats::Stats;
 /// of a long message does not hold up everybody else of a pass, and a segment is on its way while the next is copied.
 pub(super) const PART: u32 = 65_483;
 
+/// What the kernel may keep for a peer behind our end, unless a test sets another: as much as may be on its way.
+const KEPT_MAX: u32 = 64 << 10;
+
 /// A core's place in the process, and what it has of the world beside its ring.
 pub(crate) struct Seat {
     pub(crate) place: Place,
@@ -56,6 +59,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) stopping: Option<Tick>,
     /// Bytes of a part of a long send.
     pub(super) part: u32,
+    /// Bytes that the kernel may keep for a peer behind our end.
+    pub(super) kept_max: u32,
     /// Connects that are with the kernel.
     pub(super) connects: u32,
     pub(super) resolve: Option<Resolve>,
@@ -90,6 +95,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             windows: 0,
             stopping: None,
             part: PART,
+            kept_max: KEPT_MAX,
             connects: 0,
             resolve,
             #[cfg(feature = "tls")]

@@ -41,6 +41,11 @@ impl Tick {
         Self(self.0.wrapping_add(u32::try_from(ticks).unwrap_or(TICKS_MAX).min(TICKS_MAX)))
     }
 
+    /// This or `other`, whichever comes first.
+    pub(crate) fn earlier(self, other: Tick) -> Tick {
+        if self.is_due(other) { self } else { other }
+    }
+
     /// Whether `self` has come by `now`.
     pub(crate) fn is_due(self, now: Tick) -> bool {
         planted!(TickUnwrapped, self.0 <= now.0; now.0.wrapping_sub(self.0) < u32::MAX / 2)

@@ -6,7 +6,7 @@
 use super::conns::Phase;
 use super::core::Core;
 use super::id::Origin;
-use super::life::{Event, Life};
+use super::life::{Event, Life, Parting};
 use super::planted::planted;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Ring};
@@ -32,14 +32,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.die(index);
             }
             Life::Closing { .. } => self.end_closing(index, false),
-            Life::Finishing { .. } | Life::Lingering { .. } | Life::Dying(_) | Life::Free => {}
+            Life::Lingering { .. } => self.out.peers.touch(index).flight.outdate(),
+            Life::Finishing { .. } | Life::Dying(..) | Life::Free => {}
         }
     }
 
     /// The socket is broken: nothing more can come or go.
     pub(super) fn fail(&mut self, index: u32, errno: Errno) {
         let life = self.out.link(index).life;
-        if matches!(life, Life::Dying(_) | Life::Free) {
+        if matches!(life, Life::Dying(..) | Life::Free) {
             return self.out.peers.mark(index);
         }
         if (life.is_open() || matches!(life, Life::Closing { .. })) && errno.0 != libc::ECANCELED {
@@ -57,15 +58,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// as it would have been. The application may hold that up until the deadline.
     pub(super) fn break_off(&mut self, index: u32, errno: Errno) {
         self.out.stats.resets += 1;
-        let (due, errno) = (self.out.now.after(self.config.closing_timeout), errno.0.unsigned_abs() as u16);
+        let (due, _) = self.out.patience.clocks(self.out.now);
+        let errno = errno.0.unsigned_abs() as u16;
         self.out.peers.on(index, Event::SendFailed { due, errno });
     }
 
     /// The application's part of the connection is over: `on_close`, then what is queued goes out and the socket closes,
     /// after a pause for the peer to read our last bytes if `linger`.
     pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
-        let deadline = self.out.now.after(self.config.closing_timeout);
-        self.out.peers.on(index, Event::Ended { due: deadline, linger });
+        let (due, until) = self.out.patience.clocks(self.out.now);
+        self.out.peers.on(index, Event::Ended { due, until, linger });
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = conn.stash.take() {
             self.out.stores.pool.put(stash.bytes);
@@ -120,7 +122,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if planted!(HeadAfterDeath, matches!(self.conns[index as usize].phase, Phase::Open { .. }); ends) {
             self.end(index, &CloseReason::Local { clean: false }, false);
         }
-        self.out.peers.on(index, Event::Died);
+        self.out.peers.on(index, Event::Died(Parting::Fin));
     }
 
     pub(super) fn on_closed(&mut self, index: u32) {

@@ -4,6 +4,7 @@ use wsring_proto::opcode::Opcode;
 
 use super::core::Core;
 use super::life::Life;
+use super::patience::LOOK;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Ring};
 
@@ -38,13 +39,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.end(index, &CloseReason::Reset(Errno(errno.into())), false);
                 self.die(index);
             }
-            Life::Closing { .. } => {
-                self.out.stats.timeouts += 1;
-                self.end_closing(index, false);
-                self.die(index);
-            }
-            Life::Finishing { .. } | Life::Lingering { .. } => self.die(index),
-            Life::Dying(_) | Life::Free => {}
+            Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => self.look_at(index, LOOK),
+            Life::Dying(..) | Life::Free => {}
         }
     }
 
@@ -59,26 +55,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
             life.forget_ping(); // its answer may lie unread: ask again when it is read
         }
         match *life {
-            Life::Pinged { due, .. } if due.is_due(heard) => self.time_out(index),
+            // It may be taking what stands between it and our ping.
+            Life::Pinged { due, .. } if due.is_due(heard) => self.look_at(index, self.config.pong_timeout),
             Life::Pinged { due, .. } => self.out.peers.set_due(index, Some(due)),
             Life::Quiet { since, .. } if !since.after(idle).is_due(heard) => {
                 self.out.peers.set_due(index, Some(since.after(idle)));
             }
             // Not read, so its silence is ours; but it must take what is queued for it.
-            Life::Quiet { .. } if !is_read && is_sending => self.time_out(index),
+            Life::Quiet { .. } if !is_read && is_sending => self.look_at(index, idle),
             Life::Quiet { .. } if !is_read => self.out.peers.set_due(index, Some(now.after(idle))),
             _ => {
                 let due = now.after(self.config.pong_timeout);
                 life.on_pinged(due);
+                self.out.peers.mark(index);
+                self.out.forget_look(index);
                 self.out.control(index, Opcode::Ping, &[]);
                 self.out.peers.set_due(index, Some(due));
             }
         }
-    }
-
-    pub(super) fn time_out(&mut self, index: u32) {
-        self.out.stats.timeouts += 1;
-        self.end(index, &CloseReason::Timeout, false);
-        self.die(index);
     }
 }

@@ -4,7 +4,7 @@
 //! Free ──> Head ──> Quiet <─> Pinged ──> Closing ──> Broken ──> Finishing ──> Lingering ──> Dying ──> Free
 //!                   └───── open ──────┘
 //! ```
-//! Any stage may be skipped forwards. Backwards there is one way: a TLS handshake that breaks while a connection lingers has an
+//! Whoever is closing has two clocks: `due`, which moves on while the peer takes what is sent to it, and `until`, which does not. Any stage may be skipped forwards. Backwards there is one way: a TLS handshake that breaks while a connection lingers has an
 //! alert to send, and finishes anew. [`Life::on`] is the one place that says so; what else it is asked for is a fault
 //! of ours. Refuses to know operations, bytes, and who is told.
 
@@ -29,14 +29,24 @@ pub(crate) enum Life {
     /// closed, and of what comes its Close alone counts.
     Broken { input: Input, own: u8, closed: bool, errno: u16, due: Tick },
     /// Our Close is queued or sent; the peer's is awaited until `due`. `own`: bytes of that Close, the end of all output.
-    Closing { due: Tick, eof: bool, own: u8 },
+    Closing { eof: bool, own: u8, due: Tick, until: Tick },
     /// Nothing more is taken from the peer; what is queued still goes out until `due`. `linger`: the peer's last bytes may
     /// still be on the way, so the socket stays a while after that.
-    Finishing { due: Tick, linger: bool, eof: bool, own: u8 },
-    /// All is out; what the peer still sends is discarded until `due`, so that our last bytes survive (RFC 6455 §7.1.1).
-    Lingering { due: Tick, eof: bool },
+    Finishing { linger: bool, eof: bool, own: u8, due: Tick, until: Tick },
+    /// All is with the kernel, and the peer has time until `due` to take it. Unless `eof`, which is that no byte of the peer can do
+    /// harm any more, what it still sends is discarded, so that our last bytes survive (RFC 6455 §7.1.1).
+    Lingering { eof: bool, due: Tick, until: Tick },
     /// Nothing more comes or goes.
-    Dying(Dying),
+    Dying(Dying, Parting),
+}
+
+/// How a socket is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// In order: what the kernel holds it still delivers, then the peer sees the end.
+    Fin,
+    /// By a reset: the peer takes nothing, and the kernel is to keep nothing for it.
+    Reset,
 }
 
 /// How far the end of a socket has come. It is closed when the kernel has nothing else of it.
@@ -58,17 +68,17 @@ pub(crate) enum Event {
     /// The opening handshake is done.
     Opened { now: Tick, framing: Framing },
     /// Our Close is queued, a frame of `own` bytes; none if it cannot go out.
-    CloseQueued { due: Tick, own: u8 },
+    CloseQueued { due: Tick, until: Tick, own: u8 },
     /// A send has failed with this error.
     SendFailed { due: Tick, errno: u16 },
     /// The application's part, if it had one, is over.
-    Ended { due: Tick, linger: bool },
+    Ended { due: Tick, until: Tick, linger: bool },
     /// The peer has sent its last byte.
     PeerEnded,
-    /// All output is out. `due`: how long to linger, if at all.
+    /// All output is with the kernel. `due`: how long to linger, if at all.
     Drained { due: Tick },
     /// Nothing more is to go out.
-    Died,
+    Died(Parting),
     /// All operations have been cancelled.
     Cancelled,
     /// The close was submitted.
@@ -93,8 +103,8 @@ impl Life {
         Some(match (self, event) {
             (Free, Event::Taken { due }) => Head { due, eof: false },
             (Head { eof, .. }, Event::Opened { now, framing }) => Quiet { since: now, input: Input::new(eof), framing },
-            (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due, own }) => {
-                Closing { due, eof: input.eof, own }
+            (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due, until, own }) => {
+                Closing { eof: input.eof, own, due, until }
             }
             (Broken { input, own, errno, .. }, Event::CloseQueued { due, .. }) => {
                 Broken { input: Input::new(input.eof), own, closed: true, errno, due }
@@ -106,14 +116,19 @@ impl Life {
             (Closing { eof, own, .. }, Event::SendFailed { due, errno }) => {
                 Broken { input: Input::new(eof), own, closed: true, errno, due }
             }
-            (
-                Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. } | Closing { .. },
-                Event::Ended { due, linger },
-            ) => Finishing { due, linger, eof: self.is_past_end(), own: self.own() },
-            (Finishing { linger: before, eof, own, .. }, Event::Ended { due, linger }) => {
-                Finishing { due, linger: before || linger, eof, own }
+            (Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. }, Event::Ended { due, until, linger }) => {
+                Finishing { linger, eof: self.is_past_end(), own: self.own(), due, until }
             }
-            (Lingering { eof, .. }, Event::Ended { due, .. }) => Finishing { due, linger: true, eof, own: 0 },
+            // The end of the whole is counted from our Close.
+            (Closing { eof, own, until, .. }, Event::Ended { due, linger, .. }) => {
+                Finishing { linger, eof, own, due: due.earlier(until), until }
+            }
+            (Finishing { linger: before, eof, own, until, .. }, Event::Ended { due, linger, .. }) => {
+                Finishing { linger: before || linger, eof, own, due: due.earlier(until), until }
+            }
+            (Lingering { eof, until, .. }, Event::Ended { due, .. }) => {
+                Finishing { linger: true, eof, own: 0, due: due.earlier(until), until }
+            }
             (Head { due, .. }, Event::PeerEnded) => Head { due, eof: true },
             (Quiet { since, input, framing }, Event::PeerEnded) => Quiet { since, input: input.past_end(), framing },
             (Pinged { since, due, input, framing }, Event::PeerEnded) => {
@@ -122,17 +137,22 @@ impl Life {
             (Broken { input, own, closed, errno, due }, Event::PeerEnded) => {
                 Broken { input: input.past_end(), own, closed, errno, due }
             }
-            (Closing { due, own, .. }, Event::PeerEnded) => Closing { due, eof: true, own },
-            (Finishing { due, linger, own, .. }, Event::PeerEnded) => Finishing { due, linger, eof: true, own },
-            (Lingering { due, .. }, Event::PeerEnded) => Lingering { due, eof: true },
-            (Finishing { linger: true, eof: false, .. }, Event::Drained { due }) => Lingering { due, eof: false },
-            (Finishing { .. }, Event::Drained { .. }) => Life::Dying(Dying::Begun),
-            (Life::Dying(_), Event::PeerEnded | Event::Died) => self,
-            (Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. } | Closing { .. }, Event::Died)
-            | (Finishing { .. } | Lingering { .. }, Event::Died) => Life::Dying(Dying::Begun),
-            (Life::Dying(Dying::Begun), Event::Cancelled) => Life::Dying(Dying::Cancelled),
-            (Life::Dying(Dying::Begun | Dying::Cancelled), Event::CloseSubmitted) => Life::Dying(Dying::Closing),
-            (Life::Dying(Dying::Closing), Event::Freed) => Free,
+            (Closing { own, due, until, .. }, Event::PeerEnded) => Closing { eof: true, own, due, until },
+            (Finishing { linger, own, due, until, .. }, Event::PeerEnded) => {
+                Finishing { linger, eof: true, own, due, until }
+            }
+            (Lingering { due, until, .. }, Event::PeerEnded) => Lingering { eof: true, due, until },
+            (Finishing { linger, eof, until, .. }, Event::Drained { due }) => {
+                Lingering { eof: eof || !linger, due: due.earlier(until), until }
+            }
+            (Life::Dying(..), Event::PeerEnded | Event::Died(_)) => self,
+            (Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. } | Closing { .. }, Event::Died(parting))
+            | (Finishing { .. } | Lingering { .. }, Event::Died(parting)) => Life::Dying(Dying::Begun, parting),
+            (Life::Dying(Dying::Begun, parting), Event::Cancelled) => Life::Dying(Dying::Cancelled, parting),
+            (Life::Dying(Dying::Begun | Dying::Cancelled, parting), Event::CloseSubmitted) => {
+                Life::Dying(Dying::Closing, parting)
+            }
+            (Life::Dying(Dying::Closing, _), Event::Freed) => Free,
             _ => return None,
         })
     }
@@ -188,7 +208,7 @@ impl Life {
                 self.takes_messages()
             }
             Life::Finishing { linger, .. } => *linger,
-            Life::Free | Life::Dying(_) => false,
+            Life::Free | Life::Dying(..) => false,
         }
     }
 
@@ -201,7 +221,7 @@ impl Life {
             | Life::Finishing { eof, .. }
             | Life::Lingering { eof, .. } => eof,
             Life::Quiet { input, .. } | Life::Pinged { input, .. } | Life::Broken { input, .. } => input.eof,
-            Life::Free | Life::Dying(_) => false,
+            Life::Free | Life::Dying(..) => false,
         }
     }
 
@@ -221,7 +241,27 @@ impl Life {
             | Life::Closing { due, .. }
             | Life::Finishing { due, .. }
             | Life::Lingering { due, .. } => Some(due),
-            Life::Quiet { .. } | Life::Pinged { .. } | Life::Free | Life::Dying(_) => None,
+            Life::Quiet { .. } | Life::Pinged { .. } | Life::Free | Life::Dying(..) => None,
+        }
+    }
+
+    /// The same for a connection that is closing, however steadily its peer takes what is sent to it.
+    pub(crate) fn until(&self) -> Option<Tick> {
+        match *self {
+            Life::Closing { until, .. } | Life::Finishing { until, .. } | Life::Lingering { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The deadline of this stage moves, at most to the end of the whole.
+    pub(crate) fn put_off(&mut self, later: Tick) {
+        if let Life::Pinged { due, .. } = self {
+            *due = later;
+        } else if let Life::Closing { due, until, .. }
+        | Life::Finishing { due, until, .. }
+        | Life::Lingering { due, until, .. } = self
+        {
+            *due = later.earlier(*until);
         }
     }
 
@@ -236,14 +276,18 @@ impl Life {
         }
     }
 
-    /// A byte came in.
+    /// A byte came in. True if that is the answer to a ping.
     #[inline]
-    pub(crate) fn on_heard(&mut self, now: Tick) {
+    pub(crate) fn on_heard(&mut self, now: Tick) -> bool {
         match self {
             Life::Quiet { since, .. } => *since = now,
-            &mut Life::Pinged { input, framing, .. } => *self = Life::Quiet { since: now, input, framing },
+            &mut Life::Pinged { input, framing, .. } => {
+                *self = Life::Quiet { since: now, input, framing };
+                return true;
+            }
             _ => {}
         }
+        false
     }
 
     /// A peer that is not read took a byte, or has its time to take one from here on.
@@ -295,14 +339,16 @@ mod tests {
                 ("open", Life::Pinged { since: NOW, due: NOW, input, framing }),
                 ("broken", Life::Broken { input, own: 0, closed: false, errno: 32, due: NOW }),
                 ("broken", Life::Broken { input, own: 4, closed: true, errno: 32, due: NOW }),
-                ("closing", Life::Closing { due: NOW, eof, own: 4 }),
-                ("finishing", Life::Finishing { due: NOW, linger: false, eof, own: 4 }),
-                ("finishing", Life::Finishing { due: NOW, linger: true, eof, own: 4 }),
-                ("lingering", Life::Lingering { due: NOW, eof }),
+                ("closing", Life::Closing { eof, own: 4, due: NOW, until: due() }),
+                ("finishing", Life::Finishing { linger: false, eof, own: 4, due: NOW, until: due() }),
+                ("finishing", Life::Finishing { linger: true, eof, own: 4, due: NOW, until: due() }),
+                ("lingering", Life::Lingering { eof, due: NOW, until: due() }),
             ]);
         }
-        let dying = [Dying::Begun, Dying::Cancelled, Dying::Closing].map(Life::Dying);
-        all.extend(["dying", "cancelled", "closed"].into_iter().zip(dying));
+        for parting in [Parting::Fin, Parting::Reset] {
+            let dying = [Dying::Begun, Dying::Cancelled, Dying::Closing].map(|how| Life::Dying(how, parting));
+            all.extend(["dying", "cancelled", "closed"].into_iter().zip(dying));
+        }
         all
     }
 
@@ -315,9 +361,9 @@ mod tests {
             Life::Closing { .. } => "closing",
             Life::Finishing { .. } => "finishing",
             Life::Lingering { .. } => "lingering",
-            Life::Dying(Dying::Begun) => "dying",
-            Life::Dying(Dying::Cancelled) => "cancelled",
-            Life::Dying(Dying::Closing) => "closed",
+            Life::Dying(Dying::Begun, _) => "dying",
+            Life::Dying(Dying::Cancelled, _) => "cancelled",
+            Life::Dying(Dying::Closing, _) => "closed",
         }
     }
 
@@ -328,10 +374,10 @@ mod tests {
         let table: [(Event, &[(&str, &str)]); 12] = [
             (Event::Taken { due: NOW }, &[("free", "head")]),
             (Event::Opened { now: NOW, framing }, &[("head", "open")]),
-            (Event::CloseQueued { due: NOW, own: 4 }, &[("open", "closing"), ("broken", "broken")]),
+            (Event::CloseQueued { due: NOW, until: NOW, own: 4 }, &[("open", "closing"), ("broken", "broken")]),
             (Event::SendFailed { due: NOW, errno: 32 }, &[("open", "broken"), ("closing", "broken")]),
             (
-                Event::Ended { due: NOW, linger: false },
+                Event::Ended { due: NOW, until: NOW, linger: false },
                 &[
                     ("head", "finishing"),
                     ("open", "finishing"),
@@ -342,7 +388,7 @@ mod tests {
                 ],
             ),
             (
-                Event::Ended { due: NOW, linger: true },
+                Event::Ended { due: NOW, until: NOW, linger: true },
                 &[
                     ("head", "finishing"),
                     ("open", "finishing"),
@@ -366,9 +412,9 @@ mod tests {
                     ("closed", "closed"),
                 ],
             ),
-            (Event::Drained { due: NOW }, &[("finishing", "lingering or dying")]),
+            (Event::Drained { due: NOW }, &[("finishing", "lingering")]),
             (
-                Event::Died,
+                Event::Died(Parting::Reset),
                 &[
                     ("head", "dying"),
                     ("open", "dying"),
@@ -388,11 +434,6 @@ mod tests {
         for (event, legal) in table {
             for (stage, life) in stages() {
                 let expected = legal.iter().find(|(from, _)| *from == stage).map(|(_, to)| *to);
-                let expected = match (expected, life) {
-                    (Some("lingering or dying"), Life::Finishing { linger: true, eof: false, .. }) => Some("lingering"),
-                    (Some("lingering or dying"), _) => Some("dying"),
-                    (expected, _) => expected,
-                };
                 assert_eq!(life.after(event).map(name), expected, "{event:?} in {life:?}");
             }
         }
@@ -402,14 +443,23 @@ mod tests {
     #[test]
     fn what_is_known_goes_along() {
         for (_, life) in stages() {
-            let ended = life.after(Event::Ended { due: due(), linger: false });
-            if let Some(Life::Finishing { due: at, linger, eof, own }) = ended {
+            let later = due().after(std::time::Duration::from_secs(1));
+            let ended = life.after(Event::Ended { due: due(), until: later, linger: false });
+            if let Some(Life::Finishing { due: at, linger, eof, own, until }) = ended {
                 let lingered = matches!(life, Life::Lingering { .. } | Life::Finishing { linger: true, .. });
                 assert_eq!((at, linger, eof, own), (due(), lingered, life.is_past_end(), life.own()), "{life:?}");
+                assert_eq!(until, life.until().unwrap_or(later), "the whole ends when it did: {life:?}");
+                let drained = ended.and_then(|life| life.after(Event::Drained { due: later }));
+                let lingering = Life::Lingering { eof: eof || !linger, due: later.earlier(until), until };
+                assert_eq!(drained, Some(lingering), "{life:?}");
             }
-            let past = life.after(Event::PeerEnded).filter(|life| !matches!(life, Life::Dying(_)));
+            for parting in [Parting::Fin, Parting::Reset] {
+                let died = life.after(Event::Died(parting)).filter(|_| !matches!(life, Life::Dying(..)));
+                assert!(died.is_none_or(|died| died == Life::Dying(Dying::Begun, parting)), "{life:?}");
+            }
+            let past = life.after(Event::PeerEnded).filter(|life| !matches!(life, Life::Dying(..)));
             assert!(past.is_none_or(|life| life.is_past_end()), "{life:?}");
-            let closing = life.after(Event::CloseQueued { due: due(), own: 9 });
+            let closing = life.after(Event::CloseQueued { due: due(), until: due(), own: 9 });
             let own = if matches!(life, Life::Broken { .. }) { life.own() } else { 9 };
             let goes_along = |closing: Life| (closing.is_past_end(), closing.own()) == (life.is_past_end(), own);
             assert!(closing.is_none_or(goes_along), "{life:?}");
@@ -437,7 +487,8 @@ mod tests {
             assert_eq!((broken.due(), broken.is_open(), broken.is_the_applications()), (Some(due()), false, true));
             broken.input().expect("it may be resumed").resume();
             assert!(broken.takes_messages());
-            let closed = broken.after(Event::CloseQueued { due: due(), own: 0 }).expect("it may be closed");
+            let closed =
+                broken.after(Event::CloseQueued { due: due(), until: due(), own: 0 }).expect("it may be closed");
             assert!(closed.takes_messages() && closed.wants_bytes(), "the peer's Close is awaited");
         }
     }
@@ -452,12 +503,14 @@ mod tests {
         life.forget_ping();
         assert_eq!(life, Life::Quiet { since: NOW, input, framing });
         life.on_pinged(due());
-        life.on_heard(due());
+        assert!(life.on_heard(due()) && !life.on_heard(due()), "it answers once");
         assert_eq!(life, Life::Quiet { since: due(), input, framing });
-        let mut closing = Life::Closing { due: NOW, eof: false, own: 4 };
-        closing.on_heard(due());
+        let mut closing = Life::Closing { eof: false, own: 4, due: NOW, until: due() };
+        assert!(!closing.on_heard(due()));
         closing.on_progress(due());
         closing.on_pinged(due());
-        assert_eq!(closing, Life::Closing { due: NOW, eof: false, own: 4 }, "its clock is another");
+        assert_eq!(closing.due(), Some(NOW), "its clock is another");
+        closing.put_off(due().after(std::time::Duration::from_secs(1)));
+        assert_eq!(closing.due(), Some(due()), "and ends with the whole");
     }
 }

@@ -6,6 +6,7 @@
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
+//! - `slow`: peers that are slow to take what is sent.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
@@ -14,7 +15,7 @@
 //! it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `frames` (what arrives), `sent`, `expire`, `patience`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
@@ -42,6 +43,7 @@ mod life;
 mod listener;
 mod output;
 mod pack;
+mod patience;
 mod peers;
 pub(crate) mod planted;
 mod prepared;
@@ -55,6 +57,7 @@ mod secure;
 mod sent;
 mod settle;
 mod shortage;
+mod slow;
 mod stop;
 mod stores;
 #[cfg(any(test, feature = "sim"))]

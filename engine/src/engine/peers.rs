@@ -6,6 +6,7 @@
 
 use super::conns::Link;
 use super::deadlines::{Deadlines, Tick};
+use super::flight::Unacked;
 use super::id::ConnId;
 use super::life::{Event, Life};
 use crate::cores::Place;
@@ -125,6 +126,7 @@ impl Peers {
         assert!(!link.is_busy() && link.output.is_empty(), "a slot ended before its last operation");
         debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
         link.tenant = link.tenant.next(generations);
+        link.flight.unacked = Unacked::Unknown;
         step(&mut link.life, &mut self.deadlines, index, Event::Freed);
     }
 
@@ -160,10 +162,10 @@ fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
         Event::Taken { due }
         | Event::CloseQueued { due, .. }
         | Event::SendFailed { due, .. }
-        | Event::Ended { due, .. } => deadlines.set(index, due),
-        Event::Drained { due } if matches!(life, Life::Lingering { .. }) => deadlines.set(index, due),
+        | Event::Ended { due, .. }
+        | Event::Drained { due } => deadlines.set(index, due),
         Event::CloseSubmitted | Event::Freed => deadlines.remove(index),
-        Event::Opened { .. } | Event::PeerEnded | Event::Drained { .. } | Event::Died | Event::Cancelled => {}
+        Event::Opened { .. } | Event::PeerEnded | Event::Died(_) | Event::Cancelled => {}
     }
 }
 
@@ -172,6 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::life::Parting;
 
     #[test]
     fn who_is_touched_is_settled_once() {
@@ -179,12 +182,12 @@ mod tests {
         for index in 0..3 {
             peers.take(index, Socket(index), Tick::ZERO);
         }
-        peers.on(1, Event::Died);
+        peers.on(1, Event::Died(Parting::Fin));
         peers.mark(1);
         assert_eq!([0, 1, 2, 3].map(|place| peers.marked(place)), [Some(0), Some(1), Some(2), None]);
         peers.clear_marked();
         (0..3).for_each(|index| peers.unmark(index));
-        peers.life(2).on_heard(Tick::ZERO);
+        assert!(!peers.life(2).on_heard(Tick::ZERO));
         assert_eq!(peers.marked(0), None, "a clock is nothing to settle");
         peers.touch(2).output.queued = 0;
         assert_eq!(peers.marked(0), Some(2));
@@ -193,20 +196,21 @@ mod tests {
     #[test]
     fn a_stage_and_its_deadline_change_together() {
         let mut peers = Peers::new(Place::new(0), 4);
-        let due = |peers: &mut Peers, after: u64| {
+        let fired = |peers: &mut Peers, after: u64| {
             let mut due = Vec::new();
             peers.advance(Tick::ZERO.after(Duration::from_secs(after)), &mut due, 10);
             due
         };
         peers.take(0, Socket(0), Tick::ZERO.after(Duration::from_secs(1)));
         let id = peers.id_of(0);
-        assert_eq!(due(&mut peers, 2), [0]);
-        peers.on(0, Event::Ended { due: Tick::ZERO.after(Duration::from_secs(3)), linger: true });
+        assert_eq!(fired(&mut peers, 2), [0]);
+        let (due, until) = (Tick::ZERO.after(Duration::from_secs(3)), Tick::ZERO.after(Duration::from_secs(9)));
+        peers.on(0, Event::Ended { due, until, linger: true });
         peers.settle(0, Event::Drained { due: Tick::ZERO.after(Duration::from_secs(5)) });
-        assert_eq!(due(&mut peers, 4), [], "that deadline was moved");
-        peers.settle(0, Event::Died);
+        assert_eq!(fired(&mut peers, 4), [], "that deadline was moved");
+        peers.settle(0, Event::Died(Parting::Reset));
         peers.settle(0, Event::CloseSubmitted);
-        assert_eq!(due(&mut peers, 9), []);
+        assert_eq!(fired(&mut peers, 9), []);
         assert_eq!(peers.find(id), Some(0));
         peers.free(0, 1);
         assert_eq!(peers.find(id), None);

@@ -154,11 +154,23 @@ mod switch {
         LastWordsLost,
         /// A connection over TLS is closed behind the two Closes, before the peer has said goodbye.
         GoodbyeUnawaited,
+        /// A connection is closed in order whatever the kernel keeps for its peer.
+        KeptAll,
+        /// A peer whose time is over is cut although it takes what is sent to it.
+        ProgressUnseen,
+        /// What is sent between two looks at a peer is taken for what it has not taken.
+        SentUncounted,
+        /// A peer that does not answer a ping is not told why it is cut.
+        CutUntold,
+        /// A peer that takes nothing is closed in order instead of reset.
+        CutKept,
+        /// A peer that takes what is sent to it is waited for without end.
+        WholeUnbounded,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 62] = [
+        pub const ALL: [Bug; 68] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -221,6 +233,12 @@ mod switch {
             Bug::PackedWide,
             Bug::LastWordsLost,
             Bug::GoodbyeUnawaited,
+            Bug::KeptAll,
+            Bug::ProgressUnseen,
+            Bug::SentUncounted,
+            Bug::CutUntold,
+            Bug::CutKept,
+            Bug::WholeUnbounded,
         ];
     }
 

@@ -4,8 +4,6 @@
 //! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -25,6 +23,7 @@ use super::pack::{Framing, Packer};
 use super::peers::Peers;
 use super::planted::planted;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
+use super::slow::{Patience, Slow};
 use super::stores::Stores;
 use crate::config::Config;
 use crate::cores::Place;
@@ -88,7 +87,9 @@ pub(crate) struct Reach {
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
     marks: Marks,
-    closing: Duration,
+    /// How long a connection that is closing has.
+    pub(super) patience: Patience,
+    pub(super) slow: Slow,
     /// A message that the application gives away is sent from where it lies from this length on.
     pub(super) share_from: usize,
     /// The message being handled, if it may be moved.
@@ -123,7 +124,8 @@ impl Reach {
                 max: config.output_max_bytes,
                 small: config.output_high_bytes.saturating_sub(SMALL_FRAME_MAX),
             },
-            closing: config.closing_timeout,
+            patience: Patience::new(config.closing_timeout, config.closing_max),
+            slow: Slow::default(),
             share_from: SHARE_MIN,
             offer: None,
             dials: Dials::new(place),
@@ -142,7 +144,26 @@ impl Reach {
     pub(crate) fn forget(&mut self, index: u32) {
         self.peers.free(index, planted!(GenerationKept, 0; 1));
         self.packer.forget(index);
+        self.slow.forget(index);
         self.dials.untie(index);
+    }
+
+    /// A socket has taken so many bytes since its peer was looked at. Once all is well again nobody counts.
+    #[cold]
+    pub(super) fn on_sent_since(&mut self, index: u32, sent: u32) {
+        let life = self.link(index).life;
+        if matches!(life, Life::Quiet { .. }) && life.takes_messages() {
+            return self.forget_look(index);
+        }
+        planted!(SentUncounted, return);
+        self.slow.on_sent(index, sent);
+    }
+
+    /// What was seen of how much a peer takes does not matter any more.
+    #[cold]
+    pub(super) fn forget_look(&mut self, index: u32) {
+        self.peers.settling(index).flight.outdate();
+        self.slow.forget(index);
     }
 
     /// Queues a message.
@@ -383,8 +404,8 @@ impl Reach {
             Life::Quiet { .. } | Life::Pinged { .. } => self.close_frame(index, code, reason),
             // It cannot go out; the peer may have said one.
             Life::Broken { closed: false, .. } => {
-                let due = self.now.after(self.closing);
-                self.peers.on(index, Event::CloseQueued { due, own: 0 });
+                let (due, until) = self.patience.clocks(self.now);
+                self.peers.on(index, Event::CloseQueued { due, until, own: 0 });
             }
             _ => {}
         }
@@ -396,8 +417,9 @@ impl Reach {
         let mut payload = [0_u8; 125];
         let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
         self.frame(index, framing, Opcode::Close, payload);
-        let (due, own) = (self.now.after(self.closing), encode::frame_len(payload.len(), framing.is_masked()) as u8);
-        self.peers.on(index, Event::CloseQueued { due, own });
+        let (due, until) = self.patience.clocks(self.now);
+        let own = encode::frame_len(payload.len(), framing.is_masked()) as u8;
+        self.peers.on(index, Event::CloseQueued { due, until, own });
     }
 
     pub(crate) fn pause(&mut self, index: u32) {

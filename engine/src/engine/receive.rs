@@ -14,7 +14,9 @@ use crate::ring::{Errno, RecvEnd, Ring};
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_received(&mut self, index: u32, lease: Option<R::Lease>, end: Option<RecvEnd>) {
         if let Some(mut lease) = lease {
-            self.out.peers.life(index).on_heard(self.out.now);
+            if self.out.peers.life(index).on_heard(self.out.now) {
+                self.out.forget_look(index);
+            }
             self.out.stats.bytes_in += lease.len() as u64;
             self.shortage.on_received(lease.len());
             self.feed(index, &mut lease);

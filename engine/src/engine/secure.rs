@@ -41,7 +41,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             | Life::Broken { .. }
             | Life::Closing { .. } => true,
             Life::Finishing { .. } | Life::Lingering { .. } => true,
-            Life::Dying(_) | Life::Free => false,
+            Life::Dying(..) | Life::Free => false,
         };
         if !is_heard || !tls.takes_bytes() {
             return;
@@ -71,7 +71,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// TLS of a connection is broken: the peer gets the alert, if rustls has one, and nothing else any more.
     fn fail_tls(&mut self, index: u32, error: &TlsError) {
-        if matches!(self.out.link(index).life, Life::Dying(_) | Life::Free) {
+        if matches!(self.out.link(index).life, Life::Dying(..) | Life::Free) {
             return;
         }
         tracing::debug!(conn = %self.out.peers.id_of(index), %error, "a connection ends");

@@ -2,6 +2,7 @@
 
 use super::conns::Phase;
 use super::core::Core;
+use super::flight::Unacked;
 use super::life::Life;
 use super::planted::planted;
 use crate::handler::Handler;
@@ -16,6 +17,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         link.output.queued -= sent;
         if sent > 0 && !link.life.takes_messages() {
             link.life.on_progress(now); // a peer that is not read shows its life by reading
+        }
+        if link.flight.unacked != Unacked::Unknown {
+            self.out.on_sent_since(index, sent);
         }
         self.out.stats.bytes_out += u64::from(sent);
         let left = payload.whole() - sent;

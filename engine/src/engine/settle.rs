@@ -5,8 +5,8 @@
 
 use super::conns::Link;
 use super::core::{Core, PART};
-use super::flight::Recv;
-use super::life::{Dying, Event, Life};
+use super::flight::{Recv, Unacked};
+use super::life::{Dying, Event, Life, Parting};
 use super::output::{COALESCE_MAX, Next};
 use super::planted::planted;
 use crate::handler::Handler;
@@ -24,8 +24,8 @@ enum Step {
     Recv,
     /// Cancel the receive: its bytes would have to be kept.
     CancelRecv,
-    /// The peer has read our last bytes, or never will.
-    Die,
+    /// Ask what the peer has not acknowledged.
+    Ask,
     /// Cancel everything on the socket.
     CancelAll,
     /// Close the socket.
@@ -38,8 +38,18 @@ enum Step {
 fn next_step(link: &Link, stashed: bool, starved: bool) -> Step {
     match link.life {
         Life::Free => Step::Nothing,
-        Life::Lingering { eof: true, .. } => Step::Die,
-        Life::Dying(how) => {
+        // To compare with when a deadline comes, or because nothing else is waited for.
+        Life::Pinged { .. } | Life::Closing { .. } | Life::Lingering { eof: true, .. }
+            if link.flight.unacked == Unacked::Unknown =>
+        {
+            Step::Ask
+        }
+        Life::Finishing { .. }
+            if link.flight.unacked == Unacked::Unknown && link.output.is_sending && !link.output.is_empty() =>
+        {
+            Step::Ask
+        }
+        Life::Dying(how, _) => {
             let busy = planted!(CloseUnderRecv, link.output.is_sending; link.is_busy());
             match how {
                 Dying::Begun if busy => Step::CancelAll,
@@ -107,18 +117,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 link.flight.cancels += 1;
                 self.ring.submit(token(Kind::Cancel), Op::Cancel { target: token(Kind::Recv) });
             }
-            Step::Die => {
-                self.out.peers.settle(index, Event::Died);
-                self.give_up_output(index);
-            }
+            Step::Ask => self.ask(index),
             Step::CancelAll => {
                 link.flight.cancels += 1;
                 self.out.peers.settle(index, Event::Cancelled);
                 self.ring.submit(token(Kind::Cancel), Op::CancelSocket { socket });
             }
             Step::Close => {
+                let reset = matches!(link.life, Life::Dying(_, Parting::Reset));
                 self.out.peers.settle(index, Event::CloseSubmitted);
-                self.ring.submit(token(Kind::Close), Op::Close { socket });
+                self.ring.submit(token(Kind::Close), Op::Close { socket, reset });
                 planted!(SlotReusedEarly, self.on_closed(index));
             }
         }
@@ -129,7 +137,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let link = self.out.link(index);
         match link.life {
             Life::Free | Life::Broken { .. } => return,
-            Life::Dying(_) => return self.give_up_output(index),
+            Life::Dying(..) => return self.give_up_output(index),
             _ if planted!(TwoSends, false; link.output.is_sending) => return,
             _ => {}
         }
@@ -140,9 +148,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 if matches!(self.out.link(index).life, Life::Finishing { .. }) {
                     let due = self.out.now.after(self.config.linger);
                     self.out.peers.settle(index, Event::Drained { due });
-                    if matches!(self.out.link(index).life, Life::Dying(_)) {
-                        self.give_up_output(index);
-                    }
+                    self.out.peers.settling(index).flight.outdate(); // what is asked now is asked of all output
                 }
             }
         }
@@ -234,15 +240,15 @@ mod tests {
             (Life::Broken { input: Input::new(false), own: 0, closed: false, errno: 32, due }, true, false),
             (Life::Broken { input: Input::new(true), own: 0, closed: false, errno: 32, due }, false, false),
             (Life::Broken { input: held, own: 0, closed: false, errno: 32, due }, false, true),
-            (Life::Closing { due, eof: false, own: 4 }, true, false),
-            (Life::Finishing { due, linger: false, eof: false, own: 0 }, false, false),
-            (Life::Finishing { due, linger: true, eof: false, own: 0 }, true, false),
-            (Life::Finishing { due, linger: true, eof: true, own: 0 }, false, false),
-            (Life::Lingering { due, eof: false }, true, false),
+            (Life::Closing { eof: false, own: 4, due, until: due }, true, false),
+            (Life::Finishing { linger: false, eof: false, own: 0, due, until: due }, false, false),
+            (Life::Finishing { linger: true, eof: false, own: 0, due, until: due }, true, false),
+            (Life::Finishing { linger: true, eof: true, own: 0, due, until: due }, false, false),
+            (Life::Lingering { eof: false, due, until: due }, true, false),
         ];
         let link = |life, recv| {
             let mut link = Link::free();
-            (link.life, link.flight.recv) = (life, recv);
+            (link.life, link.flight.recv, link.flight.unacked) = (life, recv, Unacked::Known);
             link
         };
         for (life, wanted, cancelled) in lives {
@@ -259,19 +265,29 @@ mod tests {
                 assert_eq!(next_step(&link(life, Recv::Cancelling), stashed, false), Step::Nothing, "{life:?}");
             }
         }
-        assert_eq!(next_step(&link(Life::Lingering { due, eof: true }, Recv::Idle), false, false), Step::Die);
+        // Where the kernel is asked what the peer has not acknowledged.
+        for (life, _, _) in lives {
+            let mut unknown = link(life, Recv::Armed);
+            unknown.flight.unacked = Unacked::Unknown;
+            let asks = matches!(life, Life::Pinged { .. } | Life::Closing { .. });
+            assert_eq!(next_step(&unknown, false, false) == Step::Ask, asks, "{life:?}");
+        }
+        let mut lingering = link(Life::Lingering { eof: true, due, until: due }, Recv::Idle);
+        assert_eq!(next_step(&lingering, false, false), Step::Nothing);
+        lingering.flight.unacked = Unacked::Unknown;
+        assert_eq!(next_step(&lingering, false, false), Step::Ask);
         let dying = [
             (Dying::Begun, Step::Close, Step::CancelAll),
             (Dying::Cancelled, Step::Close, Step::Nothing),
             (Dying::Closing, Step::Nothing, Step::Nothing),
         ];
         for (how, at_rest, busy) in dying {
-            assert_eq!(next_step(&link(Life::Dying(how), Recv::Idle), false, false), at_rest, "{how:?}");
-            assert_eq!(next_step(&link(Life::Dying(how), Recv::Armed), false, false), busy, "{how:?}");
-            let mut cancelling = link(Life::Dying(how), Recv::Idle);
+            assert_eq!(next_step(&link(Life::Dying(how, Parting::Fin), Recv::Idle), false, false), at_rest, "{how:?}");
+            assert_eq!(next_step(&link(Life::Dying(how, Parting::Fin), Recv::Armed), false, false), busy, "{how:?}");
+            let mut cancelling = link(Life::Dying(how, Parting::Fin), Recv::Idle);
             cancelling.flight.cancels = 1;
             assert_eq!(next_step(&cancelling, false, false), busy, "{how:?}");
-            let mut sending = link(Life::Dying(how), Recv::Idle);
+            let mut sending = link(Life::Dying(how, Parting::Fin), Recv::Idle);
             sending.output.is_sending = true;
             assert_eq!(next_step(&sending, false, false), busy, "{how:?}");
         }

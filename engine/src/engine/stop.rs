@@ -6,18 +6,22 @@ use wsring_proto::close::CloseCode;
 
 use super::conns::Phase;
 use super::core::Core;
-use super::life::Life;
+use super::life::{Event, Life, Parting};
+use super::slow::Patience;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Ring, Time};
 
-/// How long after the stop timeout the kernel may take to complete what was cancelled.
+/// How long after the end of a stop the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), and gives them until the stop timeout.
+    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), and gives each the stop timeout, and more while it takes what is queued
+    /// for it.
     pub(super) fn begin_stop(&mut self) {
-        let deadline = self.out.now.after(self.config.stop_timeout);
-        self.stopping = Some(deadline);
+        let stopping = Patience::new(self.config.stop_timeout, self.config.stop_max);
+        self.stopping = Some(self.out.now.after(stopping.whole));
+        self.out.patience.still = self.out.patience.still.min(stopping.still);
+        let (due, _) = self.out.patience.clocks(self.out.now);
         self.cancel_accepts();
         self.stop_dials();
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
@@ -27,12 +31,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Life::Quiet { .. } | Life::Pinged { .. } => {
                     self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping");
                 }
-                Life::Broken { .. }
-                | Life::Closing { .. }
-                | Life::Finishing { .. }
-                | Life::Lingering { .. }
-                | Life::Dying(_)
-                | Life::Free => {}
+                Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => {
+                    let life = self.out.peers.life(index);
+                    let sooner = life.due().map_or(due, |before| before.earlier(due));
+                    life.put_off(sooner);
+                    self.out.peers.set_due(index, Some(sooner));
+                }
+                Life::Broken { .. } | Life::Dying(..) | Life::Free => {}
             }
         }
     }
@@ -44,7 +49,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         Some(next.begins(self.ring.now()))
     }
 
-    /// Past the stop timeout every connection is cut.
+    /// Past the end of the whole every connection is cut, and reset: its peer was told, and has not taken all.
     pub(super) fn expire_stop(&mut self) {
         if self.stopping.is_none_or(|deadline| !deadline.is_due(self.heard.tick())) {
             return;
@@ -55,7 +60,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             if life.is_the_applications() {
                 self.end_closing(index, false);
             }
-            self.die(index);
+            self.out.peers.on(index, Event::Died(Parting::Reset));
         }
     }
 

@@ -89,6 +89,13 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self
     }
 
+    /// Lets the kernel keep at most so many bytes for a peer behind our end, instead of 64 KiB.
+    #[must_use]
+    pub fn kept(mut self, bytes: u32) -> Self {
+        self.core.kept_max = bytes;
+        self
+    }
+
     /// Has names looked up by `resolve`, given a host, its port and what [`Remote::resolved`] wants back. Without this, dials of
     /// names fail.
     #[must_use]

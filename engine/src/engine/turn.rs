@@ -120,6 +120,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match done {
             Done::Received { lease, end } => self.on_received(index, lease, end),
             Done::Sent { payload, result } => self.on_sent(index, payload, result),
+            Done::Unacked { result } => self.on_unacked(index, result),
             Done::Cancelled => self.out.peers.touch(index).flight.cancels -= 1,
             Done::Closed => self.on_closed(index),
             Done::Accepted { .. } | Done::Connected { .. } | Done::Woken => unreachable!("handled above"),

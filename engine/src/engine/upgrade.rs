@@ -181,8 +181,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Phase::Head(_, Some(buffer)) = std::mem::replace(&mut self.conns[index as usize].phase, Phase::Ended) {
             self.out.stores.pool.put(*buffer);
         }
-        let deadline = self.out.now.after(self.config.closing_timeout);
-        self.out.peers.on(index, Event::Ended { due: deadline, linger: true });
+        let (due, until) = self.out.patience.clocks(self.out.now);
+        self.out.peers.on(index, Event::Ended { due, until, linger: true });
         self.out.raw(index, bytes);
     }
 }

@@ -118,7 +118,7 @@ pub trait Handler: Sized {
 
     /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
     /// [`CoreCx::unsent`] still knows it, and says how many bytes of its output no socket has taken, our Close aside: they will
-    /// still be tried after a Close of the peer, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
+    /// still be tried after a Close of the peer, for as long as it takes any, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
         let _ = (cx, id, conn, why);
     }
@@ -192,7 +192,8 @@ pub enum CloseReason<'a> {
     Violation(Violation),
     /// The peer ended its side without a Close (1006).
     Eof,
-    /// Nothing came from the peer, not even a pong, or it took nothing of what was queued for it.
+    /// Nothing came from the peer, not even a pong, although it had taken everything: it was told 1001. Or it took nothing of what was
+    /// queued for it: it was reset.
     Timeout,
     /// The socket failed, and of what the peer had said before that nothing is left: a Close of its would be the reason instead.
     Reset(Errno),

@@ -73,6 +73,8 @@ pub enum Kind {
     Wake = 6,
     /// [`Op::Connect`]; the index is the dial's.
     Connect = 7,
+    /// [`Op::Unacked`]; the index is the connection's.
+    Unacked = 8,
 }
 
 impl Kind {
@@ -85,6 +87,7 @@ impl Kind {
             5 => Kind::Close,
             6 => Kind::Wake,
             7 => Kind::Connect,
+            8 => Kind::Unacked,
             _ => panic!("a completion carries operation {bits}, which was never submitted"),
         }
     }
@@ -254,7 +257,7 @@ pub enum Op {
         /// as early.)
         once: bool,
     },
-    /// Sends all of the payload unless the socket fails. At most one on a socket: two would reorder.
+    /// Sends as much of the payload as the socket takes: once it takes any, that is told. At most one on a socket: two would reorder.
     Send {
         /// To this socket.
         socket: Socket,
@@ -271,10 +274,19 @@ pub enum Op {
         /// The socket.
         socket: Socket,
     },
+    /// Asks how many bytes that the socket took its peer has not acknowledged (SIOCOUTQ, tcp(7)). For when a deadline has come: it
+    /// may cost a system call.
+    Unacked {
+        /// The socket.
+        socket: Socket,
+    },
     /// Closes a socket and frees its name. Only after its last operation has completed.
     Close {
         /// The socket.
         socket: Socket,
+        /// Resets the connection (SO_LINGER of zero, socket(7)): the kernel drops what the peer has not acknowledged, instead of keeping
+        /// it for as long as the peer lives.
+        reset: bool,
     },
     /// Completes once when another thread rings the ring's [`Waker`](uring::Waker).
     Wake,
@@ -322,11 +334,16 @@ pub enum Done<L> {
     Sent {
         /// The memory: the kernel no longer reads it.
         payload: Payload,
-        /// Bytes taken by the socket; fewer than asked only when it failed or was cancelled meanwhile.
+        /// Bytes taken by the socket, at least one of those that were asked.
         result: Result<usize, Errno>,
     },
     /// Of [`Op::Cancel`] and [`Op::CancelSocket`]; whether anything was found does not matter.
     Cancelled,
+    /// Of [`Op::Unacked`].
+    Unacked {
+        /// So many bytes, or why the kernel does not say.
+        result: Result<u32, Errno>,
+    },
     /// Of [`Op::Close`].
     Closed,
     /// Of [`Op::Wake`].

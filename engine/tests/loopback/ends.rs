@@ -179,7 +179,11 @@ fn a_silent_peer_is_pinged_and_cut_when_it_does_not_answer() {
         alive.send(PONG, &ping.payload);
     }
     assert_eq!(dead.frame().opcode, PING);
-    let cut = thread::spawn(move || dead.expect_end());
+    // Told, because it has taken everything: RFC 6455 §7.4.1.
+    let cut = thread::spawn(move || {
+        assert_eq!(dead.expect_close(), (1001, "no answer to a ping".to_owned()));
+        dead.expect_end()
+    });
     while !cut.is_finished() {
         let ping = alive.frame();
         alive.send(PONG, &ping.payload);

@@ -211,7 +211,9 @@ impl App {
         // Once stopping, it may be closing with 1001 already, which nobody has told us; then this has no effect.
         if let Some(open) = self.open.get_mut(&id).filter(|open| !open.closing) {
             open.closing = true;
-            ledger.people[open.peer].app_close = Some((code, reason.to_owned()));
+            let person = &mut ledger.people[open.peer];
+            person.app_close = Some((code, reason.to_owned()));
+            person.closing_at = Some(self.world.trace.now());
         }
     }
 

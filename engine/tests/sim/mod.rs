@@ -189,7 +189,13 @@ pub struct Settings {
     pub head_bytes_max: usize,
     pub handshake_timeout: Duration,
     pub closing_timeout: Duration,
+    pub closing_max: Duration,
     pub stop_timeout: Duration,
+    pub stop_max: Duration,
+    /// The shortest time after which a peer is cut that takes nothing.
+    pub still_min: Duration,
+    /// What the kernel may keep for a peer behind the end.
+    pub kept: u32,
     /// Silent peers are pinged.
     pub pings: bool,
     /// How long the process stands still.
@@ -207,7 +213,11 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         // The defaults.
         handshake_timeout: Duration::from_secs(10),
         closing_timeout: Duration::from_secs(5),
+        closing_max: Duration::from_secs(600),
         stop_timeout: Duration::from_secs(2),
+        stop_max: Duration::from_secs(8),
+        still_min: Duration::from_secs(2),
+        kept: 64 << 10,
         pings: true,
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
     };
@@ -221,6 +231,13 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     let (pong_timeout, linger) = (some(20, 500), some(0, 200));
     settings.stop_timeout = some(20, 1000);
     let idle = some(50, 2000);
+    let mut patience = Random::new(seed ^ 0x7061_7469_656e); // drawn apart
+    let mut whole = |still: Duration| still + Duration::from_millis(patience.range(0, 3_000));
+    settings.closing_max = whole(settings.closing_timeout);
+    settings.stop_max = whole(settings.stop_timeout);
+    settings.kept = patience.range(1_000, 4_000) as u32;
+    let stills = [settings.closing_timeout, settings.stop_timeout, pong_timeout, idle];
+    settings.still_min = stills.into_iter().min().expect("there are four");
     settings.pings = !random.chance(300);
     let few = random.chance(300);
     let connections_max = if few { random.range(1, 6) } else { random.range(6, 64) } as u32;
@@ -254,8 +271,10 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .idle_timeout(settings.pings.then_some(idle))
         .pong_timeout(pong_timeout)
         .closing_timeout(settings.closing_timeout)
+        .closing_max(settings.closing_max)
         .linger(linger)
         .stop_timeout(settings.stop_timeout)
+        .stop_max(settings.stop_max)
         .send_buffers(send_buffers);
     settings
 }
@@ -351,6 +370,9 @@ fn run_on(
     let mut settings = settings(seed, manners, &sim);
     let (config, tls) = change(settings.config);
     settings.config = config;
+    if tls.is_some() {
+        settings.kept = settings.kept.max(16 << 10); // a handshake that is given up may be on its way
+    }
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
     let trace = Trace::new(aloud);
     let packs = settings.deflate.mode != DeflateMode::Off;
@@ -393,7 +415,7 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, stop_timeout, .. } = settings;
+    let Settings { config, kept, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed)).and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
@@ -401,6 +423,7 @@ fn run_on(
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
     }
+    engine = engine.kept(kept);
     if let Some(bytes) = share_from(seed, manners) {
         engine = engine.share_from(bytes);
     }
@@ -415,11 +438,12 @@ fn run_on(
     }
     assert!(left.is_empty(), "left behind: {left:#?}");
     let ended_at = engine.ring().time();
-    engine.ring().settle_outside(Duration::from_secs(20));
+    // Who reads slowly takes its time for what has arrived.
+    engine.ring().settle_outside(Duration::from_secs(600));
     let counts = engine.ring().counts();
     let ledger = world.ledger.borrow();
     ledger.judge(manners, &stats, &counts, ended_at);
-    ledger.judge_stop(ended_at, stop_timeout);
+    ledger.judge_stop(ended_at);
     Outcome { trace: trace.hash(), stats, counts }
 }
 

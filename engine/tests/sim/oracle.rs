@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wsring::Stats;
 use wsring::ring::Time;
-use wsring::ring::sim::{Counts, hash_of};
+use wsring::ring::sim::{Abort, Counts, hash_of};
 
 use super::dial::{Dial, Reply};
 use super::{Manners, Settings};
@@ -76,6 +76,8 @@ pub struct Person {
     pub neglected_at: Option<Time>,
     /// How long its connection had been broken when the engine gave it up with bytes of it unread.
     pub unheard_after: Option<Duration>,
+    /// How the engine cut its connection off, if it did.
+    pub abort: Option<Abort>,
     /// It is a server, which the engine connected to.
     pub serves: bool,
     /// The dial that its request names.
@@ -95,6 +97,8 @@ pub struct Person {
     pub app_close: Option<(u16, String)>,
     pub reason: Option<Reason>,
     pub closed_at: Time,
+    /// When the application closed.
+    pub closing_at: Option<Time>,
     /// The application was given messages over the high-water mark, or could not send any more although nobody had closed.
     pub cut: bool,
 }
@@ -110,7 +114,12 @@ pub struct Ledger {
     pub refused: u64,
     pub gone: u64,
     closing: Duration,
+    closing_max: Duration,
     stopping: Duration,
+    stopping_max: Duration,
+    /// The shortest time after which a peer is cut that takes nothing.
+    still_min: Duration,
+    kept: u32,
     idle: bool,
     /// How long the process stood still.
     pause: Duration,
@@ -125,7 +134,11 @@ impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
         self.people = vec![Person::default(); people];
         self.closing = settings.closing_timeout;
+        self.closing_max = settings.closing_max;
         self.stopping = settings.stop_timeout;
+        self.stopping_max = settings.stop_max;
+        self.still_min = settings.still_min;
+        self.kept = settings.kept;
         self.idle = settings.pings;
         self.pause = settings.pause;
     }
@@ -134,6 +147,12 @@ impl Ledger {
     pub fn judge(&self, manners: Manners, stats: &Stats, counts: &Counts, ended_at: Time) {
         let closing = counts.closing_ns_max;
         assert!(closing <= CLOSING_NS_MAX, "a closed socket stayed open for {} ms", closing / 1_000_000);
+        let kept = counts.kept_max;
+        assert!(
+            kept <= self.kept.into(),
+            "the kernel keeps {kept} bytes of a connection that was closed, of {} allowed",
+            self.kept
+        );
         for (number, person) in self.people.iter().enumerate() {
             let verdict = self.judge_person(manners, person);
             assert!(verdict.is_ok(), "peer {number}: {}\n{person:?}", verdict.unwrap_err());
@@ -185,14 +204,40 @@ impl Ledger {
     }
 
     /// RFC-free: a stop ends within its bound, whatever anybody does.
-    pub fn judge_stop(&self, ended_at: Time, stop_timeout: Duration) {
+    pub fn judge_stop(&self, ended_at: Time) {
         let stopped_at = self.stopped_at.expect("nothing else ends a run");
         let took = ended_at.since(stopped_at);
         // Past the timeout every connection is cut; what the kernel then still owes takes it a moment.
         assert!(
-            took <= stop_timeout + self.pause + Duration::from_millis(300),
-            "a stop took {took:?}, allowed {stop_timeout:?}"
+            took <= self.stopping_max + self.pause + Duration::from_millis(300),
+            "a stop took {took:?}, allowed {:?}",
+            self.stopping_max
         );
+    }
+
+    /// Who takes bytes is alive; who is cut is told, or reset; and whoever sees an orderly end has seen everything.
+    fn judge_cut(&self, person: &Person) -> Result<(), String> {
+        let Some(reason) = person.reason.as_ref().filter(|_| !person.faulted) else { return Ok(()) };
+        if person.eof_at.is_some() && person.received != person.queued {
+            return Err("it saw an orderly end, and not all that was queued".to_owned());
+        }
+        let told = person.close.as_ref().is_some_and(|(code, _)| *code == Some(1001));
+        if *reason == Reason::Timeout && !told && !person.reset {
+            return Err("it was cut, and neither told nor reset".to_owned());
+        }
+        let Some(abort) = person.abort.filter(|abort| abort.unacked > 0) else { return Ok(()) };
+        let begun = [person.closing_at, self.stopped_at].into_iter().flatten().fold(person.closed_at, Time::min);
+        let (took, stopping) = (abort.at.since(begun), self.stopped_at.map(|stopped| abort.at.since(stopped)));
+        let still = abort.still_for.is_some_and(|still| still + SLACK >= self.still_min);
+        let whole = took + SLACK >= self.closing_max || stopping.is_some_and(|took| took + SLACK >= self.stopping_max);
+        if !still && !whole {
+            return Err(format!("it was reset after {took:?} although it took what was sent: {abort:?}"));
+        }
+        // The kernel takes its time to cancel what it has.
+        if took > self.closing_max + self.pause + Duration::from_millis(500) {
+            return Err(format!("it was waited for beyond its time: {took:?}"));
+        }
+        Ok(())
     }
 
     fn judge_person(&self, manners: Manners, person: &Person) -> Result<(), String> {
@@ -216,6 +261,7 @@ impl Ledger {
         let early = person.unheard_after.is_some_and(|after| after + SLACK < self.closing);
         let unheard = early && person.reason == Some(Reason::Reset) && !stopped;
         check(!unheard, "what it had said before its connection broke was not heard")?;
+        self.judge_cut(person)?;
         let broke = person.reset || person.faulted;
         check(!person.cut || broke, "messages over the high-water mark, or sends refused, on a connection that works")?;
         if let Some(status) = person.status {
@@ -274,7 +320,8 @@ impl Ledger {
             let agrees = match reason {
                 Reason::Peer(theirs, _) => code == theirs, // RFC 6455 §5.5.1: typically echoes the code
                 Reason::Violation(violation) => ours || first && *code == Some(*violation),
-                Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Timeout | Reason::Reset => ours,
+                Reason::Timeout => ours || first && *code == Some(1001), // no answer to a ping
+                Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Reset => ours,
             };
             if !agrees {
                 return Err(format!("the server's Close is for another reason than {reason:?}"));

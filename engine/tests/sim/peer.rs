@@ -172,8 +172,10 @@ impl Peer {
             self.timer = None;
         }
         if self.done {
-            let unheard = self.channel.as_ref().and_then(|channel| net.unheard_after(channel.pipe()));
-            return self.person(|person| person.unheard_after = unheard);
+            let pipe = self.channel.as_ref().map(Channel::pipe);
+            let unheard = pipe.and_then(|pipe| net.unheard_after(pipe));
+            let abort = pipe.and_then(|pipe| net.abort_of(pipe));
+            return self.person(|person| (person.unheard_after, person.abort) = (unheard, abort));
         }
         if self.channel.is_none() {
             let start = self.world.start.plus(self.script.start);
@@ -217,8 +219,9 @@ impl Peer {
         self.say(what);
         self.done = true;
         let (faulted, now) = (net.is_faulted(pipe), net.now());
-        let neglected_at = net.neglected_at(pipe);
+        let (neglected_at, abort) = (net.neglected_at(pipe), net.abort_of(pipe));
         self.person(|person| {
+            person.abort = abort;
             person.faulted = faulted;
             person.neglected_at = neglected_at;
             match what {

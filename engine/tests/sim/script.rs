@@ -333,9 +333,19 @@ impl Script {
         };
         steps.push(last);
         let slow = !quiet && random.chance(150);
+        // Some read so slowly that each deadline comes while they do, and never stop.
+        let steady = !quiet && random.chance(80);
         let reading = Reading {
-            piece: if slow { random.range(50, 500) as usize } else { usize::MAX },
-            pause: Duration::from_micros(if slow { random.below(500) } else { 0 }),
+            piece: match (steady, slow) {
+                (true, _) => random.range(100, 2_000) as usize,
+                (false, true) => random.range(50, 500) as usize,
+                (false, false) => usize::MAX,
+            },
+            pause: Duration::from_micros(match (steady, slow) {
+                (true, _) => random.range(2_000, 60_000),
+                (false, true) => random.below(500),
+                (false, false) => 0,
+            }),
             stall: (!quiet && random.chance(150))
                 .then(|| (random.below(5_000) as usize, Duration::from_millis(random.below(600)))),
         };

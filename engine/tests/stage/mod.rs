@@ -23,6 +23,8 @@ pub enum Do {
     Deaf,
     /// Reads again.
     Listen,
+    /// Reads so many bytes at most, although it reads no more otherwise.
+    Sip(usize),
     Fin,
     Reset,
     /// Not the peer: another thread has `on_wake` called.
@@ -227,6 +229,9 @@ impl Peer {
             Do::Write(bytes) => self.out.extend(bytes),
             Do::Deaf => self.deaf = true,
             Do::Listen => self.deaf = false,
+            Do::Sip(most) => {
+                self.read(net, most);
+            }
             Do::Fin => net.finish(self.pipe.expect("connected")),
             Do::Reset => net.reset(self.pipe.expect("connected")),
             Do::Wake | Do::Stop => unreachable!("not the peer's"),
@@ -242,22 +247,26 @@ impl Peer {
         {
             self.out.drain(..count);
         }
-        while !self.deaf {
-            let now = millis(net.now());
-            match net.read(pipe, usize::MAX, &mut self.bytes) {
-                Read::Bytes(_) => self.arrivals.push((now, self.bytes.len())),
-                Read::Nothing => return,
-                Read::Eof => {
-                    net.close(pipe);
-                    self.gone = Some((now, false));
-                    return;
-                }
-                Read::Reset => {
-                    self.gone = Some((now, true));
-                    return;
-                }
+        while !self.deaf && self.gone.is_none() && self.read(net, usize::MAX) {}
+    }
+
+    /// Whether something came.
+    fn read(&mut self, net: &mut Net, most: usize) -> bool {
+        let Some(pipe) = self.pipe.filter(|_| self.gone.is_none()) else { return false };
+        let now = millis(net.now());
+        match net.read(pipe, most, &mut self.bytes) {
+            Read::Bytes(_) => {
+                self.arrivals.push((now, self.bytes.len()));
+                return true;
             }
+            Read::Nothing => {}
+            Read::Eof => {
+                net.close(pipe);
+                self.gone = Some((now, false));
+            }
+            Read::Reset => self.gone = Some((now, true)),
         }
+        false
     }
 
     /// What came: when, opcode, payload.
@@ -269,6 +278,10 @@ impl Peer {
         let mut frames = Vec::new();
         while self.bytes.len() >= at + 2 {
             let (len, head) = match self.bytes[at + 1] {
+                127 => {
+                    let Some(len) = self.bytes.get(at + 2..at + 10) else { break };
+                    (u64::from_be_bytes(len.try_into().expect("eight bytes")) as usize, 10)
+                }
                 126 => (usize::from(u16::from_be_bytes([self.bytes[at + 2], self.bytes[at + 3]])), 4),
                 short => (usize::from(short), 2),
             };

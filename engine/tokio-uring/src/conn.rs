@@ -19,6 +19,7 @@ use tokio_uring::net::TcpStream;
 
 use crate::shared::{Bell, Event, Shared, errno_of};
 use wsring::bytes::Bytes;
+use wsring::ring::uring;
 use wsring::ring::{Done, Errno, Heap, Memory, Payload, RecvEnd, Token};
 
 /// Bytes of the buffer that a quiet connection reads into, and of a busy one's.
@@ -102,8 +103,17 @@ impl Conn {
         self.shut_down();
     }
 
-    /// Ends the tasks; the socket is closed with the second, and `token` completes.
-    pub(crate) fn close(&self, token: Option<Token>) {
+    /// How many bytes the peer has not acknowledged (SIOCOUTQ, tcp(7)).
+    pub(crate) fn unacked(&self) -> Result<u32, Errno> {
+        uring::unacked(&self.stream)
+    }
+
+    /// Ends the tasks; the socket is closed with the second, and `token` completes. `reset`: what the peer has not acknowledged is
+    /// dropped.
+    pub(crate) fn close(&self, token: Option<Token>, reset: bool) {
+        if reset {
+            uring::reset_on_close(&self.stream);
+        }
         self.closed.set(true);
         self.closing.set(token);
         // A cancelled receive may have left its read with the kernel. If there is none, close(2) is all it takes: what was
@@ -180,34 +190,26 @@ async fn write_on(conn: Rc<Conn>) {
         None => conn.closed.get().then_some(None),
     };
     while let Some((token, payload)) = conn.writer.until(next).await {
-        let (payload, result) = write_all(&conn.stream, payload).await;
+        let (payload, result) = write(&conn.stream, payload).await;
         conn.shared.done(token, Done::Sent { payload, result });
     }
 }
 
-/// Writes all of it, or as much as the socket takes before it fails.
-async fn write_all(stream: &TcpStream, payload: Payload) -> (Payload, Result<usize, Errno>) {
+/// Writes what the socket takes of it.
+async fn write(stream: &TcpStream, payload: Payload) -> (Payload, Result<usize, Errno>) {
     let Payload { memory, from, to } = payload;
     let mut memory = memory;
-    let (mut at, end) = (from as usize, to as usize);
-    let mut failed = None;
-    while at < end && failed.is_none() {
-        let result;
-        (result, memory) = write_some(stream, memory, at..end).await;
-        match result {
-            Ok(0) => failed = Some(Errno(libc::EPIPE)),
-            Ok(count) => at += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => failed = Some(errno_of(&error)),
-        }
+    loop {
+        let written;
+        (written, memory) = write_some(stream, memory, from as usize..to as usize).await;
+        let result = match written {
+            Ok(0) => Err(Errno(libc::EPIPE)),
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(errno_of(&error)),
+        };
+        return (Payload { memory, from, to }, result);
     }
-    let sent = at - from as usize;
-    let result = match failed {
-        // A short count: the core sends the rest, and gets the error for it.
-        Some(errno) if sent == 0 => Err(errno),
-        _ => Ok(sent),
-    };
-    (Payload { memory, from, to }, result)
 }
 
 /// Writes what the socket takes of this range.

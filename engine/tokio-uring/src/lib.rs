@@ -34,8 +34,8 @@
 //!   resident memory where a ring of our own takes 0.16 KB. A busy one reads into 64 KiB.
 //! - The runtime sleeps in epoll_wait(2) and learns there that its ring has completions: two system calls per pass instead
 //!   of one, and the wake goes from task to task until it reaches the core.
-//! - Sockets are ordinary descriptors and are written with IORING_OP_WRITE: no table of fixed files, no
-//!   MSG_WAITALL and no MSG_NOSIGNAL. (Rust ignores SIGPIPE unless told otherwise; a host program that does not
+//! - Sockets are ordinary descriptors and are written with IORING_OP_WRITE: no table of fixed files and no
+//!   MSG_NOSIGNAL. (Rust ignores SIGPIPE unless told otherwise; a host program that does not
 //!   is killed by a peer that resets its connection.)
 //! - The runtime hands its submissions over when its thread goes to sleep. A task that never lets it sleep holds up
 //!   everybody.

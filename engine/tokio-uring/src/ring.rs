@@ -107,7 +107,9 @@ impl TokioRing {
                     self.shared.done(target, Done::Connected { result: Err(Errno(libc::ECANCELED)) });
                 }
             }
-            Kind::Send | Kind::Cancel | Kind::Close | Kind::Wake => unreachable!("nobody cancels {target:?}"),
+            Kind::Send | Kind::Cancel | Kind::Unacked | Kind::Close | Kind::Wake => {
+                unreachable!("nobody cancels {target:?}")
+            }
         }
     }
 }
@@ -147,8 +149,12 @@ impl Ring for TokioRing {
                 self.conn(socket).cancel();
                 self.shared.done(token, Done::Cancelled);
             }
-            Op::Close { socket } => {
-                self.conns.remove(socket.0 as usize).close(Some(token));
+            Op::Unacked { socket } => {
+                let result = self.conn(socket).unacked();
+                self.shared.done(token, Done::Unacked { result });
+            }
+            Op::Close { socket, reset } => {
+                self.conns.remove(socket.0 as usize).close(Some(token), reset);
                 self.count();
             }
             Op::Wake => {
@@ -215,7 +221,7 @@ impl Ring for TokioRing {
 
 impl Drop for TokioRing {
     fn drop(&mut self) {
-        self.conns.drain().for_each(|conn| conn.close(None));
+        self.conns.drain().for_each(|conn| conn.close(None, false));
         self.listeners.iter().flatten().for_each(|listener| listener.cancel());
         self.connects.iter().for_each(|(_, task)| task.abort());
         self.waking.iter().for_each(AbortHandle::abort);

@@ -43,6 +43,8 @@ pub struct SimConfig {
     pub rx_capacity: (usize, usize),
     /// Bytes a socket holds towards the peer, least and most.
     pub tx_capacity: (usize, usize),
+    /// The longest time from a byte that is sent to its acknowledgement, in microseconds.
+    pub trip_us_max: u64,
     /// Who is called when the engine has connected to somebody; `None`: nobody listens anywhere.
     pub dialled_key: Option<u64>,
     /// Longest ordinary delay of a completion, in nanoseconds.
@@ -107,6 +109,7 @@ impl SimConfig {
             pause: None,
             rx_capacity: (64 << 10, 64 << 10),
             tx_capacity: (64 << 10, 64 << 10),
+            trip_us_max: 100,
             dialled_key: None,
             delay_ns_max: 20_000,
             faults: Faults::default(),
@@ -160,6 +163,7 @@ impl SimConfig {
             pause: None,
             rx_capacity: (random.range(50, 2000) as usize, random.range(2001, 200_000) as usize),
             tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
+            trip_us_max: super::Random::new(seed ^ 0x0074_7269_7073).pick(&[50, 1_000, 20_000]),
             dialled_key: None,
             delay_ns_max: random.range(0, 200_000),
             faults,

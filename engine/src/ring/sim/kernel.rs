@@ -30,8 +30,9 @@ pub(super) struct Sending {
     pub(super) token: Token,
     pub(super) serial: u64,
     pub(super) payload: Payload,
-    pub(super) sent: usize,
     pub(super) looks: bool,
+    /// It has found no room.
+    pub(super) full: bool,
     pub(super) node: Option<NodeId>,
 }
 
@@ -43,6 +44,8 @@ pub(super) struct File {
     pub(super) owner: Option<(u32, u32)>,
     pub(super) recv: Option<Shot>,
     pub(super) send: Option<Sending>,
+    /// It is being asked what its peer has not acknowledged.
+    pub(super) asked: bool,
 }
 
 /// A completion, its token, and when it came.
@@ -92,6 +95,8 @@ pub struct Counts {
     pub closed: u64,
     /// The longest time from the close of a socket to the moment at which its peer can see that, in nanoseconds.
     pub closing_ns_max: u64,
+    /// The most bytes that the kernel kept of a connection which the engine had closed, and whose peer had not acknowledged them.
+    pub kept_max: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent, of sends that were said to have sent them.

@@ -1,13 +1,14 @@
 //! A deterministic kernel with faults: [`Ring`] over a simulated network, in virtual time, decided by a seed.
 //!
 //! Owns the loop of a wait: what was submitted starts, time passes, what happens happens, completions are gathered. `net` is
-//! the network and its clock, `kernel` holds what is in flight, `start` begins operations and `steps` takes them further, `buffers`
+//! the network and its clock, `acks` what peers have acknowledged, `kernel` holds what is in flight, `start` begins operations and `steps` takes them further, `buffers`
 //! are the provided buffers, `config` means and manners, `trace` the story. The world outside, peers and whoever stops the server, is the test's: [`Outside`].
 //!
 //! As rude as the real kernel, and stricter: what that only punishes, this asserts (`docs/simulation.md` has the list). It
 //! knows nothing of WebSocket.
 #![forbid(unsafe_code)]
 
+mod acks;
 mod buffers;
 mod config;
 mod held;
@@ -23,6 +24,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+pub use acks::Abort;
 pub use buffers::SimLease;
 pub use config::{Faults, SimConfig};
 pub use kernel::Counts;

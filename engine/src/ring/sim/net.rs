@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::acks::{Abort, Acks};
 use super::kernel::Kernel;
 use super::{Random, SimConfig, Time, Token, Trace};
 
@@ -19,6 +20,10 @@ pub(super) enum Event {
     RecvCancel(u32, u64),
     Send(u32, u64),
     SendCancel(u32, u64),
+    /// What has arrived at the peer of this connection is acknowledged.
+    Ack(usize),
+    /// This slot is asked what was not, by a token of these bits.
+    Unacked(u32, u64),
     /// A connect, by the bits of its token.
     Connect(u64),
     ConnectCancel(u64),
@@ -70,6 +75,10 @@ pub(super) struct Pipe {
     pub(super) rx: Stream,
     /// To the peer.
     pub(super) tx: Stream,
+    /// How far the peer's end has come with what was sent.
+    pub(super) acks: Acks,
+    /// The server closes it with a reset.
+    pub(super) aborted: bool,
     /// The server's socket fails with this error.
     pub(super) broken: Option<i32>,
     /// When it broke.
@@ -204,10 +213,13 @@ impl Net {
             ..Stream::default()
         };
         let (rx, tx) = (stream(rx), stream(tx));
+        let acks = Acks::new(&self.config, id, tx.capacity, self.now);
         self.pipes.push(Pipe {
             key,
             rx,
             tx,
+            acks,
+            aborted: false,
             broken: None,
             broken_at: self.now,
             told: false,
@@ -251,12 +263,15 @@ impl Net {
 
     /// Receives up to `most` bytes.
     pub fn read(&mut self, pipe: PipeId, most: usize, to: &mut Vec<u8>) -> Read {
-        let pipe = &mut self.pipes[pipe.0];
+        let id = pipe.0;
+        let pipe = &mut self.pipes[id];
         let count = pipe.tx.bytes.len().min(most);
         if count > 0 {
             pipe.active_at = self.now;
             pipe.tx.take(count, to);
+            pipe.acks.on_read(count);
             let slot = pipe.slot;
+            self.acknowledge(id);
             self.notify_send(slot);
             return Read::Bytes(count);
         }
@@ -335,6 +350,22 @@ impl Net {
     /// How long nothing has moved on this connection.
     pub fn still_for(&self, pipe: PipeId) -> Duration {
         self.now.since(self.pipes[pipe.0].active_at)
+    }
+
+    /// How the engine cut this connection off, if it did.
+    pub fn abort_of(&self, pipe: PipeId) -> Option<Abort> {
+        self.pipes[pipe.0].acks.aborted()
+    }
+
+    /// The server closes a connection by a reset: what has not arrived is lost, and what has can still be read.
+    pub(super) fn abort(&mut self, id: usize) {
+        let now = self.now;
+        let pipe = &mut self.pipes[id];
+        if !std::mem::replace(&mut pipe.reset, true) {
+            let arrived = pipe.acks.abort(now);
+            pipe.tx.bytes.truncate(arrived);
+        }
+        self.call(id);
     }
 
     /// Both ends of a connection fail; what was on the way to the peer may be lost.

@@ -18,6 +18,7 @@ impl Net {
             Op::Recv { .. } => Kind::Recv,
             Op::Send { .. } => Kind::Send,
             Op::Cancel { .. } | Op::CancelSocket { .. } => Kind::Cancel,
+            Op::Unacked { .. } => Kind::Unacked,
             Op::Close { .. } => Kind::Close,
             Op::Wake => Kind::Wake,
         };
@@ -51,7 +52,7 @@ impl Net {
                 let file = self.kernel.file(socket, "a send", token);
                 assert!(!payload.is_empty(), "an empty send on {socket:?}");
                 assert!(file.send.is_none(), "two sends on {socket:?}: {:?} and {token:?}", file.send);
-                file.send = Some(Sending { token, serial, payload, sent: 0, looks: false, node });
+                file.send = Some(Sending { token, serial, payload, looks: false, full: false, node });
                 self.notify_send(Some(socket.0));
             }
             Op::Cancel { target } => {
@@ -65,7 +66,12 @@ impl Net {
                 send.into_iter().for_each(|serial| self.cancel_later(Event::SendCancel(socket.0, serial)));
                 self.soon(Event::Cancelled(token.to_bits()));
             }
-            Op::Close { socket } => self.close_file(token, socket),
+            Op::Unacked { socket } => {
+                let file = self.kernel.file(socket, "a question", token);
+                assert!(!std::mem::replace(&mut file.asked, true), "two questions on {socket:?}");
+                self.soon(Event::Unacked(socket.0, token.to_bits()));
+            }
+            Op::Close { socket, reset } => self.close_file(token, socket, reset),
             Op::Wake => {
                 assert!(self.kernel.wake.is_none(), "two wakes");
                 self.kernel.wake = Some(token);
@@ -115,9 +121,12 @@ impl Net {
     }
 
     /// Frees the place at once, before the completion is seen: the next accept may have it.
-    fn close_file(&mut self, token: Token, socket: Socket) {
+    fn close_file(&mut self, token: Token, socket: Socket, reset: bool) {
         let file = self.kernel.file(socket, "a close", token);
-        assert!(file.recv.is_none() && file.send.is_none(), "{socket:?} is closed under its operations: {file:?}");
+        assert!(
+            file.recv.is_none() && file.send.is_none() && !file.asked,
+            "{socket:?} is closed under its operations: {file:?}"
+        );
         let id = file.pipe;
         self.note_unheard(id);
         self.kernel.files[socket.0 as usize] = None;
@@ -126,6 +135,7 @@ impl Net {
         let pipe = &mut self.pipes[id];
         pipe.slot = None;
         pipe.closing_at = Some(now);
+        pipe.aborted = reset;
         let closed = self.kernel.held.as_mut().map_or_else(|| vec![id], |held| held.close(id));
         closed.into_iter().for_each(|id| self.close_pipe(id));
         self.soon(Event::Closed(token.to_bits()));
@@ -151,10 +161,18 @@ impl Net {
         *longest = (*longest).max(self.now.since(began).as_nanos() as u64);
         pipe.closed = true;
         pipe.tx.ended = true;
+        if pipe.aborted {
+            return self.abort(id);
+        }
         // tcp(7): closing with bytes unread resets the connection, and that may overtake our last bytes (RFC 6455 §7.1.1).
         if !pipe.rx.bytes.is_empty() {
             self.break_pipe(id, libc::ECONNRESET);
         } else {
+            // What the peer has not acknowledged stays with the kernel, for as long as the peer lives.
+            if pipe.broken.is_none() && !pipe.left {
+                let kept = &mut self.kernel.counts.kept_max;
+                *kept = (*kept).max(u64::from(pipe.acks.unacked()));
+            }
             self.call(id);
         }
     }
@@ -204,8 +222,10 @@ impl Net {
             return;
         };
         let pipe = &self.pipes[file.pipe];
-        let ready = pipe.tx.room() > 0 || pipe.broken.is_some() || pipe.left;
-        if let Some(send) = file.send.as_mut().filter(|op| ready && !op.looks) {
+        // A send that found no room is woken when a third of all is free (sk_stream_write_space of net/core/stream.c).
+        let enough = |full: bool| if full { pipe.tx.capacity.div_ceil(3) } else { 1 };
+        let ready = |full: bool| pipe.tx.room() >= enough(full) || pipe.broken.is_some() || pipe.left;
+        if let Some(send) = file.send.as_mut().filter(|op| ready(op.full) && !op.looks) {
             send.looks = true;
             let serial = send.serial;
             self.soon(Event::Send(slot, serial));

@@ -14,6 +14,8 @@ impl Net {
             Event::Recv(slot, serial) => self.on_recv(slot, serial, false),
             Event::RecvCancel(slot, serial) => self.on_recv(slot, serial, true),
             Event::Send(slot, serial) => self.on_send(slot, serial),
+            Event::Ack(pipe) => self.on_ack(pipe),
+            Event::Unacked(slot, bits) => self.on_unacked(slot, bits),
             Event::SendCancel(slot, serial) => self.on_send_cancel(slot, serial),
             Event::Connect(bits) => self.on_connect(bits),
             Event::ConnectCancel(bits) => {
@@ -134,37 +136,58 @@ impl Net {
         let send = file.send.as_mut().expect("found above");
         let pipe = &mut self.pipes[id];
         if let Some(errno) = pipe.broken {
-            // MSG_WAITALL: bytes that had gone are told first, the error by whoever asks next.
-            let result = if send.sent > 0 { Ok(send.sent) } else { Err(Errno(errno)) };
-            pipe.told |= result.is_err();
-            return self.end_send(slot, result);
+            pipe.told = true;
+            return self.end_send(slot, Err(Errno(errno)));
         }
-        let count = pipe.tx.room().min(send.payload.len() - send.sent);
-        let from = send.sent;
-        pipe.tx.bytes.extend(&send.payload.bytes()[from..from + count]);
-        send.sent += count;
-        let (sent, done) = (send.sent, send.sent == send.payload.len());
-        if count > 0 {
-            self.pipes[id].active_at = self.now;
-            self.call(id);
+        let len = send.payload.len();
+        let mut count = pipe.tx.room().min(len);
+        if count == 0 {
+            send.full = true;
+            return; // called again when there is room
         }
-        if done {
-            return self.end_send(slot, Ok(sent));
+        if self.random.chance(self.config.faults.short_send) {
+            count = self.random.range(1, count as u64) as usize;
         }
-        if sent > 0 && self.random.chance(self.config.faults.short_send) {
-            self.end_send(slot, Ok(sent));
+        pipe.tx.bytes.extend(&send.payload.bytes()[..count]);
+        pipe.acks.on_sent(count, self.now);
+        pipe.active_at = self.now;
+        self.call(id);
+        self.acknowledge(id);
+        self.end_send(slot, Ok(count));
+    }
+
+    /// What has arrived at the peer will be acknowledged.
+    pub(super) fn acknowledge(&mut self, id: usize) {
+        let pipe = &mut self.pipes[id];
+        if pipe.broken.is_none()
+            && let Some(at) = pipe.acks.travel(self.now)
+        {
+            self.schedule(at, Event::Ack(id));
         }
+    }
+
+    fn on_ack(&mut self, id: usize) {
+        let pipe = &mut self.pipes[id];
+        pipe.acks.on_ack(pipe.broken.is_some(), self.now);
+    }
+
+    /// An answer to a question of the engine's. Of a broken connection the kernel keeps nothing.
+    fn on_unacked(&mut self, slot: u32, bits: u64) {
+        let file = self.kernel.files[slot as usize].as_mut().expect("a slot cannot close while it is asked");
+        file.asked = false;
+        let pipe = &mut self.pipes[file.pipe];
+        let told = pipe.acks.tell(self.now);
+        let unacked = if pipe.broken.is_some() { 0 } else { told };
+        self.kernel.post(Token::from_bits(bits), Done::Unacked { result: Ok(unacked) });
     }
 
     fn on_send_cancel(&mut self, slot: u32, serial: u64) {
         let Some(file) = self.kernel.files[slot as usize].as_ref() else {
             return;
         };
-        let Some(send) = file.send.as_ref().filter(|op| op.serial == serial) else {
-            return;
-        };
-        let result = if send.sent > 0 { Ok(send.sent) } else { Err(Errno(libc::ECANCELED)) };
-        self.end_send(slot, result);
+        if file.send.as_ref().is_some_and(|op| op.serial == serial) {
+            self.end_send(slot, Err(Errno(libc::ECANCELED)));
+        }
     }
 
     fn end_send(&mut self, slot: u32, result: Result<usize, Errno>) {
@@ -216,7 +239,7 @@ impl Net {
             return self.poll_accept(listener);
         }
         let slot = free.expect("otherwise an error");
-        self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None });
+        self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, asked: false });
         self.pipes[id].slot = Some(slot as u32);
         self.pipes[id].active_at = self.now;
         self.kernel.counts.accepted += 1;
@@ -241,7 +264,7 @@ impl Net {
             (_, None) => Err(Errno(libc::ENFILE)),
             (Some(key), Some(slot)) => {
                 let id = self.new_pipe(key);
-                self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None });
+                self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, asked: false });
                 self.pipes[id].slot = Some(slot as u32);
                 self.kernel.counts.connected += 1;
                 self.dialled.push_back((remote, PipeId(id)));

@@ -13,9 +13,10 @@ pub(super) fn numbers_of(op: &Op) -> [u64; 3] {
         Op::Send { socket, payload } => [3, u64::from(socket.0), hash_of(payload.bytes())],
         Op::Cancel { target } => [4, target.to_bits(), 0],
         Op::CancelSocket { socket } => [5, u64::from(socket.0), 0],
-        Op::Close { socket } => [6, u64::from(socket.0), 0],
+        Op::Close { socket, reset } => [6, u64::from(socket.0), u64::from(*reset)],
         Op::Wake => [7, 0, 0],
         Op::Connect { remote, .. } => [8, u64::from(remote.port()), 0],
+        Op::Unacked { socket } => [9, u64::from(socket.0), 0],
     }
 }
 
@@ -45,6 +46,7 @@ pub(super) fn numbers_of_done(done: &Done<SimLease>) -> [u64; 3] {
         Done::Woken => [7, 0, 0],
         Done::Connected { result: Ok(socket) } => [8, u64::from(socket.0), 0],
         Done::Connected { result: Err(errno) } => [9, errno.0 as u64, 0],
+        Done::Unacked { result } => [10, result.map_or(u64::MAX, u64::from), 0],
     }
 }
 
@@ -57,6 +59,7 @@ pub(super) fn story(op: &Op) -> String {
         | Op::Recv { .. }
         | Op::Cancel { .. }
         | Op::CancelSocket { .. }
+        | Op::Unacked { .. }
         | Op::Close { .. }
         | Op::Wake => {
             format!("{op:?}")
@@ -72,6 +75,7 @@ pub(super) fn story_of_done(done: &Done<SimLease>) -> String {
         | Done::Connected { .. }
         | Done::Received { .. }
         | Done::Cancelled
+        | Done::Unacked { .. }
         | Done::Closed
         | Done::Woken => {
             format!("{done:?}")

@@ -6,7 +6,8 @@
 //!
 //! Descriptor numbers are small and dense (open(2): the lowest that is free), so a bit each tells which are ours.
 
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use crate::ring::{Errno, Socket};
 
@@ -44,13 +45,29 @@ impl Descriptors {
         Ok(Socket(number))
     }
 
-    /// Gives a socket up to whoever closes it: the kernel, by IORING_OP_CLOSE.
-    pub(super) fn give_up(&mut self, socket: Socket) -> RawFd {
+    /// As [`reset_on_close`], of a socket of ours.
+    pub(super) fn reset_on_close(&self, socket: Socket) {
+        reset_on_close(&self.number(socket));
+    }
+
+    /// As [`unacked`], of a socket of ours.
+    pub(super) fn unacked(&self, socket: Socket) -> Result<u32, Errno> {
+        unacked(&self.number(socket))
+    }
+
+    fn number(&self, socket: Socket) -> RawFd {
         let (word, bit) = place(socket.0);
         assert!(self.ours.get(word).is_some_and(|ours| ours & bit != 0), "{socket:?} is not open here");
+        socket.0 as RawFd
+    }
+
+    /// Gives a socket up to whoever closes it: the kernel, by IORING_OP_CLOSE.
+    pub(super) fn give_up(&mut self, socket: Socket) -> RawFd {
+        let number = self.number(socket);
+        let (word, bit) = place(socket.0);
         self.ours[word] &= !bit;
         self.count -= 1;
-        socket.0 as RawFd
+        number
     }
 }
 
@@ -64,6 +81,27 @@ impl Drop for Descriptors {
             }
         }
     }
+}
+
+/// Has the close of a socket reset its connection: lingering on, and for no time (SO_LINGER, socket(7)).
+pub fn reset_on_close(socket: &impl AsRawFd) {
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    let (value, len) = (&raw const at_once, size_of::<libc::linger>() as libc::socklen_t);
+    // SAFETY: setsockopt(2) reads so many bytes through a valid pointer. It fails for what is no socket, and then nothing changes.
+    unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value.cast(), len) };
+}
+
+/// How many bytes that a socket took its peer has not acknowledged (SIOCOUTQ, tcp(7)).
+///
+/// # Errors
+/// ioctl(2)'s: it is no TCP socket, or not connected.
+pub fn unacked(socket: &impl AsRawFd) -> Result<u32, Errno> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: ioctl(2) writes one int through a valid pointer.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) } < 0 {
+        return Err(Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)));
+    }
+    Ok(count.max(0) as u32)
 }
 
 fn place(number: u32) -> (usize, u64) {

@@ -28,6 +28,8 @@ use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 
+#[cfg(feature = "unstable-ring")]
+pub use descriptors::{reset_on_close, unacked};
 pub use features::{Feature, Features, UnknownFeature};
 pub use recv_buffers::Lease;
 pub(crate) use setup::descriptors_open;
@@ -45,8 +47,11 @@ const ENTER_EXT_ARG: u32 = 8;
 /// Spinning reads the clock once in so many looks at the completion queue.
 const SPIN_LOOKS: u32 = 32;
 
-/// Of cancels that the driver makes for itself: nobody is told of them.
-const OWN_CANCEL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
+/// SOCKET_URING_OP_SIOCOUTQ of linux/io_uring.h, since Linux 6.7.
+const SOCKET_OUTQ: u32 = 1;
+
+/// Of what the driver does for itself, such as some cancels: nobody is told of it.
+const OWN: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
 
 /// Wakes a ring that waits, from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,6 +95,8 @@ pub struct Uring {
     buffers: BufferRing,
     sends: Slab<Sending>,
     connects: Connects,
+    /// Who is asked what its peer has not acknowledged, where that is a system call.
+    asked: Vec<(Token, Socket)>,
     /// The sockets, unless they live in the table of fixed files.
     descriptors: Option<Descriptors>,
     /// The most connections that may wait in a listener's queue.
@@ -156,6 +163,7 @@ impl Uring {
             buffers,
             sends: Slab::with_capacity(256),
             connects: Connects::default(),
+            asked: Vec::new(),
             descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
             backlog: config.backlog,
             many: vec![None; listeners.len()],
@@ -234,7 +242,13 @@ impl Uring {
                     if direct { CancelBuilder::fd(Fixed(socket.0)) } else { CancelBuilder::fd(descriptor(socket)) };
                 AsyncCancel2::new(of_socket.all()).build()
             }
-            Op::Close { socket } => match &mut self.descriptors {
+            // Where there is a descriptor a system call answers when this completes: see `unacked`.
+            Op::Unacked { socket } if !direct => {
+                self.asked.push((token, socket));
+                opcode::Nop::new().build()
+            }
+            Op::Unacked { socket } => opcode::UringCmd16::new(Fixed(socket.0), SOCKET_OUTQ).build(),
+            Op::Close { socket, .. } => match &mut self.descriptors {
                 None => opcode::Close::new(Fixed(socket.0)).build(),
                 Some(descriptors) => opcode::Close::new(Fd(descriptors.give_up(socket))).build(),
             },
@@ -263,13 +277,14 @@ impl Uring {
         for listener in 0..self.many.len() {
             if let Some(accept) = self.many[listener].take() {
                 let cancel = AsyncCancel2::new(CancelBuilder::user_data(accept.to_bits())).build();
-                self.push(&cancel.user_data(OWN_CANCEL.to_bits()));
+                self.push(&cancel.user_data(OWN.to_bits()));
             }
         }
     }
 
     fn send_entry(&mut self, token: Token, socket: Socket, payload: Payload) -> squeue::Entry {
-        const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        // Without MSG_WAITALL, which keeps to itself what a slow peer takes of a send until it has taken all.
+        const FLAGS: i32 = libc::MSG_NOSIGNAL;
         let bytes = payload.bytes();
         let (at, len) = (bytes.as_ptr(), payload.to - payload.from);
         let entry = opcode::Send::new(descriptor(socket), at, len).flags(FLAGS).build();
@@ -416,6 +431,34 @@ impl Uring {
         let Sending { token, payload } = self.sends.remove(key);
         (token, Done::Sent { payload, result })
     }
+
+    /// Has the close that is submitted next reset the connection.
+    #[cold]
+    fn reset_on_close(&mut self, socket: Socket) {
+        /// Lingering on, and for no time: socket(7).
+        static AT_ONCE: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        if let Some(descriptors) = &self.descriptors {
+            return descriptors.reset_on_close(socket);
+        }
+        let (level, option) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
+        let (value, len) = (&raw const AT_ONCE, size_of::<libc::linger>() as u32);
+        let set = opcode::SetSockOpt::new(Fixed(socket.0), level, option, value.cast(), len).build();
+        // A hard link: the close waits for it, and comes even if a kernel does not know it (Linux 6.7; this table is of 6.13).
+        self.push(&set.flags(squeue::Flags::IO_HARDLINK).user_data(OWN.to_bits()));
+    }
+
+    /// A completion of a question for what was not acknowledged.
+    #[cold]
+    fn unacked(&mut self, token: Token, result: i32) -> Done<Lease> {
+        let result = match &self.descriptors {
+            None => u32::try_from(result).map_err(|_| Errno(-result)),
+            Some(descriptors) => {
+                let asked = self.asked.iter().position(|(asked, _)| *asked == token).expect("it was asked");
+                descriptors.unacked(self.asked.swap_remove(asked).1)
+            }
+        };
+        Done::Unacked { result }
+    }
 }
 
 /// How a socket is named to the kernel; [`Uring::socket_flags`] says in which table.
@@ -427,6 +470,9 @@ impl Ring for Uring {
     type Lease = Lease;
 
     fn submit(&mut self, token: Token, op: Op) {
+        if let Op::Close { socket, reset: true } = op {
+            self.reset_on_close(socket);
+        }
         let entry = self.entry(token, op);
         self.push(&entry);
     }
@@ -492,8 +538,9 @@ impl Ring for Uring {
                     Some(done) => return Some(done),
                     None => continue,
                 },
-                Kind::Cancel if token == OWN_CANCEL => continue,
+                Kind::Cancel if token == OWN => continue,
                 Kind::Cancel => Done::Cancelled,
+                Kind::Unacked => self.unacked(token, entry.result()),
                 Kind::Close => Done::Closed,
                 Kind::Wake => Done::Woken,
             };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use io_uring::opcode::AsyncCancel2;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 
-use super::{ENTER_GETEVENTS, OWN_CANCEL, Uring};
+use super::{ENTER_GETEVENTS, OWN, Uring};
 use crate::ring::Ring;
 
 /// How long a ring that goes waits for what it has cancelled.
@@ -19,7 +19,7 @@ impl Uring {
         // First what is queued, so that the cancel finds it, and closes are not lost. A ring that is broken is not asked again.
         let mut works = self.enter(0, ENTER_GETEVENTS, None).is_ok();
         if works {
-            self.push(&AsyncCancel2::new(CancelBuilder::any()).build().user_data(OWN_CANCEL.to_bits()));
+            self.push(&AsyncCancel2::new(CancelBuilder::any()).build().user_data(OWN.to_bits()));
         }
         let began = Instant::now();
         let step = Timespec::from(Duration::from_millis(10));

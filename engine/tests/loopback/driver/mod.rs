@@ -1,6 +1,7 @@
 //! The io_uring driver alone, on the seam that the engine sees: what each feature and size changes, as a fact.
 
 mod accepts;
+mod unacked;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -72,6 +73,21 @@ impl Bench {
         (socket, peer)
     }
 
+    /// Has a send wait for its peer, which reads nothing: what the socket takes is taken first.
+    #[track_caller]
+    fn wait_for_room(&mut self, socket: Socket) {
+        loop {
+            let payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![3; 64 << 20])), from: 0, to: 64 << 20 };
+            self.ring.submit(SEND, Op::Send { socket, payload });
+            self.ring.wait(Some(Default::default())).expect("the ring works");
+            match self.ring.next() {
+                None => return,
+                Some((SEND, Done::Sent { result: Ok(_), .. })) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// An operation and its cancel, both over.
     #[track_caller]
     fn both(&mut self, cancel: Token, of: Token) {
@@ -91,7 +107,7 @@ impl Bench {
     #[track_caller]
     fn close(&mut self, socket: Socket) {
         let close = Token::new(Kind::Close, 0, 0);
-        self.ring.submit(close, Op::Close { socket });
+        self.ring.submit(close, Op::Close { socket, reset: false });
         assert!(matches!(self.done(close), Done::Closed));
     }
 
@@ -137,14 +153,13 @@ fn a_ring_that_goes_closes_its_sockets() {
         let (receiving, first) = bench.pair();
         bench.ring.submit(RECV, Op::Recv { socket: receiving, once: false });
         let (sending, second) = bench.pair();
-        let payload = Payload { memory: Memory::Heap(Heap::Pooled(vec![3; 64 << 20])), from: 0, to: 64 << 20 };
-        bench.ring.submit(SEND, Op::Send { socket: sending, payload });
+        bench.wait_for_room(sending);
         let (closing, third) = bench.pair();
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         bench.quiet();
         let fourth = tcp(bench.addr);
         let close = Token::new(Kind::Close, 0, 0);
-        bench.ring.submit(close, Op::Close { socket: closing }); // not handed over
+        bench.ring.submit(close, Op::Close { socket: closing, reset: false }); // not handed over
         drop(bench);
         for (what, mut peer) in [("receiving", first), ("sending", second), ("closing", third), ("new", fourth)] {
             // All that was sent, and then an end or a reset.

@@ -1,0 +1,98 @@
+//! Owns what is known of peers that may be slow to take what is sent to them: how much the kernel held for each at the last look, and
+//! since when it holds as much. What a socket has taken is no sign of life: it takes megabytes that nobody reads, and of a peer that
+//! reads slowly it takes nothing for a long time, and then much at once.
+//!
+//! Promises that a peer which took a byte between two looks is told from one which took none. Refuses to know the kernel, and what
+//! comes of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::deadlines::Tick;
+
+/// How long a connection that is closing has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// While its peer takes nothing.
+    pub(crate) still: Duration,
+    /// Altogether.
+    pub(crate) whole: Duration,
+}
+
+impl Patience {
+    /// The whole is at least as long as its part.
+    pub(crate) fn new(still: Duration, whole: Duration) -> Self {
+        Self { still, whole: whole.max(still) }
+    }
+
+    /// When both are over, if the peer takes nothing from now on.
+    pub(crate) fn clocks(self, now: Tick) -> (Tick, Tick) {
+        (now.after(self.still), now.after(self.whole))
+    }
+}
+
+/// What the kernel held for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Bytes that the peer had not acknowledged, and what has been sent since.
+    pub(crate) unacked: u32,
+    pub(crate) since: Tick,
+}
+
+/// The peers that have been looked at, few at any time.
+#[derive(Default)]
+pub(crate) struct Slow(BTreeMap<u32, Seen>);
+
+impl Slow {
+    /// A look: the kernel holds so many bytes. Returns what was seen at the last one; `since` moves if the peer took any of that.
+    pub(crate) fn look(&mut self, index: u32, unacked: u32, now: Tick) -> Option<Seen> {
+        let last = self.0.get(&index).copied();
+        if last.is_none_or(|last| unacked < last.unacked) {
+            self.0.insert(index, Seen { unacked, since: now });
+        }
+        last
+    }
+
+    /// The socket has taken so many bytes more.
+    pub(crate) fn on_sent(&mut self, index: u32, bytes: u32) {
+        if let Some(seen) = self.0.get_mut(&index) {
+            seen.unacked = seen.unacked.saturating_add(bytes);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, index: u32) {
+        self.0.remove(&index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_took_a_byte_is_told_from_who_took_none() {
+        let at = |secs| Tick::ZERO.after(Duration::from_secs(secs));
+        let mut slow = Slow::default();
+        assert_eq!(slow.look(7, 1_000, at(1)), None);
+        assert_eq!(slow.look(7, 1_000, at(2)), Some(Seen { unacked: 1_000, since: at(1) }));
+        // 300 bytes more, of which none was taken; then 299 of all.
+        slow.on_sent(7, 300);
+        assert_eq!(slow.look(7, 1_300, at(3)), Some(Seen { unacked: 1_300, since: at(1) }));
+        assert_eq!(slow.look(7, 1_001, at(4)), Some(Seen { unacked: 1_300, since: at(1) }));
+        assert_eq!(slow.look(7, 1_001, at(5)), Some(Seen { unacked: 1_001, since: at(4) }));
+        // As much as before is in the socket, and a byte of it is new: one was taken.
+        slow.on_sent(7, 1);
+        assert_eq!(slow.look(7, 1_001, at(6)), Some(Seen { unacked: 1_002, since: at(4) }));
+        assert_eq!(slow.look(7, 1_001, at(7)), Some(Seen { unacked: 1_001, since: at(6) }));
+        slow.on_sent(8, 5);
+        slow.forget(7);
+        assert_eq!((slow.look(7, 5, at(8)), slow.look(8, 5, at(8))), (None, None));
+    }
+
+    #[test]
+    fn the_whole_is_no_shorter_than_its_part() {
+        let secs = Duration::from_secs;
+        let (due, until) = Patience::new(secs(5), secs(2)).clocks(Tick::ZERO);
+        assert_eq!((due, until), (Tick::ZERO.after(secs(5)), Tick::ZERO.after(secs(5))));
+    }
+}
