@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -228,6 +228,9 @@ fn a_future_that_is_not_polled() {
     // It has been polled; it is polled no more; nothing was taken in; all is over.
     let flags: Arc<[AtomicBool; 4]> = Arc::default();
     let raised = Arc::clone(&flags);
+    // Rounds that the runtime has made meanwhile: in each its tasks could have taken something in.
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let made = Arc::clone(&rounds);
     let peer = thread::spawn(move || {
         let mut client = Client::connect(addr);
         client.echo(TEXT, b"polled");
@@ -243,7 +246,11 @@ fn a_future_that_is_not_polled() {
         assert!(went < bytes.len(), "everything was read though nobody polls");
         let before = descriptors();
         let others: Vec<TcpStream> = (0..PEERS).map(|_| tcp(addr)).collect();
-        thread::sleep(50 * TICK);
+        let (first, deadline) = (made.load(Ordering::Acquire), Instant::now() + WAIT);
+        while made.load(Ordering::Acquire) < first + 50 {
+            assert!(Instant::now() < deadline, "the runtime stands still");
+            thread::sleep(TICK);
+        }
         let accepted = descriptors() - before - PEERS;
         assert!(accepted <= 1, "{accepted} were accepted though nobody polls");
         flags[2].store(true, Ordering::Release);
@@ -262,6 +269,7 @@ fn a_future_that_is_not_polled() {
         raised[1].store(true, Ordering::Release);
         while !raised[2].load(Ordering::Acquire) && !peer.is_finished() {
             sleep(TICK).await;
+            rounds.fetch_add(1, Ordering::Release);
         }
         drive(&mut run, &raised[3]).await;
         stop.stop();
