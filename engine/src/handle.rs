@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::cores::{Cpu, Place};
+use crate::cores::{CoreState, Cpu, Place};
 use crate::engine::Control;
 use crate::ring::uring::{SetupError, Waker};
 
@@ -53,6 +53,16 @@ impl<M> Handle<M> {
             member.control.stop();
             member.waker.wake();
         }
+    }
+
+    /// How far the life of a core has come. Never blocks; what it says may be over when it returns, but [`CoreState::Ended`] and
+    /// [`CoreState::Failed`] are for ever. The others serve on beside a core that has failed, until
+    /// [`Running::join`](crate::Running::join) stops them.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn state(&self, place: Place) -> CoreState {
+        self.member(place).control.state()
     }
 
     /// Has [`on_wake`](crate::Handler::on_wake) called on a core, soon. Calls that come before it runs may come as one. Does not

@@ -108,6 +108,10 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::CutUntold, Plain, Oracle(18)),
     (Bug::CutKept, Plain, Oracle(2)),
     (Bug::WholeUnbounded, Plain, Oracle(17)),
+    (Bug::PanicUntold, Plain, Oracle(3)),
+    (Bug::PanicUncounted, Plain, Oracle(7)),
+    (Bug::PromiseForgotten, Plain, Engine),
+    (Bug::PanicOutlived, Plain, Oracle(4)),
 ];
 
 /// What is found in a message, first match first, and who says so.

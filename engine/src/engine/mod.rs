@@ -7,7 +7,7 @@
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
-//! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
+//! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
@@ -43,6 +43,7 @@ mod life;
 mod listener;
 mod output;
 mod pack;
+pub(crate) mod panics;
 mod patience;
 mod peers;
 pub(crate) mod planted;

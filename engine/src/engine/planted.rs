@@ -166,11 +166,19 @@ mod switch {
         CutKept,
         /// A peer that takes what is sent to it is waited for without end.
         WholeUnbounded,
+        /// The peer of a connection whose callback panicked is not told.
+        PanicUntold,
+        /// A panic is not counted.
+        PanicUncounted,
+        /// A message that a callback sent on before it panicked does not move to its place.
+        PromiseForgotten,
+        /// A handler whose panic ends the core is called on.
+        PanicOutlived,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 68] = [
+        pub const ALL: [Bug; 72] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -239,6 +247,10 @@ mod switch {
             Bug::CutUntold,
             Bug::CutKept,
             Bug::WholeUnbounded,
+            Bug::PanicUntold,
+            Bug::PanicUncounted,
+            Bug::PromiseForgotten,
+            Bug::PanicOutlived,
         ];
     }
 

@@ -8,16 +8,23 @@ use super::conns::Phase;
 use super::core::Core;
 use super::life::{Event, Life, Parting};
 use super::slow::Patience;
+use crate::cores::CoreState;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Ring, Time};
+use crate::stats::Stats;
 
 /// How long after the end of a stop the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), and gives each the stop timeout, and more while it takes what is queued
-    /// for it.
+    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's panic ends the core, and gives each the stop
+    /// timeout, and more while it takes what is queued for it.
     pub(super) fn begin_stop(&mut self) {
+        let (state, code, reason) = match self.calls.has_failed() {
+            false => (CoreState::Stopping, CloseCode::GOING_AWAY, "server stopping"),
+            true => (CoreState::Failed, CloseCode::INTERNAL, "server failed"),
+        };
+        self.control.tell(state);
         let stopping = Patience::new(self.config.stop_timeout, self.config.stop_max);
         self.stopping = Some(self.out.now.after(stopping.whole));
         self.out.patience.still = self.out.patience.still.min(stopping.still);
@@ -29,7 +36,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             match self.out.link(index).life {
                 Life::Head { .. } => self.die(index),
                 Life::Quiet { .. } | Life::Pinged { .. } => {
-                    self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping");
+                    self.out.close(index, Some(code), reason);
                 }
                 Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => {
                     let life = self.out.peers.life(index);
@@ -71,8 +78,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
     }
 
+    /// After the loop. The panic that has ended the core goes on from here.
+    pub(super) fn finish(&mut self) -> Stats {
+        self.abandon_all();
+        self.calls.go_on();
+        self.stats()
+    }
+
     /// After the loop: whoever is still there was opened and gets its `on_close`. What is dialled from here on is forgotten.
-    pub(super) fn abandon_all(&mut self) {
+    fn abandon_all(&mut self) {
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
             if matches!(self.conns[index as usize].phase, Phase::Open { .. }) {

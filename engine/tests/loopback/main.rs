@@ -3,7 +3,7 @@
 //!
 //! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
-//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop and wake. `panics`: what a callback that panics ends. `settings`: each setting shows its effect.
 //! - `last_words`: what is heard of peers that break their connections. `slow`: peers that do not read. `sends`: the ways to send a message.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
@@ -25,6 +25,7 @@ mod ends;
 mod flood;
 mod last_words;
 mod opening;
+mod panics;
 mod peer;
 mod programme;
 mod redialling;

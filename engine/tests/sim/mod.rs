@@ -1,13 +1,14 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, `dial` knows what a dial may come to, `oracle` compares what
-//! all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
+//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `dial`
+//! knows what a dial may come to, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
 mod app;
 mod channel;
+mod clumsy;
 mod dial;
 mod given;
 mod oracle;
@@ -21,7 +22,7 @@ mod wire;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,9 +32,10 @@ use rustls::ClientConfig;
 use wsring::engine::testing::{Engine, Holding, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
-use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, SendBuffers, Stats};
+use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, OnPanic, SendBuffers, Stats};
 
 use app::{App, Dialler};
+use clumsy::{Clumsy, Meant};
 use dial::Dial;
 use oracle::Ledger;
 use peer::Peer;
@@ -68,6 +70,8 @@ pub struct World {
     pub start: Time,
     /// Messages are compressed.
     pub packs: bool,
+    /// The application panics now and then.
+    pub panics: bool,
     /// Messages that were given away and not let go.
     pub given: Arc<AtomicUsize>,
     /// How peers speak TLS, if they do.
@@ -333,6 +337,17 @@ fn bulk(seed: u64, packs: bool) -> Option<Random> {
     (packs && random.chance(500)).then_some(random)
 }
 
+/// How the application panics: in a fifth of the seeds, drawn apart from everything else.
+fn clumsy(seed: u64, manners: Manners) -> Option<Clumsy> {
+    let mut random = Random::new(seed ^ 0x636c_756d_7379);
+    (manners == Manners::Rude && random.chance(200)).then(|| Clumsy {
+        often: random.pick(&[3, 30, 200]),
+        fatal: random.pick(&[0, 0, 3, 30]),
+        stops: random.chance(150),
+        random,
+    })
+}
+
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |config| (config, None))
@@ -369,7 +384,9 @@ fn run_on(
     }
     let mut settings = settings(seed, manners, &sim);
     let (config, tls) = change(settings.config);
-    settings.config = config;
+    let clumsy = clumsy(seed, manners);
+    let stops = clumsy.as_ref().is_some_and(|clumsy| clumsy.stops);
+    settings.config = config.on_panic(if stops { OnPanic::Stop } else { OnPanic::Close });
     if tls.is_some() {
         settings.kept = settings.kept.max(16 << 10); // a handshake that is given up may be on its way
     }
@@ -378,7 +395,8 @@ fn run_on(
     let packs = settings.deflate.mode != DeflateMode::Off;
     let ledger = Rc::default();
     let given = Arc::default();
-    let world = World { ledger, trace: trace.clone(), manners, start: sim.start, packs, given, tls };
+    let panics = clumsy.is_some();
+    let world = World { ledger, trace: trace.clone(), manners, start: sim.start, packs, panics, given, tls };
     if aloud {
         eprintln!("{sim:#?}\n{:#?}", settings.config);
     }
@@ -417,8 +435,8 @@ fn run_on(
     let listeners = sim.listeners;
     let Settings { config, kept, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed)).and_bulk(bulk(seed, packs));
-    let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy).and_bulk(bulk(seed, packs));
+    let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
@@ -429,7 +447,15 @@ fn run_on(
     }
 
     let watch = |engine: &mut Engine<App>| engine.holdings().for_each(judge_holding);
-    let stats = engine.run_watched(watch).expect("the simulated ring does not break");
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| engine.run_watched(watch).expect("the simulated ring does not break")));
+    let failed = world.ledger.borrow().failed_at.is_some();
+    let stats = match ended {
+        Ok(_) if failed => panic!("a panic was to end the core, and went no further"),
+        Err(panic) if !panic.is::<Meant>() => resume_unwind(panic),
+        Err(_) => engine.stats(),
+        Ok(stats) => stats,
+    };
 
     let mut left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
     let given = world.given.load(Ordering::Relaxed);
@@ -477,7 +503,7 @@ pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manne
                     failed.store(true, Ordering::Relaxed);
                     let command = format!("cargo test -p wsring --features {test} seeds -- --nocapture");
                     eprintln!("{manners:?} seed {seed} failed; its story: SEED={seed} MANNERS={manners:?} {command}");
-                    std::panic::resume_unwind(panic);
+                    resume_unwind(panic);
                 }
             }
         }

@@ -69,6 +69,9 @@ impl Peer {
         };
         if world.manners == Manners::Rude {
             statuses.push(503); // the connection cap
+            if world.panics && script.opening == Opening::Refused(404) {
+                statuses.push(500); // nobody knows whose plain request it is
+            }
             if script.head.len() > settings.head_bytes_max {
                 statuses.push(431);
             }

@@ -74,7 +74,7 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::Time;
-use wsring::{Config, Error, Handler, Place, Stats};
+use wsring::{Config, CoreState, Error, Handler, Place, Stats};
 
 use crate::listening::Listening;
 use crate::ring::TokioRing;
@@ -108,6 +108,13 @@ impl Handle {
         if self.remote.wake() {
             self.notify.notify_one();
         }
+    }
+}
+
+impl Handle {
+    /// How far the life of the server has come; one that is dropped has [ended](CoreState::Ended).
+    pub fn state(&self) -> CoreState {
+        self.remote.state()
     }
 }
 
@@ -154,7 +161,8 @@ impl Server {
     /// [`Error::Start`] if a listener cannot be used.
     ///
     /// # Panics
-    /// Outside of a tokio-uring runtime.
+    /// Outside of a tokio-uring runtime; and with what the handler panicked with, if that ends the core
+    /// ([`Config::on_panic`]), when its peers have been told 1011.
     pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
         let Self { listeners, config, place, handle: Handle { remote, notify } } = self;
         let place = place.unwrap_or(Place::new(0));
