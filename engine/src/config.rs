@@ -285,7 +285,7 @@ impl Config {
 
     /// How long a stop waits for a peer that has taken all to answer 1001, and how long one that has not may take nothing before it is
     /// reset; not longer than [`closing_timeout`](Self::closing_timeout) either way. A peer that takes what is queued for it, however
-    /// slowly, has until [`stop_max`](Self::stop_max). Default 2 s.
+    /// slowly, has until [`stop_max`](Self::stop_max). Who had not opened yet has as long to take its 503. Default 2 s.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;

@@ -29,6 +29,11 @@ impl Remote {
         self.0.stop();
     }
 
+    /// Asks that nobody more be accepted.
+    pub fn stop_accepting(&self) {
+        self.0.stop_accepting();
+    }
+
     /// How far the life of the core has come.
     #[must_use]
     pub fn state(&self) -> CoreState {

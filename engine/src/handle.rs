@@ -47,7 +47,21 @@ impl<M> Handle<M> {
         Place::first(self.members.len())
     }
 
-    /// Begins a clean stop of all cores: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
+    /// Accepts nobody more on any core, and serves on: those who wait in the listeners' queues are accepted and served, then the listeners are
+    /// closed. The first half of a drain, before a [`stop`](Self::stop): a server that shares the port by SO_REUSEPORT gets all that is new. Cannot be
+    /// taken back. Does not wait.
+    pub fn stop_accepting(&self) {
+        for member in self.members.iter() {
+            member.control.stop_accepting();
+            member.waker.wake();
+        }
+    }
+
+    /// Begins a clean stop of all cores. Every open peer is told 1001, and cut after the stop timeout. Requests in progress and
+    /// connections that wait in the listeners' queues are answered 503; a listener at which nobody waits is closed. Does not wait.
+    ///
+    /// A connection whose TCP handshake is under way in that very moment is reset by the kernel, unless another server shares
+    /// the port and `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14, ip-sysctl).
     pub fn stop(&self) {
         for member in self.members.iter() {
             member.control.stop();

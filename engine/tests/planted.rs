@@ -112,10 +112,14 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PanicUncounted, Plain, Oracle(7)),
     (Bug::PromiseForgotten, Plain, Engine),
     (Bug::PanicOutlived, Plain, Oracle(4)),
+    (Bug::QueueForgotten, Plain, Oracle(19)),
+    (Bug::HeadForgotten, Plain, Oracle(19)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 45] = [
+const WORDS: [(&str, By); 47] = [
+    ("where it waited to be accepted", Oracle(19)),
+    ("left its request unanswered", Oracle(19)),
     ("keeps more memory than it counts", Oracle(14)),
     ("before its connection broke was not heard", Oracle(15)),
     ("bytes of a connection that was closed", Oracle(16)),

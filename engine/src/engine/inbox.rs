@@ -12,6 +12,7 @@ use crate::cores::CoreState;
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicBool,
+    stop_accepting: AtomicBool,
     woken: AtomicBool,
     /// There is something in `resolved`.
     has_resolved: AtomicBool,
@@ -35,6 +36,11 @@ impl Control {
     /// Asks for a clean stop.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Asks that nobody more be accepted.
+    pub(crate) fn stop_accepting(&self) {
+        self.stop_accepting.store(true, Ordering::Release);
     }
 
     /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
@@ -90,6 +96,11 @@ impl Control {
             true => std::mem::take(&mut *self.resolved.lock().expect("nobody panics with it")),
             false => Vec::new(),
         }
+    }
+
+    /// That is never taken back.
+    pub(super) fn must_stop_accepting(&self) -> bool {
+        self.stop_accepting.load(Ordering::Acquire)
     }
 
     /// A stop is never taken back.

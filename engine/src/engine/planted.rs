@@ -174,11 +174,15 @@ mod switch {
         PromiseForgotten,
         /// A handler whose panic ends the core is called on.
         PanicOutlived,
+        /// A listener is closed although connections wait there.
+        QueueForgotten,
+        /// A stop closes requests in progress without an answer.
+        HeadForgotten,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 72] = [
+        pub const ALL: [Bug; 74] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -251,6 +255,8 @@ mod switch {
             Bug::PanicUncounted,
             Bug::PromiseForgotten,
             Bug::PanicOutlived,
+            Bug::QueueForgotten,
+            Bug::HeadForgotten,
         ];
     }
 

@@ -7,7 +7,9 @@ use wsring_proto::close::CloseCode;
 use super::conns::Phase;
 use super::core::Core;
 use super::life::{Event, Life, Parting};
+use super::planted::planted;
 use super::slow::Patience;
+use super::upgrade::STOPPING;
 use crate::cores::CoreState;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Ring, Time};
@@ -17,7 +19,7 @@ use crate::stats::Stats;
 const GIVE_UP: Duration = Duration::from_secs(1);
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's panic ends the core, and gives each the stop
+    /// Stops accepting, answers requests in progress 503, tells every open peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's panic ends the core, and gives each the stop
     /// timeout, and more while it takes what is queued for it.
     pub(super) fn begin_stop(&mut self) {
         let (state, code, reason) = match self.calls.has_failed() {
@@ -29,12 +31,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.stopping = Some(self.out.now.after(stopping.whole));
         self.out.patience.still = self.out.patience.still.min(stopping.still);
         let (due, _) = self.out.patience.clocks(self.out.now);
-        self.cancel_accepts();
+        self.out.stop_accepting = true;
         self.stop_dials();
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
             match self.out.link(index).life {
-                Life::Head { .. } => self.die(index),
+                Life::Head { .. } => self.stop_head(index),
                 Life::Quiet { .. } | Life::Pinged { .. } => {
                     self.out.close(index, Some(code), reason);
                 }
@@ -44,8 +46,22 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     life.put_off(sooner);
                     self.out.peers.set_due(index, Some(sooner));
                 }
+                // Nobody hears its last words any more.
+                Life::Broken { .. } if self.calls.has_failed() => {
+                    self.end_closing(index, false);
+                    self.die(index);
+                }
                 Life::Broken { .. } | Life::Dying(..) | Life::Free => {}
             }
+        }
+    }
+
+    /// A connection that is not open yet. Its peer is told so at once, and what it still sends of its request is discarded; behind a
+    /// handshake of TLS, where that is not over.
+    fn stop_head(&mut self, index: u32) {
+        match self.conns[index as usize].phase {
+            Phase::Head(..) => planted!(HeadForgotten, self.die(index); self.refuse(index, &STOPPING)),
+            _ => self.die(index),
         }
     }
 
@@ -73,7 +89,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     pub(super) fn is_finished(&self) -> bool {
         let Some(deadline) = self.stopping else { return false };
-        let all_gone = self.conns.is_empty() && !self.listeners.is_accepting() && self.connects == 0;
+        let all_gone = self.conns.is_empty() && self.listeners.are_closed() && self.connects == 0;
         // The kernel owes the last completions within this; if not, the ring's end settles it.
         all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
     }

@@ -31,6 +31,11 @@ impl Remote {
         self.0.stop();
     }
 
+    /// Asks that nobody more be accepted.
+    pub fn stop_accepting(&self) {
+        self.0.stop_accepting();
+    }
+
     /// Asks for `on_wake`.
     pub fn wake(&self) {
         let _ = self.0.wake();

@@ -40,10 +40,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.heard.skip_to(self.ring.now(), self.out.now);
         self.out.peers.begin(self.out.now);
         self.ring.submit(WAKE, Op::Wake);
-        self.arm_accepts();
         self.control.tell(CoreState::Running);
         self.calls.started(&mut self.out);
-        // What it wants is done by the first turn.
+        // What else it wants is done by the first turn.
+        self.arm_accepts();
     }
 
     /// One pass of the loop.
@@ -136,6 +136,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         for (lookup, found) in self.control.take_resolved() {
             self.on_resolved(lookup, found);
         }
+        self.out.stop_accepting |= self.control.must_stop_accepting();
         if self.control.must_stop() && self.stopping.is_none() {
             self.begin_stop();
         }

@@ -23,6 +23,8 @@ use crate::ring::Ring;
 
 /// Told to a connection over the cap.
 const FULL: Refusal = Refusal::new(503, "too many connections");
+/// Told to whoever had no connection yet when the core began to stop.
+pub(super) const STOPPING: Refusal = Refusal::new(503, "the server is stopping");
 /// The handler's answer could not be written.
 const BROKEN: Refusal = Refusal::new(500, "the server made no valid response");
 
@@ -65,6 +67,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn on_head(&mut self, index: u32, head: &[u8]) {
+        if self.calls.has_failed() {
+            return self.refuse(index, &STOPPING); // at the end of this pass
+        }
         let config = std::sync::Arc::clone(&self.config);
         let mut table = HeaderTable::new();
         let request = match Request::parse(head, &config.head_limits, &mut table) {

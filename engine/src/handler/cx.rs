@@ -86,6 +86,11 @@ impl<'a, H> CoreCx<'a, H> {
         ours(|| self.out.dials.abandon(dial));
     }
 
+    /// Accepts nobody more on this core, and serves on: as [`Handle::stop_accepting`](crate::Handle::stop_accepting) does of all.
+    pub fn stop_accepting(&mut self) {
+        self.out.stop_accepting = true;
+    }
+
     /// Begins a clean stop of this core, as [`Handle::stop`](crate::Handle::stop) does of all.
     pub fn stop_core(&mut self) {
         self.out.stop = true;

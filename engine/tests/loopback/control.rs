@@ -52,7 +52,7 @@ fn a_stop_tells_every_peer_1001_and_returns_the_counters() {
         let (running, addr, tells) = tellers(Config::default(), core_count);
         let _port = held(addr);
         let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(addr)).collect();
-        let half = tcp(addr); // no handshake: closed without a word
+        let half = tcp(addr);
         running.handle().stop();
         for client in &mut clients {
             assert_eq!(client.expect_close(), (1001, "server stopping".to_owned()));
@@ -64,7 +64,7 @@ fn a_stop_tells_every_peer_1001_and_returns_the_counters() {
         assert_eq!(stats.iter().map(|stats| stats.opened).sum::<u64>(), 20);
         assert_eq!(tells.iter().map(|(_, why)| why).collect::<Vec<_>>(), ["Stopped"; 20]);
         assert_eq!(TcpStream::connect(addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
-        drop(half);
+        assert!(read_head(&half).expect("an answer").0.starts_with("HTTP/1.1 503 "), "it had not opened yet");
     }
 }
 

@@ -94,6 +94,8 @@ struct Town {
     remote: Remote,
     world: World,
     stop_at: Time,
+    /// Nobody more is accepted from then on.
+    shut_at: Option<Time>,
     /// The stop comes in the middle of everything.
     early: bool,
     stopped: bool,
@@ -178,6 +180,10 @@ impl Outside for Town {
             return net.wake();
         }
         self.remote.wake();
+        if self.shut_at.take_if(|at| *at <= net.now()).is_some() {
+            self.world.trace.note(&[1, 2], || "stop accepting".to_owned());
+            self.remote.stop_accepting();
+        }
         net.wake();
         net.call_after(self.tick, WATCH);
         self.tick = (self.tick * 5 / 4).min(Duration::from_millis(200));
@@ -305,6 +311,13 @@ fn start(seed: u64) -> Time {
     Time::from_nanos(if random.chance(125) { WRAP - random.below(3_000_000_000) } else { 0 })
 }
 
+/// When nobody more is accepted, while the core serves on: in a tenth of the seeds, drawn apart from everything else.
+fn shut_after(seed: u64, manners: Manners) -> Option<Duration> {
+    let mut random = Random::new(seed ^ 0x7368_7574_2121);
+    (manners == Manners::Rude && random.chance(100))
+        .then(|| Duration::from_micros(random.pick(&[1, 10, 100]) * random.below(2_000)))
+}
+
 /// Where long sends are parted, drawn apart from everything else. A send block may be larger than a part.
 fn part(seed: u64, manners: Manners) -> Option<u32> {
     let mut random = Random::new(seed ^ 0x7069_6563_6573);
@@ -428,6 +441,7 @@ fn run_on(
             6_000_000_000
         })),
         stopped: false,
+        shut_at: shut_after(seed, manners).map(|after| sim.start.plus(after)),
         tick: Duration::from_millis(random.range(1, 10)),
     };
     let remote = town.remote.clone();

@@ -79,6 +79,9 @@ pub struct Person {
     pub unheard_after: Option<Duration>,
     /// How the engine cut its connection off, if it did.
     pub abort: Option<Abort>,
+    pub connected_at: Time,
+    /// When the listener at which it waited to be accepted was closed.
+    pub shut_out_at: Option<Time>,
     /// It is a server, which the engine connected to.
     pub serves: bool,
     /// The dial that its request names.
@@ -119,6 +122,7 @@ pub struct Ledger {
     pub panics: u64,
     pub refused: u64,
     pub gone: u64,
+    handshake: Duration,
     closing: Duration,
     closing_max: Duration,
     stopping: Duration,
@@ -139,6 +143,7 @@ const SLACK: Duration = Duration::from_millis(40);
 impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
         self.people = vec![Person::default(); people];
+        self.handshake = settings.handshake_timeout;
         self.closing = settings.closing_timeout;
         self.closing_max = settings.closing_max;
         self.stopping = settings.stop_timeout;
@@ -195,7 +200,8 @@ impl Ledger {
             self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
         }
         let full = sum(|person| usize::from(person.status == Some(503)));
-        assert!(stats.full >= full, "{full} peers were told 503, and {} counted", stats.full);
+        let counted = stats.full + if self.stopped_at.is_some() { stats.declined } else { 0 };
+        assert!(counted >= full, "{full} peers were told 503, and {counted} counted");
         // A message takes a header: nobody can make more callbacks than that (RFC 6455 §5.2).
         assert!(stats.messages * 2 <= stats.bytes_in, "{} messages of {} bytes", stats.messages, stats.bytes_in);
         let work = counts.completions + stats.passes;
@@ -266,6 +272,7 @@ impl Ledger {
         let panicked = person.panicked == (person.reason == Some(Reason::Panicked));
         check(panicked || self.failed_at.is_some(), "on_close does not say whether a callback panicked")?;
         check(person.close.is_none() || person.opened == 1, "a Close without a connection")?;
+        self.judge_stopped(person)?;
         // Others may go with bytes unread: their ends were decided by what they had sent before, or by the network.
         let timed_out = match &person.reason {
             Some(reason) => matches!(reason, Reason::Timeout | Reason::Local(false)),
@@ -329,6 +336,22 @@ impl Ledger {
             Reason::Panicked => person.panicked,
         };
         if agrees { Ok(()) } else { Err(format!("{reason:?} does not agree with what the peer did")) }
+    }
+
+    /// Whoever had no connection yet when the core began to stop is answered, if there is time for it.
+    fn judge_stopped(&self, person: &Person) -> Result<(), String> {
+        let cut_at = self.stopped_at.map(|stopped| stopped.plus(self.stopping));
+        if person.shut_out_at.is_some_and(|at| cut_at.is_none_or(|cut| at < cut)) {
+            return Err("it was reset where it waited to be accepted".to_owned());
+        }
+        let (Some(stopped), Some(at)) = (self.stopped_at, person.eof_at) else { return Ok(()) };
+        let in_time = at.since(stopped) + SLACK < self.stopping.min(self.closing)
+            && at.since(person.connected_at) + SLACK < self.handshake;
+        let unanswered = person.status.is_none() && !person.serves && person.opened == 0 && !person.faulted;
+        if unanswered && at >= stopped && in_time {
+            return Err("a stop left its request unanswered".to_owned());
+        }
+        Ok(())
     }
 
     /// RFC 6455 §7.4.1: what peers are told by a core that stops, or that a panic ends.

@@ -192,6 +192,7 @@ impl Peer {
                 return;
             };
             self.channel = Some(Channel::new(pipe, self.world.tls.as_ref()));
+            self.person(|person| person.connected_at = net.now());
             self.say("connects");
         }
         self.write(net);
@@ -223,10 +224,11 @@ impl Peer {
         self.done = true;
         let (faulted, now) = (net.is_faulted(pipe), net.now());
         let (neglected_at, abort) = (net.neglected_at(pipe), net.abort_of(pipe));
+        let shut_out_at = net.shut_out_at(pipe);
         self.person(|person| {
             person.abort = abort;
             person.faulted = faulted;
-            person.neglected_at = neglected_at;
+            (person.neglected_at, person.shut_out_at) = (neglected_at, shut_out_at);
             match what {
                 "sees the end" => person.eof_at = Some(now),
                 _ => person.reset = true,

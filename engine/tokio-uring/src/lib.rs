@@ -97,9 +97,16 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
+    /// Begins a clean stop: every open peer is told 1001 and cut after the stop timeout, requests in progress and connections that
+    /// wait are answered 503, and nobody more is accepted. Does not wait.
     pub fn stop(&self) {
         self.remote.stop();
+        self.notify.notify_one();
+    }
+
+    /// Accepts nobody more, and serves on. Does not wait.
+    pub fn stop_accepting(&self) {
+        self.remote.stop_accepting();
         self.notify.notify_one();
     }
 
