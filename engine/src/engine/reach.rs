@@ -159,7 +159,7 @@ impl Reach {
             return self.forget_look(index);
         }
         planted!(SentUncounted, return);
-        self.slow.on_sent(index, sent);
+        self.slow.on_sent(index, sent, self.now);
     }
 
     /// What was seen of how much a peer takes does not matter any more.

@@ -53,9 +53,12 @@ impl Slow {
         last
     }
 
-    /// The socket has taken so many bytes more.
-    pub(crate) fn on_sent(&mut self, index: u32, bytes: u32) {
+    /// The socket has taken so many bytes more. A peer that had nothing to take has its time for them from here on.
+    pub(crate) fn on_sent(&mut self, index: u32, bytes: u32, now: Tick) {
         if let Some(seen) = self.0.get_mut(&index) {
+            if seen.unacked == 0 {
+                seen.since = now;
+            }
             seen.unacked = seen.unacked.saturating_add(bytes);
         }
     }
@@ -76,17 +79,27 @@ mod tests {
         assert_eq!(slow.look(7, 1_000, at(1)), None);
         assert_eq!(slow.look(7, 1_000, at(2)), Some(Seen { unacked: 1_000, since: at(1) }));
         // 300 bytes more, of which none was taken; then 299 of all.
-        slow.on_sent(7, 300);
+        slow.on_sent(7, 300, at(2));
         assert_eq!(slow.look(7, 1_300, at(3)), Some(Seen { unacked: 1_300, since: at(1) }));
         assert_eq!(slow.look(7, 1_001, at(4)), Some(Seen { unacked: 1_300, since: at(1) }));
         assert_eq!(slow.look(7, 1_001, at(5)), Some(Seen { unacked: 1_001, since: at(4) }));
         // As much as before is in the socket, and a byte of it is new: one was taken.
-        slow.on_sent(7, 1);
+        slow.on_sent(7, 1, at(5));
         assert_eq!(slow.look(7, 1_001, at(6)), Some(Seen { unacked: 1_002, since: at(4) }));
         assert_eq!(slow.look(7, 1_001, at(7)), Some(Seen { unacked: 1_001, since: at(6) }));
-        slow.on_sent(8, 5);
+        slow.on_sent(8, 5, at(7));
         slow.forget(7);
         assert_eq!((slow.look(7, 5, at(8)), slow.look(8, 5, at(8))), (None, None));
+    }
+
+    /// A Close was once sent to a peer that had taken everything for long, and cut before it had arrived.
+    #[test]
+    fn who_had_nothing_to_take_did_not_stand_still() {
+        let at = |secs| Tick::ZERO.after(Duration::from_secs(secs));
+        let mut slow = Slow::default();
+        slow.look(7, 0, at(1));
+        slow.on_sent(7, 23, at(9));
+        assert_eq!(slow.look(7, 23, at(10)), Some(Seen { unacked: 23, since: at(9) }));
     }
 
     #[test]
