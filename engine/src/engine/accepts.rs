@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::deadlines::Tick;
 use super::planted::planted;
 use crate::ring::{Errno, Socket, Time};
 
@@ -70,6 +71,8 @@ pub(crate) struct Listeners {
     pub(super) states: Vec<State>,
     /// When the first of those that are to be armed is to be armed: each pass asks this, and the states change rarely.
     pub(super) next_at: Option<Time>,
+    /// When stopping: until then who waits to be accepted is, if accepts succeed.
+    pub(super) until: Option<Tick>,
     /// When the log may say again that accepts fail, and how many did since it last did.
     told_again_at: Time,
     untold: u64,
@@ -80,6 +83,7 @@ impl Listeners {
         Self {
             states: vec![State::Ended; count as usize],
             next_at: (count > 0).then(Time::default),
+            until: None,
             told_again_at: Time::default(),
             untold: 0,
         }

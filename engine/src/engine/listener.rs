@@ -59,7 +59,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Nobody waits at it, or the time for those who do is over.
     fn may_close(&mut self, listener: u32) -> bool {
-        let is_late = self.stopping.is_some_and(|deadline| deadline.is_due(self.heard.tick()));
+        let is_late = self.listeners.until.is_some_and(|until| until.is_due(self.heard.tick()));
         planted!(QueueForgotten, return true);
         is_late || !self.ring.has_waiting(listener)
     }

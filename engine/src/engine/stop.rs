@@ -19,8 +19,8 @@ use crate::stats::Stats;
 const GIVE_UP: Duration = Duration::from_secs(1);
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Stops accepting, answers requests in progress 503, tells every open peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's panic ends the core, and gives each the stop
-    /// timeout, and more while it takes what is queued for it.
+    /// Stops accepting, answers requests in progress 503, tells every open peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's
+    /// panic ends the core, and gives each the stop timeout, and more while it takes what is queued for it.
     pub(super) fn begin_stop(&mut self) {
         let (state, code, reason) = match self.calls.has_failed() {
             false => (CoreState::Stopping, CloseCode::GOING_AWAY, "server stopping"),
@@ -32,6 +32,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.patience.still = self.out.patience.still.min(stopping.still);
         let (due, _) = self.out.patience.clocks(self.out.now);
         self.out.stop_accepting = true;
+        self.listeners.until = Some(self.out.now.after(stopping.still));
         self.stop_dials();
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
@@ -68,7 +69,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn stop_due(&self) -> Option<Time> {
         let deadline = self.stopping?;
         let given_up = deadline.after(GIVE_UP);
-        let next = if deadline.is_due(self.heard.tick()) { given_up } else { deadline };
+        let heard = self.heard.tick();
+        let next = if deadline.is_due(heard) { given_up } else { deadline };
+        let accepting = self.listeners.until.filter(|until| !until.is_due(heard));
+        let next = accepting.map_or(next, |until| until.earlier(next));
         Some(next.begins(self.ring.now()))
     }
 

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use wsring_testkit::{BINARY, Client, PING, PONG, TEXT, WAIT, handshake, patiently, tcp};
+use wsring_testkit::{BINARY, CLOSE, Client, PING, PONG, TEXT, WAIT, handshake, patiently, tcp};
 
 use crate::process::{Serve, first_core, start};
 
@@ -92,7 +92,7 @@ fn one_connection_too_many_is_told_503_until_another_leaves() {
     assert!(stats["opened"] == 4 && stats["full"] >= 2, "{stats:?}");
 }
 
-/// A silent peer is pinged; one that answers stays, one that does not is cut.
+/// A silent peer is pinged; one that answers stays, one that does not is told 1001 and cut.
 #[test]
 fn silence_is_answered_with_a_ping_and_then_with_the_end() {
     let serve = start(&["--cores", &first_core(), "--idle-timeout", "3"]);
@@ -101,6 +101,9 @@ fn silence_is_answered_with_a_ping_and_then_with_the_end() {
     let (mut alive, mut dead) = (Client::open(serve.addr(), "/"), Client::open(serve.addr(), "/"));
     let cut = std::thread::spawn(move || {
         assert_eq!(dead.frame().opcode, PING);
+        // RFC 6455 §7.4.1: told why, since it has taken all that was sent to it.
+        let close = dead.frame();
+        assert_eq!((close.opcode, close.close_code()), (CLOSE, 1001), "{close:?}");
         assert_eq!(dead.frame_or_end(), None);
     });
     let mut pings = 0;
