@@ -111,6 +111,7 @@ impl Answering {
     }
 
     /// Bytes of memory that it keeps.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.declined.as_ref().map_or(0, |(declined, _)| declined.body.capacity())
     }

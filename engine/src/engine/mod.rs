@@ -35,6 +35,7 @@ mod flight;
 mod forms;
 mod frames;
 mod heard;
+#[cfg(any(test, feature = "sim"))]
 pub(crate) mod holding;
 mod id;
 mod inbox;

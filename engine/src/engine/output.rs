@@ -62,6 +62,7 @@ impl Output {
     }
 
     /// The memory of all pieces that wait.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn memories(&self) -> impl Iterator<Item = &Memory> {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
         self.first.iter().chain(rest).filter_map(|segment| match segment {

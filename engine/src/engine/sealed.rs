@@ -42,6 +42,7 @@ impl Sealed {
     }
 
     /// Bytes of memory that it keeps, of which nothing is counted elsewhere but the rest of a send.
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn held_bytes(&self) -> usize {
         self.tls.held_bytes() + self.rest.as_ref().map_or(0, |rest| rest.memory.held_bytes())
     }

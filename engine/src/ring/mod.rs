@@ -165,6 +165,7 @@ impl Memory {
     }
 
     /// Bytes that are kept from everybody else while this is: none of a block, which belongs to its core for good.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Memory::Block(_) => 0,

@@ -163,6 +163,7 @@ impl Tls {
     }
 
     /// Bytes of the memory that its own bytes lie in.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn held_bytes(&self) -> usize {
         self.held.capacity() + self.own.capacity()
     }
