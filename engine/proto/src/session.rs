@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Moves the message of the last event out, if it lies in memory of its own: it arrived in pieces, or was inflated, or is
-    /// one of 64 KiB and more that was masked and ended its input. [`HEADROOM`](crate::HEADROOM) bytes of any content, then
+    /// one of 64 KiB and more that was masked and ended its input. [`HEADROOM`] bytes of any content, then
     /// the payload, so that a header can be written in front and the whole sent without a copy. `None` if the message was
     /// borrowed from the input, or is taken already. The memory is the caller's to give back ([`Pool::put`]).
     pub fn take_message(&mut self) -> Option<Vec<u8>> {
