@@ -10,9 +10,13 @@ pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
 use self::room::Room;
+use crate::pressure::Pressure;
 use crate::ring::uring::{
     Feature, Features, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, descriptors_open, raise_nofile,
 };
+
+/// Without an idle timeout: two ends that wait for each other do not do so for ever.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A default cap below this is worth a warning.
 const CONNECTIONS_FEW: u32 = 100;
@@ -51,9 +55,12 @@ pub struct Config {
     pub(crate) output_high_bytes: u32,
     pub(crate) output_low_bytes: u32,
     pub(crate) output_max_bytes: u32,
+    pub(crate) pressure_accepted: Pressure,
+    pub(crate) pressure_dialled: Pressure,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pong_timeout: Duration,
+    send_timeout: Option<Duration>,
     pub(crate) closing_timeout: Duration,
     pub(crate) closing_max: Duration,
     pub(crate) linger: Duration,
@@ -84,9 +91,12 @@ impl Default for Config {
             output_high_bytes: 1 << 20,
             output_low_bytes: 256 << 10,
             output_max_bytes: 20 << 20,
+            pressure_accepted: Pressure::PauseReading,
+            pressure_dialled: Pressure::ReadOn,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(60)),
             pong_timeout: Duration::from_secs(10),
+            send_timeout: None,
             closing_timeout: Duration::from_secs(5),
             closing_max: Duration::from_secs(600),
             linger: Duration::from_millis(200),
@@ -202,16 +212,21 @@ impl Config {
 
 /// What may be queued for a connection.
 impl Config {
-    /// Bytes queued for one connection above which the engine takes nothing more from it. Default 1 MiB. A peer held back
-    /// so costs more than this: what was in flight is stashed, and buffers are powers of two; about 3 MB were measured.
+    /// Bytes queued for one connection above which the application is told so ([`SendOutcome::High`](crate::SendOutcome::High)),
+    /// and its peer has to take some within the [`send_timeout`](Self::send_timeout). Whether messages of that peer are
+    /// taken meanwhile says [`Pressure`]. Default 1 MiB.
+    ///
+    /// A peer that is not read above this mark costs more than this: what was in flight is stashed, and buffers are powers of two; about
+    /// 3 MB were measured.
     #[must_use]
     pub fn output_high_bytes(mut self, bytes: u32) -> Self {
         self.output_high_bytes = bytes;
         self
     }
 
-    /// Bytes queued below which the engine takes messages of that connection again; not above
-    /// [`output_high_bytes`](Self::output_high_bytes). Default 256 KiB.
+    /// Bytes queued from which down [`on_writable`](crate::Handler::on_writable) is called for a connection that had more than
+    /// [`output_high_bytes`](Self::output_high_bytes), and its messages are taken again if they were not; not above that. Default
+    /// 256 KiB.
     #[must_use]
     pub fn output_low_bytes(mut self, bytes: u32) -> Self {
         self.output_low_bytes = bytes;
@@ -223,6 +238,23 @@ impl Config {
     #[must_use]
     pub fn output_max_bytes(mut self, bytes: u32) -> Self {
         self.output_max_bytes = bytes;
+        self
+    }
+
+    /// Whether messages of a connection that was accepted are taken while more than
+    /// [`output_high_bytes`](Self::output_high_bytes) are queued for it, unless its [`Verdict`](crate::Verdict::pressure) says
+    /// otherwise. Default [`Pressure::PauseReading`]: a peer that does not read what it asked for is not read.
+    #[must_use]
+    pub fn pressure_accepted(mut self, pressure: Pressure) -> Self {
+        self.pressure_accepted = pressure;
+        self
+    }
+
+    /// The same of a connection that was dialled, unless its [`Target`](crate::Target::pressure) says otherwise. Default
+    /// [`Pressure::ReadOn`], so that two ends with a backlog for each other never wait for each other.
+    #[must_use]
+    pub fn pressure_dialled(mut self, pressure: Pressure) -> Self {
+        self.pressure_dialled = pressure;
         self
     }
 
@@ -254,6 +286,16 @@ impl Config {
     #[must_use]
     pub fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout;
+        self
+    }
+
+    /// How long a peer may take nothing of what is queued for it while its messages are not taken (paused, or held up by
+    /// [`Pressure::PauseReading`]) or more than [`output_high_bytes`](Self::output_high_bytes) wait for it, whatever it says meanwhile;
+    /// then it is cut ([`CloseReason::Timeout`](crate::CloseReason::Timeout)). That is looked at when this time is over, so who stops taking in
+    /// between has up to twice as long. Default: the [`idle_timeout`](Self::idle_timeout), and 60 s without one. Longer than nothing.
+    #[must_use]
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.send_timeout = Some(timeout);
         self
     }
 
@@ -391,6 +433,7 @@ impl Config {
             (self.spin <= Duration::from_secs(1), "spin", "must be at most a second"),
             (!self.handshake_timeout.is_zero(), "handshake_timeout", "must be longer than nothing"),
             (!self.pong_timeout.is_zero(), "pong_timeout", "must be longer than nothing"),
+            (self.send_timeout != Some(Duration::ZERO), "send_timeout", "must be longer than nothing"),
             (
                 self.idle_timeout != Some(Duration::ZERO),
                 "idle_timeout",
@@ -457,6 +500,11 @@ impl Config {
             }
         });
         Ok(self)
+    }
+
+    /// See the setter.
+    pub(crate) fn time_to_take(&self) -> Duration {
+        self.send_timeout.or(self.idle_timeout).unwrap_or(SEND_TIMEOUT)
     }
 
     /// The connection cap of a core; before [`Self::resolved`], the most that it can be by default.

@@ -96,6 +96,7 @@ mod engine;
 mod handle;
 mod handler;
 mod headers;
+mod pressure;
 mod reconnect;
 mod resolver;
 #[cfg(feature = "unstable-ring")]
@@ -120,6 +121,7 @@ pub use handler::{
     Verdict, Violation,
 };
 pub use http;
+pub use pressure::Pressure;
 pub use reconnect::Reconnect;
 pub use ring::Errno;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};

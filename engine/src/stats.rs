@@ -47,6 +47,12 @@ counters! {
     refused,
     /// Messages for connections that were closing.
     gone,
+    /// Pings that were not answered, because a later one was before their pong could have gone (RFC 6455 §5.5.3 allows that): see
+    /// [`Pressure::ReadOn`](crate::Pressure::ReadOn).
+    pings_passed_over,
+    /// Messages of peers that came behind our Close, which are not handed out (RFC 6455 §1.4): see
+    /// [`Conn::close`](crate::Conn::close).
+    discarded,
     /// Connections accepted by the kernel.
     accepted,
     /// Connections made by dials, whatever the server then answered.

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use wsring_proto::handshake::{UpgradeRequest, client_key, write_request};
 use wsring_proto::opcode::Message;
 
+use crate::pressure::Pressure;
 use crate::reconnect::Reconnect;
 
 /// A server to connect to ([`CoreCx::connect`](crate::CoreCx::connect)), with what is asked of it and what happens when
@@ -47,6 +48,7 @@ pub struct Target {
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) pressure: Option<Pressure>,
     pub(crate) tag: u64,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
@@ -157,6 +159,7 @@ impl Target {
             handshake_timeout: None,
             reconnect: None,
             heartbeat: None,
+            pressure: None,
             tag: 0,
             #[cfg(feature = "tls")]
             tls: None,
@@ -227,6 +230,14 @@ impl Target {
         let every = every.max(HEARTBEAT_MIN);
         let text = matches!(message, Message::Text(_));
         self.heartbeat = Some(Heartbeat { every, text, bytes: message.as_bytes().to_vec() });
+        self
+    }
+
+    /// Whether messages of its connections are taken while their output is above the high-water mark. Default:
+    /// [`Config::pressure_dialled`](crate::Config::pressure_dialled).
+    #[must_use]
+    pub fn pressure(mut self, pressure: Pressure) -> Self {
+        self.pressure = Some(pressure);
         self
     }
 

@@ -3,6 +3,7 @@
 //! `docs/simulation.md`, and the list below is the table there.
 
 mod sim;
+mod two_ends;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,8 +36,10 @@ enum As {
     Sealed,
     /// Over TLS, and nobody does anything wrong.
     Polite,
+    /// Two engines against each other.
+    Twofold,
 }
-use As::{Plain, Polite, Sealed};
+use As::{Plain, Polite, Sealed, Twofold};
 
 /// What each bug is caught by. Others may notice it too, in other seeds.
 const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
@@ -62,6 +65,10 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::HeadAfterDeath, Plain, Engine),
     (Bug::PauseIgnored, Plain, Oracle(4)),
     (Bug::PressureIgnored, Plain, Oracle(4)),
+    (Bug::ReadOnPressed, Twofold, Oracle(20)),
+    (Bug::RelaxLost, Twofold, Oracle(20)),
+    (Bug::OutputUntimed, Twofold, Oracle(20)),
+    (Bug::PongsPiled, Plain, Oracle(21)),
     (Bug::PongLost, Plain, Oracle(3)),
     (Bug::WritableLost, Plain, Oracle(4)),
     (Bug::BlockParted, Plain, Oracle(5)),
@@ -117,7 +124,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 47] = [
+const WORDS: [(&str, By); 49] = [
     ("where it waited to be accepted", Oracle(19)),
     ("left its request unanswered", Oracle(19)),
     ("keeps more memory than it counts", Oracle(14)),
@@ -128,6 +135,8 @@ const WORDS: [(&str, By); 47] = [
     ("neither told nor reset", Oracle(18)),
     ("saw an orderly end", Oracle(2)),
     ("messages over the high-water mark", Oracle(4)),
+    ("two ends stand still", Oracle(20)),
+    ("has more queued than it may", Oracle(21)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),
     ("lost a message to the server", Oracle(1)),
@@ -196,9 +205,10 @@ struct Failure {
 
 fn failure(seed: u64, how: As) -> Option<Failure> {
     let run = || match how {
-        Plain => run(seed, Manners::Rude, false),
-        Sealed => secured::run(seed, Manners::Rude, false),
-        Polite => secured::run(seed, Manners::Quiet, false),
+        Plain => drop(run(seed, Manners::Rude, false)),
+        Sealed => drop(secured::run(seed, Manners::Rude, false)),
+        Polite => drop(secured::run(seed, Manners::Quiet, false)),
+        Twofold => drop(two_ends::run(seed, false)),
     };
     catch_unwind(AssertUnwindSafe(run)).err()?;
     let (file, text) = PANIC.take();
@@ -249,7 +259,7 @@ fn write_down(info: &std::panic::PanicHookInfo<'_>) {
 fn every_planted_bug_is_caught_by_the_oracle_meant_for_it() {
     std::panic::set_hook(Box::new(write_down));
     let honest: Vec<Failure> =
-        [Plain, Sealed, Polite].into_iter().flat_map(|how| failures(None, how, Engine)).collect();
+        [Plain, Sealed, Polite, Twofold].into_iter().flat_map(|how| failures(None, how, Engine)).collect();
     println!("without a bug: {honest:?}");
     // BUG=RestLost looks for that one alone.
     let only = std::env::var("BUG").ok();

@@ -170,7 +170,8 @@ impl Session {
     }
 
     /// We sent a close frame (RFC 6455 §5.5.1). From now on messages, pings and pongs are walked over and nothing of
-    /// them is kept; only the peer's close frame is still surfaced. Limits on messages do not apply to what is not
+    /// them is kept; only the peer's close frame is still surfaced, and that a message ended
+    /// ([`Event::Discarded`](input::Event::Discarded)). Limits on messages do not apply to what is not
     /// kept; the other rules do. A message handed out before stays valid until the next call.
     pub fn on_close_sent(&mut self) {
         self.state = self.state.after(Move::CloseSent);

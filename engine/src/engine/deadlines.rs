@@ -46,6 +46,11 @@ impl Tick {
         if self.is_due(other) { self } else { other }
     }
 
+    /// This or `other`, whichever comes last.
+    pub(crate) fn later(self, other: Tick) -> Tick {
+        if self.is_due(other) { other } else { self }
+    }
+
     /// Whether `self` has come by `now`.
     pub(crate) fn is_due(self, now: Tick) -> bool {
         planted!(TickUnwrapped, self.0 <= now.0; now.0.wrapping_sub(self.0) < u32::MAX / 2)

@@ -256,7 +256,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Fed::Opened { data, compression, mut bytes, len } => {
                 planted!(AnswerDialLost, self.out.dials.wanted.clear());
                 self.on_agreed(index, conn);
-                self.open(conn, Role::Client, compression, data);
+                let pressure = target.pressure.unwrap_or(self.config.pressure_dialled);
+                self.open(conn, Role::Client, compression, pressure, data);
                 self.feed_frames(conn, &mut bytes[len..]);
             }
         }
@@ -326,7 +327,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let Some(heartbeat) = &target.heartbeat else { return };
                 planted!(BeatAfterClose, {
                     let (input, framing) = (super::input::Input::new(false), super::pack::Framing::PLAIN.masked());
-                    *self.out.peers.life(conn) = super::life::Life::Quiet { since: self.out.now, input, framing };
+                    let now = self.out.now;
+                    *self.out.peers.life(conn) = super::life::Life::Quiet { since: now, taken: now, input, framing };
                 });
                 let _ = self.out.send(conn, heartbeat.message()); // refused: counted, and the next one may pass
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));

@@ -1,10 +1,9 @@
 //! What happens to connections whose deadline has come.
 
-use wsring_proto::opcode::Opcode;
-
 use super::core::Core;
 use super::life::Life;
 use super::patience::LOOK;
+use super::planted::planted;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Ring};
 
@@ -46,14 +45,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// An open connection: ping a silent peer, and end one that does not answer.
     pub(super) fn expire_idle(&mut self, index: u32) {
+        if self.out.link(index).life.is_timed_by_output() {
+            return self.expire_output(index);
+        }
         let Some(idle) = self.config.idle_timeout else { return };
         let (now, heard) = (self.out.now, self.heard.tick());
-        let is_sending = self.out.link(index).output.is_sending;
         let life = self.out.peers.life(index);
-        let is_read = life.takes_messages();
-        if !is_read {
-            life.forget_ping(); // its answer may lie unread: ask again when it is read
-        }
         match *life {
             // It may be taking what stands between it and our ping.
             Life::Pinged { due, .. } if due.is_due(heard) => self.look_at(index, self.config.pong_timeout),
@@ -61,17 +58,36 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Life::Quiet { since, .. } if !since.after(idle).is_due(heard) => {
                 self.out.peers.set_due(index, Some(since.after(idle)));
             }
-            // Not read, so its silence is ours; but it must take what is queued for it.
-            Life::Quiet { .. } if !is_read && is_sending => self.look_at(index, idle),
-            Life::Quiet { .. } if !is_read => self.out.peers.set_due(index, Some(now.after(idle))),
             _ => {
                 let due = now.after(self.config.pong_timeout);
                 life.on_pinged(due);
                 self.out.peers.mark(index);
                 self.out.forget_look(index);
-                self.out.control(index, Opcode::Ping, &[]);
+                self.out.ping(index);
                 self.out.peers.set_due(index, Some(due));
             }
         }
+    }
+
+    /// One that is not read, so that its silence is ours, or whose output is high, so that its words are cheap: it must take what is
+    /// queued for it.
+    fn expire_output(&mut self, index: u32) {
+        let (now, heard) = (self.out.now, self.heard.tick());
+        let is_sending = self.out.link(index).output.is_sending;
+        let life = self.out.peers.life(index);
+        life.forget_ping(now); // its answer may lie unread: ask again when it is read
+        let Life::Quiet { taken, .. } = *life else { return };
+        let due =
+            planted!(OutputUntimed, now.after(self.config.time_to_take()); taken.after(self.config.time_to_take()));
+        if is_sending && due.is_due(heard) {
+            return self.look_at(index, self.config.time_to_take());
+        }
+        // It may be read again before that, and then its silence counts.
+        let look = self.config.idle_timeout.map(|idle| now.after(idle));
+        let next = match look {
+            Some(look) if !is_sending || look.is_due(due) => Some(look),
+            _ => is_sending.then_some(due),
+        };
+        self.out.peers.set_due(index, next);
     }
 }

@@ -7,7 +7,6 @@
 
 use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
-use wsring_proto::opcode::Opcode;
 use wsring_proto::session::input::Event;
 use wsring_proto::simd;
 
@@ -97,10 +96,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     }
                     Ok(Some(Event::Ping(payload))) => {
                         planted!(PongLost, continue);
-                        out.control(index, Opcode::Pong, payload);
+                        out.pong(index, payload);
                         continue;
                     }
                     Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
+                    Ok(Some(Event::Discarded)) => {
+                        out.stats.discarded += 1;
+                        continue;
+                    }
                     Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
                     Ok(Some(_)) => unreachable!("an event of a wsring-proto that this engine does not know"),
                     Err(violation) => return Run::Violated(violation),

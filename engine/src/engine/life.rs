@@ -21,8 +21,9 @@ pub(crate) enum Life {
     Free,
     /// Its request head is awaited until `due`; of one that we dialled, the server's answer.
     Head { due: Tick, eof: bool },
-    /// Messages flow. `since`: when a byte last came in; for a peer that is not read, when one last went out.
-    Quiet { input: Input, framing: Framing, since: Tick },
+    /// Messages flow. `since`: when the peer last showed life. `taken`: when it last took a byte or was first offered one, while
+    /// that is what it is timed by ([`Input::is_timed_by_output`]).
+    Quiet { input: Input, framing: Framing, since: Tick, taken: Tick },
     /// The same, and the answer to a ping of ours is awaited until `due`.
     Pinged { input: Input, framing: Framing, since: Tick, due: Tick },
     /// A send has failed, so nothing goes out any more; what the peer had said before is still heard, until `due`. `closed`: we have
@@ -102,7 +103,9 @@ impl Life {
         use Life::{Broken, Closing, Finishing, Free, Head, Lingering, Pinged, Quiet};
         Some(match (self, event) {
             (Free, Event::Taken { due }) => Head { due, eof: false },
-            (Head { eof, .. }, Event::Opened { now, framing }) => Quiet { since: now, input: Input::new(eof), framing },
+            (Head { eof, .. }, Event::Opened { now, framing }) => {
+                Quiet { since: now, taken: now, input: Input::new(eof), framing }
+            }
             (Quiet { input, .. } | Pinged { input, .. }, Event::CloseQueued { due, until, own }) => {
                 Closing { eof: input.eof, own, due, until }
             }
@@ -130,7 +133,9 @@ impl Life {
                 Finishing { linger: true, eof, own: 0, due: due.earlier(until), until }
             }
             (Head { due, .. }, Event::PeerEnded) => Head { due, eof: true },
-            (Quiet { since, input, framing }, Event::PeerEnded) => Quiet { since, input: input.past_end(), framing },
+            (Quiet { since, taken, input, framing }, Event::PeerEnded) => {
+                Quiet { since, taken, input: input.past_end(), framing }
+            }
             (Pinged { since, due, input, framing }, Event::PeerEnded) => {
                 Pinged { since, due, input: input.past_end(), framing }
             }
@@ -282,7 +287,7 @@ impl Life {
         match self {
             Life::Quiet { since, .. } => *since = now,
             &mut Life::Pinged { input, framing, .. } => {
-                *self = Life::Quiet { since: now, input, framing };
+                *self = Life::Quiet { since: now, taken: now, input, framing };
                 return true;
             }
             _ => {}
@@ -290,25 +295,53 @@ impl Life {
         false
     }
 
-    /// A peer that is not read took a byte, or has its time to take one from here on.
+    /// An open connection whose peer is timed by what it takes, not by what it says: it is not read, or its output is high.
     #[inline]
-    pub(crate) fn on_progress(&mut self, now: Tick) {
-        if let Life::Quiet { since, .. } | Life::Pinged { since, .. } = self {
-            *since = now;
+    pub(crate) fn is_timed_by_output(&self) -> bool {
+        match self {
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.is_timed_by_output(),
+            _ => false,
+        }
+    }
+
+    /// An open connection whose output is high.
+    #[inline]
+    pub(crate) fn is_high(&self) -> bool {
+        match self {
+            Life::Quiet { input, .. } | Life::Pinged { input, .. } => input.is_high(),
+            _ => false,
+        }
+    }
+
+    /// A peer took a byte at that time, if not later ones since: clocks do not go back. One that was pinged answers in its own time.
+    #[inline]
+    pub(crate) fn on_progress(&mut self, at: Tick) {
+        if let Life::Quiet { since, taken, .. } = self {
+            *since = since.later(at);
+            *taken = taken.later(at);
+        }
+    }
+
+    /// A peer that is timed by what it takes took a byte, or has its time to take one from here on. An answer to a ping is not awaited
+    /// from it: it may lie unread.
+    #[inline]
+    pub(crate) fn on_offered(&mut self, now: Tick) {
+        if let Life::Quiet { input, framing, .. } | Life::Pinged { input, framing, .. } = *self {
+            *self = Life::Quiet { since: now, taken: now, input, framing };
         }
     }
 
     /// A silent peer is pinged.
     pub(crate) fn on_pinged(&mut self, due: Tick) {
-        if let Life::Quiet { since, input, framing } = *self {
+        if let Life::Quiet { since, input, framing, .. } = *self {
             *self = Life::Pinged { since, due, input, framing };
         }
     }
 
-    /// The answer to a ping is not awaited any more.
-    pub(crate) fn forget_ping(&mut self) {
+    /// The answer to a ping is not awaited any more; nothing has been offered before `now`.
+    pub(crate) fn forget_ping(&mut self, now: Tick) {
         if let Life::Pinged { since, input, framing, .. } = *self {
-            *self = Life::Quiet { since, input, framing };
+            *self = Life::Quiet { since, taken: now, input, framing };
         }
     }
 }
@@ -335,7 +368,7 @@ mod tests {
             let (input, framing) = (Input::new(eof), Framing::PLAIN);
             all.extend([
                 ("head", Life::Head { due: NOW, eof }),
-                ("open", Life::Quiet { since: NOW, input, framing }),
+                ("open", Life::Quiet { since: NOW, taken: NOW, input, framing }),
                 ("open", Life::Pinged { since: NOW, due: NOW, input, framing }),
                 ("broken", Life::Broken { input, own: 0, closed: false, errno: 32, due: NOW }),
                 ("broken", Life::Broken { input, own: 4, closed: true, errno: 32, due: NOW }),
@@ -481,7 +514,7 @@ mod tests {
             if paused {
                 input.pause();
             }
-            let open = Life::Quiet { since: NOW, input, framing };
+            let open = Life::Quiet { since: NOW, taken: NOW, input, framing };
             let mut broken = open.after(Event::SendFailed { due: due(), errno: 32 }).expect("it was open");
             assert_eq!((broken.takes_messages(), broken.wants_bytes(), broken.framing()), (!paused, !paused, None));
             assert_eq!((broken.due(), broken.is_open(), broken.is_the_applications()), (Some(due()), false, true));
@@ -497,14 +530,14 @@ mod tests {
     #[test]
     fn a_pinged_peer_has_two_clocks() {
         let (input, framing) = (Input::new(false), Framing::PLAIN);
-        let mut life = Life::Quiet { since: NOW, input, framing };
+        let mut life = Life::Quiet { since: NOW, taken: NOW, input, framing };
         life.on_pinged(due());
         assert_eq!(life, Life::Pinged { since: NOW, due: due(), input, framing });
-        life.forget_ping();
-        assert_eq!(life, Life::Quiet { since: NOW, input, framing });
+        life.forget_ping(due());
+        assert_eq!(life, Life::Quiet { since: NOW, taken: due(), input, framing });
         life.on_pinged(due());
         assert!(life.on_heard(due()) && !life.on_heard(due()), "it answers once");
-        assert_eq!(life, Life::Quiet { since: due(), input, framing });
+        assert_eq!(life, Life::Quiet { since: due(), taken: due(), input, framing });
         let mut closing = Life::Closing { eof: false, own: 4, due: NOW, until: due() };
         assert!(!closing.on_heard(due()));
         closing.on_progress(due());
@@ -512,5 +545,22 @@ mod tests {
         assert_eq!(closing.due(), Some(NOW), "its clock is another");
         closing.put_off(due().after(std::time::Duration::from_secs(1)));
         assert_eq!(closing.due(), Some(due()), "and ends with the whole");
+    }
+
+    /// What it says does not help a peer that is timed by what it takes.
+    #[test]
+    fn what_a_peer_says_and_what_it_takes_are_two_clocks() {
+        let (input, framing) = (Input::new(false), Framing::PLAIN);
+        let mut life = Life::Quiet { since: NOW, taken: NOW, input, framing };
+        life.on_heard(due());
+        assert_eq!(life, Life::Quiet { since: due(), taken: NOW, input, framing });
+        life.on_progress(NOW);
+        assert_eq!(life, Life::Quiet { since: due(), taken: NOW, input, framing }, "clocks do not go back");
+        life.on_pinged(due());
+        let pinged = life;
+        life.on_progress(due());
+        assert_eq!(life, pinged, "its answer is awaited still");
+        life.on_offered(due());
+        assert_eq!(life, Life::Quiet { since: due(), taken: due(), input, framing });
     }
 }

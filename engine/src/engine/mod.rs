@@ -2,7 +2,8 @@
 //!
 //! Parts, which know neither the ring nor the handler:
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
-//!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
+//!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there;
+//!   `pongs`: those that wait behind high output.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
@@ -11,8 +12,8 @@
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
-//! Around the application: `reach` is all that a callback may touch, `draft` a message that it writes in place, `prepared` one that
-//! it sends to many, `calls` the only caller.
+//! Around the application: `reach` is all that a callback may touch, `backlog` what its output does, `draft` a message that it
+//! writes in place, `prepared` one that it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `patience`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
@@ -21,6 +22,7 @@
 
 mod accepts;
 mod answering;
+mod backlog;
 mod calls;
 mod conns;
 mod core;
@@ -48,6 +50,7 @@ pub(crate) mod panics;
 mod patience;
 mod peers;
 pub(crate) mod planted;
+mod pongs;
 mod prepared;
 mod promise;
 mod reach;

@@ -50,7 +50,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let unacked = result.unwrap_or(0);
         match link.life {
-            Life::Quiet { .. } if link.life.takes_messages() => self.out.forget_look(index), // it has spoken meanwhile
+            Life::Quiet { .. } if !link.life.is_timed_by_output() => self.out.forget_look(index), // it has spoken meanwhile
             Life::Quiet { .. } | Life::Pinged { .. } => {
                 let last = self.out.slow.look(index, unacked, now);
                 self.judge_open(index, unacked, last);
@@ -63,15 +63,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// An open connection: it did not answer a ping, or is not read and has something to take.
+    /// An open connection: it did not answer a ping, or is timed by what it takes and has something to take.
     fn judge_open(&mut self, index: u32, unacked: u32, last: Option<Seen>) {
         let heard = self.heard.tick();
         let link = self.out.link(index);
         let (still, due) = match link.life {
             Life::Pinged { due, .. } => (self.config.pong_timeout, due),
-            Life::Quiet { since, .. } if !link.life.takes_messages() && link.output.is_sending => {
-                let Some(idle) = self.config.idle_timeout else { return };
-                (idle, since.after(idle))
+            Life::Quiet { taken, .. } if link.life.is_timed_by_output() && link.output.is_sending => {
+                let still = self.config.time_to_take();
+                (still, taken.after(still))
             }
             _ => return,
         };
@@ -80,8 +80,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         match self.verdict(index, unacked, last, still) {
             Verdict::Waits(later) => {
+                // One that took nothing since the last look has its time from there on, not anew with each look.
+                let taken = last.filter(|last| unacked >= last.unacked).map_or(self.out.now, |last| last.since);
                 let life = self.out.peers.life(index);
-                life.on_progress(self.out.now);
+                life.on_progress(taken);
                 life.put_off(later);
                 self.out.peers.set_due(index, Some(later));
             }

@@ -76,6 +76,14 @@ mod switch {
         PauseIgnored,
         /// Output over the high-water mark does not stop the input.
         PressureIgnored,
+        /// Output over the high-water mark stops the input of a connection that is read on.
+        ReadOnPressed,
+        /// Output that has fallen to the low-water mark still counts as high.
+        RelaxLost,
+        /// Who takes nothing of high output, and is not read, has all the time in the world.
+        OutputUntimed,
+        /// Every ping is answered, however many pongs wait.
+        PongsPiled,
         /// A ping is not answered.
         PongLost,
         /// `on_writable` is not called.
@@ -182,7 +190,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 74] = [
+        pub const ALL: [Bug; 78] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -206,6 +214,10 @@ mod switch {
             Bug::HeadAfterDeath,
             Bug::PauseIgnored,
             Bug::PressureIgnored,
+            Bug::ReadOnPressed,
+            Bug::RelaxLost,
+            Bug::OutputUntimed,
+            Bug::PongsPiled,
             Bug::PongLost,
             Bug::WritableLost,
             Bug::BlockParted,

@@ -4,6 +4,8 @@
 //! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -16,12 +18,12 @@ use super::conns::Link;
 use super::deadlines::Tick;
 use super::dials::Dials;
 use super::forms::Forms;
-use super::input::Input;
 use super::life::{Event, Life};
 use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::peers::Peers;
 use super::planted::planted;
+use super::pongs::Pongs;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
 use super::slow::{Patience, Slow};
 use super::stores::Stores;
@@ -44,8 +46,9 @@ const SMALL_FRAME_MAX: u32 = encode::frame_len(CONTROL_PAYLOAD_MAX, false) as u3
 pub enum SendOutcome {
     /// Queued; the output is below the high-water mark.
     Queued,
-    /// Queued, and the output is above the high-water mark: the engine takes nothing more from this peer until its
-    /// output has drained. Stop sending until `on_writable`.
+    /// Queued, and the output is above the high-water mark: stop sending until
+    /// [`on_writable`](crate::Handler::on_writable). Whether messages of this peer are taken meanwhile is another matter: see
+    /// [`Pressure`](crate::Pressure).
     High,
     /// Not queued: the output is at its cap. Counted as `refused`.
     Refused,
@@ -71,9 +74,9 @@ pub(crate) enum How {
 
 /// Output marks in bytes: see `Config`.
 #[derive(Clone, Copy)]
-struct Marks {
-    high: u32,
-    low: u32,
+pub(super) struct Marks {
+    pub(super) high: u32,
+    pub(super) low: u32,
     max: u32,
     /// Below this a small frame more stays below `high`.
     small: u32,
@@ -86,10 +89,13 @@ pub(crate) struct Reach {
     pub(crate) stores: Stores,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
-    marks: Marks,
+    pub(super) marks: Marks,
     /// How long a connection that is closing has.
     pub(super) patience: Patience,
     pub(super) slow: Slow,
+    /// When a connection is looked at that begins to be timed by what it takes.
+    pub(super) look_after: Duration,
+    pub(super) pongs: Pongs,
     /// A message that the application gives away is sent from where it lies from this length on.
     pub(super) share_from: usize,
     /// The message being handled, if it may be moved.
@@ -128,6 +134,8 @@ impl Reach {
             },
             patience: Patience::new(config.closing_timeout, config.closing_max),
             slow: Slow::default(),
+            look_after: config.idle_timeout.map_or(config.time_to_take(), |idle| idle.min(config.time_to_take())),
+            pongs: Pongs::default(),
             share_from: SHARE_MIN,
             offer: None,
             dials: Dials::new(place),
@@ -148,6 +156,7 @@ impl Reach {
         self.peers.free(index, planted!(GenerationKept, 0; 1));
         self.packer.forget(index);
         self.slow.forget(index);
+        self.pongs.end(index);
         self.dials.untie(index);
     }
 
@@ -155,7 +164,7 @@ impl Reach {
     #[cold]
     pub(super) fn on_sent_since(&mut self, index: u32, sent: u32) {
         let life = self.link(index).life;
-        if matches!(life, Life::Quiet { .. }) && life.takes_messages() {
+        if matches!(life, Life::Quiet { .. }) && !life.is_timed_by_output() {
             return self.forget_look(index);
         }
         planted!(SentUncounted, return);
@@ -317,42 +326,6 @@ impl Reach {
         self.press(index)
     }
 
-    /// Notes that the connection's output went over the high-water mark.
-    #[inline]
-    pub(super) fn press(&mut self, index: u32) -> SendOutcome {
-        if self.peers.get(index).output.queued <= self.marks.high {
-            return SendOutcome::Queued;
-        }
-        self.hold(index, Input::press);
-        SendOutcome::High
-    }
-
-    /// Takes nothing more from the peer until that is over. With a send in flight it has the idle timeout to take that, from
-    /// here on: until now it was timed by what it said. (A later send starts the time again: see `settle`.)
-    fn hold(&mut self, index: u32, hold: impl FnOnce(&mut Input)) {
-        let now = self.now;
-        let link = self.peers.touch(index);
-        if link.output.is_sending && link.life.takes_messages() {
-            link.life.on_progress(now);
-        }
-        if let Some(input) = link.life.input() {
-            hold(input);
-        }
-    }
-
-    /// An open connection is below the low-water mark after it was pressed: the press is over.
-    pub(crate) fn relax(&mut self, index: u32) -> bool {
-        let low = self.marks.low;
-        let drained = self.peers.get(index).output.queued <= low;
-        match self.peers.life(index).input() {
-            Some(input) if input.is_pressed() && drained => {
-                input.relax();
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// A new masking key, if frames are masked (RFC 6455 §5.3).
     #[inline(always)]
     pub(super) fn mask_of(&mut self, framing: Framing) -> Option<MaskKey> {
@@ -361,7 +334,7 @@ impl Reach {
 
     /// Encodes a frame at the end of an open connection's output, whatever its size.
     #[inline(always)]
-    fn frame(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) {
+    pub(super) fn frame(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) {
         let mask = self.mask_of(framing);
         self.peers.touch(index).output.frame(&mut self.stores, opcode, bytes, mask);
     }
@@ -392,15 +365,6 @@ impl Reach {
         self.peers.settling(index).output.abandon(&mut self.stores);
     }
 
-    /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small,
-    /// and a peer whose output is over the high-water mark is not read, so they cannot pile up.
-    pub(crate) fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
-        if let Some(framing) = self.peers.get(index).life.framing() {
-            self.frame(index, framing, opcode, payload);
-            let _ = self.press(index);
-        }
-    }
-
     /// Starts the closing handshake (RFC 6455 §7.1.2): queues a Close, takes no more messages. Nothing if it has begun.
     pub(crate) fn close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
         match self.peers.get(index).life {
@@ -416,6 +380,7 @@ impl Reach {
 
     /// Queues a Close frame on an open connection, which is closing from then on.
     pub(crate) fn close_frame(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        self.end_pongs(index); // behind our Close nothing is said (RFC 6455 §5.5.1)
         let Some(framing) = self.peers.get(index).life.framing() else { return };
         let mut payload = [0_u8; 125];
         let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
@@ -423,16 +388,6 @@ impl Reach {
         let (due, until) = self.patience.clocks(self.now);
         let own = encode::frame_len(payload.len(), framing.is_masked()) as u8;
         self.peers.on(index, Event::CloseQueued { due, until, own });
-    }
-
-    pub(crate) fn pause(&mut self, index: u32) {
-        self.hold(index, Input::pause);
-    }
-
-    pub(crate) fn resume(&mut self, index: u32) {
-        if let Some(input) = self.peers.touch(index).life.input() {
-            input.resume();
-        }
     }
 
     /// The message about to be handled lies in a buffer that can be moved.

@@ -10,15 +10,15 @@ use crate::ring::{Errno, Payload, Ring};
 
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_sent(&mut self, index: u32, mut payload: Payload, result: Result<usize, Errno>) {
-        let now = self.out.now;
         let link = self.out.peers.touch(index);
         link.output.is_sending = false;
         let sent = *result.as_ref().unwrap_or(&0) as u32;
         link.output.queued -= sent;
-        if sent > 0 && !link.life.takes_messages() {
-            link.life.on_progress(now); // a peer that is not read shows its life by reading
+        let is_looked_at = link.flight.unacked != Unacked::Unknown;
+        if sent > 0 && link.life.is_timed_by_output() {
+            self.out.on_taken(index, sent);
         }
-        if link.flight.unacked != Unacked::Unknown {
+        if is_looked_at {
             self.out.on_sent_since(index, sent);
         }
         self.out.stats.bytes_out += u64::from(sent);

@@ -163,20 +163,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn send_piece(&mut self, index: u32, mut payload: Payload) {
-        // In parts, so that a slow reader's progress shows within the idle timeout. A block goes whole: it does not know
+        // In parts, so that a slow reader's progress shows within the send timeout. A block goes whole: it does not know
         // how full it is (`Payload::whole`).
         let partible = planted!(BlockParted, true; !matches!(payload.memory, Memory::Block(_)));
         if partible {
             payload.to = payload.from + next_part(&payload, self.part);
         }
-        let now = self.out.now;
         let link = self.out.peers.settling(index);
-        if !link.life.takes_messages() {
-            link.life.on_progress(now); // from here on it has the idle timeout to take it
-        }
         debug_assert!(payload.from < payload.to, "a send of nothing");
         link.output.is_sending = true;
         let (token, socket) = (Token::new(Kind::Send, link.tenant.generation(), index), link.socket);
+        if link.life.is_timed_by_output() {
+            self.out.time_output(index); // from here on it has the send timeout to take it
+        }
         self.ring.submit(token, Op::Send { socket, payload });
     }
 
@@ -227,7 +226,7 @@ mod tests {
             input.pause();
             input
         };
-        let open = |input| Life::Quiet { input, framing, since };
+        let open = |input| Life::Quiet { input, framing, since, taken: since };
         // Where bytes are wanted, and where a receive that is armed is cancelled.
         let lives = [
             (Life::Free, false, false),

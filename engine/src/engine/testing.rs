@@ -164,6 +164,16 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self.core.turn()
     }
 
+    /// It was stopped, and has come to its end.
+    pub fn is_finished(&self) -> bool {
+        self.core.is_finished()
+    }
+
+    /// The end of [`Self::run`], for such a test.
+    pub fn end(&mut self) -> Stats {
+        self.core.finish()
+    }
+
     /// The ring.
     pub fn ring(&mut self) -> &mut R {
         &mut self.core.ring

@@ -19,6 +19,7 @@ use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
 use crate::handler::{Acceptance, Handler, Opening, Response, VerdictKind};
+use crate::pressure::Pressure;
 use crate::ring::Ring;
 
 /// Told to a connection over the cap.
@@ -102,7 +103,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
         };
         let Ok(verdict) = self.calls.upgrading(&mut self.out, &opening) else { return self.refuse(index, &PANICKED) };
-        let Acceptance { conn, subprotocol, headers } = match verdict.0 {
+        let Acceptance { conn, subprotocol, headers, pressure } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
             VerdictKind::Reject(response) => return self.respond(index, &response, false),
         };
@@ -131,11 +132,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return self.refuse(index, &BROKEN);
         }
         self.out.raw(index, bytes);
-        self.open(index, Role::Server, compression.map(|answer| answer.agreed()), conn);
+        let pressure = pressure.unwrap_or(self.config.pressure_accepted);
+        self.open(index, Role::Server, compression.map(|answer| answer.agreed()), pressure, conn);
     }
 
     /// The handshake is done, from either end.
-    pub(super) fn open(&mut self, index: u32, role: Role, compression: Option<Agreed>, data: H::Conn) {
+    pub(super) fn open(
+        &mut self,
+        index: u32,
+        role: Role,
+        compression: Option<Agreed>,
+        pressure: Pressure,
+        data: H::Conn,
+    ) {
         self.out.stats.opened += 1;
         self.out.stats.open += 1;
         let session = match &compression {
@@ -149,6 +158,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let framing = if role == Role::Client { framing.masked() } else { framing };
         let now = self.out.now;
         self.out.peers.settle(index, Event::Opened { now, framing });
+        self.out.set_pressure(index, pressure);
         self.out.peers.set_due(index, self.config.idle_timeout.map(|idle| now.after(idle)));
         let Phase::Open { data, .. } = &mut self.conns[index as usize].phase else { unreachable!("set above") };
         if self.calls.opened(&mut self.out, index, data).is_err() {

@@ -10,6 +10,7 @@ use super::cx::{CoreCx, Prepared};
 use super::owned::OwnedMessage;
 use crate::engine::panics::ours;
 use crate::engine::{ConnId, DialId, How, SendOutcome};
+use crate::pressure::Pressure;
 
 /// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
 /// do with it, and through it with the core ([`CoreCx`], by deref).
@@ -125,7 +126,8 @@ impl<'a, H> Conn<'a, H> {
     }
 
     /// Takes no more messages from the connection until [`resume`](Self::resume); the peer feels TCP's back-pressure.
-    /// Its pings are not answered and it is not timed out for silence meanwhile.
+    /// Its pings are not answered and it is not timed out for silence meanwhile, but it must take what is queued for it within the
+    /// [`send_timeout`](crate::Config::send_timeout).
     pub fn pause(&mut self) {
         ours(|| self.core.out.pause(self.index));
     }
@@ -133,6 +135,13 @@ impl<'a, H> Conn<'a, H> {
     /// Takes messages again, from the next pass on; none is lost or reordered.
     pub fn resume(&mut self) {
         ours(|| self.core.out.resume(self.index));
+    }
+
+    /// Says whether messages of this connection are taken while its output is above the high-water mark; at once, if it is.
+    /// With [`Pressure::ReadOn`] those that waited are handled from the next pass on, as after [`resume`](Self::resume); a pause stays
+    /// a pause.
+    pub fn set_pressure(&mut self, pressure: Pressure) {
+        self.core.out.set_pressure(self.index, pressure);
     }
 
     /// Bytes queued for the connection and not yet taken by its socket.

@@ -195,7 +195,7 @@ pub enum CloseReason<'a> {
     /// The peer ended its side without a Close (1006).
     Eof,
     /// Nothing came from the peer, not even a pong, although it had taken everything: it was told 1001. Or it took nothing of what was
-    /// queued for it: it was reset.
+    /// queued for it within the [`send_timeout`](crate::Config::send_timeout): it was reset.
     Timeout,
     /// The socket failed, and of what the peer had said before that nothing is left: a Close of its would be the reason instead.
     Reset(Errno),

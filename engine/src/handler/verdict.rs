@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::pressure::Pressure;
+
 /// An HTTP response: of a plain request, or instead of an upgrade. `Content-Length` and `Connection: close` are added.
 pub type Response = http::Response<Vec<u8>>;
 
@@ -22,12 +24,14 @@ pub(crate) struct Acceptance<C> {
     /// `None`: as negotiated from the configured list.
     pub(crate) subprotocol: Option<String>,
     pub(crate) headers: HeaderMap,
+    /// `None`: as configured.
+    pub(crate) pressure: Option<Pressure>,
 }
 
 impl<C> Verdict<C> {
     /// Open the connection with this state. Does not allocate.
     pub fn accept(conn: C) -> Self {
-        Self(VerdictKind::Accept(Acceptance { conn, subprotocol: None, headers: HeaderMap::new() }))
+        Self(VerdictKind::Accept(Acceptance { conn, subprotocol: None, headers: HeaderMap::new(), pressure: None }))
     }
 
     /// Answer this instead, for example a redirect or 401.
@@ -48,6 +52,15 @@ impl<C> Verdict<C> {
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         if let VerdictKind::Accept(acceptance) = &mut self.0 {
             acceptance.subprotocol = Some(name.into());
+        }
+        self
+    }
+
+    /// Whether messages of this connection are taken while its output is above the high-water mark, instead of what
+    /// [`Config::pressure_accepted`](crate::Config::pressure_accepted) says. No effect on a rejection.
+    pub fn pressure(mut self, pressure: Pressure) -> Self {
+        if let VerdictKind::Accept(acceptance) = &mut self.0 {
+            acceptance.pressure = Some(pressure);
         }
         self
     }

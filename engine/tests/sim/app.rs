@@ -12,19 +12,25 @@ use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
     Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening,
-    OwnedMessage, Response, SendOutcome, Verdict,
+    OwnedMessage, Pressure, Response, SendOutcome, Verdict,
 };
 
 use super::clumsy::{About, Clumsy};
 use super::given::Given;
 use super::oracle::{Digest, Person, Reason};
+use super::pressures::Pressures;
 use super::{Manners, World};
+
+pub use dialler::Dialler;
 
 /// What the application knows of an open connection.
 struct Open {
     peer: usize,
     paused: bool,
-    pressed: bool,
+    /// Its output is high, and
+    high: bool,
+    /// that holds up its messages or does not.
+    pressure: Pressure,
     closing: bool,
     /// Nothing can be sent any more, and nobody has closed: the connection must be broken.
     cut: bool,
@@ -48,16 +54,11 @@ pub struct App {
     /// For long messages of which compressing leaves little, and how many more of them it sends: a stream of its own.
     bulk: Option<(Random, u32)>,
     clumsy: Option<Clumsy>,
-}
-
-/// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
-pub struct Dialler {
-    pub random: Random,
-    /// Dials still to be made.
-    pub left: u32,
-    pub handshake_timeout: Duration,
-    /// How long the process stands still.
-    pub pause: Duration,
+    pressures: Pressures,
+    /// What verdicts and targets said of pressure, by peer and by dial.
+    said: [BTreeMap<u64, Option<Pressure>>; 2],
+    /// No connection may ever have more queued.
+    queued_max: usize,
 }
 
 /// Long messages of which compressing leaves little, in one run.
@@ -75,13 +76,31 @@ impl App {
         dialler: Option<Dialler>,
         early: Option<Random>,
         clumsy: Option<Clumsy>,
+        pressures: Pressures,
+        queued_max: usize,
     ) -> Self {
         let wild = match world.manners {
             Manners::Quiet => 0,
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
         let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { random, world, open, known, resumes, called: None, wild, dialler, early, bulk: None, clumsy }
+        let said = [BTreeMap::new(), BTreeMap::new()];
+        Self {
+            random,
+            world,
+            open,
+            known,
+            resumes,
+            called: None,
+            wild,
+            dialler,
+            early,
+            bulk: None,
+            clumsy,
+            pressures,
+            said,
+            queued_max,
+        }
     }
 
     /// It sends long messages as well that compress to little.
@@ -119,8 +138,10 @@ impl App {
                 let open = self.open.get_mut(&id).expect("only open connections take messages");
                 assert!(!open.closing, "{id} took a message behind its Close");
                 assert!(!open.cut, "{id} took a message, and had been gone before");
-                open.pressed |= outcome == SendOutcome::High;
-                ledger.people[open.peer].queued.push(digest);
+                open.high |= outcome == SendOutcome::High;
+                let person = &mut ledger.people[open.peer];
+                person.held |= open.high;
+                person.queued.push(digest);
             }
             SendOutcome::Refused => ledger.refused += 1,
             SendOutcome::Gone => {
@@ -241,7 +262,27 @@ impl App {
         }
         if let Some(open) = self.open.get_mut(&id) {
             open.paused = true;
+            self.world.ledger.borrow_mut().people[open.peer].held = true;
             self.resumes.push_back(id);
+        }
+    }
+
+    fn set_pressure(&mut self, cx: &mut Core<'_>, id: ConnId) {
+        let pressure = self.pressures.another();
+        if let Some(mut conn) = self.conn(cx, id) {
+            conn.set_pressure(pressure);
+        }
+        if let Some(open) = self.open.get_mut(&id) {
+            open.pressure = pressure;
+            self.world.ledger.borrow_mut().people[open.peer].reads_on |= pressure == Pressure::ReadOn;
+        }
+    }
+
+    /// Whatever peers say, and the application sends: nobody has more queued than is allowed.
+    fn check_queued(&self, cx: &mut Core<'_>) {
+        for id in self.open.keys() {
+            let queued = self.conn(cx, *id).expect("it is open").queued();
+            assert!(queued <= self.queued_max, "{id} has more queued than it may: {queued}, not {}", self.queued_max);
         }
     }
 
@@ -310,7 +351,7 @@ impl App {
         while self.random.chance(self.wild) {
             let other = if self.random.chance(300) { own } else { self.somebody() };
             let Some(id) = other else { return };
-            match self.random.below(16) {
+            match self.random.below(17) {
                 0 => self.close(cx, id),
                 1..=3 => self.pause(cx, id),
                 4 => self.resume_one(cx),
@@ -346,6 +387,7 @@ impl App {
                 }
                 13 => self.give(cx, id, message.unwrap_or(Message::Binary(&[7; 2_000]))),
                 14 => self.write(cx, id, message.unwrap_or(Message::Text("written in place"))),
+                15 => self.set_pressure(cx, id),
                 _ => assert!(cx.unsent(id) < 1 << 30),
             }
         }
@@ -372,7 +414,9 @@ impl Handler for App {
             self.world.ledger.borrow_mut().people[peer].rejected = true;
             return Verdict::reject_status(StatusCode::FORBIDDEN);
         }
-        Verdict::accept(peer)
+        let said = self.pressures.opening();
+        self.said[0].insert(peer as u64, said);
+        said.map_or(Verdict::accept(peer), |pressure| Verdict::accept(peer).pressure(pressure))
     }
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
@@ -446,7 +490,10 @@ impl Handler for App {
             assert_eq!(self.world.ledger.borrow().people[peer].dial, Some(tag), "the answer of another dial");
             self.dialled(tag, |dial, now, _| dial.on_open(now));
         }
-        let fresh = Open { peer, paused: false, pressed: false, closing: false, cut: false, dial };
+        let said = dial.map_or_else(|| self.said[0][&(peer as u64)], |tag| self.said[1][&tag]);
+        let pressure = self.pressures.of(said, dial.is_some());
+        self.world.ledger.borrow_mut().people[peer].reads_on |= pressure == Pressure::ReadOn;
+        let fresh = Open { peer, paused: false, high: false, pressure, closing: false, cut: false, dial };
         assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);
@@ -468,8 +515,10 @@ impl Handler for App {
         assert_eq!(cx.dial(), dial, "the dial of another connection");
         assert!(!open.closing, "a message of {id} behind our Close (RFC 6455 §5.5.1)");
         assert!(!open.paused, "a message of {id}, which is paused");
-        open.cut |= open.pressed; // nothing goes out, so nothing holds up what comes
-        self.world.ledger.borrow_mut().people[peer].cut |= open.pressed;
+        // Unless nothing goes out: then nothing holds up what comes.
+        let pressed = open.high && open.pressure == Pressure::PauseReading;
+        open.cut |= pressed;
+        self.world.ledger.borrow_mut().people[peer].cut |= pressed;
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {
@@ -486,7 +535,7 @@ impl Handler for App {
         self.note("on_writable", &[5, peer as u64]);
         let open = self.open.get_mut(&id).expect("only open connections become writable");
         assert!(!open.closing, "{id} is writable behind its Close");
-        open.pressed = false;
+        open.high = false;
         self.act(cx, Some(id), None);
         self.stumble(About::Conn(peer));
     }
@@ -503,6 +552,7 @@ impl Handler for App {
     fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
         let called = self.called.take();
         assert_eq!(called, Some(self.world.trace.now()), "on_batch_end, and no other callback in its pass");
+        self.check_queued(cx);
         self.act(cx, None, None);
         self.stumble(About::Core);
         if self.random.chance(300) {

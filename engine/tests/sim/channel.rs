@@ -21,6 +21,7 @@ pub struct Channel {
     fin: bool,
     /// It has ended: TLS may have something to answer, and cannot any more.
     ended: bool,
+    reset: bool,
 }
 
 impl Channel {
@@ -28,7 +29,7 @@ impl Channel {
         let tls = config.map(|config| {
             Box::new(ClientConnection::new(Arc::clone(config), name()).expect("rustls takes the configuration"))
         });
-        Self { pipe, tls, sealed: Vec::new(), at: 0, fin: false, ended: false }
+        Self { pipe, tls, sealed: Vec::new(), at: 0, fin: false, ended: false, reset: false }
     }
 
     pub fn pipe(&self) -> PipeId {
@@ -44,7 +45,10 @@ impl Channel {
         if self.at < self.sealed.len() {
             match net.write(self.pipe, &self.sealed[self.at..]) {
                 Written::Bytes(count) => self.at += count,
-                Written::Reset => return false,
+                Written::Reset => {
+                    self.reset = true;
+                    return false;
+                }
             }
         }
         if self.at < self.sealed.len() {
@@ -65,7 +69,7 @@ impl Channel {
             return net.write(self.pipe, bytes);
         }
         if !self.flush(net) {
-            return Written::Bytes(0);
+            return if self.reset { Written::Reset } else { Written::Bytes(0) };
         }
         let Some(tls) = self.tls.as_mut().filter(|tls| !tls.is_handshaking()) else { return Written::Bytes(0) };
         let count = tls.writer().write(bytes).expect("it is open");

@@ -14,6 +14,7 @@ mod given;
 mod oracle;
 mod packed;
 mod peer;
+mod pressures;
 mod script;
 #[cfg(feature = "tls")]
 pub mod secured;
@@ -39,6 +40,7 @@ use clumsy::{Clumsy, Meant};
 use dial::Dial;
 use oracle::Ledger;
 use peer::Peer;
+use pressures::Pressures;
 
 /// How a run is made from its seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,9 @@ const WATCH: u64 = 0;
 const DIALLED: u64 = 1 << 40;
 /// Called when a name has been looked up.
 const NAMES: u64 = DIALLED + 1;
+
+/// Beyond the cap of an output: the head of an answer, a ping, two pongs and a Close; and over TLS what records add to all of it.
+const CONTROL_MAX: usize = 4_000;
 
 /// What the engine wants to know: host, port, and whom to tell.
 type Names = Rc<RefCell<Vec<(String, u16, Lookup)>>>;
@@ -208,6 +213,9 @@ pub struct Settings {
     pub kept: u32,
     /// Silent peers are pinged.
     pub pings: bool,
+    /// No connection has more queued.
+    pub queued_max: usize,
+    pub pressures: Pressures,
     /// How long the process stands still.
     pub pause: Duration,
 }
@@ -229,6 +237,8 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         still_min: Duration::from_secs(2),
         kept: 64 << 10,
         pings: true,
+        queued_max: (20 << 20) + CONTROL_MAX,
+        pressures: Pressures::new(seed, manners),
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
     };
     if manners == Manners::Quiet {
@@ -246,8 +256,10 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.closing_max = whole(settings.closing_timeout);
     settings.stop_max = whole(settings.stop_timeout);
     settings.kept = patience.range(1_000, 4_000) as u32;
-    let stills = [settings.closing_timeout, settings.stop_timeout, pong_timeout, idle];
-    settings.still_min = stills.into_iter().min().expect("there are four");
+    let mut held = Random::new(seed ^ 0x6865_6c64);
+    let send_timeout = Duration::from_millis(held.range(50, 2_000));
+    let stills = [settings.closing_timeout, settings.stop_timeout, pong_timeout, idle, send_timeout];
+    settings.still_min = stills.into_iter().min().expect("there are five");
     settings.pings = !random.chance(300);
     let few = random.chance(300);
     let connections_max = if few { random.range(1, 6) } else { random.range(6, 64) } as u32;
@@ -266,10 +278,12 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         let limits = Limits::default().frame_max_bytes(limit).message_max_bytes(limit * 2);
         settings.limits = limits.fragments_max(fragments_max);
     }
+    settings.queued_max = output_max_bytes as usize + CONTROL_MAX;
     settings.head_bytes_max = random.range(600, 2000) as usize;
     assert!(sim.listeners >= 1);
     settings.config = settings
-        .config
+        .pressures
+        .configure(settings.config)
         .connections_max(connections_max)
         .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
         .limits(settings.limits)
@@ -280,6 +294,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .handshake_timeout(settings.handshake_timeout)
         .idle_timeout(settings.pings.then_some(idle))
         .pong_timeout(pong_timeout)
+        .send_timeout(send_timeout)
         .closing_timeout(settings.closing_timeout)
         .closing_max(settings.closing_max)
         .linger(linger)
@@ -447,9 +462,10 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, kept, .. } = settings;
+    let Settings { config, kept, queued_max, pressures, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy).and_bulk(bulk(seed, packs));
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, queued_max);
+    let app = app.and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {

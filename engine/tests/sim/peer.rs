@@ -49,6 +49,8 @@ pub struct Peer {
     timer: Option<Time>,
     /// When it answers the goodbye of TLS.
     goodbye_at: Option<Time>,
+    /// It blocks in writing, has written, and reads before it writes again.
+    reads_next: bool,
     /// Bytes of the engine's head so far, request or response; `None` once it is complete.
     head: Option<Vec<u8>>,
     open: bool,
@@ -126,6 +128,7 @@ impl Peer {
             read_bytes: 0,
             timer: None,
             goodbye_at: None,
+            reads_next: false,
             head: Some(Vec::new()),
             open: false,
             session: Session::new(role),
@@ -195,10 +198,20 @@ impl Peer {
             self.person(|person| person.connected_at = net.now());
             self.say("connects");
         }
-        self.write(net);
-        self.read(net);
-        self.write(net); // what it answers
+        loop {
+            self.write(net);
+            self.read(net);
+            self.write(net); // what it answers
+            if !self.reads_next || self.is_blocked() {
+                break;
+            }
+        }
         self.say_goodbye(net);
+    }
+
+    /// It does nothing else before its own bytes are taken.
+    fn is_blocked(&self) -> bool {
+        self.script.reading.blocks && self.open && self.out_at < self.out.len()
     }
 
     /// RFC 8446 §6.1: it is told goodbye in TLS, and says so a while later.
@@ -251,7 +264,7 @@ impl Peer {
     fn write(&mut self, net: &mut Net) {
         let Some(channel) = self.channel.as_mut().filter(|_| !self.done) else { return };
         channel.flush(net);
-        while !self.done {
+        while !self.done && !self.reads_next {
             if net.now() < self.write_at {
                 return self.call_at(net, self.write_at);
             }
@@ -271,12 +284,20 @@ impl Peer {
                         }
                         self.head_left = self.head_left.saturating_sub(count);
                     }
-                    Written::Reset => return, // what can still be read is read first
+                    Written::Reset => {
+                        self.script.reading.blocks = false; // nothing blocks it any more
+                        return; // what can still be read is read first
+                    }
                 }
                 continue;
             }
+            let wrote = !self.out.is_empty();
             self.out.clear();
             self.out_at = 0;
+            if wrote && self.script.reading.blocks && self.open {
+                self.reads_next = true;
+                return;
+            }
             if self.fin {
                 self.fin = false;
                 self.say("ends its stream");
@@ -350,6 +371,10 @@ impl Peer {
 
     fn read(&mut self, net: &mut Net) {
         let mut bytes = Vec::new();
+        if self.is_blocked() {
+            return;
+        }
+        self.reads_next = false;
         while !self.done {
             if net.now() < self.read_at {
                 return self.call_at(net, self.read_at);

@@ -56,6 +56,8 @@ pub struct Reading {
     pub pause: Duration,
     /// Stops reading once, after so many bytes, for so long.
     pub stall: Option<(usize, Duration)>,
+    /// Reads between two writes alone, as a program of one thread that blocks in write(2): nothing while bytes of its own wait.
+    pub blocks: bool,
 }
 
 /// Everything a peer will do.
@@ -205,6 +207,10 @@ pub fn key(random: &mut Random, serves: bool) -> Option<MaskKey> {
 
 fn ping(random: &mut Random, serves: bool, out: &mut Vec<u8>) -> Digest {
     let len = random.pick(&[0, 1, 8, 125]);
+    ping_of(random, len, serves, out)
+}
+
+fn ping_of(random: &mut Random, len: usize, serves: bool, out: &mut Vec<u8>) -> Digest {
     let bytes = payload(random, false, len);
     encode::append_frame(out, true, Opcode::Ping, &bytes, key(random, serves));
     Digest::of(false, &bytes)
@@ -348,7 +354,9 @@ impl Script {
             }),
             stall: (!quiet && random.chance(150))
                 .then(|| (random.below(5_000) as usize, Duration::from_millis(random.below(600)))),
+            blocks: false,
         };
+        let reading = if quiet { reading } else { habits(number, sim, serves, &mut steps, reading) };
         if opening != Opening::Valid {
             pipelined = false;
         }
@@ -367,6 +375,27 @@ impl Script {
             lingers: serves && !quiet && random.chance(100),
         }
     }
+}
+
+/// Habits of some, drawn apart from everything else: to block in writing, to read slowly and steadily for long, to ping without end.
+fn habits(number: usize, sim: &SimConfig, serves: bool, steps: &mut Vec<Step>, reading: Reading) -> Reading {
+    let mut random = Random::new(sim.seed ^ 0x6861_6269_7473 ^ (number as u64) << 40);
+    let mut reading = Reading { blocks: random.chance(150), ..reading };
+    if random.chance(100) {
+        // 30 to 200 KB/s: what its socket holds is read within the time that it is given after the end.
+        let millis = random.range(1, 20);
+        (reading.piece, reading.pause) = ((millis * random.range(30, 200)) as usize, Duration::from_millis(millis));
+    }
+    if random.chance(70) {
+        let (mut out, mut pings) = (Vec::new(), Vec::new());
+        for _ in 0..random.range(100, 2_000) {
+            pings.push(ping_of(&mut random, 125, serves, &mut out));
+        }
+        let last = steps.len() as u64 - 1;
+        steps.insert(random.range(0, last) as usize, Step::Frames(out, Vec::new(), pings));
+        reading.stall = Some((random.below(500) as usize, Duration::from_millis(random.range(100, 1_000))));
+    }
+    reading
 }
 
 /// Close reasons of every kind of length, the longest that fits among them (RFC 6455 §5.5.1).

@@ -1,6 +1,8 @@
 //! A stage for small plays in virtual time: peers that do a given thing at a given millisecond, a handler made of closures, and
 //! a record of what everybody saw when.
 
+#![allow(dead_code, reason = "each of the tests that share this looks at another part of a play")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -356,6 +358,11 @@ impl Play {
     pub fn messages(&self, peer: usize) -> Vec<Vec<u8>> {
         let data = |frame: &(u64, Opcode, Vec<u8>)| !frame.1.is_control();
         self.frames(peer).into_iter().filter(data).map(|frame| frame.2).collect()
+    }
+
+    /// What its frames of this kind hold.
+    pub fn payloads(&self, peer: usize, opcode: Opcode) -> Vec<Vec<u8>> {
+        self.frames(peer).into_iter().filter(|frame| frame.1 == opcode).map(|frame| frame.2).collect()
     }
 
     /// Codes and reasons of the Closes it got.

@@ -34,6 +34,9 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// The answer to a ping, or a heartbeat nobody asked for (RFC 6455 §5.5.3). At most 125 bytes.
     Pong(&'a [u8]),
+    /// A message that ended behind our close frame ([`Session::on_close_sent`]): nothing of it was kept, and nothing of it but the
+    /// format was judged.
+    Discarded,
     /// The peer's close frame, once (RFC 6455 §5.5.1). Nothing comes after it.
     Close {
         /// `None` if the frame had no code (to be reported as 1005, RFC 6455 §7.1.5).
@@ -91,7 +94,7 @@ impl Input<'_> {
     /// The next event. `None`: the input is used up, and what it began is kept in memory from `pool`.
     ///
     /// Once the peer's close frame was surfaced, or a violation returned, all input is used up and ignored (RFC 6455
-    /// §1.4, §7.1.7). After [`Session::on_close_sent`], only a close frame is surfaced.
+    /// §1.4, §7.1.7). After [`Session::on_close_sent`], only a close frame is surfaced, and that messages were discarded.
     ///
     /// Takes from `pool` only for a frame that the input cuts, a fragmented message, or a masked one of 64 KiB and more that
     /// ends the input: at first what the bytes at hand need, later in step with the bytes received, so never by the length
@@ -231,6 +234,7 @@ fn next_event<'i>(
             }
         },
         Found::Held { text } => Event::Message { message: session.held_message(text), last, is_own: true },
+        Found::Discarded => Event::Discarded,
         Found::Control { opcode, place } => control(opcode, &bytes[place]),
         Found::HeldControl => {
             let cut = session.held_control();

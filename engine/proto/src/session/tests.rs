@@ -24,6 +24,7 @@ enum Owned {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+    Discarded,
     Close(Option<u16>, String),
 }
 
@@ -33,6 +34,7 @@ fn owned(event: Event<'_>) -> (Owned, Option<bool>) {
         Event::Message { message: Message::Binary(bytes), last, .. } => (Owned::Binary(bytes.to_vec()), Some(last)),
         Event::Ping(payload) => (Owned::Ping(payload.to_vec()), None),
         Event::Pong(payload) => (Owned::Pong(payload.to_vec()), None),
+        Event::Discarded => (Owned::Discarded, None),
         Event::Close { code, reason } => (Owned::Close(code.map(u16::from), reason.to_string()), None),
     }
 }
@@ -311,7 +313,8 @@ fn data_after_close_is_ignored() {
     assert_eq!(peer.feed(&bytes), Ok(vec![]));
 }
 
-// RFC 6455 §5.5.1: after our close frame only the peer's counts; what it still sends is walked over and not kept.
+// RFC 6455 §5.5.1: after our close frame only the peer's counts; what it still sends is walked over and not kept, and its messages are
+// counted.
 #[test]
 fn after_our_close_only_theirs_is_surfaced() {
     let mut bytes = Vec::new();
@@ -324,7 +327,7 @@ fn after_our_close_only_theirs_is_surfaced() {
     }
     let open = bytes.len();
     bytes.extend_from_slice(&masked(true, Opcode::Close, b"\x03\xE8bye"));
-    let closed = vec![Owned::Close(Some(1000), "bye".to_string())];
+    let closed = [vec![Owned::Discarded; 6], vec![Owned::Close(Some(1000), "bye".to_string())]].concat();
     for cut in 0..=bytes.len() {
         let limits = Limits::default().frame_max_bytes(10).message_max_bytes(10).fragments_max(1);
         let mut peer = Peer::limited(Role::Server, limits);
@@ -366,6 +369,7 @@ fn our_close_between_two_messages_of_an_input() {
         if short {
             assert_eq!(input.next_whole(&mut pool), Ok(None));
         }
+        assert_eq!(input.next(&mut pool), Ok(Some(Event::Discarded)));
         assert_eq!(input.next(&mut pool), Ok(Some(Event::Close { code: None, reason: "" })));
         assert_eq!(input.next(&mut pool), Ok(None));
         assert_eq!(input.at(), 2 * message.len() + close.len());
@@ -441,7 +445,7 @@ fn our_close_in_the_middle_of_a_message_drops_it() {
         peer.session.on_close_sent();
         assert_eq!(peer.feed(&frame[cut..]), Ok(vec![]));
         assert!(!peer.session.holds_buffer());
-        assert_eq!(peer.feed(&masked(true, Opcode::Continuation, b"rest")), Ok(vec![]));
+        assert_eq!(peer.feed(&masked(true, Opcode::Continuation, b"rest")), Ok(vec![Owned::Discarded]));
         let close = masked(true, Opcode::Close, b"");
         assert_eq!(peer.feed(&close), Ok(vec![Owned::Close(None, String::new())]));
     }

@@ -40,6 +40,8 @@ pub(super) enum Found {
     Borrowed { text: bool, place: Range<usize>, key: MaskKey },
     /// A whole message in the session's assembly: unmasked, inflated and checked.
     Held { text: bool },
+    /// A message has ended of which nothing was kept.
+    Discarded,
     /// A control frame whose payload is at this place of the input: unmasked and, if a close, checked.
     Control { opcode: Opcode, place: Range<usize> },
     /// The same in [`Place::Control`].
@@ -245,7 +247,7 @@ impl Walk<'_> {
         self.end_message();
         match self.session.state {
             State::Open => self.end_kept(),
-            _ => Ok(Step::On),
+            _ => Ok(Step::Found(Found::Discarded)),
         }
     }
 

@@ -1,9 +1,22 @@
-//! What the application does with dials, from any callback.
+//! What the application does with dials: it makes them, gives them up, closes what they opened, and stops the core.
 
+use std::time::Duration;
+
+use wsring::ring::sim::Random;
 use wsring::{ConnId, DialId};
 
 use super::super::dial::{self, Dial};
 use super::{App, Core};
+
+/// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
+pub struct Dialler {
+    pub random: Random,
+    /// Dials still to be made.
+    pub left: u32,
+    pub handshake_timeout: Duration,
+    /// How long the process stands still.
+    pub pause: Duration,
+}
 
 impl App {
     pub(super) fn connect(&mut self, cx: &mut Core<'_>) {
@@ -13,6 +26,9 @@ impl App {
         let tag = ledger.dials.len() as u64;
         let (target, mut plan) = dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout);
         plan.late += dialler.pause;
+        let said = self.pressures.opening();
+        self.said[1].insert(tag, said);
+        let target = said.map_or(target.clone(), |pressure| target.pressure(pressure));
         self.world.trace.note(&[30, tag], || format!("         app dials {target:?}"));
         let id = cx.connect(target);
         assert!(ledger.dials.iter().all(|dial| dial.id != id), "{id:?} was the name of an earlier dial");
