@@ -1,29 +1,28 @@
 //! `wsring connect`: lines of the input become messages, messages become lines of the output.
 //!
-//! Owns the command line of a client, the thread that reads lines, and what is told on standard error: openings, closes with code and
-//! reason, failures. Promises that a line is sent once and in order, that lines wait while there is no connection or it is slow (the
-//! reader then waits too), and that the exit status says whether all went well. Standard output has messages alone, so it works in a
-//! pipe.
+//! Owns the command line of a client, and what is told on standard error: openings, closes with code and reason, failures, and what was
+//! lost. Promises that a line is sent once and in order, that lines wait while there is no connection or it is slow (the reader then
+//! waits too), and that the exit status is 0 only if nothing is known to be lost: every line was sent, every connection ended by a Close
+//! that means well, and nothing came that was not printed. Standard output has messages alone, so it works in a pipe.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wsring::{
-    Answered, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handle,
-    Handler, Limits, Message, Place, Reconnect, SendOutcome, Target,
+    Answered, Client, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, DialId, Dialled, Handler,
+    Limits, Message, Reconnect, SendOutcome, Target,
 };
 
+use crate::lines::{self, Input};
 use crate::tls;
 
-/// Lines read ahead of what is sent.
-const LINES_AHEAD: usize = 256;
 /// The longest message taken.
 const MESSAGE_MAX: u64 = 256 << 20;
 
@@ -58,7 +57,7 @@ pub(crate) struct Args {
     /// Send lines as binary messages.
     #[arg(long)]
     binary: bool,
-    /// When the input ends, stay until nothing has come for so many seconds, then close.
+    /// When the input ends, stay until nothing has come or gone for so many seconds, then close. 0: at once, whatever is still to come.
     #[arg(long, value_name = "SECS", default_value_t = 1.0, value_parser = super::serve::seconds)]
     wait: f64,
 }
@@ -72,7 +71,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let target = target(&args)?;
     let config = config(&args);
-    let (lines, input) = mpsc::sync_channel(LINES_AHEAD);
+    let (lines, input) = lines::channel();
     // The factory may be called once a core, and there is one core.
     let input = Arc::new(Mutex::new(Some(input)));
     let well = Arc::new(AtomicBool::new(false));
@@ -83,17 +82,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         input: input.lock().expect("nobody panics with it").take().expect("one core"),
         waiting: None,
         open: None,
+        high: false,
         binary,
         wait,
         ended: false,
-        heard: false,
-        spoilt: false,
+        moved: false,
+        queued: 0,
+        discarded: 0,
+        lost: false,
+        unread: false,
         well: Arc::clone(&told),
     })?;
     running.stop_on_signals()?;
     let handle = running.handle();
     // It may stay behind in a read from a terminal; the process ends without it.
-    std::thread::Builder::new().name("lines".to_owned()).spawn(move || read_lines(&lines, &handle, wait))?;
+    std::thread::Builder::new().name("lines".to_owned()).spawn(move || lines::read(&lines, &handle, wait))?;
     running.join()?;
     Ok(if well.load(Ordering::Relaxed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -130,45 +133,6 @@ fn config(args: &Args) -> Config {
         .pong_timeout(ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)))
 }
 
-/// What the input brings.
-enum Input {
-    Line(Vec<u8>),
-    End,
-    /// It ended a while ago: has anything come since?
-    Quiet,
-}
-
-/// Sends each line on, without its end, until the input or the other side is gone.
-fn read_lines(lines: &SyncSender<Input>, handle: &Handle, wait: Duration) {
-    let mut input = io::stdin().lock();
-    let send = |what| {
-        let sent = lines.send(what).is_ok();
-        handle.wake(Place::new(0)); // there is one core
-        sent
-    };
-    loop {
-        let mut line = Vec::new();
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        if !send(Input::Line(line)) {
-            return;
-        }
-    }
-    if send(Input::End) && !wait.is_zero() {
-        loop {
-            std::thread::sleep(wait);
-            if !send(Input::Quiet) {
-                return;
-            }
-        }
-    }
-}
-
 /// The one core's handler.
 struct Talk {
     target: Target,
@@ -177,14 +141,22 @@ struct Talk {
     /// Read, and not taken by the connection.
     waiting: Option<Vec<u8>>,
     open: Option<ConnId>,
+    /// Its output is high: nothing more is sent before it is writable.
+    high: bool,
     binary: bool,
     wait: Duration,
     /// The input has ended.
     ended: bool,
-    /// Something came since that was last asked.
-    heard: bool,
-    /// A message could not be printed.
-    spoilt: bool,
+    /// Something came or was sent since that was last asked,
+    moved: bool,
+    /// and so many bytes no socket had taken then.
+    queued: usize,
+    /// Messages that had come behind a Close of ours when this connection opened.
+    discarded: u64,
+    /// Something is known to be lost.
+    lost: bool,
+    /// Nobody reads our output any more, so nothing can be lost.
+    unread: bool,
     well: Arc<AtomicBool>,
 }
 
@@ -192,7 +164,7 @@ impl Talk {
     /// Sends what was read, as far as the connection takes it.
     fn send_lines(&mut self, cx: &mut CoreCx<'_, Self>) {
         let Some(mut conn) = self.open.and_then(|id| cx.conn(id)) else { return };
-        loop {
+        while !self.high {
             let line = match self.waiting.take() {
                 Some(line) => line,
                 None => match self.input.try_recv() {
@@ -207,7 +179,8 @@ impl Talk {
                     Ok(Input::Quiet) => {
                         // Asked several times while the output was slow, it was asked once: what came since is not read yet.
                         while let Ok(Input::Quiet) = self.input.try_recv() {}
-                        if !std::mem::take(&mut self.heard) {
+                        let before = std::mem::replace(&mut self.queued, conn.queued());
+                        if !std::mem::take(&mut self.moved) && self.queued == before {
                             conn.close(CloseCode::NORMAL, "");
                         }
                         continue;
@@ -224,11 +197,8 @@ impl Talk {
                 }
             };
             match conn.send(message) {
-                SendOutcome::Queued => self.heard = true,
-                SendOutcome::High => {
-                    self.heard = true;
-                    return; // until `on_writable`
-                }
+                SendOutcome::Queued => self.moved = true,
+                SendOutcome::High => (self.moved, self.high) = (true, true),
                 _ => {
                     self.waiting = Some(line);
                     return;
@@ -238,7 +208,7 @@ impl Talk {
     }
 
     fn print(&mut self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
-        self.heard = true;
+        self.moved = true;
         let mut out = io::stdout().lock();
         let printed = match message {
             // A terminal must not do what the server says; a pipe gets every byte.
@@ -251,13 +221,43 @@ impl Talk {
         };
         if let Err(error) = printed.and_then(|()| out.flush()) {
             // Nobody reads any more (`wsring connect ... | head -1`): that is an end like another.
-            self.spoilt = error.kind() != io::ErrorKind::BrokenPipe;
-            if self.spoilt {
+            self.unread = error.kind() == io::ErrorKind::BrokenPipe;
+            if !self.unread {
                 tell(&format!("cannot write to the standard output: {error}"));
+                self.lost = true;
             }
-            self.well.store(!self.spoilt, Ordering::Relaxed);
             cx.stop_core();
         }
+    }
+
+    /// What the end of a connection lost, as far as that is known.
+    fn tell_losses(&mut self, cx: &CoreCx<'_, Self>, id: ConnId, why: &CloseReason<'_>) {
+        let (unsent, late) = (cx.unsent(id), cx.stats().discarded - self.discarded);
+        if self.unread {
+            return;
+        }
+        if unsent > 0 {
+            tell(&format!("{unsent} bytes were not sent"));
+            self.lost = true;
+        }
+        // Of a stop whoever stopped us knows, and with --wait 0 nobody wanted any.
+        if late > 0 && matches!(why, CloseReason::Local { .. }) && !self.wait.is_zero() {
+            tell(&format!("{late} messages came after our close and were not printed; see --wait"));
+            self.lost = true;
+        }
+    }
+
+    /// No other connection follows.
+    fn end(&mut self, cx: &mut CoreCx<'_, Self>, well: bool) {
+        let read = self.waiting.take().into_iter().map(Input::Line).chain(self.input.try_iter());
+        let lines = read.filter(|input| matches!(input, Input::Line(_))).count();
+        if lines > 0 && !self.unread {
+            tell(&format!("{lines} lines of the input were read and not sent"));
+            self.lost = true;
+        }
+        self.well.store(self.unread || well && !self.lost, Ordering::Relaxed);
+        self.dial.take().into_iter().for_each(|dial| cx.abandon(dial));
+        cx.stop_core();
     }
 }
 
@@ -306,14 +306,16 @@ impl Handler for Talk {
                         tell(&format!("  {}", String::from_utf8_lossy(&declined.body).trim_end().escape_debug()));
                     }
                 }
-                cx.stop_core();
+                // Stopped while it waited for a server: as well as it was then.
+                let well = matches!(why, DialError::Stopped) && self.well.load(Ordering::Relaxed);
+                self.end(cx, well);
             }
         }
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
         self.open = Some(cx.id());
-        self.heard = true;
+        (self.high, self.moved, self.discarded) = (false, true, cx.stats().discarded);
         self.send_lines(cx);
     }
 
@@ -322,6 +324,7 @@ impl Handler for Talk {
     }
 
     fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
+        self.high = false;
         self.send_lines(cx);
     }
 
@@ -330,7 +333,6 @@ impl Handler for Talk {
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, (): (), why: &CloseReason<'_>) {
-        let lost = cx.unsent(id);
         self.open = None;
         let well = match why {
             CloseReason::Peer { code, reason } => {
@@ -352,6 +354,10 @@ impl Handler for Talk {
                 tell("the server ended the connection without a close (1006)");
                 false
             }
+            CloseReason::Timeout if cx.unsent(id) > 0 => {
+                tell("the server takes nothing");
+                false
+            }
             CloseReason::Timeout => {
                 tell("the server is silent");
                 false
@@ -366,14 +372,12 @@ impl Handler for Talk {
             }
             _ => false,
         };
-        if lost > 0 && !well {
-            tell(&format!("{lost} bytes were not sent"));
-        }
-        self.well.store(well && !self.spoilt, Ordering::Relaxed);
+        self.lost |= !well;
+        self.tell_losses(cx, id, why);
+        self.well.store(well, Ordering::Relaxed);
         let again = self.target.is_redialled() && !matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
         if !again || self.ended {
-            self.dial.take().into_iter().for_each(|dial| cx.abandon(dial));
-            cx.stop_core();
+            self.end(cx, well);
         }
     }
 }

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod connect;
 mod echo;
+mod lines;
 mod serve;
 mod tls;
 

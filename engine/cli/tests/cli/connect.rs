@@ -11,7 +11,7 @@ use wsring_testkit::{WAIT, patiently, refused};
 use crate::process::{BIN, start};
 
 /// A client whose input is ours.
-struct Talk {
+pub struct Talk {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -27,7 +27,7 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
 }
 
 impl Talk {
-    fn start(url: &str, args: &[&str]) -> Self {
+    pub fn start(url: &str, args: &[&str]) -> Self {
         let mut command = Command::new(BIN);
         command.args(["connect", url]).args(args);
         let mut child =
@@ -39,21 +39,26 @@ impl Talk {
         Self { input: child.stdin.take(), child, lines, errors }
     }
 
-    fn say(&mut self, bytes: &[u8]) {
+    /// For whoever types more than is read.
+    pub fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("not ended")
+    }
+
+    pub fn say(&mut self, bytes: &[u8]) {
         self.input.as_mut().expect("not ended").write_all(bytes).expect("it reads");
     }
 
-    fn line(&self) -> String {
+    pub fn line(&self) -> String {
         self.lines.recv_timeout(WAIT).expect("a line")
     }
 
     /// Ends the input, and returns the exit status, what it printed and what it told.
-    fn end(mut self) -> (Option<i32>, String, String) {
+    pub fn end(mut self) -> (Option<i32>, String, String) {
         drop(self.input.take());
         self.ended()
     }
 
-    fn ended(mut self) -> (Option<i32>, String, String) {
+    pub fn ended(mut self) -> (Option<i32>, String, String) {
         let since = std::time::Instant::now();
         let status = loop {
             match self.child.try_wait().unwrap() {
@@ -71,12 +76,12 @@ impl Talk {
     }
 }
 
-fn url(addr: SocketAddr) -> String {
+pub fn url(addr: SocketAddr) -> String {
     format!("ws://{addr}/")
 }
 
 /// A server of one request: `serve` gets the stream and the head.
-fn scripted(serve: impl FnOnce(TcpStream, &str) + Send + 'static) -> (String, JoinHandle<()>) {
+pub fn scripted(serve: impl FnOnce(TcpStream, &str) + Send + 'static) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let thread = thread::spawn(move || {
@@ -93,7 +98,7 @@ fn scripted(serve: impl FnOnce(TcpStream, &str) + Send + 'static) -> (String, Jo
     (url(addr), thread)
 }
 
-fn switching(head: &str, more: &str) -> String {
+pub fn switching(head: &str, more: &str) -> String {
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
     let accept = wsring_proto::handshake::accept_key(key.as_bytes().first_chunk().expect("24 characters"));
     let accept = std::str::from_utf8(&accept).expect("base64");

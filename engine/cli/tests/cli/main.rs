@@ -10,6 +10,7 @@ mod deflate;
 mod examples;
 mod http;
 mod limits;
+mod losses;
 mod machine;
 mod options;
 mod pause;

@@ -12,6 +12,7 @@ enum Said {
     Message(bool, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+    Discarded,
     Close(Option<u16>, String),
     Violation(u16, String),
 }
@@ -23,11 +24,17 @@ struct Reader {
     said: Vec<Said>,
     /// Asks by the short way first, as the engine does.
     short: bool,
+    /// Our Close has been sent.
+    closed: bool,
 }
 
 impl Reader {
-    fn new(role: Role, limits: Limits, short: bool) -> Self {
-        Self { session: Session::new(role), limits, pool: Pool::new(1 << 16), said: Vec::new(), short }
+    fn new(role: Role, limits: Limits, short: bool, closed: bool) -> Self {
+        let mut session = Session::new(role);
+        if closed {
+            session.on_close_sent();
+        }
+        Self { session, limits, pool: Pool::new(1 << 16), said: Vec::new(), short, closed }
     }
 
     /// False once nothing more can come.
@@ -63,10 +70,13 @@ impl Reader {
                 }
                 Event::Ping(payload) => Said::Ping(payload.to_vec()),
                 Event::Pong(payload) => Said::Pong(payload.to_vec()),
+                Event::Discarded => Said::Discarded,
                 Event::Close { code, reason } => Said::Close(code.map(|code| code.as_u16()), reason.to_owned()),
                 event => panic!("an event that this target does not know: {event:?}"),
             };
-            // RFC 6455 §5.5.1: nothing follows a Close.
+            // RFC 6455 §5.5.1: behind our Close only the peer's counts, and nothing follows that.
+            let counts = matches!(said, Said::Discarded | Said::Close(..));
+            assert!(counts == self.closed || matches!(said, Said::Close(..)), "{said:?}, closed: {}", self.closed);
             assert!(!matches!(self.said.last(), Some(Said::Close(..))), "{said:?} behind a Close");
             self.said.push(said);
         }
@@ -83,11 +93,12 @@ fuzz_target!(|data: &[u8]| {
         2 => Limits::default().message_max_bytes(small),
         _ => Limits::default().frame_max_bytes(small).message_max_bytes(small * 2).fragments_max(u32::from(limit & 7)),
     };
-    let mut whole = Reader::new(role, limits, how & 16 == 0);
+    let closed = how & 32 != 0;
+    let mut whole = Reader::new(role, limits, how & 16 == 0, closed);
     whole.feed(stream);
     // One byte at a time, or pieces of two lengths by turns.
     let lens = if how & 8 == 0 { [1, 1] } else { [usize::from(*first) + 1, usize::from(*second) + 1] };
-    let mut cut = Reader::new(role, limits, how & 16 != 0);
+    let mut cut = Reader::new(role, limits, how & 16 != 0, closed);
     let mut rest = stream;
     for len in lens.into_iter().cycle() {
         let (piece, after) = rest.split_at(len.min(rest.len()));

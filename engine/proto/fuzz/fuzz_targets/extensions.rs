@@ -44,7 +44,8 @@ fn offers(values: &[&[u8]]) -> Option<(Vec<Offer>, bool)> {
 fn negotiate(request: &Request<'_>) {
     for settings in [Settings::shared(), Settings::dedicated(), Settings::dedicated().window_bits(9)] {
         let Ok(Some(answer)) = choose(request.extensions(), &settings, 0) else { continue };
-        let offered = request.extensions().flatten().any(|offer| offer.name().eq_ignore_ascii_case("permessage-deflate"));
+        let offered =
+            request.extensions().flatten().any(|offer| offer.name().eq_ignore_ascii_case("permessage-deflate"));
         assert!(offered, "accepted and not offered");
         let Agreed { server_window_bits, client_window_bits, .. } = answer.agreed();
         assert!((9..=settings.window_bits).contains(&server_window_bits), "we compress with {server_window_bits} bits");

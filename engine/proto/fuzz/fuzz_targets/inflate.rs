@@ -22,7 +22,9 @@ fn other(payload: &[u8], most: usize) -> (Vec<u8>, bool) {
         match stream.decompress_vec(&input[at..], &mut out, FlushDecompress::Sync) {
             Err(_) => return (out, false),
             Ok(Status::StreamEnd) => return (out, true),
-            Ok(_) if out.len() == before || out.len() > most => return (out, stream.total_in() as usize == input.len()),
+            Ok(_) if out.len() == before || out.len() > most => {
+                return (out, stream.total_in() as usize == input.len());
+            }
             Ok(_) => {}
         }
     }
@@ -62,7 +64,11 @@ fuzz_target!(|data: &[u8]| {
             assert!(made.starts_with(&theirs), "the other reads something else");
         }
         let more = Inflater::new().message(payload, &limits.message_max_bytes(message_max_bytes + 1), &mut pool);
-        assert_eq!(more.map(|bytes| bytes[HEADROOM..].to_vec()).as_ref(), Ok(made), "a larger limit changes a message that fits");
+        assert_eq!(
+            more.map(|bytes| bytes[HEADROOM..].to_vec()).as_ref(),
+            Ok(made),
+            "a larger limit changes a message that fits"
+        );
     }
 
     // The same as frames: whole, and in two fragments and small pieces.
