@@ -138,10 +138,31 @@ impl<'a, H: Handler> Cx<'a, H> {
         Self { conn: Conn::new(CoreCx::new(out), index), data, last }
     }
 
-    /// The application's state of this connection. It is borrowed together with everything that can be sent to: copy or take out of it
-    /// what a message is made of, then send.
+    /// The application's state of this connection. It is borrowed together with everything that can be sent to; [`split`](Self::split)
+    /// lends them apart.
     pub fn data(&mut self) -> &mut H::Conn {
         self.data
+    }
+
+    /// The state and the connection apart: what is sent may be made of the state, and the state may be changed by what became of that.
+    ///
+    /// ```
+    /// use wsring::{Cx, Handler};
+    ///
+    /// struct Log { lines: Vec<String>, sent: usize }
+    ///
+    /// fn send_on<H: Handler<Conn = Log>>(cx: &mut Cx<'_, H>) {
+    ///     let (log, conn) = cx.split();
+    ///     for line in &log.lines[log.sent..] {
+    ///         if !conn.send(line.as_str()).is_queued() {
+    ///             break;
+    ///         }
+    ///         log.sent += 1;
+    ///     }
+    /// }
+    /// ```
+    pub fn split(&mut self) -> (&mut H::Conn, &mut Conn<'a, H>) {
+        (self.data, &mut self.conn)
     }
 
     /// Whether no further whole message of this connection has arrived with this one. Outside of `on_message` true.

@@ -13,6 +13,8 @@ use wsring_proto::opcode::{Message, Opcode};
 /// let text = OwnedMessage::from("a String is text".to_owned());
 /// let binary = OwnedMessage::from(vec![1, 2, 3]);
 /// assert!(text.is_text() && !binary.is_text());
+/// assert_eq!(text.as_message(), wsring::Message::Text("a String is text"));
+/// assert_eq!(binary.as_message(), wsring::Message::Binary(&[1, 2, 3]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedMessage {
@@ -33,6 +35,15 @@ impl OwnedMessage {
     /// Whether it is text; else it is binary.
     pub fn is_text(&self) -> bool {
         self.opcode == Opcode::Text
+    }
+
+    /// The message, borrowed: for what takes one, such as [`Conn::send`](crate::Conn::send). Text is checked once more, which takes as
+    /// long as reading it.
+    pub fn as_message(&self) -> Message<'_> {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) if self.is_text() => Message::Text(text),
+            _ => Message::Binary(&self.bytes),
+        }
     }
 
     /// The payload's bytes, whichever kind it is.

@@ -26,13 +26,21 @@ pub enum BodyLen {
 }
 
 /// The parsed head of a response, borrowing its bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Answer<'a> {
     version_minor: u8,
     status: u16,
     reason: &'a str,
     fields: Fields<'a>,
     known: Known<'a>,
+}
+
+impl core::fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut answer = f.debug_struct("Answer");
+        answer.field("status", &self.status).field("reason", &self.reason);
+        answer.field("headers", &self.fields).finish_non_exhaustive()
+    }
 }
 
 /// What one pass over the headers notes.

@@ -120,8 +120,23 @@ fn answer_error(error: httparse::Error) -> AnswerError {
 }
 
 /// The fields of a head from some place on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(&'a [httparse::Header<'a>]);
+
+/// As text, which they nearly always are; other bytes are escaped.
+impl core::fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_map().entries(self.map(|(name, value)| (name, Escaped(value)))).finish()
+    }
+}
+
+struct Escaped<'a>(&'a [u8]);
+
+impl core::fmt::Debug for Escaped<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
 
 impl Fields<'_> {
     pub(super) const NONE: Fields<'static> = Fields(&[]);

@@ -11,7 +11,7 @@ use super::values::{EXTENSIONS, SUBPROTOCOLS, Single, Values, is, lists};
 use super::{Offers, Refusal, ascii, list_elements, origin, token_str};
 
 /// A request head that passed the rules of HTTP itself: its grammar, its target, its Host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     method: &'a [u8],
     target: &'a [u8],
@@ -22,6 +22,14 @@ pub struct Request<'a> {
     authority: Option<&'a [u8]>,
     fields: Fields<'a>,
     pub(super) known: Known<'a>,
+}
+
+impl core::fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut request = f.debug_struct("Request");
+        request.field("method", &self.method()).field("target", &self.target());
+        request.field("headers", &self.fields).finish_non_exhaustive()
+    }
 }
 
 /// What one pass over the headers notes.

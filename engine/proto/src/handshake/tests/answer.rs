@@ -355,3 +355,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_is_shown_as_text() {
+    let shown = format!("{:?}", parse(b"HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n").expect("well-formed"));
+    assert_eq!(shown, r#"Answer { status: 404, reason: "Not Found", headers: {"Server": "x"}, .. }"#);
+}

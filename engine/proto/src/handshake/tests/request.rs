@@ -220,3 +220,11 @@ fn a_token_ends_at_its_first_other_byte() {
         }
     }
 }
+
+#[test]
+fn a_request_is_shown_as_text() {
+    let head = b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-Name: caf\xe9 \"x\"\r\n\r\n";
+    let shown = format!("{:?}", parse(head).expect("a request"));
+    let headers = r#"{"Host": "h", "X-Name": "caf\xe9 \"x\""}"#;
+    assert_eq!(shown, format!(r#"Request {{ method: "GET", target: "/a?b", headers: {headers}, .. }}"#));
+}
