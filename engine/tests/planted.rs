@@ -108,10 +108,17 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::CutUntold, Plain, Oracle(18)),
     (Bug::CutKept, Plain, Oracle(2)),
     (Bug::WholeUnbounded, Plain, Oracle(17)),
+    (Bug::BudgetIgnored, Plain, Oracle(19)),
+    (Bug::SmallestClosed, Plain, Oracle(19)),
+    (Bug::HoldKept, Plain, Oracle(8)),
+    (Bug::SharedTwice, Plain, Oracle(19)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 45] = [
+const WORDS: [(&str, By); 48] = [
+    ("more memory is in use than", Oracle(19)),
+    ("the engine's count of its memory", Oracle(19)),
+    ("was closed for memory that others hold", Oracle(19)),
     ("keeps more memory than it counts", Oracle(14)),
     ("before its connection broke was not heard", Oracle(15)),
     ("bytes of a connection that was closed", Oracle(16)),

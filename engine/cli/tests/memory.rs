@@ -239,3 +239,44 @@ fn a_broadcast_lies_in_memory_once() {
     let stats = server.stop();
     assert_eq!((stats["messages"], stats["sent"], stats["refused"]), (1, MEMBERS as u64 + 1, 0));
 }
+
+/// Many peers, each with a part of a long message: the core keeps no more than it may, a neighbour is served meanwhile, and when
+/// they are gone the memory is the system's again.
+#[test]
+fn a_core_keeps_no_more_than_its_budget_and_gives_it_back() {
+    const BUDGET: usize = 32 << 20;
+    const PART: usize = 3 << 20;
+    const GIVEN_BACK: usize = 10 << 20;
+    let core = cores(1)[0].to_string();
+    let server = Serve::start_by(
+        Command::new(env!("CARGO_BIN_EXE_wsring")),
+        &["--cores", &core, "--memory-max", &BUDGET.to_string()],
+    );
+    let mut neighbour = Client::connect(server.addr());
+    neighbour.echo(TEXT, b"first");
+    let before = server.rss();
+    let mut bytes = Vec::new();
+    client_header(&mut bytes, true, BINARY, 16 << 20, [0; 4]);
+    bytes.resize(bytes.len() + PART, 1);
+    let mut peers = Vec::new();
+    for _ in 0..effort::whole_or_quick(60, 30) {
+        if let Ok(mut peer) = Client::try_open(server.addr(), "/", &[]) {
+            let _ = peer.stream.write_all(&bytes);
+            peers.push(peer);
+        }
+        neighbour.echo(TEXT, b"meanwhile");
+    }
+    let grown = server.rss_peak() - before;
+    println!("{} peers with 3 MiB of a message each: the server grew by {grown}", peers.len());
+    assert!(grown <= BUDGET + BUDGET / 4 + GROWTH_MAX, "{grown} bytes for a budget of {BUDGET}");
+    peers.into_iter().for_each(|peer| reset(peer.stream));
+    let deadline = Instant::now() + WAIT;
+    while server.rss() > before + GIVEN_BACK {
+        assert!(Instant::now() < deadline, "{} bytes are not given back", server.rss() - before);
+        thread::sleep(Duration::from_millis(50));
+    }
+    neighbour.echo(TEXT, b"after");
+    neighbour.close();
+    let stats = server.stop();
+    assert!(stats["memory_closed"] > 0, "{stats:?}");
+}

@@ -49,8 +49,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(idle) = self.config.idle_timeout else { return };
         let (now, heard) = (self.out.now, self.heard.tick());
         let is_sending = self.out.link(index).output.is_sending;
+        let is_held = self.shortage.waits_for_memory(index);
         let life = self.out.peers.life(index);
-        let is_read = life.takes_messages();
+        let is_read = life.takes_messages() && !is_held;
         if !is_read {
             life.forget_ping(); // its answer may lie unread: ask again when it is read
         }

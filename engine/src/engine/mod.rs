@@ -4,7 +4,7 @@
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
-//!   heard, by which both are measured. `shortage`: connections that wait for
+//!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
@@ -15,12 +15,13 @@
 //! it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `patience`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `frames` (what arrives), `sent`, `expire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
 mod accepts;
 mod answering;
+mod budget;
 mod calls;
 mod conns;
 mod core;
@@ -50,6 +51,7 @@ mod prepared;
 mod promise;
 mod reach;
 mod receive;
+mod relief;
 #[cfg(feature = "tls")]
 mod sealed;
 #[cfg(feature = "tls")]

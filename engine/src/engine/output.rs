@@ -61,11 +61,11 @@ impl Output {
         }
     }
 
-    /// The memory of all pieces that wait.
-    pub(crate) fn memories(&self) -> impl Iterator<Item = &Memory> {
+    /// All pieces that wait.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Payload> {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
         self.first.iter().chain(rest).filter_map(|segment| match segment {
-            Segment::Ready(payload) => Some(&payload.memory),
+            Segment::Ready(payload) => Some(payload),
             Segment::Promised => None,
         })
     }

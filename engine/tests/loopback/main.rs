@@ -12,6 +12,7 @@
 
 use wsring_testkit as common;
 
+mod budget;
 mod callbacks;
 mod caller;
 mod contexts;

@@ -569,6 +569,7 @@ impl Handler for App {
             CloseReason::Timeout => (4, Reason::Timeout),
             CloseReason::Reset(_) => (5, Reason::Reset),
             CloseReason::Stopped => (6, Reason::Stopped),
+            CloseReason::Memory => (7, Reason::Memory),
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);

@@ -200,6 +200,8 @@ pub struct Settings {
     pub pings: bool,
     /// How long the process stands still.
     pub pause: Duration,
+    /// What peers may have the engine keep.
+    pub memory_max: Option<usize>,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -220,6 +222,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         kept: 64 << 10,
         pings: true,
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
+        memory_max: None,
     };
     if manners == Manners::Quiet {
         return settings;
@@ -257,6 +260,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         settings.limits = limits.fragments_max(fragments_max);
     }
     settings.head_bytes_max = random.range(600, 2000) as usize;
+    settings.memory_max = memory_max(seed);
     assert!(sim.listeners >= 1);
     settings.config = settings
         .config
@@ -267,6 +271,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .output_low_bytes(output_low_bytes)
         .output_max_bytes(output_max_bytes)
         .pool_max_bytes(pool_max_bytes)
+        .memory_max_bytes(settings.memory_max)
         .handshake_timeout(settings.handshake_timeout)
         .idle_timeout(settings.pings.then_some(idle))
         .pong_timeout(pong_timeout)
@@ -291,6 +296,13 @@ fn deflate(seed: u64) -> Deflate {
     let threshold_bytes = random.pick(&[0, 1, 64, 512]);
     let deflate = random.pick(&[Deflate::shared(), Deflate::dedicated()]);
     deflate.level(level).window_bits(window_bits).memory_level(memory_level).threshold_bytes(threshold_bytes)
+}
+
+/// What all peers may have the engine keep: in a quarter of the seeds little, drawn apart from everything else.
+fn memory_max(seed: u64) -> Option<usize> {
+    let mut random = Random::new(seed ^ 0x6d65_6d6f_7279);
+    let most = random.pick(&[100_000, 300_000, 1_000_000]);
+    random.chance(250).then(|| random.range(65_536, most) as usize)
 }
 
 /// When the clock begins: in one of eight seeds a few seconds before the engine's count of ticks, 16 ms each in 32 bits,
@@ -415,7 +427,7 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, kept, .. } = settings;
+    let Settings { config, kept, memory_max, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed)).and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
@@ -428,7 +440,11 @@ fn run_on(
         engine = engine.share_from(bytes);
     }
 
-    let watch = |engine: &mut Engine<App>| engine.holdings().for_each(judge_holding);
+    let watch = |engine: &mut Engine<App>| {
+        engine.holdings().for_each(judge_holding);
+        let lent = engine.ring().memory();
+        judge_memory(engine.memory(lent), memory_max);
+    };
     let stats = engine.run_watched(watch).expect("the simulated ring does not break");
 
     let mut left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
@@ -453,6 +469,14 @@ fn judge_holding(holding: Holding) {
     const PIECE: usize = 8 << 10;
     let most = 2 * holding.counted + (script::LEN_MAX + PIECE).next_power_of_two() + (holding.pieces + 1) * PIECE;
     assert!(holding.memory <= most, "a connection keeps more memory than it counts: {holding:?}");
+}
+
+/// The engine counts all of its memory and nothing twice; and no more is in use than the budget, but for what a receive became: a
+/// message, half of one and the next, in memory of twice their length; and for what those who were closed still have with the kernel.
+fn judge_memory((counted, found): (usize, usize), max: Option<usize>) {
+    assert_eq!(counted, found, "the engine's count of its memory is not what is in use");
+    let most = max.map_or(usize::MAX, |max| max + max / 4 + 4 * script::LEN_MAX.next_power_of_two());
+    assert!(counted <= most, "more memory is in use than {max:?}: {counted}");
 }
 
 /// What many runs did, together.
