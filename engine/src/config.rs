@@ -51,6 +51,7 @@ pub struct Config {
     pub(crate) nodelay: bool,
     pub(crate) backlog: u32,
     pub(crate) pool_max_bytes: usize,
+    pub(crate) pass_share_messages: u32,
     pub(crate) spin: Duration,
     pub(crate) recv_buffers: RecvBuffers,
     pub(crate) send_buffers: SendBuffers,
@@ -83,6 +84,7 @@ impl Default for Config {
             nodelay: true,
             backlog: 4096,
             pool_max_bytes: 32 << 20,
+            pass_share_messages: 2_000,
             spin: ring.spin,
             recv_buffers: ring.recv_buffers,
             send_buffers: ring.send_buffers,
@@ -187,6 +189,21 @@ impl Config {
     #[must_use]
     pub fn pool_max_bytes(mut self, bytes: usize) -> Self {
         self.pool_max_bytes = bytes;
+        self
+    }
+}
+
+/// What a connection may have done at once.
+impl Config {
+    /// Work that one connection may cause in a pass of its core, counted in small messages of some 65 ns, 1 to 1,000,000: then it is the
+    /// turn of the others, and the rest waits. Default 2,000, some 130 us. What costs more than a small message counts for as many: a ping
+    /// for 3, 512 bytes of a long message for 1. What the handler does with a message is not counted; what the engine does for it is.
+    /// `docs/decisions/0060-a-share-of-the-pass.md` has the list.
+    ///
+    /// With less a peer that floods its connection delays its neighbours less. More saves an occasional copy.
+    #[must_use]
+    pub fn pass_share_messages(mut self, messages: u32) -> Self {
+        self.pass_share_messages = messages;
         self
     }
 }
@@ -364,6 +381,11 @@ impl Config {
                 "must not be above output_max_bytes",
             ),
             (self.output_max_bytes <= 1 << 30, "output_max_bytes", "must be at most 1 GiB"),
+            (
+                (1..=1_000_000).contains(&self.pass_share_messages),
+                "pass_share_messages",
+                "must be at least 1 and at most 1000000",
+            ),
             (recv_buffers_fit, "recv_buffers", "must be a power of two up to 32768, of at least one byte each"),
             (
                 self.send_buffers.bytes >= 512 && send_bytes <= 1 << 30,

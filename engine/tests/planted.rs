@@ -108,10 +108,13 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::CutUntold, Plain, Oracle(18)),
     (Bug::CutKept, Plain, Oracle(2)),
     (Bug::WholeUnbounded, Plain, Oracle(17)),
+    (Bug::ShareIgnored, Plain, Oracle(19)),
+    (Bug::TurnLost, Plain, Oracle(8)),
+    (Bug::TurnTaken, Plain, Engine),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 45] = [
+const WORDS: [(&str, By); 46] = [
     ("keeps more memory than it counts", Oracle(14)),
     ("before its connection broke was not heard", Oracle(15)),
     ("bytes of a connection that was closed", Oracle(16)),
@@ -120,6 +123,7 @@ const WORDS: [(&str, By); 45] = [
     ("neither told nor reset", Oracle(18)),
     ("saw an orderly end", Oracle(2)),
     ("messages over the high-water mark", Oracle(4)),
+    ("had more than its share of a pass", Oracle(19)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),
     ("lost a message to the server", Oracle(1)),

@@ -53,7 +53,7 @@ impl Link {
 /// The receive side of a connection and the user's state.
 pub(crate) struct Conn<C> {
     pub(crate) phase: Phase<C>,
-    /// Bytes received and not yet worked on, because the handler paused or the output is full.
+    /// Bytes received and not yet worked on: the handler paused, the output is full, or the connection has had its share of the pass.
     pub(crate) stash: Option<Box<Stash>>,
     /// What stands between the connection and its socket.
     #[cfg(feature = "tls")]
@@ -67,6 +67,30 @@ pub(crate) struct Stash {
     pub(crate) at: usize,
     /// In the list of connections whose stash is to be worked on.
     pub(crate) listed: bool,
+}
+
+/// What waits of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nothing,
+    /// So few bytes that more may come meanwhile.
+    Little,
+    Much,
+}
+
+/// Above so many bytes that wait, nothing more is received. Below, a connection that only waits for its turn keeps its receive: cancelling it
+/// and submitting it again costs more than to keep what it brings.
+const MUCH: usize = 64 << 10;
+
+impl Stash {
+    /// How much waits, of a stash or of none.
+    pub(crate) fn waiting(stash: Option<&Self>) -> Waiting {
+        match stash {
+            None => Waiting::Nothing,
+            Some(stash) if stash.bytes.len() - stash.at <= MUCH => Waiting::Little,
+            Some(_) => Waiting::Much,
+        }
+    }
 }
 
 /// What arriving bytes are.

@@ -2,12 +2,11 @@
 //!
 //! Frames are decoded where they lie, in the receive buffer, and each message goes to the handler from there, but for long ones
 //! and those that came in pieces: they get a buffer of their own, which can move into a send. When the
-//! handler pauses, or its connection's output is full, the bytes not yet worked on are stashed and replayed later, so
-//! that a pause loses and reorders nothing.
+//! handler pauses, its connection's output is full, or its share of the pass is used up, the bytes not yet worked on are stashed and
+//! replayed later, so that a pause loses and reorders nothing.
 
 use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
-use wsring_proto::opcode::Opcode;
 use wsring_proto::session::input::Event;
 use wsring_proto::simd;
 
@@ -15,6 +14,7 @@ use super::conns::{Phase, Stash};
 use super::core::Core;
 use super::life::Life;
 use super::planted::planted;
+use super::reach::Waits;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
 
@@ -24,6 +24,8 @@ enum Run {
     Consumed,
     /// The connection takes no more messages for now; bytes from here on wait.
     Stopped(usize),
+    /// So much has been walked over, and it was more work than its messages: whether there is time for more is to be asked.
+    Walked { at: usize, work: u32, inflating: bool },
     /// The peer's Close.
     PeerClosed(Option<CloseCode>, String),
     /// The peer broke the protocol.
@@ -44,9 +46,30 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Works on frames until the bytes are used up (`None`) or the connection takes no more: then says where.
     pub(super) fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
-        match self.run_frames(index, bytes) {
+        let stop = self.out.work.begin(index, self.out.stats.messages);
+        self.decode_to(index, bytes, stop)
+    }
+
+    /// Looks at the share again.
+    #[cold]
+    #[inline(never)]
+    fn decode_on(&mut self, index: u32, bytes: &mut [u8], at: usize, work: u32, inflating: bool) -> Option<usize> {
+        let slice = self.out.go_on(work, at);
+        if at == bytes.len() && !inflating {
+            return None;
+        }
+        match slice {
+            None => Some(at),
+            Some(slice) => self.decode_to(index, &mut bytes[at..], slice).map(|more| at + more),
+        }
+    }
+
+    /// The same, and begins no frame at `stop` or behind before it has looked at the share.
+    fn decode_to(&mut self, index: u32, bytes: &mut [u8], stop: usize) -> Option<usize> {
+        match self.run_frames(index, bytes, stop) {
             Run::Consumed => None,
             Run::Stopped(at) => Some(at),
+            Run::Walked { at, work, inflating } => self.decode_on(index, bytes, at, work, inflating),
             Run::PeerClosed(code, reason) => {
                 self.on_peer_close(index, code, &reason);
                 None
@@ -58,11 +81,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Run {
+    #[inline(always)] // it has one caller
+    fn run_frames(&mut self, index: u32, bytes: &mut [u8], stop: usize) -> Run {
         let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
         let (out, calls) = (&mut self.out, &mut self.calls);
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
+        input.stop_at(stop);
+        input.inflate_at_once(out.work.inflate_at_once());
         loop {
             // Asked once per message, here: a callback may have closed or paused this connection, or filled its output.
             let life = &out.peers.get(index).life;
@@ -70,13 +96,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 input.on_close_sent();
             }
             if !life.takes_messages() {
-                input.give_back(&mut out.stores.pool); // it may be long until the next call
-                return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
+                break;
             }
             let (message, last) = match input.next_whole(&mut out.stores.pool) {
                 Ok(Some(whole)) => whole,
                 Ok(None) => match input.next(&mut out.stores.pool) {
-                    Ok(None) => return Run::Consumed,
+                    Ok(None) => {
+                        let (at, done) = (input.at(), input.take_work());
+                        if at == len && done == 0 {
+                            return Run::Consumed;
+                        }
+                        return Run::Walked { at, work: done, inflating: input.is_inflating() };
+                    }
                     Ok(Some(Event::Message { message, last, is_own })) => {
                         if is_own {
                             out.offer(message.as_bytes());
@@ -85,8 +116,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     }
                     Ok(Some(Event::Ping(payload))) => {
                         planted!(PongLost, continue);
-                        out.control(index, Opcode::Pong, payload);
-                        continue;
+                        if out.pong(index, payload) { continue } else { break }
                     }
                     Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
                     Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
@@ -97,13 +127,20 @@ impl<R: Ring, H: Handler> Core<R, H> {
             };
             out.stats.messages += 1;
             calls.message(out, index, data, last, message);
-            if out.is_offering()
-                && let Some(placed) = out.settle_offer()
-            {
-                let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
-                out.move_in(placed, bytes);
+            if out.has_aftermath() {
+                if let Some(placed) = out.settle_offer() {
+                    let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
+                    out.move_in(placed, bytes);
+                }
+                // It came in pieces, or was inflated, or what the handler sent was compressed.
+                if out.go_on(input.take_work(), 0).is_none() {
+                    break;
+                }
             }
         }
+        input.give_back(&mut out.stores.pool); // it may be long until the next call
+        let at = input.at();
+        if at < len || input.is_inflating() { Run::Stopped(at) } else { Run::Consumed }
     }
 
     /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1), for which
@@ -141,19 +178,34 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Works on what was stashed, for connections that take messages again.
+    /// Works on what was stashed, for connections that take messages: on a share of each in the order in which they began to wait, as
+    /// far as the pass goes. Who has more is listed again when the connection is settled, behind all others.
     pub(super) fn replay_stashes(&mut self) {
-        let mut list = std::mem::take(&mut self.out.replay);
-        for index in list.drain(..) {
-            if let Some(stash) = self.conns.get_mut(index as usize).and_then(|conn| conn.stash.as_mut()) {
+        if self.out.replay.is_empty() {
+            return;
+        }
+        self.out.work.begin_waiting(self.out.stats.messages);
+        let mut last = 0;
+        for _ in 0..self.out.replay.len() {
+            if self.out.work.is_over(self.out.stats.messages) {
+                planted!(TurnLost, self.out.replay.clear());
+                return;
+            }
+            let Some(Waits { index, generation, since }) = self.out.replay.pop_front() else { return };
+            // Who has had a turn waits behind everybody who has not.
+            assert!(since >= last, "{index} waits since pass {since}, and one that waits since {last} went first");
+            last = since;
+            let link = self.out.link(index);
+            if link.tenant.generation() != generation {
+                continue;
+            }
+            let takes_messages = link.life.takes_messages();
+            if let Some(stash) = &mut self.conns[index as usize].stash {
                 stash.listed = false;
             }
-            if self.out.link(index).life.takes_messages() {
+            if takes_messages {
                 self.replay(index);
             }
-        }
-        if self.out.replay.is_empty() {
-            self.out.replay = list; // keep its memory
         }
     }
 

@@ -166,11 +166,17 @@ mod switch {
         CutKept,
         /// A peer that takes what is sent to it is waited for without end.
         WholeUnbounded,
+        /// A connection has as much of a pass as it likes.
+        ShareIgnored,
+        /// Connections that a long pass did not come to are forgotten.
+        TurnLost,
+        /// They let those who come after them go first.
+        TurnTaken,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 68] = [
+        pub const ALL: [Bug; 71] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -239,6 +245,9 @@ mod switch {
             Bug::CutUntold,
             Bug::CutKept,
             Bug::WholeUnbounded,
+            Bug::ShareIgnored,
+            Bug::TurnLost,
+            Bug::TurnTaken,
         ];
     }
 

@@ -4,6 +4,8 @@
 //! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -25,6 +27,7 @@ use super::planted::planted;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
 use super::slow::{Patience, Slow};
 use super::stores::Stores;
+use super::work::{self, Work};
 use crate::config::Config;
 use crate::cores::Place;
 use crate::ring::{Heap, Memory, Payload, SendBlocks};
@@ -79,10 +82,21 @@ struct Marks {
     small: u32,
 }
 
+/// A connection whose stash is to be worked on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+    /// The pass since which it waits.
+    pub(super) since: u64,
+}
+
 pub(crate) struct Reach {
     pub(crate) peers: Peers,
-    /// Connections whose stash is to be worked on.
-    pub(crate) replay: Vec<u32>,
+    /// Connections whose stash is to be worked on, in the order in which they began to wait.
+    pub(super) replay: VecDeque<Waits>,
+    /// How much of the pass and of a connection's share in it is left.
+    pub(super) work: Work,
     pub(crate) stores: Stores,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
@@ -94,6 +108,8 @@ pub(crate) struct Reach {
     pub(super) share_from: usize,
     /// The message being handled, if it may be moved.
     offer: Option<Offer>,
+    /// Something is to be looked at when the handler has returned: an offer, or a share that is used up.
+    aftermath: bool,
     pub(crate) dials: Dials,
     /// A CSPRNG (RFC 6455 §10.3): masking keys, nonces, jitter. It makes its numbers in blocks.
     pub(crate) random: StdRng,
@@ -114,7 +130,8 @@ impl Reach {
     ) -> Self {
         Self {
             peers: Peers::new(place, connections_max),
-            replay: Vec::new(),
+            replay: VecDeque::new(),
+            work: Work::new(config.pass_share_messages),
             stores: Stores::new(blocks, config.pool_max_bytes),
             stats: Stats::default(),
             now: Tick::ZERO,
@@ -128,6 +145,7 @@ impl Reach {
             slow: Slow::default(),
             share_from: SHARE_MIN,
             offer: None,
+            aftermath: false,
             dials: Dials::new(place),
             random,
             stop: false,
@@ -297,6 +315,7 @@ impl Reach {
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
     pub(super) fn send_packed(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
+        self.spend(work::packed(bytes.len(), self.packer.level()));
         let (packer, stores) = (&mut self.packer, &mut self.stores);
         let packed = packer.pack(index, framing, bytes, &mut stores.pool);
         let mask = mask_of(&mut self.random, framing);
@@ -436,18 +455,47 @@ impl Reach {
     #[inline(never)] // long messages alone come here, and the loop of the short ones keeps its registers
     pub(crate) fn offer(&mut self, bytes: &[u8]) {
         self.offer = Offer::of(bytes);
+        self.aftermath = true;
     }
 
-    /// The message being handled is one that could be moved.
+    /// The handler has returned, and something is to be looked at: [`Self::settle_offer`], and [`Self::go_on`].
     #[inline]
-    pub(crate) fn is_offering(&self) -> bool {
-        self.offer.is_some()
+    pub(crate) fn has_aftermath(&self) -> bool {
+        self.aftermath
     }
 
-    /// The handler has returned: the place in some output that it gave the message, if it did.
+    /// The place in some output that the handler gave the message, if it did.
     #[inline(never)]
     pub(crate) fn settle_offer(&mut self) -> Option<Placed> {
+        self.aftermath = false;
         self.offer.take().and_then(Offer::settle)
+    }
+
+    /// Work was done beside that of small messages, for the connection whose bytes are worked on.
+    fn spend(&mut self, work: u64) {
+        self.work.spend(work);
+        self.aftermath |= self.is_spent();
+    }
+
+    /// The connection whose bytes are worked on has had its share of the pass.
+    fn is_spent(&self) -> bool {
+        self.work.is_spent(self.stats.messages)
+    }
+
+    /// The decoder has done so much work, and walked over so many bytes: how many may be next, if some of the share is left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn go_on(&mut self, work: u32, bytes: usize) -> Option<usize> {
+        self.spend(work::walked(work, bytes));
+        self.work.next_slice(self.stats.messages)
+    }
+
+    /// Answers a ping. False if the connection has had its share of the pass.
+    #[inline(never)]
+    pub(super) fn pong(&mut self, index: u32, payload: &[u8]) -> bool {
+        self.control(index, Opcode::Pong, payload);
+        self.spend(work::PONG);
+        !self.is_spent()
     }
 
     /// Moves a message, in its own buffer and behind headroom, to the place that was promised to it.

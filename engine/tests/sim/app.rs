@@ -16,6 +16,7 @@ use wsring::{
 use super::dial::{self, Dial};
 use super::given::Given;
 use super::oracle::{Digest, Person, Reason};
+use super::turns::Turns;
 use super::{Manners, World};
 
 /// What the application knows of an open connection.
@@ -45,6 +46,7 @@ pub struct App {
     early: Option<Random>,
     /// For long messages of which compressing leaves little, and how many more of them it sends: a stream of its own.
     bulk: Option<(Random, u32)>,
+    turns: Turns,
 }
 
 /// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
@@ -66,13 +68,19 @@ const PEOPLE_MAX: usize = 45;
 type Core<'a> = CoreCx<'a, App>;
 
 impl App {
-    pub fn new(mut random: Random, world: World, dialler: Option<Dialler>, early: Option<Random>) -> Self {
+    pub fn new(
+        mut random: Random,
+        world: World,
+        dialler: Option<Dialler>,
+        early: Option<Random>,
+        turns: Turns,
+    ) -> Self {
         let wild = match world.manners {
             Manners::Quiet => 0,
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
         let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { random, world, open, known, resumes, called: None, wild, dialler, early, bulk: None }
+        Self { random, world, open, known, resumes, called: None, wild, dialler, early, bulk: None, turns }
     }
 
     /// It sends long messages as well that compress to little.
@@ -522,6 +530,7 @@ impl Handler for App {
         assert!(!open.paused, "a message of {id}, which is paused");
         open.cut |= open.pressed; // nothing goes out, so nothing holds up what comes
         self.world.ledger.borrow_mut().people[peer].cut |= open.pressed;
+        self.turns.on_message(id, &self.world.trace);
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {

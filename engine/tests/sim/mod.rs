@@ -1,7 +1,7 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, `dial` knows what a dial may come to, `oracle` compares what
+//! without the crate's own decoder, `app` is the handler under test, `turns` watches whose turn it is, `dial` knows what a dial may come to, `oracle` compares what
 //! all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
@@ -16,6 +16,7 @@ mod peer;
 mod script;
 #[cfg(feature = "tls")]
 pub mod secured;
+mod turns;
 mod wire;
 
 use std::cell::RefCell;
@@ -37,6 +38,7 @@ use app::{App, Dialler};
 use dial::Dial;
 use oracle::Ledger;
 use peer::Peer;
+use turns::Turns;
 
 /// How a run is made from its seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +198,8 @@ pub struct Settings {
     pub still_min: Duration,
     /// What the kernel may keep for a peer behind the end.
     pub kept: u32,
+    /// Work of a connection in a pass, in small messages.
+    pub share: u32,
     /// Silent peers are pinged.
     pub pings: bool,
     /// How long the process stands still.
@@ -218,6 +222,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         stop_max: Duration::from_secs(8),
         still_min: Duration::from_secs(2),
         kept: 64 << 10,
+        share: 2_000,
         pings: true,
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
     };
@@ -258,8 +263,14 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     }
     settings.head_bytes_max = random.range(600, 2000) as usize;
     assert!(sim.listeners >= 1);
+    // What a peer of a simulation sends is less than the share that a connection has by default. Drawn apart.
+    let mut shares = Random::new(seed ^ 0x0073_6861_7265);
+    if shares.chance(600) {
+        settings.share = shares.pick(&[1, 1, 2, 5, 20, 100]);
+    }
     settings.config = settings
         .config
+        .pass_share_messages(settings.share)
         .connections_max(connections_max)
         .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
         .limits(settings.limits)
@@ -415,9 +426,10 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, kept, .. } = settings;
+    let Settings { config, kept, share, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed)).and_bulk(bulk(seed, packs));
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), Turns::new(share));
+    let app = app.and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {

@@ -1,6 +1,8 @@
 //! A stage for small plays in virtual time: peers that do a given thing at a given millisecond, a handler made of closures, and
 //! a record of what everybody saw when.
 
+#![allow(dead_code, reason = "each of the tests that share this looks at another part of a play")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -372,6 +374,11 @@ impl Play {
     /// How many messages of a peer were handled by then.
     pub fn handled_by(&self, peer: usize, at: u64) -> usize {
         self.seen.borrow().handled.iter().filter(|handled| handled.1 == peer && handled.0 < at).count()
+    }
+
+    /// Whose messages were handled, in their order.
+    pub fn order(&self) -> Vec<usize> {
+        self.seen.borrow().handled.iter().map(|(_, peer)| *peer).collect()
     }
 
     /// What `on_close` was told.
