@@ -5,7 +5,7 @@
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
-//!   receive buffers. `work`: how much a connection may have done in a pass. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
+//!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
 //!
@@ -34,6 +34,8 @@ mod expire;
 mod flight;
 mod forms;
 mod frames;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod heard;
 pub(crate) mod holding;
 mod id;

@@ -172,11 +172,15 @@ mod switch {
         TurnLost,
         /// They let those who come after them go first.
         TurnTaken,
+        /// A pass has as many TLS handshakes as there are.
+        HandshakesFree,
+        /// Those that must wait are forgotten.
+        HandshakeLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 71] = [
+        pub const ALL: [Bug; 73] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -248,6 +252,8 @@ mod switch {
             Bug::ShareIgnored,
             Bug::TurnLost,
             Bug::TurnTaken,
+            Bug::HandshakesFree,
+            Bug::HandshakeLost,
         ];
     }
 

@@ -102,6 +102,14 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self
     }
 
+    /// Computes so many steps of TLS handshakes in a pass, at least one, instead of two: a simulation has few at a time.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn handshakes_a_pass(mut self, steps: u32) -> Self {
+        self.core.handshakes.most = steps.max(1);
+        self
+    }
+
     /// Has names looked up by `resolve`, given a host, its port and what [`Remote::resolved`] wants back. Without this, dials of
     /// names fail.
     #[must_use]
