@@ -1,4 +1,5 @@
-//! The two numbers that a core has: [`Cpu`], which the kernel gave, and [`Place`], which the list of cores gives.
+//! The two numbers that a core has: [`Cpu`], which the kernel gave, and [`Place`], which the list of cores gives; and how far its life
+//! has come ([`CoreState`]).
 
 use std::convert::Infallible;
 use std::fmt;
@@ -116,6 +117,22 @@ where
     C: TryInto<Cpu, Error: Into<InvalidCpu>>,
 {
     cpus.into_iter().map(|cpu| cpu.try_into().map_err(Into::into)).collect()
+}
+
+/// How far the life of a core has come: see [`Handle::state`](crate::Handle::state).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CoreState {
+    /// It is being made.
+    Starting,
+    /// It serves.
+    Running,
+    /// It was told to stop, and gives its peers their time.
+    Stopping,
+    /// It has stopped.
+    Ended,
+    /// A panic ends it, a panic or its ring's failure ended it, or it could not be made. Peers that it still has are being told 1011.
+    Failed,
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
 use crate::config::Config;
-use crate::cores::Place;
+use crate::cores::{CoreState, Place};
 use crate::engine::{Control, Core, Seat};
 use crate::handler::Handler;
 use crate::ring::uring::Features;
@@ -27,6 +27,17 @@ impl Remote {
     /// Asks for a clean stop.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Asks that nobody more be accepted.
+    pub fn stop_accepting(&self) {
+        self.0.stop_accepting();
+    }
+
+    /// How far the life of the core has come.
+    #[must_use]
+    pub fn state(&self) -> CoreState {
+        self.0.state()
     }
 
     /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
@@ -68,6 +79,7 @@ impl Settings {
 pub struct Engine<R: Ring, H: Handler> {
     core: Core<R, H>,
     place: Place,
+    control: Arc<Control>,
 }
 
 impl<R: Ring, H: Handler> Engine<R, H> {
@@ -87,9 +99,9 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
         let control = Arc::clone(&remote.0);
         let resolve = Some(resolve_for(Arc::clone(&control), wake));
-        let seat = Seat { place, control, random, resolve };
+        let seat = Seat { place, control: Arc::clone(&control), random, resolve };
         let core = Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), listeners);
-        Ok(Self { core, place })
+        Ok(Self { core, place, control })
     }
 
     /// Runs until stopped. `wait` comes back when the ring has completions or the time has come; without a time there is none to
@@ -98,7 +110,11 @@ impl<R: Ring, H: Handler> Engine<R, H> {
     /// # Errors
     /// [`Error::Ring`] if the ring breaks.
     pub async fn run(&mut self, wait: impl AsyncFnMut(Option<Time>)) -> Result<Stats, Error> {
+        let _tenure = self.control.begin();
         let ended = self.core.run_async(wait).await;
-        ended.map_err(|source| Error::Ring { place: self.place, source })
+        ended.map_err(|source| {
+            self.control.tell(CoreState::Failed);
+            Error::Ring { place: self.place, source }
+        })
     }
 }

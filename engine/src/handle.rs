@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::cores::{Cpu, Place};
+use crate::cores::{CoreState, Cpu, Place};
 use crate::engine::Control;
 use crate::ring::uring::{SetupError, Waker};
 
@@ -47,12 +47,36 @@ impl<M> Handle<M> {
         Place::first(self.members.len())
     }
 
-    /// Begins a clean stop of all cores: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
+    /// Accepts nobody more on any core, and serves on: those who wait in the listeners' queues are accepted and served, then the listeners are
+    /// closed. The first half of a drain, before a [`stop`](Self::stop): a server that shares the port by SO_REUSEPORT gets all that is new. Cannot be
+    /// taken back. Does not wait.
+    pub fn stop_accepting(&self) {
+        for member in self.members.iter() {
+            member.control.stop_accepting();
+            member.waker.wake();
+        }
+    }
+
+    /// Begins a clean stop of all cores. Every open peer is told 1001, and cut after the stop timeout. Requests in progress and
+    /// connections that wait in the listeners' queues are answered 503; a listener at which nobody waits is closed. Does not wait.
+    ///
+    /// A connection whose TCP handshake is under way in that very moment is reset by the kernel, unless another server shares
+    /// the port and `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14, ip-sysctl).
     pub fn stop(&self) {
         for member in self.members.iter() {
             member.control.stop();
             member.waker.wake();
         }
+    }
+
+    /// How far the life of a core has come. Never blocks; what it says may be over when it returns, but [`CoreState::Ended`] and
+    /// [`CoreState::Failed`] are for ever. The others serve on beside a core that has failed, until
+    /// [`Running::join`](crate::Running::join) stops them.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn state(&self, place: Place) -> CoreState {
+        self.member(place).control.state()
     }
 
     /// Has [`on_wake`](crate::Handler::on_wake) called on a core, soon. Calls that come before it runs may come as one. Does not

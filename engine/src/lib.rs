@@ -111,8 +111,8 @@ mod tls;
 
 pub use bytes;
 pub use client::Client;
-pub use config::{Config, Deflate, InvalidConfig};
-pub use cores::{Cpu, InvalidCpu, Place};
+pub use config::{Config, Deflate, InvalidConfig, OnPanic};
+pub use cores::{CoreState, Cpu, InvalidCpu, Place};
 pub use engine::{ConnId, Declined, DialError, DialId, Dialled, SendOutcome};
 pub use handle::{CoreInfo, Handle};
 pub use handler::{

@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::affinity;
 use crate::config::{Config, InvalidConfig};
-use crate::cores::{Cpu, InvalidCpu, Place, cpus_of};
+use crate::cores::{CoreState, Cpu, InvalidCpu, Place, cpus_of};
 use crate::engine::{Control, Core, Resolve, Seat};
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
@@ -67,7 +67,7 @@ pub enum Error {
     /// The operating system refused something else that a start needs: a thread, a signal handler, random numbers.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
-    /// A handler panicked; the other cores were stopped.
+    /// A handler panicked, and that ended its core ([`Config::on_panic`]); the other cores were stopped.
     #[error("the handler on core {place} panicked")]
     Panicked {
         /// The core's place in the list of cores.
@@ -241,10 +241,12 @@ pub(crate) fn start_cores<H: Handler>(
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
         let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
             let Member { control, waker } = info.handle.member(place).clone();
+            let _tenure = control.begin();
             let made = set_up(place, cpu, sockets, &config, waker.clone());
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
+                    control.tell(CoreState::Failed);
                     // The starter waits for this; if it is gone, so is the reason to tell.
                     let _ = ready.send((place, Err(error)));
                     return Ok(Stats::default());
@@ -254,13 +256,16 @@ pub(crate) fn start_cores<H: Handler>(
             let features = ring.features();
             let handler = factory(info);
             let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
-            let seat = Seat { place, control, random, resolve };
+            let seat = Seat { place, control: Arc::clone(&control), random, resolve };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
             // Goes before the engine does, whose ring waits for its last completions: the others need not.
             let _ended = ended;
             let _ = ready.send((place, Ok(features)));
             drop(ready); // the starter reads until all senders are gone, also one lost in a panic
-            engine.run().map_err(|source| Error::Ring { place, source })
+            engine.run().map_err(|source| {
+                control.tell(CoreState::Failed);
+                Error::Ring { place, source }
+            })
         });
         match thread {
             Ok(thread) => threads.push(thread),
@@ -394,6 +399,14 @@ impl<M> Running<M> {
     /// Reaches the cores from any thread.
     pub fn handle(&self) -> Handle<M> {
         self.handle.clone()
+    }
+
+    /// How far the life of a core has come: see [`Handle::state`].
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn state(&self, place: Place) -> CoreState {
+        self.handle.state(place)
     }
 
     /// The addresses it listens on.

@@ -71,6 +71,8 @@ counters! {
     resets,
     /// Connections whose TLS failed: in the handshake, or later by a broken record or a fatal alert.
     tls_failed,
+    /// Callbacks that panicked.
+    panics,
     /// Receives that found no free buffer and were submitted again.
     starved,
     /// Accepts that failed for want of sockets, descriptors or memory, or for a reason that has nothing to do with one connection.

@@ -100,10 +100,18 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::AnswerDialLost, Plain, Oracle(10)),
     (Bug::UnreadCut, Plain, Oracle(13)),
     (Bug::PackedWide, Plain, Oracle(14)),
+    (Bug::PanicUntold, Plain, Oracle(3)),
+    (Bug::PanicUncounted, Plain, Oracle(7)),
+    (Bug::PromiseForgotten, Plain, Engine),
+    (Bug::PanicOutlived, Plain, Oracle(4)),
+    (Bug::QueueForgotten, Plain, Oracle(15)),
+    (Bug::HeadForgotten, Plain, Oracle(15)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 38] = [
+const WORDS: [(&str, By); 40] = [
+    ("where it waited to be accepted", Oracle(15)),
+    ("left its request unanswered", Oracle(15)),
     ("keeps more memory than it counts", Oracle(14)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),

@@ -43,6 +43,7 @@ fn seeds() {
         ("compressed", stats.compressed),
         ("connected", stats.connected),
         ("dials_failed", stats.dials_failed),
+        ("panics", stats.panics),
     ];
     for (what, count) in reached {
         assert!(count * 20 >= seeds, "{seeds} seeds reached {what} {count} times");

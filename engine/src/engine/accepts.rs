@@ -17,6 +17,8 @@ pub(super) enum State {
     Ended,
     /// To be armed at this time, or when a slot is freed.
     Waiting(Time),
+    /// Its accept is being cancelled, because nobody waited and accepting is to end.
+    Leaving,
     /// Stopped for good.
     Closed,
 }
@@ -49,13 +51,13 @@ impl State {
             State::Ended => Some(Time::default()),
             State::Waiting(at) => planted!(RetryLost, None; Some(at)),
             State::Armed => planted!(TwoAccepts, Some(Time::default()); None),
-            State::Closed => None,
+            State::Leaving | State::Closed => None,
         }
     }
 
     /// Where the end of an accept leads.
     pub(super) fn after(self, brought: Brought, retry_at: Time) -> State {
-        assert!(self == State::Armed, "an accept ended that is {self:?}");
+        assert!(matches!(self, State::Armed | State::Leaving), "an accept ended that is {self:?}");
         match brought {
             Brought::Failed => State::Waiting(retry_at),
             Brought::Fine | Brought::Cancelled => planted!(AcceptLost, self; State::Ended),
@@ -105,8 +107,9 @@ impl Listeners {
         self.next_at
     }
 
-    pub(crate) fn is_accepting(&self) -> bool {
-        self.states.contains(&State::Armed)
+    /// All listeners are closed, and no accept is with the kernel.
+    pub(crate) fn are_closed(&self) -> bool {
+        self.states.iter().all(|state| *state == State::Closed)
     }
 
     /// An accept failed. ENFILE is what a ring says that has no room, before the system says it.

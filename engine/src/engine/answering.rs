@@ -66,7 +66,7 @@ impl Answering {
         &mut self,
         bytes: &[u8],
         asked: &Asked<'_>,
-        agree: impl FnOnce(&Answer<'_>, Option<&str>) -> Option<D>,
+        agree: impl FnOnce(&Answer<'_>, Option<&str>) -> Result<D, DialError>,
     ) -> Fed<D> {
         if self.declined.is_some() {
             return self.feed_body(bytes);
@@ -123,7 +123,7 @@ fn judge<D>(
     head: &[u8],
     key: &[u8; 24],
     asked: &Asked<'_>,
-    agree: &mut Option<impl FnOnce(&Answer<'_>, Option<&str>) -> Option<D>>,
+    agree: &mut Option<impl FnOnce(&Answer<'_>, Option<&str>) -> Result<D, DialError>>,
 ) -> Judged<D> {
     let mut table = HeaderTable::new();
     let answer = match Answer::parse(head, asked.limits, &mut table) {
@@ -150,9 +150,10 @@ fn judge<D>(
         Ok(compression) => compression,
         Err(error) => return Judged::Failed(error.into()),
     };
-    match agree.take().and_then(|agree| agree(&answer, agreement.subprotocol)) {
-        Some(data) => Judged::Opened(data, compression),
-        None => Judged::Failed(DialError::Unwanted),
+    let agree = agree.take().expect("one answer of them all opens the connection");
+    match agree(&answer, agreement.subprotocol) {
+        Ok(data) => Judged::Opened(data, compression),
+        Err(error) => Judged::Failed(error),
     }
 }
 
@@ -175,7 +176,7 @@ mod tests {
         let asked = Asked { limits: &limits, offer: None, subprotocols: &[], abandoned };
         answering.feed(bytes, &asked, |answer, _| {
             assert_eq!(answer.status(), 101);
-            wanted.then_some("state")
+            wanted.then_some("state").ok_or(DialError::Unwanted)
         })
     }
 

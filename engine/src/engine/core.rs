@@ -77,7 +77,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let slots = config.sockets_max();
         Self {
             ring,
-            calls: Calls::new(handler),
+            calls: Calls::new(handler, config.on_panic),
             conns: Slab::with_capacity(slots),
             out: Reach::new(place, blocks, slots, &config, random),
             config,

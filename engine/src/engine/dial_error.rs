@@ -79,6 +79,9 @@ pub enum DialError {
     /// The application's `on_answer` did not want the connection.
     #[error("the application declined the connection (`on_answer` returned `None`)")]
     Unwanted,
+    /// The application's `on_reconnect` or `on_answer` panicked.
+    #[error("the application panicked")]
+    Panicked,
     /// The core is at its connection cap (`Config::connections_max`).
     #[error("this core is at its connection cap")]
     Full,
@@ -112,6 +115,7 @@ impl DialError {
             | Self::Reset(_)
             | Self::Answer(_)
             | Self::Compression(_)
+            | Self::Panicked
             | Self::Full => true,
         }
     }

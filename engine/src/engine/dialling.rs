@@ -31,6 +31,7 @@ use super::dial_error::DialError;
 use super::dials::{Leaving, State};
 use super::id::Origin;
 use super::inbox::Lookup;
+use super::panics::Panicked;
 use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
@@ -72,7 +73,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let dialled = self.out.dials.dialled(index);
         if std::mem::replace(&mut self.out.dials.dial(index).begun, true) {
-            self.calls.reconnecting(&mut self.out, &dialled);
+            let told = self.calls.reconnecting(&mut self.out, &dialled);
+            if told.is_err() && !self.out.dials.dial(index).is_leaving() {
+                return self.dial_failed(index, DialError::Panicked);
+            }
         }
         let dial = self.out.dials.dial(index);
         if dial.is_leaving() {
@@ -241,7 +245,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 #[cfg(feature = "tls")]
                 tls,
             };
-            calls.answered(out, &dialled, &answered)
+            match calls.answered(out, &dialled, &answered) {
+                Ok(data) => data.ok_or(DialError::Unwanted),
+                Err(Panicked) => Err(DialError::Panicked),
+            }
         };
         match answering.feed(bytes, &asked, agree) {
             Fed::More => {}

@@ -13,6 +13,7 @@ use wsring_proto::simd;
 
 use super::conns::{Phase, Stash};
 use super::core::Core;
+use super::panics::{Payload, catch};
 use super::planted::planted;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
@@ -27,6 +28,8 @@ enum Run {
     PeerClosed(Option<CloseCode>, String),
     /// The peer broke the protocol.
     Violated(Violation),
+    /// The application did not return from a message.
+    Panicked,
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
@@ -43,7 +46,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Works on frames until the bytes are used up (`None`) or the connection takes no more: then says where.
     pub(super) fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
-        match self.run_frames(index, bytes) {
+        // Around all messages of a receive, so that none of them pays for it.
+        let run = match catch(|| self.run_frames(index, bytes)) {
+            Ok(run) => run,
+            Err(panic) => self.on_message_panicked(index, panic),
+        };
+        match run {
             Run::Consumed => None,
             Run::Stopped(at) => Some(at),
             Run::PeerClosed(code, reason) => {
@@ -52,6 +60,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             Run::Violated(violation) => {
                 self.on_violation(index, violation);
+                None
+            }
+            Run::Panicked => {
+                self.on_panicked(index);
                 None
             }
         }
@@ -103,6 +115,31 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 out.move_in(placed, bytes);
             }
         }
+    }
+
+    /// A message was sent on before its callback panicked: it is kept, as any that was queued.
+    #[cold]
+    fn on_message_panicked(&mut self, index: u32, panic: Payload) -> Run {
+        let _ = self.calls.judge(&mut self.out, index, panic);
+        if let Some(placed) = self.out.settle_offer() {
+            let Phase::Open { session, .. } = &mut self.conns[index as usize].phase else {
+                unreachable!("it had a message")
+            };
+            let bytes = session.take_message().expect("an offered message lies in a buffer of its own");
+            planted!(PromiseForgotten, return Run::Panicked);
+            self.out.move_in(placed, bytes);
+        }
+        Run::Panicked
+    }
+
+    /// A callback of an open connection panicked: the peer is told (RFC 6455 §7.4.1), and what else comes of it is discarded.
+    #[cold]
+    pub(super) fn on_panicked(&mut self, index: u32) {
+        if self.out.link(index).life.is_open() {
+            planted!(PanicUntold, return self.end(index, &CloseReason::Panicked, true));
+            self.out.close_frame(index, Some(CloseCode::INTERNAL), "");
+        }
+        self.end(index, &CloseReason::Panicked, true);
     }
 
     /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1), for which

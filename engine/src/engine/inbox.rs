@@ -1,18 +1,24 @@
-//! Owns what other threads leave for a core, and the only atomics and lock of the engine. It is read when the core's ring wakes.
+//! Owns what other threads leave for a core and what it tells them, and the only atomics and lock of the engine. It is read when the
+//! core's ring wakes.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::cores::CoreState;
 
 /// What other threads tell a core.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicBool,
+    stop_accepting: AtomicBool,
     woken: AtomicBool,
     /// There is something in `resolved`.
     has_resolved: AtomicBool,
     resolved: Mutex<Vec<Resolved>>,
+    /// A [`CoreState`].
+    state: AtomicU8,
 }
 
 /// A lookup for a dial: its index, and the number of the timer that this lookup has. A dial looks its name up anew in each
@@ -32,9 +38,21 @@ impl Control {
         self.stop.store(true, Ordering::Release);
     }
 
+    /// Asks that nobody more be accepted.
+    pub(crate) fn stop_accepting(&self) {
+        self.stop_accepting.store(true, Ordering::Release);
+    }
+
     /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
     pub(crate) fn wake(&self) -> bool {
         !self.woken.swap(true, Ordering::AcqRel)
+    }
+
+    /// How far its life has come.
+    pub(crate) fn state(&self) -> CoreState {
+        let state = self.state.load(Ordering::Acquire);
+        let all = [CoreState::Starting, CoreState::Running, CoreState::Stopping, CoreState::Ended, CoreState::Failed];
+        all.into_iter().find(|known| *known as u8 == state).expect("nobody else stores one")
     }
 
     /// A name was looked up.
@@ -44,8 +62,30 @@ impl Control {
     }
 }
 
+/// Of a core that is not over: when this goes, it is.
+#[must_use]
+pub(crate) struct Tenure(Arc<Control>);
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.0.tell(if std::thread::panicking() { CoreState::Failed } else { CoreState::Ended });
+    }
+}
+
 /// For the core.
 impl Control {
+    /// It is being made.
+    pub(crate) fn begin(self: &Arc<Self>) -> Tenure {
+        Tenure(Arc::clone(self))
+    }
+
+    /// How far its life has come. A failure is for ever.
+    pub(crate) fn tell(&self, state: CoreState) {
+        if self.state() != CoreState::Failed {
+            self.state.store(state as u8, Ordering::Release);
+        }
+    }
+
     pub(super) fn take_woken(&self) -> bool {
         self.woken.swap(false, Ordering::AcqRel)
     }
@@ -56,6 +96,11 @@ impl Control {
             true => std::mem::take(&mut *self.resolved.lock().expect("nobody panics with it")),
             false => Vec::new(),
         }
+    }
+
+    /// That is never taken back.
+    pub(super) fn must_stop_accepting(&self) -> bool {
+        self.stop_accepting.load(Ordering::Acquire)
     }
 
     /// A stop is never taken back.
@@ -80,5 +125,32 @@ mod tests {
         let lookups: Vec<Lookup> = control.take_resolved().into_iter().map(|(lookup, _)| lookup).collect();
         assert_eq!(lookups, [(1, 2), (3, 4)]);
         assert!(control.take_resolved().is_empty() && control.must_stop() && control.must_stop());
+    }
+
+    #[test]
+    fn a_core_says_how_it_ended() {
+        for (fails, panics, end) in
+            [(false, false, CoreState::Ended), (true, false, CoreState::Failed), (false, true, CoreState::Failed)]
+        {
+            let control = Arc::new(Control::default());
+            assert_eq!(control.state(), CoreState::Starting);
+            let tenure = control.begin();
+            for state in [CoreState::Running, CoreState::Stopping] {
+                control.tell(state);
+                assert_eq!(control.state(), state);
+            }
+            if fails {
+                control.tell(CoreState::Failed);
+                control.tell(CoreState::Stopping);
+                assert_eq!(control.state(), CoreState::Failed);
+            }
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _tenure = tenure;
+                if panics {
+                    std::panic::resume_unwind(Box::new(()));
+                }
+            }));
+            assert_eq!(control.state(), end);
+        }
     }
 }

@@ -3,6 +3,9 @@
 //! An accept that fails for want of sockets, descriptors or memory, or for a reason that nobody listed, is tried again when a slot is
 //! freed or after a short while, and open connections never notice: so no error of the kernel's can have a core do nothing but
 //! accept. Each is counted; the log has a line of them now and then, because peers can bring them about.
+//!
+//! Closing a listener resets what waits in its queue, so accepting ends in steps. A listener at which nobody waits has its accept
+//! cancelled; when that has ended, no connection more is let in; and if nobody has come meanwhile, it is closed. Else it accepts again.
 
 use std::time::Duration;
 
@@ -10,7 +13,9 @@ use super::accepts::{Brought, State};
 use super::conns::{Conn, Phase};
 use super::core::Core;
 use super::id::Origin;
+use super::planted::planted;
 use super::tokens::CANCEL_ACCEPT;
+use super::upgrade::STOPPING;
 use crate::handler::Handler;
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Token};
 
@@ -20,6 +25,9 @@ const RETRY: Duration = Duration::from_millis(100);
 impl<R: Ring, H: Handler> Core<R, H> {
     /// Arms each accept that has ended and whose time has come.
     pub(super) fn arm_accepts(&mut self) {
+        if self.out.stop_accepting {
+            self.close_listeners();
+        }
         let now = self.ring.now();
         if self.listeners.next_at.is_none_or(|at| at > now) {
             return;
@@ -32,20 +40,36 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Ends all accepts; a listener closes when its accept has ended.
-    pub(super) fn cancel_accepts(&mut self) {
+    /// Takes each listener a step further towards its end.
+    #[cold]
+    fn close_listeners(&mut self) {
         for listener in 0..self.listeners.states.len() as u32 {
-            match self.listeners.states[listener as usize] {
-                State::Armed => {
+            let state = self.listeners.states[listener as usize];
+            match state {
+                State::Armed if self.may_close(listener) => {
+                    self.listeners.set(listener, State::Leaving);
                     let target = Token::new(Kind::Accept, 0, listener);
                     self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
                 }
-                State::Closed => {}
-                State::Ended | State::Waiting(_) => {
-                    self.listeners.set(listener, State::Closed);
-                    self.ring.unlisten(listener);
-                }
+                State::Ended | State::Waiting(_) => self.close_listener(listener),
+                State::Armed | State::Leaving | State::Closed => {}
             }
+        }
+    }
+
+    /// Nobody waits at it, or the time for those who do is over.
+    fn may_close(&mut self, listener: u32) -> bool {
+        let is_late = self.stopping.is_some_and(|deadline| deadline.is_due(self.heard.tick()));
+        planted!(QueueForgotten, return true);
+        is_late || !self.ring.has_waiting(listener)
+    }
+
+    /// Closes a listener whose accept has ended, unless somebody waits there.
+    fn close_listener(&mut self, listener: u32) {
+        self.ring.deafen(listener);
+        if self.may_close(listener) {
+            self.listeners.set(listener, State::Closed);
+            self.ring.unlisten(listener);
         }
     }
 
@@ -58,12 +82,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if !more {
             let after = self.listeners.states[listener as usize].after(brought, now.plus(RETRY));
-            if self.stopping.is_some() {
-                self.listeners.set(listener, State::Closed);
-                self.ring.unlisten(listener);
-            } else {
-                self.listeners.set(listener, after);
-            }
+            self.listeners.set(listener, after);
         }
         if let Ok(socket) = result {
             self.insert(socket);
@@ -80,7 +99,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return self.die(index);
         }
         if self.stopping.is_some() {
-            self.die(index);
+            self.refuse(index, &STOPPING);
         } else if full {
             self.out.stats.full += 1;
             self.respond_full(index);

@@ -6,7 +6,7 @@
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
-//! - `inbox`: what other threads leave. `tokens`: of operations that belong to no connection.
+//! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
@@ -42,6 +42,7 @@ mod life;
 mod listener;
 mod output;
 mod pack;
+pub(crate) mod panics;
 mod peers;
 pub(crate) mod planted;
 mod prepared;

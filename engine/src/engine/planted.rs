@@ -150,11 +150,23 @@ mod switch {
         PackedWide,
         /// What is dialled in a pass is forgotten when a server's answer opens a connection.
         AnswerDialLost,
+        /// The peer of a connection whose callback panicked is not told.
+        PanicUntold,
+        /// A panic is not counted.
+        PanicUncounted,
+        /// A message that a callback sent on before it panicked does not move to its place.
+        PromiseForgotten,
+        /// A handler whose panic ends the core is called on.
+        PanicOutlived,
+        /// A listener is closed although connections wait there.
+        QueueForgotten,
+        /// A stop closes requests in progress without an answer.
+        HeadForgotten,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 60] = [
+        pub const ALL: [Bug; 66] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -215,6 +227,12 @@ mod switch {
             Bug::UnreadCut,
             Bug::AnswerDialLost,
             Bug::PackedWide,
+            Bug::PanicUntold,
+            Bug::PanicUncounted,
+            Bug::PromiseForgotten,
+            Bug::PanicOutlived,
+            Bug::QueueForgotten,
+            Bug::HeadForgotten,
         ];
     }
 

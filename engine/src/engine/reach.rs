@@ -98,6 +98,8 @@ pub(crate) struct Reach {
     pub(crate) random: StdRng,
     /// The application wants the core to stop.
     pub(crate) stop: bool,
+    /// Nobody new is wanted: listeners close when nobody waits there any more.
+    pub(crate) stop_accepting: bool,
     pub(crate) packer: Packer,
     /// Of the last message that was prepared for many.
     pub(crate) forms: Forms,
@@ -129,6 +131,7 @@ impl Reach {
             dials: Dials::new(place),
             random,
             stop: false,
+            stop_accepting: false,
             packer: Packer::new(&config.deflate),
             forms: Forms::new(),
         }

@@ -40,8 +40,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if self.out.relax(index) {
             planted!(WritableLost, return);
-            if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase {
-                self.calls.writable(&mut self.out, index, data);
+            if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase
+                && self.calls.writable(&mut self.out, index, data).is_err()
+            {
+                self.on_panicked(index);
             }
         }
     }

@@ -7,25 +7,35 @@ use wsring_proto::close::CloseCode;
 use super::conns::Phase;
 use super::core::Core;
 use super::life::Life;
+use super::planted::planted;
+use super::upgrade::STOPPING;
+use crate::cores::CoreState;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Ring, Time};
+use crate::stats::Stats;
 
 /// How long after the stop timeout the kernel may take to complete what was cancelled.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Stops accepting, tells every peer 1001 (RFC 6455 §7.4.1), and gives them until the stop timeout.
+    /// Stops accepting, answers requests in progress 503, tells every open peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's panic ends the core, and gives them
+    /// until the stop timeout.
     pub(super) fn begin_stop(&mut self) {
+        let (state, code, reason) = match self.calls.has_failed() {
+            false => (CoreState::Stopping, CloseCode::GOING_AWAY, "server stopping"),
+            true => (CoreState::Failed, CloseCode::INTERNAL, "server failed"),
+        };
+        self.control.tell(state);
         let deadline = self.out.now.after(self.config.stop_timeout);
         self.stopping = Some(deadline);
-        self.cancel_accepts();
+        self.out.stop_accepting = true;
         self.stop_dials();
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
             match self.out.link(index).life {
-                Life::Head { .. } => self.die(index),
+                Life::Head { .. } => self.stop_head(index),
                 Life::Quiet { .. } | Life::Pinged { .. } => {
-                    self.out.close(index, Some(CloseCode::GOING_AWAY), "server stopping");
+                    self.out.close(index, Some(code), reason);
                 }
                 Life::Closing { .. }
                 | Life::Finishing { .. }
@@ -33,6 +43,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 | Life::Dying(_)
                 | Life::Free => {}
             }
+        }
+    }
+
+    /// A connection that is not open yet. Its peer is told so at once, and what it still sends of its request is discarded; behind a
+    /// handshake of TLS, where that is not over.
+    fn stop_head(&mut self, index: u32) {
+        match self.conns[index as usize].phase {
+            Phase::Head(..) => planted!(HeadForgotten, self.die(index); self.refuse(index, &STOPPING)),
+            _ => self.die(index),
         }
     }
 
@@ -60,13 +79,20 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     pub(super) fn is_finished(&self) -> bool {
         let Some(deadline) = self.stopping else { return false };
-        let all_gone = self.conns.is_empty() && !self.listeners.is_accepting() && self.connects == 0;
+        let all_gone = self.conns.is_empty() && self.listeners.are_closed() && self.connects == 0;
         // The kernel owes the last completions within this; if not, the ring's end settles it.
         all_gone || deadline.after(GIVE_UP).is_due(self.out.now)
     }
 
+    /// After the loop. The panic that has ended the core goes on from here.
+    pub(super) fn finish(&mut self) -> Stats {
+        self.abandon_all();
+        self.calls.go_on();
+        self.stats()
+    }
+
     /// After the loop: whoever is still there was opened and gets its `on_close`. What is dialled from here on is forgotten.
-    pub(super) fn abandon_all(&mut self) {
+    fn abandon_all(&mut self) {
         let all: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in all {
             if matches!(self.conns[index as usize].phase, Phase::Open { .. }) {

@@ -1,6 +1,7 @@
 //! The way in for the simulation: an engine on a simulated ring, and (under the feature `planted`) the planted bugs.
 //! Another ring may stand in its place: `benches/instructions` counts what the engine does on one of memory.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,11 @@ impl Remote {
     /// Asks for a clean stop.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Asks that nobody more be accepted.
+    pub fn stop_accepting(&self) {
+        self.0.stop_accepting();
     }
 
     /// Asks for `on_wake`.
@@ -63,7 +69,9 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         let control = Arc::clone(&remote.0);
         let seat = Seat { place: Place::new(0), control, random: StdRng::seed_from_u64(0), resolve: None };
-        Self { core: Core::new(seat, ring, blocks, handler, Arc::new(config), listeners) }
+        let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), listeners);
+        core.calls.meant = Some(|_| false);
+        Self { core }
     }
 
     /// Draws masking keys, nonces and jitter from this seed instead of 0.
@@ -86,6 +94,14 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     pub fn share_from(mut self, bytes: usize) -> Self {
         self.core.out.share_from = bytes.max(1);
         self.core.out.forms.share_from = bytes.max(1);
+        self
+    }
+
+    /// Has the application's panics end what its callbacks are about, as a server does, if they are `meant`. Any other fails the test, and
+    /// without this each does.
+    #[must_use]
+    pub fn panics(mut self, meant: fn(&Box<dyn Any + Send>) -> bool) -> Self {
+        self.core.calls.meant = Some(meant);
         self
     }
 
@@ -115,13 +131,17 @@ impl<H: Handler, R: Ring> Engine<H, R> {
             self.core.turn()?;
             watch(self);
         }
-        self.core.abandon_all();
-        Ok(self.core.stats())
+        Ok(self.core.finish())
     }
 
     /// What each connection keeps of memory.
     pub fn holdings(&self) -> impl Iterator<Item = Holding> {
         self.core.conns.iter().map(|(index, conn)| Holding::of(self.core.out.link(index as u32), conn))
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
     }
 
     /// The beginning of [`Self::run`], for a test that takes the turns one by one.

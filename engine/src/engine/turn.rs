@@ -9,6 +9,7 @@ use super::core::Core;
 use super::deadlines::Tick;
 use super::planted::planted;
 use super::tokens::{CANCEL_ACCEPT, CANCEL_CONNECT, WAKE};
+use crate::cores::CoreState;
 use crate::handler::Handler;
 use crate::ring::{Done, Op, Ring, Time, Token};
 use crate::stats::Stats;
@@ -20,8 +21,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         while !self.is_finished() {
             self.turn()?;
         }
-        self.abandon_all();
-        Ok(self.stats())
+        Ok(self.finish())
     }
 
     /// The same in a runtime: `wait` comes back when the ring has completions or the time has come.
@@ -32,8 +32,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             wait(self.until()).await;
             self.turn()?;
         }
-        self.abandon_all();
-        Ok(self.stats())
+        Ok(self.finish())
     }
 
     pub(crate) fn start(&mut self) {
@@ -41,9 +40,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.heard.skip_to(self.ring.now(), self.out.now);
         self.out.peers.begin(self.out.now);
         self.ring.submit(WAKE, Op::Wake);
-        self.arm_accepts();
+        self.control.tell(CoreState::Running);
         self.calls.started(&mut self.out);
-        // What it wants is done by the first turn.
+        // What else it wants is done by the first turn.
+        self.arm_accepts();
     }
 
     /// One pass of the loop.
@@ -135,6 +135,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         for (lookup, found) in self.control.take_resolved() {
             self.on_resolved(lookup, found);
         }
+        self.out.stop_accepting |= self.control.must_stop_accepting();
         if self.control.must_stop() && self.stopping.is_none() {
             self.begin_stop();
         }

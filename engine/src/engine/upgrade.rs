@@ -14,6 +14,7 @@ use super::conns::Phase;
 use super::core::Core;
 use super::life::Event;
 use super::pack::Framing;
+use super::panics::Panicked;
 use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
@@ -22,8 +23,13 @@ use crate::ring::Ring;
 
 /// Told to a connection over the cap.
 const FULL: Refusal = Refusal::new(503, "too many connections");
+/// Told to whoever had no connection yet when the core began to stop.
+pub(super) const STOPPING: Refusal = Refusal::new(503, "the server is stopping");
 /// The handler's answer could not be written.
 const BROKEN: Refusal = Refusal::new(500, "the server made no valid response");
+
+/// The handler gave no answer at all.
+const PANICKED: Refusal = Refusal::new(500, "the server failed");
 
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn feed_head(&mut self, index: u32, bytes: &mut [u8]) {
@@ -61,6 +67,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn on_head(&mut self, index: u32, head: &[u8]) {
+        if self.calls.has_failed() {
+            return self.refuse(index, &STOPPING); // at the end of this pass
+        }
         let config = std::sync::Arc::clone(&self.config);
         let mut table = HeaderTable::new();
         let request = match Request::parse(head, &config.head_limits, &mut table) {
@@ -74,8 +83,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 #[cfg(feature = "tls")]
                 tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
             };
-            let response = self.calls.requested(&mut self.out, &opening);
-            return self.respond(index, &response, request.method() == "HEAD");
+            return match self.calls.requested(&mut self.out, &opening) {
+                Ok(response) => self.respond(index, &response, request.method() == "HEAD"),
+                Err(Panicked) => self.refuse(index, &PANICKED),
+            };
         }
         match handshake::accept(&request, &config.policy) {
             Ok(accept) => self.on_upgrade(index, &request, &accept),
@@ -90,7 +101,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             #[cfg(feature = "tls")]
             tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
         };
-        let verdict = self.calls.upgrading(&mut self.out, &opening);
+        let Ok(verdict) = self.calls.upgrading(&mut self.out, &opening) else { return self.refuse(index, &PANICKED) };
         let Acceptance { conn, subprotocol, headers } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
             VerdictKind::Reject(response) => return self.respond(index, &response, false),
@@ -140,7 +151,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.peers.settle(index, Event::Opened { now, framing });
         self.out.peers.set_due(index, self.config.idle_timeout.map(|idle| now.after(idle)));
         let Phase::Open { data, .. } = &mut self.conns[index as usize].phase else { unreachable!("set above") };
-        self.calls.opened(&mut self.out, index, data);
+        if self.calls.opened(&mut self.out, index, data).is_err() {
+            self.on_panicked(index);
+        }
     }
 
     /// Answers with the protocol's own refusal and closes.

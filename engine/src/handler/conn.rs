@@ -8,6 +8,7 @@ use wsring_proto::opcode::{Message, Opcode};
 
 use super::cx::{CoreCx, Prepared};
 use super::owned::OwnedMessage;
+use crate::engine::panics::ours;
 use crate::engine::{ConnId, DialId, How, SendOutcome};
 
 /// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
@@ -49,7 +50,8 @@ impl<'a, H> Conn<'a, H> {
     /// pooled buffer fits.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
-        self.core.out.send(self.index, message.into())
+        let message = message.into();
+        ours(|| self.core.out.send(self.index, message))
     }
 
     /// Sends the message being handled on, unchanged: to its own connection (an echo) or to any other. Else as
@@ -58,21 +60,21 @@ impl<'a, H> Conn<'a, H> {
     /// copied, as is any message that is not the one being handled.
     #[inline]
     pub fn forward(&mut self, message: Message<'_>) -> SendOutcome {
-        self.core.out.forward(self.index, message)
+        ours(|| self.core.out.forward(self.index, message))
     }
 
     /// As [`send`](Self::send), and never compressed: for what is random, compressed already, or must not share a
     /// compressor with what an attacker can choose.
     pub fn send_plain<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
         let message = message.into();
-        self.core.out.send_how(self.index, message.opcode(), message.as_bytes(), How::Plain)
+        ours(|| self.core.out.send_how(self.index, message.opcode(), message.as_bytes(), How::Plain))
     }
 
     /// Queues a prepared message; else as [`send`](Self::send). From 4 KiB on, compressed or not, it lies in memory once for all
     /// connections of the core that sent it and do not mask (those that a peer made). Each counts all of it as
     /// [`queued`](Self::queued). Send one prepared message to all its receivers before the next: the core remembers the last one's forms.
     pub fn send_prepared(&mut self, prepared: &Prepared<'_>) -> SendOutcome {
-        self.core.out.send_prepared(self.index, prepared.number, prepared.message)
+        ours(|| self.core.out.send_prepared(self.index, prepared.number, prepared.message))
     }
 
     /// Queues a message that is given away. A long one (64 KiB and more) is sent from where it lies, without a copy, and costs
@@ -81,17 +83,17 @@ impl<'a, H> Conn<'a, H> {
     /// and one that has to be masked (on a connection that was dialled) or compressed.
     pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> SendOutcome {
         let OwnedMessage { opcode, bytes } = message.into();
-        self.core.out.send_owned(self.index, opcode, bytes)
+        ours(|| self.core.out.send_owned(self.index, opcode, bytes))
     }
 
     /// Queues a binary message of exactly `len` bytes, which `write` writes straight to where they are sent from: nothing is
     /// copied. They are zeros before: what `write` leaves alone is sent as zeros. It is not called if the message is refused or the connection is closing; if it
     /// panics, nothing is queued. Else as [`send`](Self::send).
     pub fn send_with(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> SendOutcome {
-        match self.core.out.draft(self.index, len) {
+        match ours(|| self.core.out.draft(self.index, len)) {
             Ok(mut draft) => {
-                write(draft.bytes());
-                draft.send(Opcode::Binary)
+                write(ours(|| draft.bytes()));
+                ours(|| draft.send(Opcode::Binary))
             }
             Err(outcome) => outcome,
         }
@@ -106,11 +108,11 @@ impl<'a, H> Conn<'a, H> {
         len: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<SendOutcome, std::str::Utf8Error> {
-        match self.core.out.draft(self.index, len) {
+        match ours(|| self.core.out.draft(self.index, len)) {
             Ok(mut draft) => {
-                write(draft.bytes());
-                std::str::from_utf8(draft.bytes())?;
-                Ok(draft.send(Opcode::Text))
+                write(ours(|| draft.bytes()));
+                std::str::from_utf8(ours(|| draft.bytes()))?;
+                Ok(ours(|| draft.send(Opcode::Text)))
             }
             Err(outcome) => Ok(outcome),
         }
@@ -119,18 +121,18 @@ impl<'a, H> Conn<'a, H> {
     /// Starts the closing handshake: what is queued goes out, then a Close with `code` and `reason` (cut to 123 bytes at a
     /// character). No effect if it is closing already.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        self.core.out.close(self.index, Some(code), reason);
+        ours(|| self.core.out.close(self.index, Some(code), reason));
     }
 
     /// Takes no more messages from the connection until [`resume`](Self::resume); the peer feels TCP's back-pressure.
     /// Its pings are not answered and it is not timed out for silence meanwhile.
     pub fn pause(&mut self) {
-        self.core.out.pause(self.index);
+        ours(|| self.core.out.pause(self.index));
     }
 
     /// Takes messages again, from the next pass on; none is lost or reordered.
     pub fn resume(&mut self) {
-        self.core.out.resume(self.index);
+        ours(|| self.core.out.resume(self.index));
     }
 
     /// Bytes queued for the connection and not yet taken by its socket.

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use wsring_proto::opcode::Message;
 
+use crate::engine::panics::ours;
 use crate::engine::{ConnId, DialId, Reach};
 use crate::target::Target;
 
@@ -76,13 +77,18 @@ impl<'a, H> CoreCx<'a, H> {
     /// What is dialled while the core stops fails with [`DialError::Stopped`](crate::DialError::Stopped) at the end; what is dialled in those last
     /// callbacks is forgotten.
     pub fn connect(&mut self, target: Target) -> DialId {
-        self.out.dials.add(target)
+        ours(|| self.out.dials.add(target))
     }
 
     /// Makes no further attempt for this dial. One that is under way is given up, with `on_dial_failed`; an open connection
     /// is not touched. No effect on a dial that is over.
     pub fn abandon(&mut self, dial: DialId) {
-        self.out.dials.abandon(dial);
+        ours(|| self.out.dials.abandon(dial));
+    }
+
+    /// Accepts nobody more on this core, and serves on: as [`Handle::stop_accepting`](crate::Handle::stop_accepting) does of all.
+    pub fn stop_accepting(&mut self) {
+        self.out.stop_accepting = true;
     }
 
     /// Begins a clean stop of this core, as [`Handle::stop`](crate::Handle::stop) does of all.

@@ -30,6 +30,8 @@ use crate::engine::{ConnId, DialError, Dialled, Reach};
 use crate::ring::Errno;
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
+///
+/// A callback that panics ends what it was about, and the others live on: see [`Config::on_panic`](crate::Config::on_panic).
 pub trait Handler: Sized {
     /// The application's state of a connection, stored inline in its slot.
     type Conn;
@@ -201,6 +203,9 @@ pub enum CloseReason<'a> {
     Tls(&'a crate::TlsError),
     /// The server stopped; peers were told 1001.
     Stopped,
+    /// A callback of this connection panicked ([`Config::on_panic`](crate::Config::on_panic)); its peer was told 1011, unless a Close
+    /// of ours was on its way already. What that callback had begun with the connection's state is as it left it.
+    Panicked,
 }
 
 /// One line for a log. What the peer wrote as its reason is escaped.
@@ -219,6 +224,7 @@ impl fmt::Display for CloseReason<'_> {
             #[cfg(feature = "tls")]
             Self::Tls(error) => fmt::Display::fmt(error, f),
             Self::Stopped => f.write_str("stopped"),
+            Self::Panicked => f.write_str("the application panicked"),
         }
     }
 }

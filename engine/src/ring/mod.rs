@@ -366,7 +366,20 @@ pub trait Ring {
     /// Gives received bytes back to the kernel.
     fn release(&mut self, lease: Self::Lease);
 
-    /// Stops listening: closes the listener's socket. Its accept must have ended.
+    /// Whether connections wait to be accepted in a listener's queue: what closing it would reset. Asked when accepting is to end.
+    /// Rings that cannot say have none.
+    fn has_waiting(&mut self, listener: u32) -> bool {
+        let _ = listener;
+        false
+    }
+
+    /// Lets no connection more begin at a listener whose queue is to become empty: its peers try again, and find whoever listens then.
+    /// Those that have begun go on. Nothing where that cannot be.
+    fn deafen(&mut self, listener: u32) {
+        let _ = listener;
+    }
+
+    /// Stops listening: closes the listener's socket, and resets what waits there. Its accept must have ended.
     fn unlisten(&mut self, listener: u32);
 
     /// Whether something had come by the last [`Ring::wait`] that it did not gather: a call of io_uring_enter(2) takes up no more than

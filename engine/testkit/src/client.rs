@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use wsring::Running;
 pub use wsring::ring::uring::raise_nofile;
-use wsring::{Config, CoreCx, Cx, Error, Handler, Message, Opening, Server, Stats, Verdict};
+use wsring::{Config, CoreCx, Cx, Error, Handler, Message, OnPanic, Opening, Server, Stats, Verdict};
 
 use crate::http::{Answer, handshake, upgrade_head};
 use crate::patient::patiently;
@@ -546,10 +546,17 @@ pub fn serve_at<H: Handler<Mail = ()>>(
     core_count: usize,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
 ) -> Result<(Running, SocketAddr), Error> {
-    let running =
-        Server::bind(addr)?.cores(cores(core_count)).config(config).start(move |core| factory(core.place.index()))?;
+    let running = Server::bind(addr)?
+        .cores(cores(core_count))
+        .config(strict(config))
+        .start(move |core| factory(core.place.index()))?;
     let addr = running.local_addrs()[0];
     Ok((running, addr))
+}
+
+/// A handler's failed assertion fails its test.
+pub fn strict(config: Config) -> Config {
+    config.on_panic(OnPanic::Stop)
 }
 
 /// A client on one core.
@@ -559,7 +566,7 @@ pub fn start_client<H: Handler<Mail = ()>>(
 ) -> Running {
     wsring::Client::new()
         .cores(cores(1))
-        .config(config)
+        .config(strict(config))
         .start(move |core| factory(core.place.index()))
         .expect("the client starts")
 }

@@ -3,7 +3,7 @@
 //!
 //! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
-//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop, wake, panic. `settings`: each setting shows its effect.
+//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop and wake. `panics`: what a callback that panics ends. `stops`: who is not open yet at a stop. `settings`: each setting shows its effect.
 //! - `sends`: the ways to send a message.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
@@ -24,10 +24,12 @@ mod echoes;
 mod ends;
 mod flood;
 mod opening;
+mod panics;
 mod peer;
 mod programme;
 mod redialling;
 mod sends;
 mod settings;
+mod stops;
 #[cfg(feature = "tls")]
 mod tls;

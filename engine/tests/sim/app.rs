@@ -1,6 +1,8 @@
 //! The handler under test: echoes, and does whatever else a handler may, decided by its seed. It keeps the ledger, and checks
 //! in each callback what the engine promises of it.
 
+mod dialler;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use wsring::{
     OwnedMessage, Response, SendOutcome, Verdict,
 };
 
+use super::clumsy::{About, Clumsy};
 use super::dial::{self, Dial};
 use super::given::Given;
 use super::oracle::{Digest, Person, Reason};
@@ -43,6 +46,7 @@ pub struct App {
     early: Option<Random>,
     /// For long messages of which compressing leaves little, and how many more of them it sends: a stream of its own.
     bulk: Option<(Random, u32)>,
+    clumsy: Option<Clumsy>,
 }
 
 /// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
@@ -64,13 +68,19 @@ const PEOPLE_MAX: usize = 45;
 type Core<'a> = CoreCx<'a, App>;
 
 impl App {
-    pub fn new(mut random: Random, world: World, dialler: Option<Dialler>, early: Option<Random>) -> Self {
+    pub fn new(
+        mut random: Random,
+        world: World,
+        dialler: Option<Dialler>,
+        early: Option<Random>,
+        clumsy: Option<Clumsy>,
+    ) -> Self {
         let wild = match world.manners {
             Manners::Quiet => 0,
             Manners::Rude => random.pick(&[0, 50, 200, 400]),
         };
         let (open, known, resumes) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { random, world, open, known, resumes, called: None, wild, dialler, early, bulk: None }
+        Self { random, world, open, known, resumes, called: None, wild, dialler, early, bulk: None, clumsy }
     }
 
     /// It sends long messages as well that compress to little.
@@ -89,6 +99,15 @@ impl App {
         let now = self.world.trace.now();
         let since = *self.called.get_or_insert(now);
         assert_eq!(since, now, "a callback, and no on_batch_end in its pass");
+        let failed_at = self.world.ledger.borrow().failed_at;
+        assert!(failed_at.is_none_or(|at| at == now), "a callback after a panic has ended the core");
+    }
+
+    /// In a callback: now and then a panic.
+    fn stumble(&mut self, about: About) {
+        if let Some(clumsy) = &mut self.clumsy {
+            clumsy.stumble(&self.world, about);
+        }
     }
 
     /// Writes down what became of a message.
@@ -236,85 +255,6 @@ impl App {
         if self.known.is_empty() { None } else { Some(self.random.pick(&self.known)) }
     }
 
-    fn connect(&mut self, cx: &mut Core<'_>) {
-        let Some(dialler) = self.dialler.as_mut().filter(|dialler| dialler.left > 0) else { return };
-        dialler.left -= 1;
-        let mut ledger = self.world.ledger.borrow_mut();
-        let tag = ledger.dials.len() as u64;
-        let (target, mut plan) = dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout);
-        plan.late += dialler.pause;
-        self.world.trace.note(&[30, tag], || format!("         app dials {target:?}"));
-        let id = cx.connect(target);
-        assert!(ledger.dials.iter().all(|dial| dial.id != id), "{id:?} was the name of an earlier dial");
-        ledger.dials.push(Dial::new(id, plan, self.world.trace.now()));
-    }
-
-    fn abandon(&mut self, cx: &mut Core<'_>, tag: u64) {
-        let mut ledger = self.world.ledger.borrow_mut();
-        let dial = &mut ledger.dials[tag as usize];
-        self.world.trace.note(&[31, tag], || format!("         app abandons {:?}", dial.id));
-        cx.abandon(dial.id);
-        dial.abandon();
-    }
-
-    /// Whatever a handler may do with dials, from any callback.
-    fn act_on_dials(&mut self, cx: &mut Core<'_>) {
-        let wild = self.wild > 0;
-        loop {
-            let Some(dialler) = self.dialler.as_mut() else { return };
-            if !dialler.random.chance(250) {
-                return;
-            }
-            let what = dialler.random.below(if wild { 1000 } else { 1 });
-            let tag = dialler.random.below(self.world.ledger.borrow().dials.len() as u64);
-            match what {
-                _ if self.world.ledger.borrow().dials.is_empty() => self.connect(cx),
-                0..500 => self.connect(cx),
-                500..650 => self.abandon(cx, tag),
-                650..850 => self.abandon_trying(cx),
-                850..990 => self.close_dialled(cx),
-                990..992 => cx.stop_core(),
-                _ => continue,
-            }
-            if (990..992).contains(&what) {
-                self.world.trace.note(&[32], || "         app stops".to_owned());
-                let now = self.world.trace.now();
-                self.world.ledger.borrow_mut().stopped_at.get_or_insert(now);
-            }
-        }
-    }
-
-    /// Abandons all of which something is under way: its completion may come in this very pass.
-    fn abandon_trying(&mut self, cx: &mut Core<'_>) {
-        let dials = self.world.ledger.borrow().dials.len() as u64;
-        for tag in 0..dials {
-            if self.dialled(tag, |dial, _, _| dial.is_trying()) {
-                self.abandon(cx, tag);
-            }
-        }
-    }
-
-    /// Closes a connection that was dialled.
-    fn close_dialled(&mut self, cx: &mut Core<'_>) {
-        let open = self.open.iter().filter(|(_, open)| open.dial.is_some()).map(|(id, _)| *id);
-        let open: Vec<ConnId> = open.collect();
-        if let Some(dialler) = self.dialler.as_mut().filter(|_| !open.is_empty()) {
-            let id = dialler.random.pick(&open);
-            self.close(cx, id);
-        }
-    }
-
-    fn dialled<R>(&mut self, tag: u64, tell: impl FnOnce(&mut Dial, wsring::ring::Time, bool) -> R) -> R {
-        let mut ledger = self.world.ledger.borrow_mut();
-        let stopping = ledger.stopped_at.is_some();
-        tell(&mut ledger.dials[tag as usize], self.world.trace.now(), stopping)
-    }
-
-    fn tag_of(&self, id: DialId) -> u64 {
-        let tag = self.world.ledger.borrow().dials.iter().position(|dial| dial.id == id);
-        tag.unwrap_or_else(|| panic!("{id:?} is no dial of ours")) as u64
-    }
-
     /// Enough has happened.
     fn is_crowded(&self) -> bool {
         self.world.ledger.borrow().people.len() > PEOPLE_MAX
@@ -330,6 +270,7 @@ impl App {
             ("messages", stats.messages, sum(|person| person.got.len())),
             ("opened", stats.opened, sum(|person| person.opened as usize)),
             ("dials_failed", stats.dials_failed, ledger.dials_failed),
+            ("panics", stats.panics, ledger.panics),
         ];
         for (what, engine, known) in same {
             assert_eq!(engine, known, "the engine miscounts {what} in a callback");
@@ -406,7 +347,8 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        assert!(self.called.is_none() || std::thread::panicking(), "a callback, and no on_batch_end before the end");
+        let failed = self.world.ledger.borrow().failed_at.is_some() || std::thread::panicking();
+        assert!(self.called.is_none() || failed, "a callback, and no on_batch_end before the end");
     }
 }
 
@@ -418,6 +360,7 @@ impl Handler for App {
         let peer: usize = opening.request.path()[1..].parse().expect("the path names the peer");
         self.note("on_upgrade", &[1, peer as u64]);
         self.act_early(cx);
+        self.stumble(About::Request(peer));
         if self.wild > 0 && self.random.chance(30) {
             self.world.ledger.borrow_mut().people[peer].rejected = true;
             return Verdict::reject_status(StatusCode::FORBIDDEN);
@@ -431,6 +374,7 @@ impl Handler for App {
             self.connect(cx);
         }
         self.act_on_dials(cx);
+        self.stumble(About::Core);
     }
 
     fn on_answer(&mut self, cx: &mut CoreCx<'_, Self>, dialled: &Dialled, answered: &Answered<'_>) -> Option<usize> {
@@ -443,6 +387,7 @@ impl Handler for App {
         let taken = self.wild == 0 || dialler.random.chance(970);
         self.dialled(dialled.tag, |dial, _, _| dial.on_answer(dialled, taken));
         self.act_early(cx);
+        self.stumble(About::Attempt(dialled.tag));
         taken.then_some(peer)
     }
 
@@ -450,6 +395,7 @@ impl Handler for App {
         self.note("on_reconnect", &[9, dialled.tag, u64::from(dialled.attempt)]);
         self.dialled(dialled.tag, |dial, now, _| dial.on_reconnect(dialled, now));
         self.act(cx, None, None);
+        self.stumble(About::Attempt(dialled.tag));
     }
 
     fn on_dial_failed(
@@ -471,12 +417,14 @@ impl Handler for App {
         if again || matches!(why, DialError::Stopped) {
             self.connect(cx); // another in its place, by hand
         }
+        self.stumble(About::Nothing);
         self.act(cx, None, None);
     }
 
     fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
         self.note("on_request", &[2, opening.request.path().len() as u64]);
         self.act_early(cx);
+        self.stumble(About::Nothing);
         let mut response = Response::new(b"no such thing\n".to_vec());
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
@@ -500,6 +448,7 @@ impl Handler for App {
             self.send_to(cx, id, Message::Text(&"much of the same ".repeat(50)));
         }
         self.act(cx, Some(id), None);
+        self.stumble(About::Conn(peer));
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
@@ -520,6 +469,7 @@ impl Handler for App {
             self.sent(id, digest, outcome);
         }
         self.send_bulk(cx, id);
+        self.stumble(About::Conn(peer));
         self.act(cx, Some(id), Some(message));
     }
 
@@ -530,6 +480,7 @@ impl Handler for App {
         assert!(!open.closing, "{id} is writable behind its Close");
         open.pressed = false;
         self.act(cx, Some(id), None);
+        self.stumble(About::Conn(peer));
     }
 
     fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
@@ -538,12 +489,14 @@ impl Handler for App {
             self.resume_one(cx);
         }
         self.act(cx, None, None);
+        self.stumble(About::Core);
     }
 
     fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
         let called = self.called.take();
         assert_eq!(called, Some(self.world.trace.now()), "on_batch_end, and no other callback in its pass");
         self.act(cx, None, None);
+        self.stumble(About::Core);
         if self.random.chance(300) {
             self.resume_one(cx);
         }
@@ -560,6 +513,7 @@ impl Handler for App {
             CloseReason::Timeout => (4, Reason::Timeout),
             CloseReason::Reset(_) => (5, Reason::Reset),
             CloseReason::Stopped => (6, Reason::Stopped),
+            CloseReason::Panicked => (7, Reason::Panicked),
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);
@@ -577,6 +531,7 @@ impl Handler for App {
                 self.abandon(cx, tag);
             }
         }
+        self.stumble(About::Nothing);
         self.act(cx, Some(id), None);
     }
 }

@@ -63,6 +63,8 @@ enum Stand {
     },
     /// `on_answer` did not.
     Unwanted,
+    /// `on_answer` or `on_reconnect` panicked.
+    Panicked,
     Open {
         since: Time,
     },
@@ -233,6 +235,13 @@ impl Dial {
         self.stand = if taken { Stand::Taken { since } } else { Stand::Unwanted };
     }
 
+    /// Its `on_answer` or `on_reconnect` panics: the attempt fails, unless it has been given up in that very callback.
+    pub fn on_panicked(&mut self) {
+        if !(self.abandoned && self.is_trying()) {
+            self.stand = Stand::Panicked;
+        }
+    }
+
     pub fn on_open(&mut self, now: Time) {
         let Stand::Taken { since } = self.stand else { panic!("on_open of a dial that is {self:?}") };
         let took = now.since(since);
@@ -261,7 +270,7 @@ impl Dial {
         self.is(dialled);
         let since = match self.stand {
             Stand::Trying { since } => since,
-            Stand::Unwanted | Stand::Lost { .. } => now,
+            Stand::Unwanted | Stand::Panicked | Stand::Lost { .. } => now,
             _ => panic!("on_dial_failed of a dial that is {self:?}: {why}"),
         };
         let took = now.since(since);
@@ -285,6 +294,7 @@ impl Dial {
                 self.failures.push(Failure::Answer(AnswerError::ExtensionUnoffered));
             }
             DialError::Unwanted => assert_eq!(self.stand, Stand::Unwanted, "the application wanted it"),
+            DialError::Panicked => assert_eq!(self.stand, Stand::Panicked, "nobody panicked"),
             DialError::Exhausted => assert!(matches!(self.stand, Stand::Lost { .. }), "{self:?} is not exhausted"),
             DialError::Abandoned => assert!(self.abandoned, "nobody abandoned {self:?}"),
             DialError::Stopped => assert!(stopping, "nobody stops"),
@@ -340,7 +350,9 @@ impl Dial {
             Stand::Trying { since } => since.plus(self.most()),
             Stand::Waiting { most, .. } => most.plus(self.plan.late),
             Stand::Open { .. } | Stand::Over => return,
-            Stand::Taken { .. } | Stand::Unwanted | Stand::Lost { .. } => panic!("half a step: {self:?}"),
+            Stand::Taken { .. } | Stand::Unwanted | Stand::Panicked | Stand::Lost { .. } => {
+                panic!("half a step: {self:?}")
+            }
         };
         assert!(now <= most, "a dial is stuck: {self:?}");
     }

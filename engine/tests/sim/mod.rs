@@ -1,13 +1,14 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, `dial` knows what a dial may come to, `oracle` compares what
-//! all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
+//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `dial`
+//! knows what a dial may come to, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
 mod app;
 mod channel;
+mod clumsy;
 mod dial;
 mod given;
 mod oracle;
@@ -21,7 +22,7 @@ mod wire;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,9 +32,10 @@ use rustls::ClientConfig;
 use wsring::engine::testing::{Engine, Holding, Lookup, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
-use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, SendBuffers, Stats};
+use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, OnPanic, SendBuffers, Stats};
 
 use app::{App, Dialler};
+use clumsy::{Clumsy, Meant};
 use dial::Dial;
 use oracle::Ledger;
 use peer::Peer;
@@ -68,6 +70,8 @@ pub struct World {
     pub start: Time,
     /// Messages are compressed.
     pub packs: bool,
+    /// The application panics now and then.
+    pub panics: bool,
     /// Messages that were given away and not let go.
     pub given: Arc<AtomicUsize>,
     /// How peers speak TLS, if they do.
@@ -90,6 +94,8 @@ struct Town {
     remote: Remote,
     world: World,
     stop_at: Time,
+    /// Nobody more is accepted from then on.
+    shut_at: Option<Time>,
     /// The stop comes in the middle of everything.
     early: bool,
     stopped: bool,
@@ -174,6 +180,10 @@ impl Outside for Town {
             return net.wake();
         }
         self.remote.wake();
+        if self.shut_at.take_if(|at| *at <= net.now()).is_some() {
+            self.world.trace.note(&[1, 2], || "stop accepting".to_owned());
+            self.remote.stop_accepting();
+        }
         net.wake();
         net.call_after(self.tick, WATCH);
         self.tick = (self.tick * 5 / 4).min(Duration::from_millis(200));
@@ -282,6 +292,13 @@ fn start(seed: u64) -> Time {
     Time::from_nanos(if random.chance(125) { WRAP - random.below(3_000_000_000) } else { 0 })
 }
 
+/// When nobody more is accepted, while the core serves on: in a tenth of the seeds, drawn apart from everything else.
+fn shut_after(seed: u64, manners: Manners) -> Option<Duration> {
+    let mut random = Random::new(seed ^ 0x7368_7574_2121);
+    (manners == Manners::Rude && random.chance(100))
+        .then(|| Duration::from_micros(random.pick(&[1, 10, 100]) * random.below(2_000)))
+}
+
 /// Where long sends are parted, drawn apart from everything else. A send block may be larger than a part.
 fn part(seed: u64, manners: Manners) -> Option<u32> {
     let mut random = Random::new(seed ^ 0x7069_6563_6573);
@@ -312,6 +329,17 @@ fn early_acts(seed: u64) -> Option<Random> {
 fn bulk(seed: u64, packs: bool) -> Option<Random> {
     let mut random = Random::new(seed ^ 0x0062_756c_6b03);
     (packs && random.chance(500)).then_some(random)
+}
+
+/// How the application panics: in a fifth of the seeds, drawn apart from everything else.
+fn clumsy(seed: u64, manners: Manners) -> Option<Clumsy> {
+    let mut random = Random::new(seed ^ 0x636c_756d_7379);
+    (manners == Manners::Rude && random.chance(200)).then(|| Clumsy {
+        often: random.pick(&[3, 30, 200]),
+        fatal: random.pick(&[0, 0, 3, 30]),
+        stops: random.chance(150),
+        random,
+    })
 }
 
 /// Runs one seed and judges it. Panics with what went wrong.
@@ -350,13 +378,16 @@ fn run_on(
     }
     let mut settings = settings(seed, manners, &sim);
     let (config, tls) = change(settings.config);
-    settings.config = config;
+    let clumsy = clumsy(seed, manners);
+    let stops = clumsy.as_ref().is_some_and(|clumsy| clumsy.stops);
+    settings.config = config.on_panic(if stops { OnPanic::Stop } else { OnPanic::Close });
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
     let trace = Trace::new(aloud);
     let packs = settings.deflate.mode != DeflateMode::Off;
     let ledger = Rc::default();
     let given = Arc::default();
-    let world = World { ledger, trace: trace.clone(), manners, start: sim.start, packs, given, tls };
+    let panics = clumsy.is_some();
+    let world = World { ledger, trace: trace.clone(), manners, start: sim.start, packs, panics, given, tls };
     if aloud {
         eprintln!("{sim:#?}\n{:#?}", settings.config);
     }
@@ -388,6 +419,7 @@ fn run_on(
             6_000_000_000
         })),
         stopped: false,
+        shut_at: shut_after(seed, manners).map(|after| sim.start.plus(after)),
         tick: Duration::from_millis(random.range(1, 10)),
     };
     let remote = town.remote.clone();
@@ -395,8 +427,8 @@ fn run_on(
     let listeners = sim.listeners;
     let Settings { config, stop_timeout, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed)).and_bulk(bulk(seed, packs));
-    let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed);
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy).and_bulk(bulk(seed, packs));
+    let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
@@ -406,7 +438,15 @@ fn run_on(
     }
 
     let watch = |engine: &mut Engine<App>| engine.holdings().for_each(judge_holding);
-    let stats = engine.run_watched(watch).expect("the simulated ring does not break");
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| engine.run_watched(watch).expect("the simulated ring does not break")));
+    let failed = world.ledger.borrow().failed_at.is_some();
+    let stats = match ended {
+        Ok(_) if failed => panic!("a panic was to end the core, and went no further"),
+        Err(panic) if !panic.is::<Meant>() => resume_unwind(panic),
+        Err(_) => engine.stats(),
+        Ok(stats) => stats,
+    };
 
     let mut left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
     let given = world.given.load(Ordering::Relaxed);
@@ -453,7 +493,7 @@ pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manne
                     failed.store(true, Ordering::Relaxed);
                     let command = format!("cargo test -p wsring --features {test} seeds -- --nocapture");
                     eprintln!("{manners:?} seed {seed} failed; its story: SEED={seed} MANNERS={manners:?} {command}");
-                    std::panic::resume_unwind(panic);
+                    resume_unwind(panic);
                 }
             }
         }

@@ -52,6 +52,7 @@ pub enum Reason {
     Timeout,
     Reset,
     Stopped,
+    Panicked,
 }
 
 /// What is known of one peer and its connection.
@@ -74,6 +75,9 @@ pub struct Person {
     pub faulted: bool,
     /// When its connection was given up although bytes of it had come that were not looked at.
     pub neglected_at: Option<Time>,
+    pub connected_at: Time,
+    /// When the listener at which it waited to be accepted was closed.
+    pub shut_out_at: Option<Time>,
     /// It is a server, which the engine connected to.
     pub serves: bool,
     /// The dial that its request names.
@@ -88,6 +92,8 @@ pub struct Person {
     // As the application tells it.
     pub opened: u32,
     pub rejected: bool,
+    /// A callback of its connection panicked.
+    pub panicked: bool,
     pub got: Vec<Digest>,
     pub queued: Vec<Digest>,
     pub app_close: Option<(u16, String)>,
@@ -103,8 +109,12 @@ pub struct Ledger {
     pub dials: Vec<Dial>,
     pub dials_failed: u64,
     pub stopped_at: Option<Time>,
+    /// When a panic began to end the core.
+    pub failed_at: Option<Time>,
+    pub panics: u64,
     pub refused: u64,
     pub gone: u64,
+    handshake: Duration,
     closing: Duration,
     stopping: Duration,
     idle: bool,
@@ -120,6 +130,7 @@ const SLACK: Duration = Duration::from_millis(40);
 impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
         self.people = vec![Person::default(); people];
+        self.handshake = settings.handshake_timeout;
         self.closing = settings.closing_timeout;
         self.stopping = settings.stop_timeout;
         self.idle = settings.pings;
@@ -144,21 +155,30 @@ impl Ledger {
             ("open at the end", stats.open, 0),
             ("connected", stats.connected, counts.connected),
             ("closed, of those begun", stats.closed, stats.accepted + stats.connected),
-            ("dials_failed", stats.dials_failed, self.dials_failed),
+            ("panics", stats.panics, self.panics),
             ("bytes_in", stats.bytes_in, counts.bytes_in),
             ("bytes_out", stats.bytes_out, counts.bytes_out),
             ("starved", stats.starved, counts.no_buffers),
-            ("violations", stats.violations, sum(violated)),
         ];
         for (what, engine, known) in same {
             assert_eq!(engine, known, "the engine miscounts {what}");
         }
-        for (tag, dial) in self.dials.iter().enumerate() {
-            dial.judge(tag as u64, &self.people, ended_at, manners);
+        // What happens after a panic has ended the core is told to nobody.
+        let told =
+            [("dials_failed", stats.dials_failed, self.dials_failed), ("violations", stats.violations, sum(violated))];
+        for (what, engine, known) in told {
+            let agrees = if self.failed_at.is_some() { engine >= known } else { engine == known };
+            assert!(agrees, "the engine miscounts {what}: {engine}, not {known}");
         }
-        self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
+        if self.failed_at.is_none() {
+            for (tag, dial) in self.dials.iter().enumerate() {
+                dial.judge(tag as u64, &self.people, ended_at, manners);
+            }
+            self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
+        }
         let full = sum(|person| usize::from(person.status == Some(503)));
-        assert!(stats.full >= full, "{full} peers were told 503, and {} counted", stats.full);
+        let counted = stats.full + if self.stopped_at.is_some() { stats.declined } else { 0 };
+        assert!(counted >= full, "{full} peers were told 503, and {counted} counted");
         // A message takes a header: nobody can make more callbacks than that (RFC 6455 §5.2).
         assert!(stats.messages * 2 <= stats.bytes_in, "{} messages of {} bytes", stats.messages, stats.bytes_in);
         let work = counts.completions + stats.passes;
@@ -198,8 +218,12 @@ impl Ledger {
         check(person.queued.starts_with(&person.received), "what it received is no prefix of what was queued")?;
         check(person.pings.starts_with(&person.pongs), "the pongs are no prefix of its pings")?;
         check(person.opened <= 1, "it was opened twice")?;
-        check((person.opened == 1) == person.reason.is_some(), "on_open without on_close, or the reverse")?;
+        let told = (person.opened == 1) == person.reason.is_some();
+        check(told || person.opened == 1 && self.failed_at.is_some(), "on_open without on_close, or the reverse")?;
+        let panicked = person.panicked == (person.reason == Some(Reason::Panicked));
+        check(panicked || self.failed_at.is_some(), "on_close does not say whether a callback panicked")?;
         check(person.close.is_none() || person.opened == 1, "a Close without a connection")?;
+        self.judge_stopped(person)?;
         // Others may go with bytes unread: their ends were decided by what they had sent before, or by the network.
         let timed_out = match &person.reason {
             Some(reason) => matches!(reason, Reason::Timeout | Reason::Local(false)),
@@ -218,6 +242,8 @@ impl Ledger {
         if let Some(reason) = &person.reason {
             self.judge_reason(person, reason)?;
             self.judge_close(person, reason)?;
+        } else if let Some(failed_at) = self.failed_at.filter(|_| person.opened == 1) {
+            self.judge_failed(person, failed_at)?;
         }
         if manners == Manners::Quiet {
             check((person.status == Some(101)) != person.serves && !person.reset, "a quiet kernel lost a handshake")?;
@@ -250,19 +276,57 @@ impl Ledger {
             Reason::Timeout => self.idle,
             Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
             Reason::Stopped => self.stopped_at.is_some(),
+            Reason::Panicked => person.panicked,
         };
         if agrees { Ok(()) } else { Err(format!("{reason:?} does not agree with what the peer did")) }
+    }
+
+    /// Whoever had no connection yet when the core began to stop is answered, if there is time for it.
+    fn judge_stopped(&self, person: &Person) -> Result<(), String> {
+        let cut_at = self.stopped_at.map(|stopped| stopped.plus(self.stopping));
+        if person.shut_out_at.is_some_and(|at| cut_at.is_none_or(|cut| at < cut)) {
+            return Err("it was reset where it waited to be accepted".to_owned());
+        }
+        let (Some(stopped), Some(at)) = (self.stopped_at, person.eof_at) else { return Ok(()) };
+        let in_time = at.since(stopped) + SLACK < self.stopping.min(self.closing)
+            && at.since(person.connected_at) + SLACK < self.handshake;
+        let unanswered = person.status.is_none() && !person.serves && person.opened == 0 && !person.faulted;
+        if unanswered && at >= stopped && in_time {
+            return Err("a stop left its request unanswered".to_owned());
+        }
+        Ok(())
+    }
+
+    /// RFC 6455 §7.4.1: what peers are told by a core that stops, or that a panic ends.
+    fn is_of_stop(&self, code: Option<u16>) -> bool {
+        let stopped = self.stopped_at.is_some() && code == Some(1001);
+        stopped || self.failed_at.is_some() && code == Some(1011)
+    }
+
+    /// A panic ended the core and nobody was told of this connection's end but its peer, which had done nothing to end it.
+    fn judge_failed(&self, person: &Person, failed_at: Time) -> Result<(), String> {
+        let in_time = person.eof_at.is_some_and(|at| at.since(failed_at) + SLACK < self.stopping.min(self.closing));
+        match &person.close {
+            Some((code, _)) if self.is_of_stop(*code) || person.panicked || person.app_close.is_some() => Ok(()),
+            Some(_) if person.ending.is_some() => Ok(()), // its own Close, or its violation, of that very pass
+            Some((code, _)) => Err(format!("the server's Close is for another reason than a panic: {code:?}")),
+            None if in_time && !person.faulted && person.ending.is_none() => {
+                Err("the Close was lost, and nothing kept it".to_owned())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The server's Close says the right thing; and it is there unless something kept it.
     fn judge_close(&self, person: &Person, reason: &Reason) -> Result<(), String> {
         if let Some((code, text)) = &person.close {
             let by_app = person.app_close.as_ref().is_some_and(|(said, why)| Some(*said) == *code && why == text);
-            let by_stop = self.stopped_at.is_some() && *code == Some(1001); // RFC 6455 §7.4.1
+            let by_stop = self.is_of_stop(*code);
             let (first, ours) = (person.app_close.is_none(), by_app || by_stop);
             let agrees = match reason {
                 Reason::Peer(theirs, _) => code == theirs, // RFC 6455 §5.5.1: typically echoes the code
                 Reason::Violation(violation) => ours || first && *code == Some(*violation),
+                Reason::Panicked => ours || first && *code == Some(1011),
                 Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Timeout | Reason::Reset => ours,
             };
             if !agrees {
@@ -279,7 +343,9 @@ impl Ledger {
             return Ok(());
         }
         match reason {
-            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) if person.close.is_none() => {
+            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) | Reason::Panicked
+                if person.close.is_none() =>
+            {
                 Err("the Close was lost, and nothing kept it".to_owned())
             }
             Reason::Eof if person.received != person.queued => {

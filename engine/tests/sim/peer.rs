@@ -65,6 +65,9 @@ impl Peer {
         };
         if world.manners == Manners::Rude {
             statuses.push(503); // the connection cap
+            if world.panics && script.opening == Opening::Refused(404) {
+                statuses.push(500); // nobody knows whose plain request it is
+            }
             if script.head.len() > settings.head_bytes_max {
                 statuses.push(431);
             }
@@ -181,6 +184,7 @@ impl Peer {
                 return;
             };
             self.channel = Some(Channel::new(pipe, self.world.tls.as_ref()));
+            self.person(|person| person.connected_at = net.now());
             self.say("connects");
         }
         self.write(net);
@@ -194,10 +198,10 @@ impl Peer {
         self.say(what);
         self.done = true;
         let (faulted, now) = (net.is_faulted(pipe), net.now());
-        let neglected_at = net.neglected_at(pipe);
+        let (neglected_at, shut_out_at) = (net.neglected_at(pipe), net.shut_out_at(pipe));
         self.person(|person| {
             person.faulted = faulted;
-            person.neglected_at = neglected_at;
+            (person.neglected_at, person.shut_out_at) = (neglected_at, shut_out_at);
             match what {
                 "sees the end" => person.eof_at = Some(now),
                 _ => person.reset = true,

@@ -74,7 +74,7 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::Time;
-use wsring::{Config, Error, Handler, Place, Stats};
+use wsring::{Config, CoreState, Error, Handler, Place, Stats};
 
 use crate::listening::Listening;
 use crate::ring::TokioRing;
@@ -97,9 +97,16 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Begins a clean stop: no more connections, 1001 to every peer, cut after the stop timeout. Does not wait.
+    /// Begins a clean stop: every open peer is told 1001 and cut after the stop timeout, requests in progress and connections that
+    /// wait are answered 503, and nobody more is accepted. Does not wait.
     pub fn stop(&self) {
         self.remote.stop();
+        self.notify.notify_one();
+    }
+
+    /// Accepts nobody more, and serves on. Does not wait.
+    pub fn stop_accepting(&self) {
+        self.remote.stop_accepting();
         self.notify.notify_one();
     }
 
@@ -108,6 +115,13 @@ impl Handle {
         if self.remote.wake() {
             self.notify.notify_one();
         }
+    }
+}
+
+impl Handle {
+    /// How far the life of the server has come; one that is dropped has [ended](CoreState::Ended).
+    pub fn state(&self) -> CoreState {
+        self.remote.state()
     }
 }
 
@@ -154,7 +168,8 @@ impl Server {
     /// [`Error::Start`] if a listener cannot be used.
     ///
     /// # Panics
-    /// Outside of a tokio-uring runtime.
+    /// Outside of a tokio-uring runtime; and with what the handler panicked with, if that ends the core
+    /// ([`Config::on_panic`]), when its peers have been told 1011.
     pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
         let Self { listeners, config, place, handle: Handle { remote, notify } } = self;
         let place = place.unwrap_or(Place::new(0));

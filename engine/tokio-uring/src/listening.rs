@@ -1,7 +1,7 @@
 //! One listener: a task that accepts, from when the core asks for it until the accept has failed or is cancelled.
 //!
-//! A cancelled accept ends by shutdown(2) of the listening socket, for the reason that `conn` gives. Promises that at most one
-//! peer is accepted that the core has not taken yet.
+//! A cancelled accept ends by shutdown(2) of the listening socket, for the reason that `conn` gives; that resets who waits there, so
+//! they are taken before. Promises that until accepting is to end at most one peer is accepted that the core has not taken yet.
 
 use std::cell::Cell;
 use std::io;
@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use socket2::SockRef;
-use tokio_uring::net::TcpListener;
+use tokio_uring::net::{TcpListener, TcpStream};
 
 use crate::shared::{Bell, Event, Shared, errno_of};
 use wsring::ring::{Done, Errno, Token};
@@ -57,6 +57,25 @@ impl Listening {
     pub(crate) fn on_taken(&self) {
         self.untaken.set(false);
         self.bell.ring();
+    }
+
+    /// Takes those who wait to be accepted, at most so many. Whether there was one, or may be: none is taken while nothing accepts.
+    pub(crate) fn take_waiting(&self, most: usize) -> bool {
+        let Some(token) = self.accepting.get() else { return false };
+        let mut taken = 0;
+        // Both descriptors are of one socket, and an accept that waits already goes on waiting.
+        if self.also.set_nonblocking(true).is_err() {
+            return false;
+        }
+        while taken < most
+            && let Ok((stream, _)) = self.also.accept()
+        {
+            let _ = stream.set_nonblocking(false); // as accept(2) makes it on Linux, whatever the listener is
+            self.shared.push(token, Event::Accepted(TcpStream::from_std(stream)));
+            taken += 1;
+        }
+        let _ = self.also.set_nonblocking(false);
+        taken > 0
     }
 
     /// Ends the accept that is going on.

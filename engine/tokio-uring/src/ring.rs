@@ -199,6 +199,12 @@ impl Ring for TokioRing {
         self.shared.recycle(lease);
     }
 
+    /// Asking takes them, so that the next time there are none.
+    fn has_waiting(&mut self, listener: u32) -> bool {
+        let room = self.sockets_max.saturating_sub(self.conns.len());
+        self.listeners[listener as usize].as_ref().is_some_and(|listener| listener.take_waiting(room))
+    }
+
     fn unlisten(&mut self, listener: u32) {
         self.listeners[listener as usize] = None;
     }

@@ -225,6 +225,14 @@ impl Ring for SimRing {
         self.net.kernel.buffers.release(lease);
     }
 
+    fn has_waiting(&mut self, listener: u32) -> bool {
+        self.net.has_waiting(listener)
+    }
+
+    fn deafen(&mut self, listener: u32) {
+        self.net.deafen(listener);
+    }
+
     fn unlisten(&mut self, listener: u32) {
         self.net.trace.note(&[9, u64::from(listener)], || format!("unlisten {listener}"));
         self.net.close_listener(listener);

@@ -86,6 +86,8 @@ pub(super) struct Pipe {
     pub(super) faulted: bool,
     /// When the server gave it up although bytes of it had been received, and were not looked at.
     pub(super) neglected_at: Option<Time>,
+    /// When its listener was closed before it had been accepted.
+    pub(super) shut_out_at: Option<Time>,
     /// The peer waits for room.
     pub(super) blocked: bool,
     /// When a byte or an end last moved.
@@ -134,6 +136,8 @@ pub struct Net {
     pub(super) pipes: Vec<Pipe>,
     /// Connections that wait to be accepted; `None` once it is closed.
     pub(super) backlogs: Vec<Option<VecDeque<usize>>>,
+    /// No connection more begins there.
+    deaf: Vec<bool>,
     /// Connections that the engine made and nobody has looked at: where to, and the connection.
     pub(super) dialled: VecDeque<(SocketAddr, PipeId)>,
     pub(super) kernel: Kernel,
@@ -149,6 +153,7 @@ impl Net {
             scheduled: 0,
             pipes: Vec::new(),
             backlogs: (0..config.listeners).map(|_| Some(VecDeque::new())).collect(),
+            deaf: vec![false; config.listeners as usize],
             dialled: VecDeque::new(),
             kernel: Kernel::new(&config),
             config,
@@ -172,14 +177,31 @@ impl Net {
     }
 
     /// Connects to a listener; `key` is called whenever the connection may have changed. `None`: refused, because the
-    /// listener is closed or its backlog full.
+    /// listener is closed or deaf, or its backlog full.
     pub fn connect(&mut self, listener: u32, key: u64) -> Option<PipeId> {
         let backlog_max = self.config.backlog;
+        if self.deaf[listener as usize] {
+            return None;
+        }
         let backlog = self.backlogs[listener as usize].as_mut().filter(|backlog| backlog.len() < backlog_max)?;
         backlog.push_back(self.pipes.len());
         let id = self.new_pipe(key);
         self.poll_accept(listener);
         Some(PipeId(id))
+    }
+
+    pub(super) fn has_waiting(&self, listener: u32) -> bool {
+        self.backlogs[listener as usize].as_ref().is_some_and(|backlog| !backlog.is_empty())
+    }
+
+    /// No connection more begins at this listener.
+    pub(super) fn deafen(&mut self, listener: u32) {
+        self.deaf[listener as usize] = true;
+    }
+
+    /// When the engine closed the listener at which this connection waited to be accepted, which reset it.
+    pub fn shut_out_at(&self, pipe: PipeId) -> Option<Time> {
+        self.pipes[pipe.0].shut_out_at
     }
 
     /// The next connection that the engine made, and where to. `key` is called whenever it may have changed.
@@ -210,6 +232,7 @@ impl Net {
             slot: None,
             faulted: false,
             neglected_at: None,
+            shut_out_at: None,
             blocked: false,
             active_at: self.now,
             called: false,

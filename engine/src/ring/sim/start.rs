@@ -158,12 +158,13 @@ impl Net {
         }
     }
 
-    /// The listener's socket closes; peers that wait there are refused.
+    /// The listener's socket closes; peers that wait there are reset.
     pub(super) fn close_listener(&mut self, listener: u32) {
         let accept = self.kernel.accepts[listener as usize];
         assert!(accept.is_none(), "listener {listener} is closed under its accept: {accept:?}");
         let backlog = self.backlogs[listener as usize].take();
         for id in backlog.unwrap_or_else(|| panic!("listener {listener} is closed twice")) {
+            self.pipes[id].shut_out_at = Some(self.now);
             self.refuse(id);
         }
     }
@@ -175,7 +176,7 @@ impl Net {
     }
 
     pub(super) fn poll_accept(&mut self, listener: u32) {
-        let waiting = self.backlogs[listener as usize].as_ref().is_some_and(|backlog| !backlog.is_empty());
+        let waiting = self.has_waiting(listener);
         if let Some(accept) = self.kernel.accepts[listener as usize].as_mut().filter(|op| waiting && !op.looks) {
             accept.looks = true;
             let serial = accept.serial;

@@ -27,6 +27,7 @@ use io_uring::opcode::AsyncCancel2;
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
+use socket2::{SockFilter, SockRef};
 
 pub use features::{Feature, Features, UnknownFeature};
 pub use recv_buffers::Lease;
@@ -44,6 +45,24 @@ const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 8;
 /// Spinning reads the clock once in so many looks at the completion queue.
 const SPIN_LOOKS: u32 = 32;
+
+/// A filter of a listening socket (SO_ATTACH_FILTER, socket(7)) that drops what begins a connection: a segment with SYN and without
+/// ACK (RFC 9293 §3.1; the flags are in byte 13). The peer sends it again after a second. What ends a handshake passes.
+const NO_SYN: [SockFilter; 5] = {
+    const fn step(code: u32, jt: u8, jf: u8, k: u32) -> SockFilter {
+        SockFilter::new(code as u16, jt, jf, k)
+    }
+    use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
+    const SYN: u32 = 0x02;
+    const SYN_ACK: u32 = 0x12;
+    [
+        step(BPF_LD | BPF_B | BPF_ABS, 0, 0, 13),
+        step(BPF_ALU | BPF_AND | BPF_K, 0, 0, SYN_ACK),
+        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYN),
+        step(BPF_RET | BPF_K, 0, 0, 0),
+        step(BPF_RET | BPF_K, 0, 0, u32::MAX),
+    ]
+};
 
 /// Of cancels that the driver makes for itself: nobody is told of them.
 const OWN_CANCEL: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
@@ -503,6 +522,23 @@ impl Ring for Uring {
 
     fn release(&mut self, lease: Lease) {
         self.buffers.release(lease);
+    }
+
+    fn has_waiting(&mut self, listener: u32) -> bool {
+        let mut asked = libc::pollfd { fd: self.listener_fd(listener), events: libc::POLLIN, revents: 0 };
+        // SAFETY: poll(2) writes to the one entry that it is given, which lives as long as the call; it does not wait. Of an error
+        // nothing is known, and then nobody waits.
+        let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
+        ready > 0 && asked.revents & libc::POLLIN != 0
+    }
+
+    fn deafen(&mut self, listener: u32) {
+        if let Some(listener) = &self.listeners[listener as usize]
+            && let Err(error) = SockRef::from(listener).attach_filter(&NO_SYN)
+        {
+            // It only makes the last moment longer in which a connection comes to a queue that nobody looks at any more.
+            tracing::debug!(%error, "a listener cannot be told to take no connection more");
+        }
     }
 
     fn unlisten(&mut self, listener: u32) {

@@ -1,5 +1,6 @@
 //! Accepts of the driver: how many connections one serves, and what it says where there is no room.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
 use wsring::ring::uring::{Feature, Features, RingConfig, Uring, Waker};
@@ -106,4 +107,29 @@ fn an_accept_without_room_says_enfile() {
         let (next, _peer) = bench.pair();
         assert!(next == socket || !direct, "{next:?} is not the slot that was freed");
     }
+}
+
+/// What closing a listener would reset, and that nobody more comes to it when it is to be closed.
+#[test]
+fn a_listener_says_who_waits_and_lets_nobody_in() {
+    let mut bench = Bench::new(|_| {});
+    assert!(!bench.ring.has_waiting(0));
+    let first = tcp(bench.addr);
+    assert!(bench.ring.has_waiting(0));
+    bench.ring.deafen(0);
+    // Over loopback a handshake is over, or not, when connect(2) returns.
+    let late = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    late.set_nonblocking(true).expect("nonblocking");
+    assert_eq!(late.connect(&bench.addr.into()).expect_err("not yet").raw_os_error(), Some(libc::EINPROGRESS));
+    assert!(late.peer_addr().is_err(), "its SYN is dropped");
+    bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
+    let Done::Accepted { result: Ok(socket), .. } = bench.done(ACCEPT) else { panic!("not accepted") };
+    assert!(!bench.ring.has_waiting(0));
+    // Who was there before is heard.
+    (&first).write_all(b"here").expect("it goes out");
+    let recv = Token::new(Kind::Recv, 1, 0);
+    bench.ring.submit(recv, Op::Recv { socket, once: true });
+    let Done::Received { lease: Some(lease), .. } = bench.done(recv) else { panic!("nothing came") };
+    assert_eq!(&*lease, b"here");
+    bench.ring.release(lease);
 }

@@ -272,6 +272,33 @@ fn a_full_server_says_503_over_tls() {
     assert_eq!((stats.full, stats.opened, stats.tls_failed), (2, 1, 0));
 }
 
+/// So is one that had not opened yet when the server stops, before its handshake or in the middle of it.
+#[test]
+fn a_server_that_stops_says_503_over_tls() {
+    let scene = Scene::new(|c| c.linger(WAIT).closing_timeout(WAIT).stop_timeout(WAIT));
+    let [mut fresh, mut begun, mut shaken] = [(); 3].map(|()| Wire::new(scene.addr, &scene.client));
+    begun.send().expect("its hello goes out");
+    assert!(begun.receive().expect("and is answered"));
+    shaken.shake().expect("they agree");
+    scene.running.handle().stop();
+    fresh.shake().expect("they agree");
+    begun.shake().expect("they agree");
+    for wire in [&mut fresh, &mut begun, &mut shaken] {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"stopping\n") {
+            let mut piece = [0; 512];
+            let len = wire.read(&mut piece).expect("a response");
+            assert!(len > 0, "the end of {answer:?}");
+            answer.extend_from_slice(&piece[..len]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{answer:?}");
+        wire.stream.shutdown(Shutdown::Write).expect("the end");
+    }
+    drop(scene.steady); // it is told 1001, and does not wait for it
+    let stats = scene.running.join().expect("a clean end")[0];
+    assert_eq!((stats.declined, stats.opened), (3, 1), "{stats}");
+}
+
 /// A second connection of a client takes up the session of the first.
 #[test]
 fn sessions_are_resumed() {

@@ -33,6 +33,8 @@ mod redialling;
 mod running;
 #[path = "../../../tests/loopback/sends.rs"]
 mod sends;
+#[path = "../../../tests/loopback/stops.rs"]
+mod stops;
 #[cfg(feature = "tls")]
 #[path = "../../../tests/loopback/tls/mod.rs"]
 mod tls;

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
 use wsring::{Config, Error, Handler, Place, Stats};
+use wsring_testkit::strict;
 use wsring_tokio_uring::{Handle, Server};
 
 /// A running server or client.
@@ -39,7 +40,7 @@ pub fn serve_at<H: Handler>(
     assert_eq!(core_count, 1, "a runtime has one thread");
     let listener = TcpListener::bind(addr).map_err(Error::Start)?;
     let addr = listener.local_addr().map_err(Error::Start)?;
-    Ok((start(Server::new().listen(listener).config(config), factory), addr))
+    Ok((start(Server::new().listen(listener).config(strict(config)), factory), addr))
 }
 
 /// See `wsring_testkit::serve`.
@@ -54,7 +55,7 @@ pub fn serve<H: Handler>(
 
 /// See `wsring_testkit::start_client`.
 pub fn start_client<H: Handler>(config: Config, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Running {
-    start(Server::new().config(config), factory)
+    start(Server::new().config(strict(config)), factory)
 }
 
 /// See `wsring_testkit::finish`.
