@@ -54,6 +54,7 @@ pub struct Config {
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pong_timeout: Duration,
+    pub(crate) message_timeout: Option<Duration>,
     pub(crate) closing_timeout: Duration,
     pub(crate) linger: Duration,
     pub(crate) stop_timeout: Duration,
@@ -85,6 +86,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(60)),
             pong_timeout: Duration::from_secs(10),
+            message_timeout: Some(Duration::from_secs(30)),
             closing_timeout: Duration::from_secs(5),
             linger: Duration::from_millis(200),
             stop_timeout: Duration::from_secs(2),
@@ -253,6 +255,20 @@ impl Config {
         self
     }
 
+    /// How long a message that has begun to come may take to be whole; a longer one, and one on a slow link, has as long again for
+    /// each 16 KiB of it that came in time. `None` for ever. Default 30 s, so that a link of 600 bytes a second has its time and
+    /// 16 MiB at 20 KB/s pass. A peer that sends less is closed with 1008, and counted in [`Stats::timeouts`](crate::Stats::timeouts):
+    /// pongs show that it is alive, and would have us hold its half message for ever.
+    ///
+    /// It runs from the first byte that waits for others, of a frame's header too, and between the frames of a message: a stream that
+    /// is sent as one endless message wants `None`. While the connection is not read (paused, over its high-water mark,
+    /// for want of buffers) it stands still.
+    #[must_use]
+    pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.message_timeout = timeout.into();
+        self
+    }
+
     /// How long a peer has to answer a Close, and queued output to leave before a connection ends. Default 5 s.
     #[must_use]
     pub fn closing_timeout(mut self, timeout: Duration) -> Self {
@@ -371,6 +387,11 @@ impl Config {
                 self.idle_timeout != Some(Duration::ZERO),
                 "idle_timeout",
                 "must be longer than nothing; None never pings",
+            ),
+            (
+                self.message_timeout != Some(Duration::ZERO),
+                "message_timeout",
+                "must be longer than nothing; None waits for ever",
             ),
             (
                 self.output_low_bytes <= self.output_high_bytes,

@@ -106,10 +106,13 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PanicOutlived, Plain, Oracle(4)),
     (Bug::QueueForgotten, Plain, Oracle(15)),
     (Bug::HeadForgotten, Plain, Oracle(15)),
+    (Bug::StallIgnored, Plain, Oracle(16)),
+    (Bug::ProgressUncounted, Plain, Oracle(1)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 40] = [
+const WORDS: [(&str, By); 41] = [
+    ("held half a message", Oracle(16)),
     ("where it waited to be accepted", Oracle(15)),
     ("left its request unanswered", Oracle(15)),
     ("keeps more memory than it counts", Oracle(14)),

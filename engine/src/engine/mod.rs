@@ -3,7 +3,8 @@
 //! Parts, which know neither the ring nor the handler:
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there.
-//! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
+//! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
+//! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
@@ -20,6 +21,7 @@
 
 mod accepts;
 mod answering;
+mod begun;
 mod calls;
 mod conns;
 mod core;

@@ -4,6 +4,9 @@
 //! Promises that nothing changes unseen: [`Peers::touch`] marks the connection that it lends, and a stage and its place on the
 //! wheel change together. Refuses to know the receive side, and what settling means.
 
+use std::time::Duration;
+
+use super::begun::Begun;
 use super::conns::Link;
 use super::deadlines::{Deadlines, Tick};
 use super::id::ConnId;
@@ -18,15 +21,17 @@ pub(crate) struct Peers {
     /// To settle at the end of the pass.
     marked: Vec<u32>,
     deadlines: Deadlines,
+    begun: Begun,
 }
 
 impl Peers {
-    pub(crate) fn new(place: Place, connections_max: usize) -> Self {
+    pub(crate) fn new(place: Place, connections_max: usize, message_timeout: Option<Duration>) -> Self {
         Self {
             place,
             links: Vec::with_capacity(connections_max),
             marked: Vec::with_capacity(1024),
             deadlines: Deadlines::new(connections_max),
+            begun: Begun::new(message_timeout, connections_max),
         }
     }
 
@@ -125,6 +130,7 @@ impl Peers {
         assert!(!link.is_busy() && link.output.is_empty(), "a slot ended before its last operation");
         debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
         link.tenant = link.tenant.next(generations);
+        self.begun.clear(index);
         step(&mut link.life, &mut self.deadlines, index, Event::Freed);
     }
 
@@ -133,6 +139,27 @@ impl Peers {
         match due {
             Some(due) => self.deadlines.set(index, due),
             None => self.deadlines.remove(index),
+        }
+    }
+
+    /// The clock of a message that has begun.
+    #[inline]
+    pub(crate) fn begun(&mut self) -> &mut Begun {
+        &mut self.begun
+    }
+
+    /// A message has begun or goes on, of which so many bytes are kept: its clock runs from here on, unless it does already.
+    #[inline]
+    pub(crate) fn begin_message(&mut self, index: u32, now: Tick, kept: usize) {
+        if let Some(end) = self.begun.begin(index, now, kept) {
+            self.deadlines.set_earlier(index, end);
+        }
+    }
+
+    /// Has [`Self::advance`] bring the connection up by the end of a message's round, whatever else it waits for.
+    pub(crate) fn set_round_due(&mut self, index: u32) {
+        if let Some(end) = self.begun.end(index) {
+            self.deadlines.set_earlier(index, end);
         }
     }
 
@@ -166,13 +193,11 @@ fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn who_is_touched_is_settled_once() {
-        let mut peers = Peers::new(Place::new(0), 4);
+        let mut peers = Peers::new(Place::new(0), 4, None);
         for index in 0..3 {
             peers.take(index, Socket(index), Tick::ZERO);
         }
@@ -189,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_stage_and_its_deadline_change_together() {
-        let mut peers = Peers::new(Place::new(0), 4);
+        let mut peers = Peers::new(Place::new(0), 4, None);
         let due = |peers: &mut Peers, after: u64| {
             let mut due = Vec::new();
             peers.advance(Tick::ZERO.after(Duration::from_secs(after)), &mut due, 10);

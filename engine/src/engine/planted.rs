@@ -162,11 +162,15 @@ mod switch {
         QueueForgotten,
         /// A stop closes requests in progress without an answer.
         HeadForgotten,
+        /// A message that has begun may take for ever.
+        StallIgnored,
+        /// A message must be whole in one round, however long it is.
+        ProgressUncounted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 66] = [
+        pub const ALL: [Bug; 68] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -233,6 +237,8 @@ mod switch {
             Bug::PanicOutlived,
             Bug::QueueForgotten,
             Bug::HeadForgotten,
+            Bug::StallIgnored,
+            Bug::ProgressUncounted,
         ];
     }
 

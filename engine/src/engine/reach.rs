@@ -114,7 +114,7 @@ impl Reach {
         random: StdRng,
     ) -> Self {
         Self {
-            peers: Peers::new(place, connections_max),
+            peers: Peers::new(place, connections_max, config.message_timeout),
             replay: Vec::new(),
             stores: Stores::new(blocks, config.pool_max_bytes),
             stats: Stats::default(),
@@ -310,6 +310,7 @@ impl Reach {
     /// here on: until now it was timed by what it said. (A later send starts the time again: see `settle`.)
     fn hold(&mut self, index: u32, hold: impl FnOnce(&mut Input)) {
         let now = self.now;
+        self.peers.begun().excuse(index);
         let link = self.peers.touch(index);
         if link.output.is_sending && link.life.takes_messages() {
             link.life.on_progress(now);

@@ -118,6 +118,9 @@ impl App {
                 let open = self.open.get_mut(&id).expect("only open connections take messages");
                 assert!(!open.closing, "{id} took a message behind its Close");
                 open.pressed |= outcome == SendOutcome::High;
+                if outcome == SendOutcome::High {
+                    ledger.people[open.peer].held_at = self.world.trace.now();
+                }
                 ledger.people[open.peer].queued.push(digest);
             }
             SendOutcome::Refused => ledger.refused += 1,
@@ -234,6 +237,7 @@ impl App {
         }
         if let Some(open) = self.open.get_mut(&id) {
             open.paused = true;
+            self.world.ledger.borrow_mut().people[open.peer].held_at = self.world.trace.now();
             self.resumes.push_back(id);
         }
     }
@@ -246,6 +250,7 @@ impl App {
             // Paused twice, resumed once: a resume ends every pause.
             if let Some(open) = self.open.get_mut(&id) {
                 open.paused = false;
+                self.world.ledger.borrow_mut().people[open.peer].held_at = self.world.trace.now();
             }
         }
     }
@@ -479,6 +484,7 @@ impl Handler for App {
         let open = self.open.get_mut(&id).expect("only open connections become writable");
         assert!(!open.closing, "{id} is writable behind its Close");
         open.pressed = false;
+        self.world.ledger.borrow_mut().people[peer].held_at = self.world.trace.now();
         self.act(cx, Some(id), None);
         self.stumble(About::Conn(peer));
     }
@@ -511,6 +517,7 @@ impl Handler for App {
             CloseReason::Violation(violation) => (2, Reason::Violation(violation.close_code().as_u16())),
             CloseReason::Eof => (3, Reason::Eof),
             CloseReason::Timeout => (4, Reason::Timeout),
+            CloseReason::Stalled => (8, Reason::Stalled),
             CloseReason::Reset(_) => (5, Reason::Reset),
             CloseReason::Stopped => (6, Reason::Stopped),
             CloseReason::Panicked => (7, Reason::Panicked),

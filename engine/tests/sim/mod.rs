@@ -200,6 +200,9 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     pub closing_timeout: Duration,
     pub stop_timeout: Duration,
+    pub message_timeout: Option<Duration>,
+    /// What must come of a message in each such time.
+    pub least: u32,
     /// Silent peers are pinged.
     pub pings: bool,
     /// How long the process stands still.
@@ -218,6 +221,8 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         handshake_timeout: Duration::from_secs(10),
         closing_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(2),
+        message_timeout: Some(Duration::from_secs(30)),
+        least: 16 << 10,
         pings: true,
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
     };
@@ -249,6 +254,9 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         let limits = Limits::default().frame_max_bytes(limit).message_max_bytes(limit * 2);
         settings.limits = limits.fragments_max(fragments_max);
     }
+    let mut slow = Random::new(seed ^ 0x0073_6c6f_7777); // drawn apart
+    settings.message_timeout = slow.chance(700).then(|| Duration::from_millis(slow.range(300, 2_000)));
+    settings.least = slow.range(1, 50) as u32;
     settings.head_bytes_max = random.range(600, 2000) as usize;
     assert!(sim.listeners >= 1);
     settings.config = settings
@@ -263,6 +271,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .handshake_timeout(settings.handshake_timeout)
         .idle_timeout(settings.pings.then_some(idle))
         .pong_timeout(pong_timeout)
+        .message_timeout(settings.message_timeout)
         .closing_timeout(settings.closing_timeout)
         .linger(linger)
         .stop_timeout(settings.stop_timeout)
@@ -425,10 +434,11 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, stop_timeout, .. } = settings;
+    let Settings { config, stop_timeout, least, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy).and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
+    engine = engine.least(least);
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
@@ -460,6 +470,7 @@ fn run_on(
     let ledger = world.ledger.borrow();
     ledger.judge(manners, &stats, &counts, ended_at);
     ledger.judge_stop(ended_at, stop_timeout);
+    ledger.judge_stalls(&counts);
     Outcome { trace: trace.hash(), stats, counts }
 }
 

@@ -50,6 +50,7 @@ pub enum Reason {
     Violation(u16),
     Eof,
     Timeout,
+    Stalled,
     Reset,
     Stopped,
     Panicked,
@@ -92,6 +93,10 @@ pub struct Person {
     // As the application tells it.
     pub opened: u32,
     pub rejected: bool,
+    /// When it began a message that it does not go on with.
+    pub stalls_at: Option<Time>,
+    /// When its messages were last held up, or that ended.
+    pub held_at: Time,
     /// A callback of its connection panicked.
     pub panicked: bool,
     pub got: Vec<Digest>,
@@ -115,6 +120,7 @@ pub struct Ledger {
     pub refused: u64,
     pub gone: u64,
     handshake: Duration,
+    round: Option<Duration>,
     closing: Duration,
     stopping: Duration,
     idle: bool,
@@ -131,6 +137,7 @@ impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
         self.people = vec![Person::default(); people];
         self.handshake = settings.handshake_timeout;
+        self.round = settings.message_timeout;
         self.closing = settings.closing_timeout;
         self.stopping = settings.stop_timeout;
         self.idle = settings.pings;
@@ -211,6 +218,24 @@ impl Ledger {
         );
     }
 
+    /// Nobody holds half a message for ever, though he answers pings.
+    pub fn judge_stalls(&self, counts: &Counts) {
+        let (Some(round), Some(stopped)) = (self.round, self.stopped_at) else { return };
+        if counts.no_buffers > 0 {
+            return; // whoever waits for buffers is not late
+        }
+        for (number, person) in self.people.iter().enumerate() {
+            let Some(stalls_at) = person.stalls_at.filter(|_| person.reason == Some(Reason::Stopped)) else { continue };
+            // Two rounds, of which the first may not count, and what a slow kernel and a pause take.
+            let most = round * 2 + self.pause + Duration::from_secs(1);
+            let held_for = stopped.since(stalls_at.max(person.held_at));
+            assert!(
+                held_for <= most,
+                "peer {number} held half a message for {held_for:?}, and was not closed\n{person:?}"
+            );
+        }
+    }
+
     fn judge_person(&self, manners: Manners, person: &Person) -> Result<(), String> {
         let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(says.to_owned()) };
         check(person.eof_at.is_some() || person.reset || person.refused, "its connection never ended")?;
@@ -274,6 +299,10 @@ impl Ledger {
                 person.app_close.is_some() && (!clean || closed)
             }
             Reason::Timeout => self.idle,
+            Reason::Stalled => {
+                let due = person.stalls_at.zip(self.round).map(|(at, round)| at.plus(round));
+                due.is_some_and(|due| person.closed_at >= due)
+            }
             Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
             Reason::Stopped => self.stopped_at.is_some(),
             Reason::Panicked => person.panicked,
@@ -327,6 +356,7 @@ impl Ledger {
                 Reason::Peer(theirs, _) => code == theirs, // RFC 6455 §5.5.1: typically echoes the code
                 Reason::Violation(violation) => ours || first && *code == Some(*violation),
                 Reason::Panicked => ours || first && *code == Some(1011),
+                Reason::Stalled => *code == Some(1008),
                 Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Timeout | Reason::Reset => ours,
             };
             if !agrees {
@@ -343,7 +373,7 @@ impl Ledger {
             return Ok(());
         }
         match reason {
-            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) | Reason::Panicked
+            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) | Reason::Panicked | Reason::Stalled
                 if person.close.is_none() =>
             {
                 Err("the Close was lost, and nothing kept it".to_owned())

@@ -24,6 +24,10 @@ pub enum Step {
     Violation(Vec<u8>),
     /// Half a frame, then the end of the stream.
     Cut(Vec<u8>),
+    /// Bytes of whole frames in pieces of so many bytes, and a pause behind each: slow, but not too slow.
+    Slow(Vec<u8>, Vec<Digest>, usize, Duration),
+    /// The beginning of a message, and no more of it; in single bytes and without an end if there is a pause.
+    Stall(Vec<u8>, Option<Duration>),
     /// Nothing for a while.
     Pause(Duration),
     /// A Close: nothing more is sent.
@@ -210,6 +214,32 @@ fn ping(random: &mut Random, serves: bool, out: &mut Vec<u8>) -> Digest {
     Digest::of(false, &bytes)
 }
 
+/// A message that takes several rounds, in each of which enough of it comes.
+fn slow(random: &mut Random, least: u32, most: usize, round: Duration, serves: bool) -> Option<Step> {
+    let piece = 3 * least as usize + 14;
+    let len = piece * random.range(6, 12) as usize;
+    if len > most {
+        return None;
+    }
+    let bytes = payload(random, false, len);
+    let digest = Digest::of(false, &bytes);
+    let mut out = Vec::new();
+    encode::append_frame(&mut out, true, Opcode::Binary, &bytes, key(random, serves));
+    Some(Step::Slow(out, vec![digest], piece, round / 3))
+}
+
+/// The beginning of a message: a fragment, or a frame that drips.
+fn stall(random: &mut Random, most: u64, serves: bool) -> Step {
+    let mut out = Vec::new();
+    if random.chance(500) || most < 1000 {
+        encode::append_frame(&mut out, false, Opcode::Text, b"and then", key(random, serves));
+        return Step::Stall(out, None);
+    }
+    encode::append_frame(&mut out, true, Opcode::Binary, &[7; 1000], key(random, serves));
+    out.truncate(900);
+    Step::Stall(out, Some(Duration::from_millis(random.range(20, 200))))
+}
+
 fn pause(random: &mut Random) -> Step {
     let micros = if random.chance(100) { random.below(100_000) } else { random.below(500) };
     Step::Pause(Duration::from_micros(micros))
@@ -282,6 +312,8 @@ impl Script {
         let narrow = [sim.buffers.1, sim.rx_capacity.0, sim.tx_capacity.0].into_iter().min().expect("three");
         let mut budget = (narrow * 150).clamp(500, if narrow > 65_536 { 800_000 } else { 200_000 });
         let mut steps = Vec::new();
+        // Places between two messages.
+        let mut borders = vec![0];
         let mut pipelined = random.chance(200);
         let count = if random.chance(200) { random.below(40) } else { random.below(14) };
         for _ in 0..count {
@@ -296,6 +328,7 @@ impl Script {
                 steps.push(Step::Frames(out, Vec::new(), Vec::new()));
             }
             budget -= message(random, budget, narrow, &settings.limits, serves, asks, &mut steps).min(budget);
+            borders.push(steps.len());
             if random.chance(400) {
                 steps.push(pause(random));
             }
@@ -332,6 +365,24 @@ impl Script {
             _ => Step::Silence,
         };
         steps.push(last);
+        if let Some(round) = settings.message_timeout.filter(|_| !quiet) {
+            let mut slows = None;
+            if random.chance(100) {
+                let most = settings.limits.frame_max_bytes.min(settings.limits.message_max_bytes);
+                slows = slow(random, settings.least, most as usize, round, serves);
+            }
+            if random.chance(60) {
+                let stall = stall(random, settings.limits.frame_max_bytes, serves);
+                // A peer within a frame cannot say anything else.
+                answers_close &= !matches!(stall, Step::Stall(_, Some(_)));
+                steps.truncate(random.pick(&borders));
+                steps.extend([stall, Step::Silence]);
+            }
+            borders.retain(|at| *at < steps.len());
+            if let Some(slow) = slows {
+                steps.insert(random.pick(&borders), slow);
+            }
+        }
         let slow = !quiet && random.chance(150);
         let reading = Reading {
             piece: if slow { random.range(50, 500) as usize } else { usize::MAX },
