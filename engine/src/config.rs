@@ -61,6 +61,7 @@ pub struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pong_timeout: Duration,
     send_timeout: Option<Duration>,
+    pub(crate) message_timeout: Option<Duration>,
     pub(crate) closing_timeout: Duration,
     pub(crate) closing_max: Duration,
     pub(crate) linger: Duration,
@@ -97,6 +98,7 @@ impl Default for Config {
             idle_timeout: Some(Duration::from_secs(60)),
             pong_timeout: Duration::from_secs(10),
             send_timeout: None,
+            message_timeout: Some(Duration::from_secs(30)),
             closing_timeout: Duration::from_secs(5),
             closing_max: Duration::from_secs(600),
             linger: Duration::from_millis(200),
@@ -289,6 +291,20 @@ impl Config {
         self
     }
 
+    /// How long a message that has begun to come may take to be whole; a longer one, and one on a slow link, has as long again for
+    /// each 16 KiB of it that came in time. `None` for ever. Default 30 s, so that a link of 600 bytes a second has its time and
+    /// 16 MiB at 20 KB/s pass. A peer that sends less is told 1008 ([`CloseReason::Stalled`](crate::CloseReason::Stalled)), and counted
+    /// in [`Stats::timeouts`](crate::Stats::timeouts): pongs show that it is alive, and would have us hold its half message for ever.
+    ///
+    /// It runs from the first byte that waits for others, of a frame's header too, and between the frames of a message: a stream that
+    /// is sent as one endless message wants `None`. While the connection is not read (paused, held up by
+    /// [`Pressure::PauseReading`], for want of buffers) it stands still. Longer than nothing.
+    #[must_use]
+    pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.message_timeout = timeout.into();
+        self
+    }
+
     /// How long a peer may take nothing of what is queued for it while its messages are not taken (paused, or held up by
     /// [`Pressure::PauseReading`]) or more than [`output_high_bytes`](Self::output_high_bytes) wait for it, whatever it says meanwhile;
     /// then it is cut ([`CloseReason::Timeout`](crate::CloseReason::Timeout)). That is looked at when this time is over, so who stops taking in
@@ -438,6 +454,11 @@ impl Config {
                 self.idle_timeout != Some(Duration::ZERO),
                 "idle_timeout",
                 "must be longer than nothing; None never pings",
+            ),
+            (
+                self.message_timeout != Some(Duration::ZERO),
+                "message_timeout",
+                "must be longer than nothing; None waits for ever",
             ),
             (
                 self.output_low_bytes <= self.output_high_bytes,

@@ -121,10 +121,13 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PanicOutlived, Plain, Oracle(4)),
     (Bug::QueueForgotten, Plain, Oracle(19)),
     (Bug::HeadForgotten, Plain, Oracle(19)),
+    (Bug::StallIgnored, Plain, Oracle(22)),
+    (Bug::ProgressUncounted, Plain, Oracle(1)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 49] = [
+const WORDS: [(&str, By); 50] = [
+    ("held half a message", Oracle(22)),
     ("where it waited to be accepted", Oracle(19)),
     ("left its request unanswered", Oracle(19)),
     ("keeps more memory than it counts", Oracle(14)),

@@ -5,7 +5,7 @@ mod stage;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stage::{Act, Do, Play, Step, close_of, frame, ms, play, quiet};
+use stage::{Act, Do, Play, Step, close_of, frame, ms, piece, play, quiet};
 use wsring::ring::sim::SimConfig;
 use wsring::{CloseCode, Config, Pressure, SendBuffers, SendOutcome};
 use wsring_proto::Opcode;
@@ -88,6 +88,23 @@ fn pressure_may_change_while_the_output_is_high() {
     assert_eq!(run(Pressure::ReadOn, false), (30, 30, 30));
     let (early, then, late) = run(Pressure::PauseReading, true);
     assert!((8..=9).contains(&early) && (then, late) == (early, early), "{early} {then} {late}");
+}
+
+/// Half a message of a peer that is not read is not late, and once it is read again it has one round more; one of a peer that is read on
+/// is, however high its output.
+#[test]
+fn half_a_message_is_late_only_if_it_is_read() {
+    for (pressure, from, to) in [(Pressure::ReadOn, 715, 790), (Pressure::PauseReading, 3_500, 4_400)] {
+        let config = config().pressure_accepted(pressure).message_timeout(ms(500));
+        let mut steps =
+            vec![(0, 0, Do::Open), (10, 0, Do::Deaf), (15, 0, Do::Write(piece(false, Opcode::Text, b"half")))];
+        steps.extend((0..80).map(|i| (20 + i, 0, Do::Write(frame(Opcode::Ping, &[1; 125])))));
+        steps.push((3_000, 0, Do::Listen));
+        let play = play(config, narrow(), Act::echo(), steps, 6_000);
+        assert_eq!(play.reason(0), Some("Stalled"), "{pressure:?}: {play:?}");
+        let at = play.closed_at(0).expect("it was closed");
+        assert!((from..=to).contains(&at), "{pressure:?}: closed at {at} ms");
+    }
 }
 
 fn cut_at(play: &Play) -> Option<u64> {

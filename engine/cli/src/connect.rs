@@ -362,6 +362,10 @@ impl Handler for Talk {
                 tell("the server is silent");
                 false
             }
+            CloseReason::Stalled => {
+                tell("the server began a message and did not finish it in time");
+                false
+            }
             CloseReason::Reset(errno) => {
                 tell(&format!("the connection broke: {errno}"));
                 false

@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Seconds of silence after which a peer is pinged, and cut if it stays silent as long again (1 to 10 s); 0 never.
     #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
     idle_timeout: f64,
+    /// Seconds in which a message that has begun must be whole, and as long again for each 16 KiB that came in time; 0 never closes.
+    #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = seconds)]
+    message_timeout: f64,
     /// Seconds that a connection has for its request head, and for the TLS handshake before it.
     #[arg(long, value_name = "SECS", default_value_t = 10.0, value_parser = seconds_above_zero)]
     handshake_timeout: f64,
@@ -182,6 +185,7 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
         .output_max_bytes(output_max_bytes)
         .handshake_timeout(Duration::from_secs_f64(args.handshake_timeout))
         .idle_timeout(None)
+        .message_timeout((args.message_timeout > 0.0).then(|| Duration::from_secs_f64(args.message_timeout)))
         .spin(Duration::from_micros(args.spin_us.into()))
         .features(features);
     if args.idle_timeout > 0.0 {

@@ -187,6 +187,17 @@ impl Session {
         }
     }
 
+    /// Whether the bytes so far end within a frame or a message, so that more must come: then, how many bytes of that message
+    /// are kept. (Of a frame that is cut in its header, and of a control frame, none are counted.)
+    pub fn begun(&self) -> Option<usize> {
+        let kept = self.assembly.as_ref().map_or(0, Assembly::len);
+        match &self.place {
+            Place::Rest | Place::Delivered => None,
+            Place::Control(cut) if cut.left() == 0 && self.fragments == 0 => None,
+            Place::Between | Place::Head(_) | Place::Payload { .. } | Place::Control(_) => Some(kept),
+        }
+    }
+
     /// Whether memory of the pool is in use. Never between messages, once [`Input::next`](input::Input::next) said `None`.
     pub fn holds_buffer(&self) -> bool {
         self.assembly.is_some() || matches!(self.place, Place::Control(_))

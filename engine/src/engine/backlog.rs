@@ -32,6 +32,7 @@ impl Reach {
         if let Some(input) = link.life.input() {
             hold(input);
         }
+        self.peers.excuse_unread(index);
         if begins {
             self.time_output(index);
         }
@@ -81,6 +82,7 @@ impl Reach {
         if let Some(input) = self.peers.touch(index).life.input() {
             input.set_pressure(pressure);
         }
+        self.peers.excuse_unread(index);
     }
 
     pub(crate) fn pause(&mut self, index: u32) {

@@ -51,6 +51,20 @@ impl Tick {
         if self.is_due(other) { other } else { self }
     }
 
+    /// As [`Self::after`].
+    #[inline]
+    pub(crate) fn plus(self, span: Span) -> Self {
+        Self(self.0.wrapping_add(span.0))
+    }
+
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Whether `self` has come by `now`.
     pub(crate) fn is_due(self, now: Tick) -> bool {
         planted!(TickUnwrapped, self.0 <= now.0; now.0.wrapping_sub(self.0) < u32::MAX / 2)
@@ -65,6 +79,17 @@ impl Tick {
     /// Ticks from here to `later`, zero if that has passed.
     fn until(self, later: Tick) -> u32 {
         if later.is_due(self) { 0 } else { later.0.wrapping_sub(self.0) }
+    }
+}
+
+/// A length of time, in ticks: what is added often is reckoned once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(u32);
+
+impl Span {
+    /// At least so long.
+    pub(crate) fn of(after: Duration) -> Self {
+        Self(Tick::ZERO.after(after).0)
     }
 }
 
@@ -118,6 +143,20 @@ impl Deadlines {
         }
         self.heads[slot] = index;
         self.occupied[slot / 64] |= 1 << (slot % 64);
+    }
+
+    /// The same, unless it has an entry that fires before.
+    pub(crate) fn set_earlier(&mut self, index: u32, at: Tick) {
+        if let Some(&Link { slot, .. }) = self.links.get(index as usize)
+            && slot != u16::MAX
+        {
+            let start = self.now.0.wrapping_add(1) as usize % SLOTS;
+            let ahead = ((usize::from(slot) + SLOTS - start) % SLOTS) as u32 + 1;
+            if ahead <= self.now.until(at) {
+                return;
+            }
+        }
+        self.set(index, at);
     }
 
     /// Removes the entry of `index`, if it has one.
@@ -226,6 +265,25 @@ mod tests {
         assert_eq!(fired(&mut wheel, 51), [0]);
         assert_eq!(fired(&mut wheel, 50 + SLOTS as u32 - 2), []);
         assert_eq!(fired(&mut wheel, 50 + SLOTS as u32), [1]);
+    }
+
+    #[test]
+    fn the_earlier_of_two_deadlines_stays() {
+        let mut wheel = Deadlines::new(3);
+        assert_eq!(fired(&mut wheel, 2_000), []);
+        wheel.set(0, Tick(2_010));
+        wheel.set_earlier(0, Tick(2_020));
+        wheel.set(1, Tick(2_020));
+        wheel.set_earlier(1, Tick(2_010));
+        wheel.set_earlier(2, Tick(2_010));
+        wheel.set_earlier(2, Tick(2_000));
+        assert_eq!(fired(&mut wheel, 2_001), [2]);
+        assert_eq!(fired(&mut wheel, 2_010), [0, 1]);
+        // One at the horizon, and one beyond it.
+        wheel.set(0, Tick(1_000_000));
+        wheel.set_earlier(0, Tick(2_000_000));
+        wheel.set_earlier(0, Tick(2_010 + SLOTS as u32 - 2));
+        assert_eq!(fired(&mut wheel, 2_010 + SLOTS as u32 - 2), [0]);
     }
 
     #[test]

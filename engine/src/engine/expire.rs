@@ -1,5 +1,9 @@
 //! What happens to connections whose deadline has come.
 
+use wsring_proto::close::CloseCode;
+
+use super::begun::Round;
+use super::conns::Phase;
 use super::core::Core;
 use super::life::Life;
 use super::patience::LOOK;
@@ -33,7 +37,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.stats.timeouts += 1;
                 self.end_head(index, &CloseReason::Timeout);
             }
-            Life::Quiet { .. } | Life::Pinged { .. } => self.expire_idle(index),
+            Life::Quiet { .. } | Life::Pinged { .. } if self.is_stalled(index) => self.end_stalled(index),
+            Life::Quiet { .. } | Life::Pinged { .. } => {
+                self.expire_idle(index);
+                self.out.peers.set_round_due(index);
+            }
             Life::Broken { errno, .. } => {
                 self.end(index, &CloseReason::Reset(Errno(errno.into())), false);
                 self.die(index);
@@ -41,6 +49,30 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => self.look_at(index, LOOK),
             Life::Dying(..) | Life::Free => {}
         }
+    }
+
+    /// Whether a message that has begun to come on an open connection comes too slowly. What is not read is not late.
+    fn is_stalled(&mut self, index: u32) -> bool {
+        if self.out.peers.begun().end(index).is_none() {
+            return false;
+        }
+        let conn = &self.conns[index as usize];
+        let Phase::Open { session, .. } = &conn.phase else { return false };
+        let Some(kept) = session.begun() else {
+            self.out.peers.begun().clear(index);
+            return false;
+        };
+        let is_read = self.out.link(index).life.takes_messages() && conn.stash.is_none() && !self.shortage.waits(index);
+        let kept = is_read.then_some(planted!(ProgressUncounted, 0; kept));
+        let (now, heard) = (self.out.now, self.heard.tick());
+        matches!(self.out.peers.begun().look(index, now, heard, kept), Some(Round::Failed))
+    }
+
+    /// It is told why, and what else comes of it is discarded.
+    fn end_stalled(&mut self, index: u32) {
+        self.out.stats.timeouts += 1;
+        self.out.close_frame(index, Some(CloseCode::POLICY), "message timeout");
+        self.end(index, &CloseReason::Stalled, true);
     }
 
     /// An open connection: ping a silent peer, and end one that does not answer.

@@ -22,6 +22,8 @@ use crate::ring::Ring;
 enum Run {
     /// All bytes are used up.
     Consumed,
+    /// The same, and what they began is not whole.
+    Begun,
     /// The connection takes no more messages for now; bytes from here on wait.
     Stopped(usize),
     /// The peer's Close.
@@ -53,6 +55,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         match run {
             Run::Consumed => None,
+            Run::Begun => {
+                self.on_begun(index);
+                None
+            }
             Run::Stopped(at) => Some(at),
             Run::PeerClosed(code, reason) => {
                 self.on_peer_close(index, code, &reason);
@@ -82,13 +88,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             if !life.takes_messages() {
                 input.give_back(&mut out.stores.pool); // it may be long until the next call
-                return if input.at() < len { Run::Stopped(input.at()) } else { Run::Consumed };
+                return match input.at() {
+                    at if at < len => Run::Stopped(at),
+                    _ if input.is_at_rest() => Run::Consumed,
+                    _ => Run::Begun,
+                };
             }
             let (message, last) = match input.next_whole(&mut out.stores.pool) {
                 Ok(Some(whole)) => whole,
                 Ok(None) => match input.next(&mut out.stores.pool) {
-                    Ok(None) => return Run::Consumed,
+                    Ok(None) => return if input.is_at_rest() { Run::Consumed } else { Run::Begun },
                     Ok(Some(Event::Message { message, last, is_own })) => {
+                        out.peers.begun().clear(index);
                         if is_own {
                             out.offer(message.as_bytes());
                         }
@@ -97,9 +108,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     Ok(Some(Event::Ping(payload))) => {
                         planted!(PongLost, continue);
                         out.pong(index, payload);
+                        if !input.is_in_message() {
+                            out.peers.begun().clear(index);
+                        }
                         continue;
                     }
-                    Ok(Some(Event::Pong(_))) => continue, // any byte shows life: see `on_received`
+                    // Any byte shows life: see `on_received`.
+                    Ok(Some(Event::Pong(_))) => {
+                        if !input.is_in_message() {
+                            out.peers.begun().clear(index);
+                        }
+                        continue;
+                    }
                     Ok(Some(Event::Discarded)) => {
                         out.stats.discarded += 1;
                         continue;
@@ -118,6 +138,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
                 out.move_in(placed, bytes);
             }
+        }
+    }
+
+    /// A message or a frame has begun to come: it has its time to be whole.
+    fn on_begun(&mut self, index: u32) {
+        let Phase::Open { session, .. } = &self.conns[index as usize].phase else { return };
+        if let Some(kept) = session.begun().filter(|_| self.out.link(index).life.is_open()) {
+            planted!(StallIgnored, return);
+            self.out.peers.begin_message(index, self.out.now, kept);
+            self.out.peers.excuse_unread(index);
         }
     }
 

@@ -4,7 +4,8 @@
 //! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there;
 //!   `pongs`: those that wait behind high output.
-//! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory. `deadlines`: when connections are due. `timers`: when dials are. `heard`: up to when peers have been
+//! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
+//! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
@@ -23,6 +24,7 @@
 mod accepts;
 mod answering;
 mod backlog;
+mod begun;
 mod calls;
 mod conns;
 mod core;

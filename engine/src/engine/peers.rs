@@ -4,6 +4,9 @@
 //! Promises that nothing changes unseen: [`Peers::touch`] marks the connection that it lends, and a stage and its place on the
 //! wheel change together. Refuses to know the receive side, and what settling means.
 
+use std::time::Duration;
+
+use super::begun::Begun;
 use super::conns::Link;
 use super::deadlines::{Deadlines, Tick};
 use super::flight::Unacked;
@@ -19,15 +22,17 @@ pub(crate) struct Peers {
     /// To settle at the end of the pass.
     marked: Vec<u32>,
     deadlines: Deadlines,
+    begun: Begun,
 }
 
 impl Peers {
-    pub(crate) fn new(place: Place, connections_max: usize) -> Self {
+    pub(crate) fn new(place: Place, connections_max: usize, message_timeout: Option<Duration>) -> Self {
         Self {
             place,
             links: Vec::with_capacity(connections_max),
             marked: Vec::with_capacity(1024),
             deadlines: Deadlines::new(connections_max),
+            begun: Begun::new(message_timeout, connections_max),
         }
     }
 
@@ -127,14 +132,46 @@ impl Peers {
         debug_assert_eq!(link.output.queued, 0, "bytes were counted that were neither sent nor thrown away");
         link.tenant = link.tenant.next(generations);
         link.flight.unacked = Unacked::Unknown;
+        self.begun.clear(index);
         step(&mut link.life, &mut self.deadlines, index, Event::Freed);
     }
 
-    /// Has [`Self::advance`] bring the connection up then, or not at all.
+    /// Has [`Self::advance`] bring the connection up then, or not at all; and an open one by the end of a message's round at the latest.
     pub(crate) fn set_due(&mut self, index: u32, due: Option<Tick>) {
         match due {
             Some(due) => self.deadlines.set(index, due),
             None => self.deadlines.remove(index),
+        }
+        self.set_round_due(index);
+    }
+
+    /// The clock of a message that has begun.
+    #[inline]
+    pub(crate) fn begun(&mut self) -> &mut Begun {
+        &mut self.begun
+    }
+
+    /// A message has begun or goes on, of which so many bytes are kept: its clock runs from here on, unless it does already.
+    #[inline]
+    pub(crate) fn begin_message(&mut self, index: u32, now: Tick, kept: usize) {
+        if let Some(end) = self.begun.begin(index, now, kept) {
+            self.deadlines.set_earlier(index, end);
+        }
+    }
+
+    /// Has [`Self::advance`] bring an open connection up by the end of a message's round, whatever else it waits for.
+    pub(crate) fn set_round_due(&mut self, index: u32) {
+        if let Some(end) = self.begun.end(index)
+            && self.get(index).life.is_open()
+        {
+            self.deadlines.set_earlier(index, end);
+        }
+    }
+
+    /// Messages of the connection are not taken from here on, if a callback said so: then its round does not count.
+    pub(crate) fn excuse_unread(&mut self, index: u32) {
+        if !self.get(index).life.takes_messages() {
+            self.begun.excuse(index);
         }
     }
 
@@ -171,14 +208,12 @@ fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::engine::life::Parting;
 
     #[test]
     fn who_is_touched_is_settled_once() {
-        let mut peers = Peers::new(Place::new(0), 4);
+        let mut peers = Peers::new(Place::new(0), 4, None);
         for index in 0..3 {
             peers.take(index, Socket(index), Tick::ZERO);
         }
@@ -195,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_stage_and_its_deadline_change_together() {
-        let mut peers = Peers::new(Place::new(0), 4);
+        let mut peers = Peers::new(Place::new(0), 4, None);
         let fired = |peers: &mut Peers, after: u64| {
             let mut due = Vec::new();
             peers.advance(Tick::ZERO.after(Duration::from_secs(after)), &mut due, 10);

@@ -186,11 +186,15 @@ mod switch {
         QueueForgotten,
         /// A stop closes requests in progress without an answer.
         HeadForgotten,
+        /// A message that has begun may take for ever.
+        StallIgnored,
+        /// A message must be whole in one round, however long it is.
+        ProgressUncounted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 78] = [
+        pub const ALL: [Bug; 80] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -269,6 +273,8 @@ mod switch {
             Bug::PanicOutlived,
             Bug::QueueForgotten,
             Bug::HeadForgotten,
+            Bug::StallIgnored,
+            Bug::ProgressUncounted,
         ];
     }
 

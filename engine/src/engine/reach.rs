@@ -121,7 +121,7 @@ impl Reach {
         random: StdRng,
     ) -> Self {
         Self {
-            peers: Peers::new(place, connections_max),
+            peers: Peers::new(place, connections_max, config.message_timeout),
             replay: Vec::new(),
             stores: Stores::new(blocks, config.pool_max_bytes),
             stats: Stats::default(),

@@ -75,6 +75,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Phase::Open { session, .. } => session.is_in_frame(),
             _ => false,
         };
+        self.out.peers.begun().excuse(index);
         self.shortage.wait(index, self.out.link(index).tenant.generation(), in_frame);
     }
 

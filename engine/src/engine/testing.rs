@@ -104,6 +104,13 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         self
     }
 
+    /// Has a message that has begun come on by so many bytes in each round of `message_timeout`, instead of 16 KiB.
+    #[must_use]
+    pub fn least(mut self, bytes: u32) -> Self {
+        self.core.out.peers.begun().set_least(bytes);
+        self
+    }
+
     /// Has the application's panics end what its callbacks are about, as a server does, if they are `meant`. Any other fails the test, and
     /// without this each does.
     #[must_use]

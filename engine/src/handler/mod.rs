@@ -218,6 +218,9 @@ pub enum CloseReason<'a> {
     /// Nothing came from the peer, not even a pong, although it had taken everything: it was told 1001. Or it took nothing of what was
     /// queued for it within the [`send_timeout`](crate::Config::send_timeout): it was reset.
     Timeout,
+    /// The peer began a message and did not go on with it fast enough ([`Config::message_timeout`](crate::Config::message_timeout)); it was
+    /// told 1008.
+    Stalled,
     /// The socket failed, and of what the peer had said before that nothing is left: a Close of its would be the reason instead.
     Reset(Errno),
     /// TLS failed.
@@ -242,6 +245,7 @@ impl fmt::Display for CloseReason<'_> {
             Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
             Self::Eof => f.write_str("the peer ended the connection without a close"),
             Self::Timeout => f.write_str("the peer is silent"),
+            Self::Stalled => f.write_str("the peer did not finish a message in time"),
             Self::Reset(errno) => write!(f, "the connection broke: {errno}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => fmt::Display::fmt(error, f),

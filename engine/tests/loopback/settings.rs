@@ -181,7 +181,7 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(Config) -> Config;
-    let cases: [(Change, &str); 21] = [
+    let cases: [(Change, &str); 22] = [
         (|c| c.connections_max(0), "connections_max"),
         (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
         (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
@@ -202,6 +202,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (|c| c.pong_timeout(Duration::ZERO), "pong_timeout"),
         (|c| c.idle_timeout(Duration::ZERO), "idle_timeout"),
         (|c| c.send_timeout(Duration::ZERO), "send_timeout"),
+        (|c| c.message_timeout(Duration::ZERO), "message_timeout"),
         (|c| c.connections_max(1_048_513), "connections_max"),
     ];
     for (change, name) in cases {

@@ -294,6 +294,7 @@ impl App {
             // Paused twice, resumed once: a resume ends every pause.
             if let Some(open) = self.open.get_mut(&id) {
                 open.paused = false;
+                self.world.ledger.borrow_mut().people[open.peer].held_at = self.world.trace.now();
             }
         }
     }
@@ -536,6 +537,7 @@ impl Handler for App {
         let open = self.open.get_mut(&id).expect("only open connections become writable");
         assert!(!open.closing, "{id} is writable behind its Close");
         open.high = false;
+        self.world.ledger.borrow_mut().people[peer].held_at = self.world.trace.now();
         self.act(cx, Some(id), None);
         self.stumble(About::Conn(peer));
     }
@@ -569,6 +571,7 @@ impl Handler for App {
             CloseReason::Violation(violation) => (2, Reason::Violation(violation.close_code().as_u16())),
             CloseReason::Eof => (3, Reason::Eof),
             CloseReason::Timeout => (4, Reason::Timeout),
+            CloseReason::Stalled => (8, Reason::Stalled),
             CloseReason::Reset(_) => (5, Reason::Reset),
             CloseReason::Stopped => (6, Reason::Stopped),
             CloseReason::Panicked => (7, Reason::Panicked),
@@ -581,6 +584,7 @@ impl Handler for App {
             assert!(person.reason.is_none(), "on_close of {id} twice");
             person.reason = Some(reason);
             person.closed_at = self.world.trace.now();
+            person.held_at = if open.high || open.paused { person.closed_at } else { person.held_at };
         }
         if let Some(tag) = open.dial {
             let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);

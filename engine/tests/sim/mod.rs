@@ -211,6 +211,9 @@ pub struct Settings {
     pub still_min: Duration,
     /// What the kernel may keep for a peer behind the end.
     pub kept: u32,
+    pub message_timeout: Option<Duration>,
+    /// What must come of a message in each such time.
+    pub least: u32,
     /// Silent peers are pinged.
     pub pings: bool,
     /// No connection has more queued.
@@ -236,6 +239,8 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         stop_max: Duration::from_secs(8),
         still_min: Duration::from_secs(2),
         kept: 64 << 10,
+        message_timeout: Some(Duration::from_secs(30)),
+        least: 16 << 10,
         pings: true,
         queued_max: (20 << 20) + CONTROL_MAX,
         pressures: Pressures::new(seed, manners),
@@ -279,6 +284,9 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         settings.limits = limits.fragments_max(fragments_max);
     }
     settings.queued_max = output_max_bytes as usize + CONTROL_MAX;
+    let mut slow = Random::new(seed ^ 0x0073_6c6f_7777); // drawn apart
+    settings.message_timeout = slow.chance(700).then(|| Duration::from_millis(slow.range(300, 2_000)));
+    settings.least = slow.range(1, 50) as u32;
     settings.head_bytes_max = random.range(600, 2000) as usize;
     assert!(sim.listeners >= 1);
     settings.config = settings
@@ -295,6 +303,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .idle_timeout(settings.pings.then_some(idle))
         .pong_timeout(pong_timeout)
         .send_timeout(send_timeout)
+        .message_timeout(settings.message_timeout)
         .closing_timeout(settings.closing_timeout)
         .closing_max(settings.closing_max)
         .linger(linger)
@@ -462,7 +471,7 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, kept, queued_max, pressures, .. } = settings;
+    let Settings { config, kept, queued_max, pressures, least, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, queued_max);
     let app = app.and_bulk(bulk(seed, packs));
@@ -471,7 +480,7 @@ fn run_on(
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
     }
-    engine = engine.kept(kept);
+    engine = engine.kept(kept).least(least);
     if let Some(bytes) = share_from(seed, manners) {
         engine = engine.share_from(bytes);
     }
@@ -500,6 +509,7 @@ fn run_on(
     let ledger = world.ledger.borrow();
     ledger.judge(manners, &stats, &counts, ended_at);
     ledger.judge_stop(ended_at);
+    ledger.judge_stalls(&counts);
     Outcome { trace: trace.hash(), stats, counts }
 }
 

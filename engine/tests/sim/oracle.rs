@@ -50,6 +50,7 @@ pub enum Reason {
     Violation(u16),
     Eof,
     Timeout,
+    Stalled,
     Reset,
     Stopped,
     Panicked,
@@ -100,6 +101,10 @@ pub struct Person {
     // As the application tells it.
     pub opened: u32,
     pub rejected: bool,
+    /// When it began a message that it does not go on with.
+    pub stalls_at: Option<Time>,
+    /// When its messages were last taken again, or it ended although they were held up.
+    pub held_at: Time,
     /// A callback of its connection panicked.
     pub panicked: bool,
     pub got: Vec<Digest>,
@@ -127,6 +132,7 @@ pub struct Ledger {
     pub refused: u64,
     pub gone: u64,
     handshake: Duration,
+    round: Option<Duration>,
     closing: Duration,
     closing_max: Duration,
     stopping: Duration,
@@ -148,6 +154,7 @@ impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
         self.people = vec![Person::default(); people];
         self.handshake = settings.handshake_timeout;
+        self.round = settings.message_timeout;
         self.closing = settings.closing_timeout;
         self.closing_max = settings.closing_max;
         self.stopping = settings.stop_timeout;
@@ -282,6 +289,27 @@ impl Ledger {
         Ok(())
     }
 
+    /// Nobody holds half a message for ever, though he answers pings.
+    pub fn judge_stalls(&self, counts: &Counts) {
+        let (Some(round), Some(stopped)) = (self.round, self.stopped_at) else { return };
+        if counts.no_buffers > 0 {
+            return; // whoever waits for buffers is not late
+        }
+        for (number, person) in self.people.iter().enumerate() {
+            // A pong that waits may hold up its messages, of which the application is not told.
+            let waits = person.pings.len() > person.pongs.len();
+            let holds = person.reason == Some(Reason::Stopped) && !waits && person.held_at < stopped;
+            let Some(stalls_at) = person.stalls_at.filter(|_| holds) else { continue };
+            // Two rounds, of which the first may not count, and what a slow kernel and a pause take.
+            let most = round * 2 + self.pause + Duration::from_secs(1);
+            let held_for = stopped.since(stalls_at.max(person.held_at));
+            assert!(
+                held_for <= most,
+                "peer {number} held half a message for {held_for:?}, and was not closed\n{person:?}"
+            );
+        }
+    }
+
     fn judge_person(&self, manners: Manners, person: &Person) -> Result<(), String> {
         let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(says.to_owned()) };
         check(person.eof_at.is_some() || person.reset || person.refused, "its connection never ended")?;
@@ -366,6 +394,10 @@ impl Ledger {
             }
             // A pong may make its output high, of which the application is not told.
             Reason::Timeout => self.idle || person.held || !person.pings.is_empty(),
+            Reason::Stalled => {
+                let due = person.stalls_at.zip(self.round).map(|(at, round)| at.plus(round));
+                due.is_some_and(|due| person.closed_at >= due)
+            }
             Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
             Reason::Stopped => self.stopped_at.is_some(),
             Reason::Panicked => person.panicked,
@@ -419,6 +451,7 @@ impl Ledger {
                 Reason::Peer(theirs, _) => code == theirs, // RFC 6455 §5.5.1: typically echoes the code
                 Reason::Violation(violation) => ours || first && *code == Some(*violation),
                 Reason::Panicked => ours || first && *code == Some(1011),
+                Reason::Stalled => *code == Some(1008),
                 Reason::Timeout => ours || first && *code == Some(1001), // no answer to a ping
                 Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Reset => ours,
             };
@@ -436,7 +469,7 @@ impl Ledger {
             return Ok(());
         }
         match reason {
-            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) | Reason::Panicked
+            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) | Reason::Panicked | Reason::Stalled
                 if person.close.is_none() =>
             {
                 Err("the Close was lost, and nothing kept it".to_owned())

@@ -41,6 +41,8 @@ pub struct Peer {
     out_ended: bool,
     /// From here on it only answers.
     silent: bool,
+    /// `out` goes in pieces of this size, with a pause behind each.
+    pace: Option<(usize, Duration)>,
     /// The stream ends when `out` is sent.
     fin: bool,
     write_at: Time,
@@ -122,6 +124,7 @@ impl Peer {
             next_step: 0,
             out_ended: false,
             silent: false,
+            pace: None,
             fin: false,
             write_at: Time::default(),
             read_at: Time::default(),
@@ -274,6 +277,10 @@ impl Peer {
                     to = to.min(self.out_at + piece.min(self.head_left));
                     self.write_at = net.now().plus(pause);
                 }
+                if let Some((piece, pause)) = self.pace {
+                    to = to.min(self.out_at + piece);
+                    self.write_at = net.now().plus(pause);
+                }
                 let Some(channel) = &mut self.channel else { return };
                 match channel.write(net, &self.out[self.out_at..to]) {
                     Written::Bytes(0) => return, // called again when there is room
@@ -294,6 +301,7 @@ impl Peer {
             let wrote = !self.out.is_empty();
             self.out.clear();
             self.out_at = 0;
+            self.pace = None;
             if wrote && self.script.reading.blocks && self.open {
                 self.reads_next = true;
                 return;
@@ -324,6 +332,15 @@ impl Peer {
                     person.sent.extend(messages);
                     person.pings.extend(pings);
                 });
+            }
+            Step::Slow(bytes, messages, piece, pause) => {
+                (self.out, self.pace) = (bytes, Some((piece, pause)));
+                self.person(|person| person.sent.extend(messages));
+            }
+            Step::Stall(bytes, drip) => {
+                self.say("begins a message, and does not end it");
+                (self.out, self.pace) = (bytes, drip.map(|pause| (1, pause)));
+                self.person(|person| person.stalls_at = Some(net.now()));
             }
             Step::Violation(bytes) => {
                 self.say("breaks the protocol");

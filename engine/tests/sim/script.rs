@@ -24,6 +24,10 @@ pub enum Step {
     Violation(Vec<u8>),
     /// Half a frame, then the end of the stream.
     Cut(Vec<u8>),
+    /// Bytes of whole frames in pieces of so many bytes, and a pause behind each: slow, but not too slow.
+    Slow(Vec<u8>, Vec<Digest>, usize, Duration),
+    /// The beginning of a message, and no more of it; in single bytes and without an end if there is a pause.
+    Stall(Vec<u8>, Option<Duration>),
     /// Nothing for a while.
     Pause(Duration),
     /// A Close: nothing more is sent.
@@ -216,6 +220,33 @@ fn ping_of(random: &mut Random, len: usize, serves: bool, out: &mut Vec<u8>) -> 
     Digest::of(false, &bytes)
 }
 
+/// A message that takes several rounds, in each of which enough of it comes.
+fn slow(random: &mut Random, least: u32, most: usize, round: Duration, serves: bool) -> Option<Step> {
+    let piece = 3 * least as usize + 14;
+    let len = piece * random.range(6, 12) as usize;
+    if len > most {
+        return None;
+    }
+    let bytes = payload(random, false, len);
+    let digest = Digest::of(false, &bytes);
+    let mut out = Vec::new();
+    encode::append_frame(&mut out, true, Opcode::Binary, &bytes, key(random, serves));
+    Some(Step::Slow(out, vec![digest], piece, round / 3))
+}
+
+/// The beginning of a message: a fragment, or a frame that drips, a third as fast as it would have to.
+fn stall(random: &mut Random, least: u32, most: u64, round: Duration, serves: bool) -> Step {
+    let mut out = Vec::new();
+    if random.chance(500) || most < 1000 {
+        encode::append_frame(&mut out, false, Opcode::Text, b"and then", key(random, serves));
+        return Step::Stall(out, None);
+    }
+    encode::append_frame(&mut out, true, Opcode::Binary, &[7; 1000], key(random, serves));
+    out.truncate(900);
+    let fast = Duration::from_millis(random.range(20, 200));
+    Step::Stall(out, Some(fast.max(round * 3 / least)))
+}
+
 fn pause(random: &mut Random) -> Step {
     let micros = if random.chance(100) { random.below(100_000) } else { random.below(500) };
     Step::Pause(Duration::from_micros(micros))
@@ -288,6 +319,8 @@ impl Script {
         let narrow = [sim.buffers.1, sim.rx_capacity.0, sim.tx_capacity.0].into_iter().min().expect("three");
         let mut budget = (narrow * 150).clamp(500, if narrow > 65_536 { 800_000 } else { 200_000 });
         let mut steps = Vec::new();
+        // Places between two messages.
+        let mut borders = vec![0];
         let mut pipelined = random.chance(200);
         let count = if random.chance(200) { random.below(40) } else { random.below(14) };
         for _ in 0..count {
@@ -302,6 +335,7 @@ impl Script {
                 steps.push(Step::Frames(out, Vec::new(), Vec::new()));
             }
             budget -= message(random, budget, narrow, &settings.limits, serves, asks, &mut steps).min(budget);
+            borders.push(steps.len());
             if random.chance(400) {
                 steps.push(pause(random));
             }
@@ -338,6 +372,10 @@ impl Script {
             _ => Step::Silence,
         };
         steps.push(last);
+        if let Some(round) = settings.message_timeout.filter(|_| !quiet) {
+            // A peer that drips a frame says nothing else.
+            answers_close &= !stalls(number, sim, settings, round, serves, borders, &mut steps);
+        }
         let slow = !quiet && random.chance(150);
         // Some read so slowly that each deadline comes while they do, and never stop.
         let steady = !quiet && random.chance(80);
@@ -375,6 +413,35 @@ impl Script {
             lingers: serves && !quiet && random.chance(100),
         }
     }
+}
+
+/// Some send a message slowly but fast enough, some begin one and do not end it; drawn apart from everything else. Returns whether that
+/// is a frame that drips. `borders`: places between two messages.
+fn stalls(
+    number: usize,
+    sim: &SimConfig,
+    settings: &Settings,
+    round: Duration,
+    serves: bool,
+    mut borders: Vec<usize>,
+    steps: &mut Vec<Step>,
+) -> bool {
+    let mut random = Random::new(sim.seed ^ 0x0073_7461_6c6c ^ (number as u64) << 40);
+    let (mut drips, mut last) = (false, steps.len() - 1);
+    let most = settings.limits.frame_max_bytes.min(settings.limits.message_max_bytes);
+    let slow = random.chance(100).then(|| slow(&mut random, settings.least, most as usize, round, serves)).flatten();
+    if random.chance(60) {
+        let stall = stall(&mut random, settings.least, most, round, serves);
+        drips = matches!(stall, Step::Stall(_, Some(_)));
+        last = random.pick(&borders);
+        steps.truncate(last);
+        steps.extend([stall, Step::Silence]);
+    }
+    borders.retain(|at| *at <= last);
+    if let Some(slow) = slow {
+        steps.insert(random.pick(&borders), slow);
+    }
+    drips
 }
 
 /// Habits of some, drawn apart from everything else: to block in writing, to read slowly and steadily for long, to ping without end.

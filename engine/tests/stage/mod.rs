@@ -383,7 +383,7 @@ impl Play {
 
     /// What `on_close` was told.
     pub fn reason(&self, peer: usize) -> Option<&'static str> {
-        let known = ["Timeout", "Eof", "Stopped", "Local { clean: false }", "Local { clean: true }"];
+        let known = ["Timeout", "Stalled", "Eof", "Stopped", "Local { clean: false }", "Local { clean: true }"];
         let seen = self.seen.borrow();
         let (_, reason) = seen.reasons.get(&peer)?;
         known.into_iter().find(|known| known == reason)

@@ -1,4 +1,5 @@
-//! What a peer may do and for how long: `--max-message`, `--max-head`, `--max-connections`, `--idle-timeout`, `--handshake-timeout`.
+//! What a peer may do and for how long: `--max-message`, `--max-head`, `--max-connections`, `--idle-timeout`, `--message-timeout`,
+//! `--handshake-timeout`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -121,6 +122,27 @@ fn silence_is_answered_with_a_ping_and_then_with_the_end() {
     assert!(!unbothered.hears_within(Duration::from_millis(100)), "pinged although --idle-timeout is 0");
     unbothered.echo(TEXT, b"still here");
     drop(unbothered);
+    assert_eq!(never.stop()["timeouts"], 0);
+}
+
+/// A message that has begun must become whole, unless nobody minds.
+#[test]
+fn half_a_message_is_answered_with_the_end() {
+    let serve = start(&["--cores", &first_core(), "--message-timeout", "0.5"]);
+    let never = start(&["--cores", &first_core(), "--message-timeout", "0"]);
+    let (mut stalled, mut waited_for) = (Client::open(serve.addr(), "/"), Client::open(never.addr(), "/"));
+    let mut whole = Client::open(serve.addr(), "/");
+    stalled.send_frame(false, TEXT, b"half");
+    waited_for.send_frame(false, TEXT, b"half");
+    let close = stalled.frame();
+    assert_eq!((close.opcode, close.close_code()), (CLOSE, 1008), "{close:?}");
+    whole.echo(TEXT, b"still here");
+    drop((stalled, whole));
+    assert_eq!(serve.stop()["timeouts"], 1);
+    assert!(!waited_for.hears_within(Duration::from_millis(100)), "closed although --message-timeout is 0");
+    waited_for.send_frame(true, 0, b" and half");
+    waited_for.expect(TEXT, b"half and half");
+    drop(waited_for);
     assert_eq!(never.stop()["timeouts"], 0);
 }
 

@@ -29,6 +29,8 @@ fn bad_values_are_refused_with_a_clear_sentence() {
         ("--idle-timeout", "never", "a number of seconds from 0 to 31536000"),
         ("--idle-timeout", "NaN", "a number of seconds from 0"),
         ("--idle-timeout", "31536001", "a number of seconds from 0"),
+        ("--message-timeout", "never", "a number of seconds from 0 to 31536000"),
+        ("--message-timeout", "31536001", "a number of seconds from 0"),
         ("--handshake-timeout", "0", "a number of seconds above 0"),
         ("--handshake-timeout", "inf", "a number of seconds above 0"),
         ("--origin", "example.com", "write scheme://host"),

@@ -142,6 +142,18 @@ impl Input<'_> {
         }
     }
 
+    /// Whether the session is between messages, and reads: nothing is begun.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.session.is_at_rest()
+    }
+
+    /// Whether a message has begun, of which frames are to come.
+    #[inline]
+    pub fn is_in_message(&self) -> bool {
+        self.session.fragments > 0
+    }
+
     /// As [`Session::on_close_sent`].
     pub fn on_close_sent(&mut self) {
         self.session.on_close_sent();

@@ -491,6 +491,30 @@ fn last_looks_behind_control_frames_and_fragments() {
     assert_eq!(fault, Some(Violation::MessageTooBig));
 }
 
+/// A message that goes on has so many bytes; neither headers nor control frames nor empty fragments are any.
+#[test]
+fn what_has_begun_has_as_many_bytes_as_are_kept() {
+    let mut peer = Peer::new(Role::Server);
+    assert_eq!(peer.session.begun(), None);
+    let parts = [
+        (masked(false, Opcode::Text, b"half"), 0, Some(4)),
+        (masked(true, Opcode::Ping, b"ping"), 4, Some(4)),
+        (masked(false, Opcode::Continuation, b""), 4, Some(4)),
+        (masked(true, Opcode::Continuation, b" and half"), 4, None),
+        (masked(true, Opcode::Ping, b"ping"), 0, None),
+        (masked(true, Opcode::Binary, b"whole"), 0, None),
+    ];
+    for (bytes, before, after) in parts {
+        let is_control = bytes[0] & 0x8 != 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            peer.feed(&[*byte]).expect("nothing is wrong");
+            let payload = if is_control { 0 } else { (at + 1).saturating_sub(6) };
+            let expected = if at + 1 == bytes.len() { after } else { Some(before + payload) };
+            assert_eq!(peer.session.begun(), expected, "behind byte {at} of {bytes:?}");
+        }
+    }
+}
+
 #[test]
 fn a_session_is_one_cache_line_and_a_word() {
     let word = if cfg!(feature = "deflate") { size_of::<usize>() } else { 0 };
