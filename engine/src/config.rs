@@ -1,18 +1,21 @@
 //! Owns every setting of a server or client: its meaning, unit, default and range. Each has a test that shows its effect.
 
+mod invalid;
+mod memory;
 mod room;
 
 use std::time::Duration;
 
 use wsring_proto::Limits;
-use wsring_proto::deflate::InvalidSettings;
 pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
+pub use self::invalid::InvalidConfig;
 use self::room::Room;
 use crate::pressure::Pressure;
 use crate::ring::uring::{
-    Feature, Features, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, descriptors_open, raise_nofile,
+    Feature, Features, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, descriptors_open, heap,
+    raise_nofile,
 };
 
 /// Without an idle timeout: two ends that wait for each other do not do so for ever.
@@ -70,6 +73,7 @@ pub struct Config {
     pub(crate) nodelay: bool,
     pub(crate) backlog: u32,
     pub(crate) pool_max_bytes: usize,
+    pub(crate) memory_max_bytes: Option<usize>,
     pub(crate) spin: Duration,
     pub(crate) recv_buffers: RecvBuffers,
     pub(crate) send_buffers: SendBuffers,
@@ -107,6 +111,7 @@ impl Default for Config {
             nodelay: true,
             backlog: 4096,
             pool_max_bytes: 32 << 20,
+            memory_max_bytes: None,
             spin: ring.spin,
             recv_buffers: ring.recv_buffers,
             send_buffers: ring.send_buffers,
@@ -260,7 +265,35 @@ impl Config {
         self
     }
 
-    /// Bytes of free buffers a core keeps for large messages. Default 32 MiB.
+    /// Bytes that all peers of a core together may have it keep: half messages, bytes that wait to be worked on, queued output (what
+    /// several share once), TLS, windows and compressors of single connections. At least 64 KiB; `usize::MAX` bounds nothing. Default
+    /// `None`: half of what the process may use beyond 16 MiB, shared by its cores, and at least 1 MiB. It may use the least of the
+    /// machine's memory, of what its control groups leave it (cgroups(7)), and of RLIMIT_AS and RLIMIT_DATA (getrlimit(2)), as they are at
+    /// the start; of a second server in the same process the first knows nothing. [`Running::memory_max`](crate::Running::memory_max) tells it.
+    ///
+    /// | in use | what the core does |
+    /// |---|---|
+    /// | more than 3/4 | reads no more from those who hold more than an equal share, answers new connections 503, frees its free buffers |
+    /// | more than all, or more than 3/4 for a second | ends the connections that hold most, the largest first, until no more is in use, or less than 5/8: [`CloseReason::Memory`](crate::CloseReason::Memory) |
+    /// | less than 5/8 | goes on as before |
+    ///
+    /// With a shared compressor the windows of peers take a quarter of it at most: clients beyond that are asked to keep none, as those beyond
+    /// [`Deflate::peer_windows_max`](field@wsring_proto::deflate::Settings::peer_windows_max) are.
+    ///
+    /// It may be passed by what one receive brings and becomes. A budget that holds less than a few messages of the longest kind
+    /// ends connections that do nothing wrong: see [`Limits::message_max_bytes`]. What is not in it: a core's own buffers
+    /// ([`recv_buffers`](Self::recv_buffers), [`send_buffers`](Self::send_buffers)), what your handler keeps, the kernel's socket buffers.
+    ///
+    /// After 4 MiB or more have been freed, glibc is asked to give it back to the system (malloc_trim(3), on a thread of its own, at
+    /// most every 5 s); other C libraries do that by themselves.
+    #[must_use]
+    pub fn memory_max_bytes(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.memory_max_bytes = bytes.into();
+        self
+    }
+
+    /// Bytes of free buffers a core keeps for large messages. What nobody has needed for half a second is freed, down to 2 MiB or an
+    /// eighth of [`memory_max_bytes`](Self::memory_max_bytes). Default 32 MiB.
     #[must_use]
     pub fn pool_max_bytes(mut self, bytes: usize) -> Self {
         self.pool_max_bytes = bytes;
@@ -413,28 +446,6 @@ impl Config {
     }
 }
 
-/// A setting that makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} {rule}")]
-pub struct InvalidConfig {
-    setting: &'static str,
-    rule: &'static str,
-}
-
-impl InvalidConfig {
-    /// Which: the name of the setter in [`Config`], such as `output_low_bytes`; of compression `deflate.` and the one in [`Deflate`].
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-}
-
-impl From<InvalidSettings> for InvalidConfig {
-    fn from(InvalidSettings { setting, rule, .. }: InvalidSettings) -> Self {
-        Self { setting, rule }
-    }
-}
-
 impl Config {
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         let recv_buffers_fit = match self.recv_buffers {
@@ -470,6 +481,7 @@ impl Config {
                 "output_high_bytes",
                 "must not be above output_max_bytes",
             ),
+            (self.memory_max_bytes.is_none_or(|bytes| bytes >= 64 << 10), "memory_max_bytes", "must be at least 65536"),
             (self.output_max_bytes <= 1 << 30, "output_max_bytes", "must be at most 1 GiB"),
             (recv_buffers_fit, "recv_buffers", "must be a power of two up to 32768, of at least one byte each"),
             (
@@ -503,6 +515,9 @@ impl Config {
     /// The settings for `cores` cores on a ring that has these features: with a connection cap that the descriptor limit allows.
     pub(crate) fn resolved(mut self, cores: usize, features: Features) -> Result<Self, SetupError> {
         self.features = features;
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        self.memory_max_bytes =
+            Some(self.memory_max_bytes.unwrap_or_else(|| memory::share(cores, read, heap::limits())));
         let room = Room { limit: raise_nofile(), cores: cores as u64, open: descriptors_open() };
         let direct = features.has(Feature::DirectDescriptors);
         self.connections_max = Some(match self.connections_max {
@@ -526,6 +541,11 @@ impl Config {
     /// See the setter.
     pub(crate) fn time_to_take(&self) -> Duration {
         self.send_timeout.or(self.idle_timeout).unwrap_or(SEND_TIMEOUT)
+    }
+
+    /// The budget of a core, once [`Self::resolved`].
+    pub(crate) fn memory_budget(&self) -> usize {
+        self.memory_max_bytes.unwrap_or(usize::MAX)
     }
 
     /// The connection cap of a core; before [`Self::resolved`], the most that it can be by default.

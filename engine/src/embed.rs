@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::cores::{CoreState, Place};
 use crate::engine::{Control, Core, Seat};
 use crate::handler::Handler;
-use crate::ring::uring::Features;
+use crate::ring::uring::{Features, heap};
 use crate::ring::{Ring, SendBlocks, Time};
 use crate::server::{Error, resolve_for};
 use crate::stats::Stats;
@@ -99,7 +99,8 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
         let control = Arc::clone(&remote.0);
         let resolve = Some(resolve_for(Arc::clone(&control), wake));
-        let seat = Seat { place, control: Arc::clone(&control), random, resolve };
+        let seat =
+            Seat { place, control: Arc::clone(&control), random, resolve, trim: Some(Box::new(heap::give_back)) };
         let core = Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), listeners);
         Ok(Self { core, place, control })
     }

@@ -22,7 +22,7 @@ use crate::engine::{Control, Core, Resolve, Seat};
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
 use crate::resolver;
-use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, raise_nofile, usable};
+use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, heap, raise_nofile, usable};
 use crate::stats::Stats;
 
 /// Why a server could not start, or ended. `Debug` says the same as `Display`, because that is what a `main` that returns it prints, and
@@ -228,7 +228,7 @@ pub(crate) fn start_cores<H: Handler>(
     raise_nofile(); // also for a client, which has bound nothing
     let features = usable(config.features)?;
     let config = config.resolved(cores.len(), features)?;
-    let connections_max = config.connections_cap();
+    let (connections_max, memory_max) = (config.connections_cap(), config.memory_budget());
     let (config, factory) = (Arc::new(config), Arc::new(factory));
     let handle = Handle::new(cores.len())?;
     let (ready, readies) = mpsc::channel();
@@ -256,7 +256,8 @@ pub(crate) fn start_cores<H: Handler>(
             let features = ring.features();
             let handler = factory(info);
             let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
-            let seat = Seat { place, control: Arc::clone(&control), random, resolve };
+            let seat =
+                Seat { place, control: Arc::clone(&control), random, resolve, trim: Some(Box::new(heap::give_back)) };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
             // Goes before the engine does, whose ring waits for its last completions: the others need not.
             let _ended = ended;
@@ -289,7 +290,7 @@ pub(crate) fn start_cores<H: Handler>(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    let running = Running { handle, threads, ends, addrs, cores, features, connections_max };
+    let running = Running { handle, threads, ends, addrs, cores, features, connections_max, memory_max };
     match (failed, missing.first().copied()) {
         (None, None) => Ok(running),
         (failed, missing) => {
@@ -381,6 +382,7 @@ pub struct Running<M = ()> {
     cores: Vec<Cpu>,
     features: Features,
     connections_max: u32,
+    memory_max: usize,
 }
 
 /// Whatever mail is.
@@ -391,6 +393,7 @@ impl<M> fmt::Debug for Running<M> {
             .field("cores", &self.cores)
             .field("features", &self.features)
             .field("connections_max", &self.connections_max)
+            .field("memory_max", &self.memory_max)
             .finish_non_exhaustive()
     }
 }
@@ -422,6 +425,12 @@ impl<M> Running<M> {
     /// The kernel features in use on every core.
     pub fn features(&self) -> Features {
         self.features
+    }
+
+    /// Bytes that all peers of a core together may have it keep: as configured ([`Config::memory_max_bytes`]), or its share of what
+    /// the process may use.
+    pub fn memory_max(&self) -> usize {
+        self.memory_max
     }
 
     /// How many connections each core takes: as configured, or what the limit on descriptors allows.
@@ -491,7 +500,8 @@ mod tests {
         struct Mail; // has no `Debug`
         let handle = Handle::<Mail>::new(0).expect("no descriptor");
         let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
-        let running = Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1 };
+        let running =
+            Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1, memory_max: 1 };
         assert!(format!("{running:?}").starts_with("Running { addrs: [], cores: [Cpu(0), Cpu(1)], "), "{running:?}");
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));

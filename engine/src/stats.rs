@@ -61,12 +61,19 @@ counters! {
     dials_failed,
     /// Connections that became WebSockets.
     opened,
-    /// WebSockets that are open: `on_open` has been called for them, `on_close` has not. The one number here that goes down.
+    /// WebSockets that are open: `on_open` has been called for them, `on_close` has not. It goes down as well.
     open,
     /// Connections that ended, of any kind: also those that never opened, such as plain requests and refused handshakes.
     closed,
     /// Connections answered 503 because the core was at its connection cap.
     full,
+    /// Connections answered 503 because the core's memory was tight.
+    memory_refused,
+    /// Connections ended because the core's memory was used up and they held most of it: see
+    /// [`Config::memory_max_bytes`](crate::Config::memory_max_bytes).
+    memory_closed,
+    /// Bytes that peers have the core keep in this moment, by that setting's count. It goes down as well.
+    memory_bytes,
     /// Handshakes and plain requests answered with a status other than 101 and 2xx.
     declined,
     /// Connections failed for what the peer sent (RFC 6455 §7.1.7).

@@ -213,6 +213,8 @@ fn compressors_cost_what_the_manual_says() {
         let bytes = bytes_of(&|| Box::new(Deflater::new(&settings, ours).expect("a window")));
         println!("a compressor of {window_bits} bits at memory level {memory_level}: {bytes} bytes");
         assert!((kib << 10..(kib + 1) << 10).contains(&bytes), "{bytes} bytes, {kib} KiB in the manual");
+        // What counts against a core's budget.
+        assert!(settings.memory_bytes(window_bits).abs_diff(bytes) < 1 << 10);
     }
     let bytes = bytes_of(&|| Box::new(Inflater::new()));
     println!("an inflater: {bytes} bytes");

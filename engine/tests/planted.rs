@@ -87,7 +87,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::RestLost, Sealed, Tls),
     (Bug::GoodbyeLost, Polite, Tls),
     (Bug::FlightLost, Polite, Oracle(8)),
-    (Bug::PlainKept, Sealed, Oracle(6)),
+    (Bug::PlainKept, Sealed, Oracle(24)),
     (Bug::FramesBehindHead, Plain, Oracle(1)),
     (Bug::HeadPieceLost, Plain, Oracle(12)),
     (Bug::DeflateUnread, Plain, Oracle(1)),
@@ -117,19 +117,26 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::WholeUnbounded, Plain, Oracle(17)),
     (Bug::PanicUntold, Plain, Oracle(3)),
     (Bug::PanicUncounted, Plain, Oracle(7)),
-    (Bug::PromiseForgotten, Plain, Engine),
+    (Bug::PromiseForgotten, Plain, Oracle(24)),
     (Bug::PanicOutlived, Plain, Oracle(4)),
     (Bug::QueueForgotten, Plain, Oracle(19)),
     (Bug::HeadForgotten, Plain, Oracle(19)),
     (Bug::StallIgnored, Plain, Oracle(22)),
     (Bug::ProgressUncounted, Plain, Oracle(1)),
+    (Bug::BudgetIgnored, Plain, Oracle(24)),
+    (Bug::SmallestClosed, Plain, Engine),
+    (Bug::HoldKept, Plain, Oracle(8)),
+    (Bug::SharedTwice, Plain, Oracle(24)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 50] = [
+const WORDS: [(&str, By); 53] = [
     ("held half a message", Oracle(22)),
     ("where it waited to be accepted", Oracle(19)),
     ("left its request unanswered", Oracle(19)),
+    ("more memory is in use than", Oracle(24)),
+    ("the engine's count of its memory", Oracle(24)),
+    ("was closed for memory that others hold", Oracle(24)),
     ("keeps more memory than it counts", Oracle(14)),
     ("before its connection broke was not heard", Oracle(15)),
     ("bytes of a connection that was closed", Oracle(16)),

@@ -44,6 +44,8 @@ fn seeds() {
         ("connected", stats.connected),
         ("dials_failed", stats.dials_failed),
         ("panics", stats.panics),
+        ("memory_refused", stats.memory_refused),
+        ("memory_closed", stats.memory_closed),
     ];
     for (what, count) in reached {
         assert!(count * 20 >= seeds, "{seeds} seeds reached {what} {count} times");

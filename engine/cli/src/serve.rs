@@ -41,6 +41,10 @@ pub(crate) struct Args {
     /// Connections per core; one more is answered 503 [default: what the descriptor limit allows].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_512))]
     max_connections: Option<u32>,
+    /// Bytes that all peers of a core together may have it keep: above 3/4 of that new ones are answered 503, above it those that hold
+    /// most are closed [default: half of what the process may use beyond 16 MiB, shared by the cores].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    memory_max: Option<u64>,
     /// Seconds of silence after which a peer is pinged, and cut if it stays silent as long again (1 to 10 s); 0 never.
     #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
     idle_timeout: f64,
@@ -147,10 +151,11 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(Cpu::to_string).collect();
     say(&format!(
-        "listening on {} | cores {} | connections {} a core | features {}",
+        "listening on {} | cores {} | connections {} a core | memory {} MiB a core | features {}",
         urls.join(" "),
         cores.join(","),
         running.connections_max(),
+        running.memory_max() >> 20,
         running.features()
     ));
     let mut total = Stats::default();
@@ -181,6 +186,7 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
         .limits(Limits::default().frame_max_bytes(longest).message_max_bytes(longest))
         .policy(policy)
         .deflate(deflate(args)?)
+        .memory_max_bytes(args.memory_max.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
         .output_high_bytes(OUTPUT_HIGH)
         .output_max_bytes(output_max_bytes)
         .handshake_timeout(Duration::from_secs_f64(args.handshake_timeout))

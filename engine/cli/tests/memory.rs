@@ -2,13 +2,14 @@
 //!
 //! The server is a process of its own, so that its memory is its alone.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wsring_testkit::effort;
-use wsring_testkit::packed::Packed;
+use wsring_testkit::packed::{Packed, words};
 use wsring_testkit::process::Serve;
 use wsring_testkit::*;
 
@@ -238,4 +239,121 @@ fn a_broadcast_lies_in_memory_once() {
     sender.close();
     let stats = server.stop();
     assert_eq!((stats["messages"], stats["sent"], stats["refused"]), (1, MEMBERS as u64 + 1, 0));
+}
+
+/// What hostile peers do to a core's budget.
+struct Attack {
+    budget: usize,
+    peers: usize,
+    path: &'static str,
+    options: &'static [&'static str],
+    /// What each says behind its handshake, as far as it is taken.
+    says: Vec<u8>,
+    /// It is compressed.
+    packed: bool,
+    /// The most that one receive may become.
+    growth: usize,
+}
+
+/// Writes until nothing goes out for a while, or the server has ended it.
+fn flood(mut stream: &TcpStream, bytes: &[u8]) {
+    stream.set_nonblocking(true).expect("nonblocking");
+    let (mut at, mut moved) = (0, Instant::now());
+    while at < bytes.len() && moved.elapsed() < Duration::from_millis(50) {
+        match stream.write(&bytes[at..]) {
+            Ok(n) => (at, moved) = (at + n, Instant::now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+            Err(_) => return,
+        }
+    }
+}
+
+/// However many they are: the core keeps no more than it may, a neighbour is served meanwhile, and when they are gone the memory is the
+/// system's again.
+fn is_kept_within_the_budget(attack: &Attack) {
+    const GIVEN_BACK: usize = 10 << 20;
+    let (core, budget) = (cores(1)[0].to_string(), attack.budget.to_string());
+    let mut options = vec!["--cores", &core, "--memory-max", &budget];
+    options.extend(attack.options);
+    let server = Serve::start_by(Command::new(env!("CARGO_BIN_EXE_wsring")), &options);
+    let mut neighbour = Client::connect(server.addr());
+    neighbour.echo(TEXT, b"first");
+    let before = server.rss();
+    let offer: &[&str] = if attack.packed { &["Sec-WebSocket-Extensions: permessage-deflate"] } else { &[] };
+    let mut peers = Vec::new();
+    for _ in 0..effort::whole_or_quick(attack.peers, attack.peers / 2) {
+        if let Ok(peer) = Client::try_open(server.addr(), attack.path, offer) {
+            flood(&peer.stream, &attack.says);
+            peers.push(peer);
+        }
+        neighbour.echo(TEXT, b"meanwhile");
+    }
+    let grown = server.rss_peak() - before;
+    println!("{} peers: the server grew by {grown} for a budget of {budget}", peers.len());
+    assert!(grown <= attack.budget + attack.budget / 4 + attack.growth + GROWTH_MAX, "{grown}, of {budget}");
+    peers.into_iter().for_each(|peer| reset(peer.stream));
+    let deadline = Instant::now() + WAIT;
+    while server.rss() > before + GIVEN_BACK {
+        assert!(Instant::now() < deadline, "{} bytes are not given back", server.rss() - before);
+        thread::sleep(Duration::from_millis(50));
+    }
+    neighbour.echo(TEXT, b"after");
+    neighbour.close();
+    let (stats, told) = server.stop_and_tell();
+    assert!(stats["memory_closed"] + stats["memory_refused"] > 0, "{stats:?}");
+    assert!(told.contains("memory is tight"), "{told}");
+}
+
+/// A message of 16 MiB, of which so much comes.
+fn half_a_message(bytes: usize) -> Vec<u8> {
+    let mut says = Vec::new();
+    client_header(&mut says, true, BINARY, 16 << 20, [0; 4]);
+    says.resize(says.len() + bytes, 1);
+    says
+}
+
+/// So many messages of this length.
+fn messages(count: usize, len: usize) -> Vec<u8> {
+    let mut one = Vec::new();
+    client_frame(&mut one, true, BINARY, &vec![1; len], [0; 4]);
+    one.repeat(count)
+}
+
+const PLAIN: Attack =
+    Attack { budget: 16 << 20, peers: 60, path: "/", options: &[], says: Vec::new(), packed: false, growth: 0 };
+
+#[test]
+fn halves_of_messages_are_kept_within_the_budget() {
+    is_kept_within_the_budget(&Attack { says: half_a_message(3 << 20), growth: 8 << 20, ..PLAIN });
+}
+
+#[test]
+fn echoes_that_nobody_reads_are_kept_within_the_budget() {
+    is_kept_within_the_budget(&Attack { says: messages(8, 1 << 20), growth: 4 << 20, ..PLAIN });
+}
+
+#[test]
+fn small_echoes_that_nobody_reads_are_kept_within_the_budget() {
+    is_kept_within_the_budget(&Attack { says: messages(100_000, 64), peers: 100, growth: 4 << 20, ..PLAIN });
+}
+
+/// Each message lies in memory once, and there are many.
+#[test]
+fn what_nobody_in_a_room_reads_is_kept_within_the_budget() {
+    is_kept_within_the_budget(&Attack { says: messages(1, 4 << 20), path: "/bcast", growth: 12 << 20, ..PLAIN });
+}
+
+/// A compressor of its own for each peer, and a window.
+#[test]
+fn compressors_are_kept_within_the_budget() {
+    let mut says = Vec::new();
+    client_frame(&mut says, true, TEXT, &words(1, 4096), [0; 4]);
+    is_kept_within_the_budget(&Attack {
+        says,
+        packed: true,
+        options: &["--deflate", "dedicated"],
+        budget: 8 << 20,
+        peers: 120,
+        ..PLAIN
+    });
 }

@@ -1,8 +1,8 @@
 //! Free buffers of one core, kept for the next message that needs one.
 //!
-//! Owns: `Vec`s that nobody uses by size class, and the bound on what they hold together; one inflater without a stream.
-//! Promises: in a steady state no message
-//! allocates; what is kept never exceeds the bound; a class that nobody has used for long makes room for one in use; a
+//! Owns: `Vec`s that nobody uses by size class, and the bound on what they hold together; one inflater without a stream; and the
+//! sum of all memory that came from here, whoever has it. Promises: in a steady state no message
+//! allocates, and nothing is added up, because that sum changes only where memory is allocated or freed; what is kept never exceeds the bound; a class that nobody has used for long makes room for one in use; a
 //! small need never takes away a big buffer, so that nothing lies in more than twice the memory it was wished for. Refuses to know: what the buffers are for, and who else has some.
 //!
 //! Class n holds buffers of a capacity in `4 KiB << n .. 4 KiB << (n + 1)`; the last class has no upper end.
@@ -36,6 +36,8 @@ struct Class {
     bytes: usize,
     /// When a buffer last came from here or went here, in calls of the pool.
     used_at: u64,
+    /// The least that was free since the last [`Pool::tidy`]: so many buffers nobody has needed.
+    idle: usize,
 }
 
 /// Free buffers of one core.
@@ -46,6 +48,12 @@ pub struct Pool {
     kept_bytes: usize,
     kept_bytes_max: usize,
     calls: u64,
+    /// Bytes of all memory that was allocated here and not freed, kept or lent; and of what else was charged.
+    held_bytes: usize,
+    /// A growth of `held_bytes` beyond this is news, and beyond that nothing is kept that could be freed.
+    watch_bytes: usize,
+    tight_bytes: usize,
+    has_news: bool,
     /// For whoever inflates next: see [`Pool::take_inflater`].
     #[cfg(feature = "deflate")]
     inflater: Option<Box<Inflater>>,
@@ -59,6 +67,10 @@ impl Pool {
             kept_bytes: 0,
             kept_bytes_max,
             calls: 0,
+            held_bytes: 0,
+            watch_bytes: usize::MAX,
+            tight_bytes: usize::MAX,
+            has_news: false,
             #[cfg(feature = "deflate")]
             inflater: None,
         }
@@ -74,6 +86,88 @@ impl Pool {
     #[cfg(feature = "deflate")]
     pub(crate) fn put_inflater(&mut self, inflater: Box<Inflater>) {
         self.inflater = Some(inflater);
+    }
+
+    /// An inflater for a peer whose window is kept, which counts here until [`Pool::put_window`].
+    #[cfg(feature = "deflate")]
+    pub(crate) fn take_window(&mut self) -> Box<Inflater> {
+        self.charge(Inflater::BYTES);
+        Box::default()
+    }
+
+    /// Frees it.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn put_window(&mut self, _: Box<Inflater>) {
+        self.discharge(Inflater::BYTES);
+    }
+
+    /// Counts memory that does not come from here, such as a compressor's.
+    pub fn charge(&mut self, bytes: usize) {
+        self.held_bytes += bytes;
+        self.has_news |= self.held_bytes > self.watch_bytes;
+    }
+
+    /// Such memory was freed.
+    pub fn discharge(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+
+    /// A buffer that came from here with a capacity of `before` bytes has this one now: it was grown elsewhere, or dropped (0).
+    pub fn note_change(&mut self, before: usize, now: usize) {
+        self.charge(now);
+        self.discharge(before);
+    }
+
+    /// Bytes of all memory that came from here or was charged, kept buffers included. (A buffer from elsewhere that is put here
+    /// is not among them until it is freed, which takes its bytes off: whoever wants the sum to be right puts none.)
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// The same without buffers that nobody uses.
+    pub fn lent_bytes(&self) -> usize {
+        self.held_bytes.saturating_sub(self.kept_bytes)
+    }
+
+    /// Has growth of [`Self::held_bytes`] beyond so many bytes be news; before it grows beyond `tight_bytes`, kept buffers are freed.
+    pub fn watch(&mut self, bytes: usize, tight_bytes: usize) {
+        (self.watch_bytes, self.tight_bytes) = (bytes, tight_bytes);
+    }
+
+    /// [`Self::held_bytes`] has grown, and is above what is watched for.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// The news is known.
+    pub fn clear_news(&mut self) {
+        self.has_news = false;
+    }
+
+    /// Frees kept buffers that nobody has needed since the last call, long ones first, as long as more than `floor` bytes are kept.
+    pub fn tidy(&mut self, floor: usize) {
+        for class in (0..CLASSES).rev() {
+            // What is put comes last and is taken first: so the first are idle.
+            let idle = &self.classes[class].free[..self.classes[class].idle];
+            let (mut count, mut bytes) = (0, 0);
+            while count < idle.len() && self.kept_bytes - bytes > floor {
+                bytes += idle[count].capacity();
+                count += 1;
+            }
+            self.classes[class].free.drain(..count);
+            self.account_out(class, bytes);
+            self.discharge(bytes);
+            self.classes[class].idle = self.classes[class].free.len();
+        }
+    }
+
+    /// Frees every kept buffer.
+    pub fn clear(&mut self) {
+        for class in 0..CLASSES {
+            self.classes[class].idle = self.classes[class].free.len();
+        }
+        self.tidy(0);
     }
 
     /// An empty `Vec` with a capacity of at least `least` bytes; `wish` (if larger) is what its content may grow to.
@@ -107,6 +201,7 @@ impl Pool {
         let kept = self.find(wish, most).or_else(|| self.find(least, most));
         let (class, at) = kept?;
         let bytes = self.classes[class].free.swap_remove(at);
+        self.classes[class].idle = self.classes[class].idle.min(self.classes[class].free.len());
         self.account_out(class, bytes.capacity());
         self.touch(class);
         debug_assert!(bytes.capacity() >= least);
@@ -124,8 +219,29 @@ impl Pool {
         fitting
     }
 
+    /// Makes room for `more` bytes behind those in `bytes`, which came from here: in a larger buffer if there is none.
+    pub fn reserve(&mut self, bytes: &mut Vec<u8>, more: usize) {
+        if bytes.capacity() - bytes.len() < more {
+            let least = bytes.len() + more;
+            let mut larger = self.take(least, least);
+            simd::copy_append(bytes, &mut larger);
+            self.put(core::mem::replace(bytes, larger));
+        }
+    }
+
+    /// Copies `more` behind the bytes in `bytes`: see [`Pool::reserve`].
+    pub fn append(&mut self, more: &[u8], bytes: &mut Vec<u8>) {
+        self.reserve(bytes, more.len());
+        simd::copy_append(more, bytes);
+    }
+
     fn allocate(&mut self, least: usize) -> Vec<u8> {
         let bytes = Vec::with_capacity(rounded_up(least));
+        // Where much is held, what nobody uses is freed first.
+        if self.kept_bytes > 0 && self.held_bytes.saturating_add(bytes.capacity()) > self.tight_bytes {
+            self.clear();
+        }
+        self.charge(bytes.capacity());
         self.touch(class_of(bytes.capacity()));
         bytes
     }
@@ -139,7 +255,7 @@ impl Pool {
         // Its own class is the one in use: never evicted, so what does not fit beside it will not fit at all.
         let room = self.kept_bytes_max - self.classes[class].bytes;
         if capacity < CLASS_MIN || capacity > room {
-            return;
+            return self.discharge(capacity);
         }
         self.touch(class);
         while self.kept_bytes_max - self.kept_bytes < capacity {
@@ -171,7 +287,9 @@ impl Pool {
             .min_by_key(|class| self.classes[*class].used_at);
         let class = idle.expect("kept bytes beyond the newcomer's class are in other classes");
         let bytes = self.classes[class].free.pop().expect("filtered: not empty");
+        self.classes[class].idle = self.classes[class].idle.min(self.classes[class].free.len());
         self.account_out(class, bytes.capacity());
+        self.discharge(bytes.capacity());
     }
 
     fn account_out(&mut self, class: usize, capacity: usize) {

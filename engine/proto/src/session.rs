@@ -203,6 +203,12 @@ impl Session {
         self.assembly.is_some() || matches!(self.place, Place::Control(_))
     }
 
+    /// Whether it has an inflater of its own: [`Inflater::BYTES`].
+    #[cfg(feature = "deflate")]
+    pub fn has_window(&self) -> bool {
+        self.inflater.is_some()
+    }
+
     /// Bytes of the pool's memory in use, and how many of them have a meaning. Of a message in pieces there is memory for at most
     /// twice what has come, or (where the pool had such a buffer) what was announced.
     pub fn held_bytes(&self) -> (usize, usize) {
@@ -265,7 +271,7 @@ impl Session {
         }
         self.fragments = 0;
         #[cfg(feature = "deflate")]
-        let window_lost = self.inflater.take().is_some();
+        let window_lost = self.inflater.take().map(|window| pool.put_window(window)).is_some();
         #[cfg(not(feature = "deflate"))]
         let window_lost = false;
         if place_lost || window_lost {

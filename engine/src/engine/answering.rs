@@ -110,12 +110,6 @@ impl Answering {
         if *wanted == 0 { Fed::Failed(DialError::Eof) } else { Fed::More }
     }
 
-    /// Bytes of memory that it keeps.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.bytes.capacity() + self.declined.as_ref().map_or(0, |(declined, _)| declined.body.capacity())
-    }
-
     /// The request did not go out, or not all of it.
     pub(crate) fn on_send_failed(&mut self, errno: Errno) {
         self.unsent = Some(errno);

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use super::accepts::Listeners;
+use super::budget::Budget;
 use super::calls::Calls;
 use super::conns::Conn;
 use super::deadlines::Tick;
@@ -35,7 +36,12 @@ pub(crate) struct Seat {
     pub(crate) random: StdRng,
     /// `None`: names are not looked up, and dials of them fail.
     pub(crate) resolve: Option<Resolve>,
+    /// Has the allocator give memory back that was freed, elsewhere. `None`: it does so by itself.
+    pub(crate) trim: Option<Trim>,
 }
+
+/// Asks the allocator to give memory back to the system, without waiting for it. False if it cannot begin now.
+pub(crate) type Trim = Box<dyn Fn() -> bool>;
 
 /// One thread's engine.
 pub(crate) struct Core<R: Ring, H: Handler> {
@@ -49,6 +55,9 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     /// Who waits for receive buffers.
     pub(super) shortage: Shortage,
     pub(super) due: Vec<u32>,
+    /// What may be kept in memory for all peers.
+    pub(super) budget: Budget,
+    pub(super) trim: Option<Trim>,
     /// What deadlines are measured by.
     pub(super) heard: Heard,
     /// Connections under the cap; those being told 503 are not.
@@ -78,18 +87,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
         config: Arc<Config>,
         listeners: u32,
     ) -> Self {
-        let Seat { place, control, random, resolve } = seat;
+        let Seat { place, control, random, resolve, trim } = seat;
         let slots = config.sockets_max();
+        let budget = Budget::new(config.memory_max_bytes);
+        let mut out = Reach::new(place, blocks, slots, &config, random);
+        out.stores.pool.watch(budget.floor(), budget.high());
         Self {
             ring,
             calls: Calls::new(handler, config.on_panic),
             conns: Slab::with_capacity(slots),
-            out: Reach::new(place, blocks, slots, &config, random),
+            out,
             config,
             listeners: Listeners::new(listeners),
             control,
             shortage: Shortage::default(),
             due: Vec::new(),
+            budget,
+            trim,
             heard: Heard::default(),
             admitted: 0,
             windows: 0,
@@ -104,6 +118,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { enters: self.ring.enters(), ..self.out.stats }
+        Stats { enters: self.ring.enters(), ..self.out.stats() }
     }
 }

@@ -186,7 +186,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let mut head = self.out.stores.pool.take(512, 512);
         let offer = ClientOffer::new(&self.config.deflate).map(|offer| offer.to_string());
         let target = &self.out.dials.dial(index).target;
+        let room = head.capacity();
         target.write(&mut head, &key, offer.as_deref()).expect("checked when the target was made");
+        self.out.stores.pool.note_change(room, head.capacity());
         let answering = Answering::new(index, key);
         #[cfg(feature = "tls")]
         let tls = match self.tls_for(index) {
@@ -215,7 +217,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match &target.tls {
             Some(config) if target.is_secure() => {
                 let name = target.host().to_owned().try_into().expect("checked when the target was made");
-                Ok(Some(Sealed::new(Tls::client(config.clone(), name)?)))
+                {
+                    let pool = &mut self.out.stores.pool;
+                    let tls = Tls::client(config.clone(), name, pool)?;
+                    Ok(Some(Sealed::new(tls, pool)))
+                }
             }
             _ => Ok(None),
         }

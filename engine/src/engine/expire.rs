@@ -82,6 +82,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let Some(idle) = self.config.idle_timeout else { return };
         let (now, heard) = (self.out.now, self.heard.tick());
+        if self.shortage.waits_for_memory(index) {
+            // Its answer may lie unread: it is asked again when it is read, which is soon or never.
+            self.out.peers.life(index).forget_ping(now);
+            return self.out.peers.set_due(index, Some(now.after(idle)));
+        }
         let life = self.out.peers.life(index);
         match *life {
             // It may be taking what stands between it and our ping.

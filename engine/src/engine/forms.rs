@@ -50,6 +50,11 @@ impl Forms {
         Self { number: 0, made: Vec::new(), count: 0, share_from: SHARE_MIN }
     }
 
+    /// Lets go of what was made: another receiver of the same message has it made anew.
+    pub(super) fn clear(&mut self) {
+        self.made.clear();
+    }
+
     /// A number for a message that goes to many.
     pub(crate) fn next(&mut self) -> u64 {
         self.count += 1;

@@ -93,6 +93,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn insert(&mut self, socket: Socket) {
         self.out.stats.accepted += 1;
         let full = self.admitted >= self.config.connections_cap();
+        let tight = self.budget.is_tight();
         let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
         #[cfg(feature = "tls")]
         if !self.secure(index) {
@@ -100,11 +101,21 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if self.stopping.is_some() {
             self.refuse(index, &STOPPING);
-        } else if full {
-            self.out.stats.full += 1;
+        } else if full || tight {
+            self.count_refused(full);
             self.respond_full(index);
         } else {
             self.admit(index, Origin::Accepted);
+        }
+    }
+
+    /// Counts a connection that is told 503.
+    fn count_refused(&mut self, full: bool) {
+        if full {
+            self.out.stats.full += 1;
+        } else {
+            self.out.stats.memory_refused += 1;
+            self.budget.note_refused();
         }
     }
 

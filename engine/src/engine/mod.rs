@@ -6,7 +6,7 @@
 //!   `pongs`: those that wait behind high output.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
 //! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `heard`: up to when peers have been
-//!   heard, by which both are measured. `shortage`: connections that wait for
+//!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
 //!   receive buffers. `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
@@ -17,7 +17,7 @@
 //! writes in place, `prepared` one that it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `patience`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `frames` (what arrives), `sent`, `expire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod accepts;
 mod answering;
 mod backlog;
 mod begun;
+mod budget;
 mod calls;
 mod conns;
 mod core;
@@ -39,7 +40,6 @@ mod flight;
 mod forms;
 mod frames;
 mod heard;
-#[cfg(any(test, feature = "sim"))]
 pub(crate) mod holding;
 mod id;
 mod inbox;
@@ -57,6 +57,7 @@ mod prepared;
 mod promise;
 mod reach;
 mod receive;
+mod relief;
 #[cfg(feature = "tls")]
 mod sealed;
 #[cfg(feature = "tls")]

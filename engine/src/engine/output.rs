@@ -39,11 +39,13 @@ pub(crate) struct Output {
     pub(crate) queued: u32,
     /// A send is with the kernel.
     pub(crate) is_sending: bool,
+    /// The last send that was not of a block was of memory that others may have too.
+    pub(crate) is_shared: bool,
 }
 
 impl Output {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: None, queued: 0, is_sending: false }
+        Self { first: None, rest: None, queued: 0, is_sending: false, is_shared: false }
     }
 
     /// No piece waits; a send may be with the kernel.
@@ -61,12 +63,11 @@ impl Output {
         }
     }
 
-    /// The memory of all pieces that wait.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn memories(&self) -> impl Iterator<Item = &Memory> {
+    /// All pieces that wait.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Payload> {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
         self.first.iter().chain(rest).filter_map(|segment| match segment {
-            Segment::Ready(payload) => Some(&payload.memory),
+            Segment::Ready(payload) => Some(payload),
             Segment::Promised => None,
         })
     }

@@ -93,6 +93,7 @@ impl Packer {
         if own.is_none() {
             let ours = Direction { takeover: true, window_bits: framing.window_bits() };
             *own = Deflater::new(&self.settings, ours).map(Box::new);
+            pool.charge(own.as_ref().map_or(0, |deflater| deflater.memory_bytes()));
         }
         own.as_mut()?.message(message, &mut self.scratch, pool)
     }
@@ -110,10 +111,21 @@ impl Packer {
 
     /// The connection has ended, and its compressor with it.
     #[inline]
-    pub(crate) fn forget(&mut self, index: u32) {
+    pub(crate) fn forget(&mut self, index: u32, pool: &mut Pool) {
         planted!(PackerKept, return);
-        if let Some(own) = self.own.get_mut(index as usize) {
-            *own = None;
+        if let Some(own) = self.own.get_mut(index as usize).and_then(Option::take) {
+            pool.discharge(own.memory_bytes());
         }
+    }
+
+    /// Memory of all compressors of single connections.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn all_own_bytes(&self) -> usize {
+        (0..self.own.len()).map(|index| self.own_bytes(index)).sum()
+    }
+
+    /// Memory of the compressor that a connection has of its own.
+    pub(crate) fn own_bytes(&self, index: usize) -> usize {
+        self.own.get(index).and_then(Option::as_ref).map_or(0, |own| own.memory_bytes())
     }
 }

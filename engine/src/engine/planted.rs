@@ -156,6 +156,14 @@ mod switch {
         UnreadCut,
         /// A compressed message is queued in memory of the length that it had before.
         PackedWide,
+        /// Nobody is closed however much memory is in use.
+        BudgetIgnored,
+        /// Those who hold least are closed first.
+        SmallestClosed,
+        /// Who was not read while memory was tight is not read afterwards.
+        HoldKept,
+        /// Memory that several share counts for each.
+        SharedTwice,
         /// What is dialled in a pass is forgotten when a server's answer opens a connection.
         AnswerDialLost,
         /// A failed send ends a connection, whatever its peer has said.
@@ -194,7 +202,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 80] = [
+        pub const ALL: [Bug; 84] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -275,6 +283,10 @@ mod switch {
             Bug::HeadForgotten,
             Bug::StallIgnored,
             Bug::ProgressUncounted,
+            Bug::BudgetIgnored,
+            Bug::SmallestClosed,
+            Bug::HoldKept,
+            Bug::SharedTwice,
         ];
     }
 

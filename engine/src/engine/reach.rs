@@ -147,6 +147,11 @@ impl Reach {
         }
     }
 
+    /// The counters, as they are in this moment.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { memory_bytes: self.stores.pool.lent_bytes() as u64, ..self.stats }
+    }
+
     pub(crate) fn link(&self, index: u32) -> &Link {
         self.peers.get(index)
     }
@@ -154,7 +159,7 @@ impl Reach {
     /// Nothing is kept of a connection whose slot is free.
     pub(crate) fn forget(&mut self, index: u32) {
         self.peers.free(index, planted!(GenerationKept, 0; 1));
-        self.packer.forget(index);
+        self.packer.forget(index, &mut self.stores.pool);
         self.slow.forget(index);
         self.pongs.end(index);
         self.dials.untie(index);

@@ -1,8 +1,6 @@
 //! What a receive brings: bytes, an end, or both. Bytes go to TLS, to what awaits a head, or to the frames; those of a
 //! connection whose older bytes wait are kept behind them.
 
-use wsring_proto::simd;
-
 use super::conns::Phase;
 use super::core::Core;
 use super::flight::Recv;
@@ -19,6 +17,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             self.out.stats.bytes_in += lease.len() as u64;
             self.shortage.on_received(lease.len());
+            if self.out.stores.pool.has_news() {
+                self.on_growth();
+            }
             self.feed(index, &mut lease);
             planted!(LeaseKept, {
                 std::mem::forget(lease);
@@ -97,7 +98,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 return;
             });
             // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
-            return simd::copy_append(bytes, &mut stash.bytes);
+            return self.out.stores.pool.append(bytes, &mut stash.bytes);
         }
         match &mut conn.phase {
             Phase::Open { .. } => self.feed_frames(index, bytes),

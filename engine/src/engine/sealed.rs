@@ -3,6 +3,8 @@
 //! One piece of output is encrypted ahead, the one that is with the kernel: records must leave in the order they were
 //! encrypted in, and what is not encrypted can still grow. What is queued before the handshake is over waits.
 
+use wsring_proto::pool::Pool;
+
 use super::output::{Next, Output};
 use super::planted::planted;
 use super::stores::Stores;
@@ -21,7 +23,11 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    pub(crate) fn new(tls: Tls) -> Box<Self> {
+    /// What one takes at rest, nearly.
+    pub(crate) const BYTES: usize = Tls::BYTES;
+
+    pub(crate) fn new(tls: Tls, pool: &mut Pool) -> Box<Self> {
+        pool.charge(Tls::BYTES);
         Box::new(Self { tls, rest: None })
     }
 
@@ -41,10 +47,14 @@ impl Sealed {
         self.rest = Some(rest);
     }
 
-    /// Bytes of memory that it keeps, of which nothing is counted elsewhere but the rest of a send.
-    #[cfg(any(test, feature = "sim"))]
+    /// Bytes of memory that it keeps, beside the rest of a send.
     pub(super) fn held_bytes(&self) -> usize {
-        self.tls.held_bytes() + self.rest.as_ref().map_or(0, |rest| rest.memory.held_bytes())
+        Self::BYTES + self.tls.held_bytes()
+    }
+
+    /// What a short send left.
+    pub(super) fn rest(&self) -> Option<&Payload> {
+        self.rest.as_ref()
     }
 
     /// What the socket is to be given next. `finishing`: nothing more will be queued.
@@ -94,6 +104,7 @@ impl Sealed {
             len
         });
         self.tls.recycle(&mut stores.pool);
+        stores.pool.discharge(Tls::BYTES);
         unsent
     }
 }
@@ -120,8 +131,8 @@ mod tests {
     #[test]
     fn output_is_encrypted_in_steps() {
         let (mut client, server) = pair();
-        let mut sealed = Sealed::new(server);
         let (mut stores, mut plain) = (Stores::new(SendBlocks::new(1, 512), 0), Vec::new());
+        let mut sealed = Sealed::new(server, &mut stores.pool);
         let long: Vec<u8> = (0..3 * STEP / 2).map(|i| (i / 7) as u8).collect();
         let mut output = output(&[b"short", &long, b"the end"], &mut stores);
         let (mut lens, mut blocks_used) = (Vec::new(), 0);
@@ -155,8 +166,8 @@ mod tests {
     #[test]
     fn output_waits_for_the_handshake() {
         let (mut client, server) = crate::tls::testing::strangers();
-        let mut sealed = Sealed::new(server);
         let mut stores = Stores::new(SendBlocks::new(1, 512), 0);
+        let mut sealed = Sealed::new(server, &mut stores.pool);
         let mut output = output(&[b"early"], &mut stores);
         assert!(matches!(sealed.next(&mut output, false, &mut stores), Ok(Next::Waits)));
         let mut hello = vec![0; client.sealed_len(0)];

@@ -16,7 +16,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(config) = &self.config.tls else { return true };
         match Tls::server(config.clone()) {
             Ok(tls) => {
-                self.conns[index as usize].tls = Some(Sealed::new(tls));
+                self.conns[index as usize].tls = Some(Sealed::new(tls, &mut self.out.stores.pool));
                 true
             }
             Err(error) => {

@@ -85,7 +85,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.settle_output(index);
         let stashed = self.conns.get(index as usize).is_some_and(|conn| conn.stash.is_some());
         loop {
-            let step = next_step(self.out.link(index), stashed, self.shortage.waits(index));
+            let waits = self.shortage.waits(index) && !self.is_released(index);
+            let step = next_step(self.out.link(index), stashed, waits);
             if step == Step::Nothing {
                 break;
             }
@@ -98,6 +99,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         {
             self.out.replay.push(index);
         }
+    }
+
+    /// A connection that waits for memory and is not open any more is read again: it has an end to hear, and nothing more to keep.
+    #[cold]
+    fn is_released(&mut self, index: u32) -> bool {
+        !self.out.link(index).life.is_open() && self.shortage.release(index)
     }
 
     #[inline(never)]
@@ -168,6 +175,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let partible = planted!(BlockParted, true; !matches!(payload.memory, Memory::Block(_)));
         if partible {
             payload.to = payload.from + next_part(&payload, self.part);
+            self.out.peers.settling(index).output.is_shared = payload.memory.is_shared();
         }
         let link = self.out.peers.settling(index);
         debug_assert!(payload.from < payload.to, "a send of nothing");
@@ -180,7 +188,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// Nothing more goes out.
-    fn give_up_output(&mut self, index: u32) {
+    pub(super) fn give_up_output(&mut self, index: u32) {
         self.out.abandon(index);
         #[cfg(feature = "tls")]
         self.drop_tls(index);
@@ -191,7 +199,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         for _ in 0..self.shortage.pass(|bytes| self.ring.room_for(bytes)) {
             let Some((index, generation)) = self.shortage.next() else { return };
             let link = self.out.link(index);
-            if link.tenant.generation() == generation && self.shortage.waits(index) {
+            if link.tenant.generation() == generation && self.shortage.waits_for_buffers(index) {
                 self.shortage.serve(index);
                 self.out.peers.unmark(index);
                 self.settle(index);

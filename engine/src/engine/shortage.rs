@@ -17,11 +17,20 @@ use super::planted::planted;
 /// Connections received from in a pass, at most: what one pass does has a bound.
 const PASS_MAX: usize = 256;
 
+/// What a connection waits for, so that no receive of it is with the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wait {
+    #[default]
+    Nothing,
+    Buffers,
+    /// It holds much of the core's memory, and is not read until there is more.
+    Memory,
+}
+
 /// A connection's part in a shortage.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
-    /// It waits, so no receive of it is with the kernel.
-    waits: bool,
+    wait: Wait,
     /// It went to the front, and goes to the back next time.
     jumped: bool,
 }
@@ -58,7 +67,10 @@ impl Shortage {
             self.turns.resize(index as usize + 1, Turn::default());
         }
         let turn = &mut self.turns[index as usize];
-        turn.waits = true;
+        if turn.wait == Wait::Memory {
+            return; // when that is over it is received from, and may come back
+        }
+        turn.wait = Wait::Buffers;
         turn.jumped = in_frame && !turn.jumped;
         if turn.jumped {
             self.queue.push_front((index, generation));
@@ -70,12 +82,39 @@ impl Shortage {
     /// Whether a connection waits.
     #[inline]
     pub(crate) fn waits(&self, index: u32) -> bool {
-        self.turns.get(index as usize).is_some_and(|turn| turn.waits)
+        self.turns.get(index as usize).is_some_and(|turn| turn.wait != Wait::Nothing)
+    }
+
+    /// Whether a connection waits for buffers.
+    pub(crate) fn waits_for_buffers(&self, index: u32) -> bool {
+        self.turns.get(index as usize).is_some_and(|turn| turn.wait == Wait::Buffers)
+    }
+
+    /// Whether a connection waits for memory.
+    pub(crate) fn waits_for_memory(&self, index: u32) -> bool {
+        self.turns.get(index as usize).is_some_and(|turn| turn.wait == Wait::Memory)
+    }
+
+    /// Has a connection wait for memory; its place in the queue, if it has one, is stale from here on. False if it does already.
+    pub(crate) fn hold(&mut self, index: u32) -> bool {
+        if self.turns.len() <= index as usize {
+            self.turns.resize(index as usize + 1, Turn::default());
+        }
+        std::mem::replace(&mut self.turns[index as usize].wait, Wait::Memory) != Wait::Memory
+    }
+
+    /// There is memory for it: whether it waited for that.
+    pub(crate) fn release(&mut self, index: u32) -> bool {
+        let waited = self.waits_for_memory(index);
+        if waited {
+            self.turns[index as usize].wait = Wait::Nothing;
+        }
+        waited
     }
 
     /// A connection has waited long enough.
     pub(crate) fn serve(&mut self, index: u32) {
-        self.turns[index as usize].waits = false;
+        self.turns[index as usize].wait = Wait::Nothing;
     }
 
     /// The connection is over. Its place in the queue is stale from here on.
@@ -104,6 +143,21 @@ impl Shortage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who waits for memory is not received from though its turn for buffers comes, and is when there is memory.
+    #[test]
+    fn who_waits_for_memory_waits_for_nothing_else() {
+        let mut shortage = Shortage::default();
+        shortage.wait(3, 1, false);
+        assert!(shortage.hold(3) && !shortage.hold(3), "once");
+        assert!(shortage.waits(3) && shortage.waits_for_memory(3) && !shortage.waits_for_buffers(3));
+        shortage.wait(3, 1, true);
+        assert!(!shortage.waits_for_buffers(3), "its receive was cancelled");
+        assert!(shortage.release(3) && !shortage.release(3) && !shortage.waits(3));
+        shortage.hold(3);
+        shortage.forget(3);
+        assert!(!shortage.waits(3) && !shortage.waits(9));
+    }
 
     #[test]
     fn first_come_first_served() {

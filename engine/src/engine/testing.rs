@@ -68,7 +68,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         config.check().expect("a valid configuration");
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         let control = Arc::clone(&remote.0);
-        let seat = Seat { place: Place::new(0), control, random: StdRng::seed_from_u64(0), resolve: None };
+        let seat = Seat { place: Place::new(0), control, random: StdRng::seed_from_u64(0), resolve: None, trim: None };
         let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), listeners);
         core.calls.meant = Some(|_| false);
         Self { core }
@@ -150,7 +150,16 @@ impl<H: Handler, R: Ring> Engine<H, R> {
 
     /// What each connection keeps of memory.
     pub fn holdings(&self) -> impl Iterator<Item = Holding> {
-        self.core.conns.iter().map(|(index, conn)| Holding::of(self.core.out.link(index as u32), conn))
+        let out = &self.core.out;
+        self.core.conns.iter().map(|(index, conn)| Holding::of(out.link(index as u32), conn, &out.stores))
+    }
+
+    /// Bytes of memory that are in use by the engine's count, and by looking everywhere: the ring has so many of them.
+    pub fn memory(&self, with_ring: usize) -> (usize, usize) {
+        let out = &self.core.out;
+        let held = self.holdings().map(|holding| holding.memory - holding.shared).sum::<usize>();
+        let packers = out.packer.all_own_bytes();
+        (out.stores.pool.lent_bytes(), held + packers + out.stores.shared_bytes() + with_ring)
     }
 
     /// The counters.

@@ -71,6 +71,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.expire_deadlines();
         self.drive_dials();
+        if self.out.stores.pool.has_news() || self.budget.is_due(self.ring.now()) {
+            self.look_after_memory();
+        }
         self.finish_pass();
         self.arm_accepts();
         Ok(())
@@ -102,7 +105,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return Some(Time::default());
         }
         let deadline = self.out.peers.next_due(self.ring.now());
-        [deadline, self.listeners.retry_at(), self.stop_due(), self.dial_due()].into_iter().flatten().min()
+        let others = [self.listeners.retry_at(), self.stop_due(), self.dial_due(), self.budget.look_at()];
+        others.into_iter().chain([deadline]).flatten().min()
     }
 
     #[inline(always)] // the loop calls it alone, and a completion that stays in registers saves some 20 instructions

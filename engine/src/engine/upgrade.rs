@@ -54,7 +54,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         // Bounded: the scan stops it at the cap, and a segment is at most one receive buffer.
         planted!(HeadPieceLost, gathered.truncate(gathered.len() / 2));
-        gathered.extend_from_slice(bytes);
+        self.out.stores.pool.append(bytes, gathered);
         match scan.feed(gathered, &self.config.head_limits) {
             HeadEnd::Complete(len) => {
                 let mut gathered = buffer.take().expect("matched above");
@@ -117,15 +117,17 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         let compression = match self.config.deflate.mode {
             Mode::Off => None,
-            _ => deflate::choose(request.extensions(), &self.config.deflate, self.windows)
+            _ => deflate::choose(request.extensions(), &self.config.deflate, self.budget.windows(self.windows))
                 .expect("`accept` has read them"),
         };
         let mut text = [0; deflate::ANSWER_LEN_MAX];
         let extensions = compression.as_ref().map(|answer| answer.text(&mut text));
         let mut bytes = self.out.stores.pool.take(512, 512);
+        let room = bytes.capacity();
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let written =
             handshake::write_switching_with(&mut bytes, &accept.key, subprotocol.as_deref(), extensions, headers);
+        self.out.stores.pool.note_change(room, bytes.capacity());
         if let Err(error) = written {
             tracing::error!(%error, "the handler's upgrade response cannot be sent");
             self.out.stores.pool.put(bytes);
@@ -184,10 +186,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn respond(&mut self, index: u32, response: &Response, head_only: bool) {
         let status = response.status();
         let mut bytes = self.out.stores.pool.take(512 + response.body().len(), 0);
+        let room = bytes.capacity();
         let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let phrase = status.canonical_reason().unwrap_or("");
         let written =
             handshake::write_response(&mut bytes, status.as_u16(), phrase, headers, response.body(), head_only);
+        self.out.stores.pool.note_change(room, bytes.capacity());
         if let Err(error) = written {
             tracing::error!(%error, "the handler's response cannot be sent");
             self.out.stores.pool.put(bytes);

@@ -99,7 +99,7 @@ impl<'a, H> CoreCx<'a, H> {
     /// The counters of this core, as they are in this moment: what this very pass has brought and sent is in them. Only `enters`
     /// lags where a pass overflows the submission queue, and counts such a call from the next pass on.
     pub fn stats(&self) -> crate::Stats {
-        self.out.stats
+        self.out.stats()
     }
 }
 

@@ -120,7 +120,8 @@ pub trait Handler: Sized {
 
     /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
     /// [`CoreCx::unsent`] still knows it, and says how many bytes of its output no socket has taken, our Close aside: they will
-    /// still be tried after a Close of the peer, for as long as it takes any, and are lost after [`CloseReason::Reset`] or [`CloseReason::Timeout`].
+    /// still be tried after a Close of the peer, for as long as it takes any, and are lost after [`CloseReason::Reset`],
+    /// [`CloseReason::Timeout`] or [`CloseReason::Memory`].
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
         let _ = (cx, id, conn, why);
     }
@@ -226,6 +227,9 @@ pub enum CloseReason<'a> {
     /// TLS failed.
     #[cfg(feature = "tls")]
     Tls(&'a crate::TlsError),
+    /// The core's memory was used up, and this connection held most of it. It was told 1009 if half a message had come, or 1013;
+    /// one that took nothing of its output was cut.
+    Memory,
     /// The server stopped; peers were told 1001.
     Stopped,
     /// A callback of this connection panicked ([`Config::on_panic`](crate::Config::on_panic)); its peer was told 1011, unless a Close
@@ -249,6 +253,7 @@ impl fmt::Display for CloseReason<'_> {
             Self::Reset(errno) => write!(f, "the connection broke: {errno}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => fmt::Display::fmt(error, f),
+            Self::Memory => f.write_str("the core's memory was used up, and this connection held most of it"),
             Self::Stopped => f.write_str("stopped"),
             Self::Panicked => f.write_str("the application panicked"),
         }

@@ -164,13 +164,11 @@ impl Memory {
         matches!(self, Memory::Heap(Heap::Shared(_)))
     }
 
-    /// Bytes that are kept from everybody else while this is: none of a block, which belongs to its core for good.
-    #[cfg(any(test, feature = "sim"))]
+    /// Bytes that are its alone: none of a block, which belongs to its core for good, and none of what others have too.
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
-            Memory::Block(_) => 0,
             Memory::Heap(Heap::Pooled(bytes)) => bytes.capacity(),
-            Memory::Heap(Heap::Shared(bytes)) => bytes.len(),
+            Memory::Block(_) | Memory::Heap(Heap::Shared(_)) => 0,
         }
     }
 

@@ -108,6 +108,10 @@ enum Wrote {
 }
 
 impl Tls {
+    /// What rustls takes for a connection, in its handshake and open, nearly: 2.6 to 3.9 KB (`tests/tls_memory`). A peer's certificates,
+    /// where one must show them, are not in it.
+    pub(crate) const BYTES: usize = 4 << 10;
+
     /// The server's side of a new connection.
     ///
     /// # Errors
@@ -121,10 +125,19 @@ impl Tls {
     ///
     /// # Errors
     /// [`TlsError::Ours`] if rustls refuses the configuration or the name.
-    pub(crate) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
+    pub(crate) fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        pool: &mut Pool,
+    ) -> Result<Self, TlsError> {
         let mut tls = Self::new(Side::Client(UnbufferedClientConnection::new(config, name)?));
-        tls.run(&mut [], &mut Vec::new(), &mut Pool::new(0))?;
-        Ok(tls)
+        match tls.run(&mut [], &mut Vec::new(), pool) {
+            Ok(_) => Ok(tls),
+            Err(error) => {
+                tls.recycle(pool);
+                Err(error)
+            }
+        }
     }
 
     fn new(side: Side) -> Self {
@@ -163,7 +176,6 @@ impl Tls {
     }
 
     /// Bytes of the memory that its own bytes lie in.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn held_bytes(&self) -> usize {
         self.held.capacity() + self.own.capacity()
     }
@@ -210,7 +222,7 @@ impl Tls {
                 Some(_) => HELD_MAX + 1 - self.held.len(),
             };
             let more = missing.min(bytes.len() - at);
-            simd::copy_append(&bytes[at..at + more], &mut self.held);
+            pool.append(&bytes[at..at + more], &mut self.held);
             at += more;
             let mut held = mem::take(&mut self.held);
             let ran = self.run(&mut held, plain, pool);
@@ -394,9 +406,7 @@ fn encode<D>(mut chunk: EncodeTlsData<'_, D>, own: &mut Vec<u8>, pool: &mut Pool
     let Err(EncodeError::InsufficientSize(need)) = chunk.encode(&mut []) else {
         return; // it is empty
     };
-    if own.capacity() == 0 {
-        *own = pool.take(need.required_size, need.required_size);
-    }
+    pool.reserve(own, need.required_size);
     let at = own.len();
     own.resize(at + need.required_size, 0);
     let encoded = chunk.encode(&mut own[at..]).expect("rustls was given the room it asked for");

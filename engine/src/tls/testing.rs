@@ -13,7 +13,8 @@ use super::Tls;
 /// A client and a server before their first word.
 pub(crate) fn strangers() -> (Tls, Tls) {
     let authority = Authority::new();
-    let client = Tls::client(Arc::new(authority.client(&[&TLS13])), name()).expect("a client");
+    let config = Arc::new(authority.client(&[&TLS13]));
+    let client = Tls::client(config, name(), &mut Pool::new(0)).expect("a client");
     (client, Tls::server(Arc::new(authority.server())).expect("a server"))
 }
 

@@ -27,7 +27,7 @@ impl End {
     }
 
     fn client(config: ClientConfig) -> Self {
-        Self::new(Tls::client(Arc::new(config), name()).expect("rustls takes it"))
+        Self::new(Tls::client(Arc::new(config), name(), &mut Pool::new(0)).expect("rustls takes it"))
     }
 
     fn feed(&mut self, bytes: &[u8]) -> Result<(), TlsError> {
@@ -218,7 +218,7 @@ fn an_ordinary_connection_understands() {
         let ordinary_server = rustls::ServerConnection::new(Arc::clone(&server)).expect("a server");
         let ends: [(End, Connection); 2] = [
             (End::new(Tls::server(server).expect("a server")), ordinary_client.into()),
-            (End::new(Tls::client(client, name()).expect("a client")), ordinary_server.into()),
+            (End::new(Tls::client(client, name(), &mut Pool::new(0)).expect("a client")), ordinary_server.into()),
         ];
         for (mut end, mut peer) in ends {
             carry(&mut end, &mut peer, 100).expect("they agree");

@@ -220,6 +220,14 @@ impl Serve {
         self.ended_well()
     }
 
+    /// The same of one that has had something to tell its operator: also what that was.
+    pub fn stop_and_tell(self) -> (BTreeMap<String, u64>, String) {
+        self.signal("TERM");
+        let ended = self.process.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        (ended.stats(), ended.errors)
+    }
+
     /// Waits for its end, which must be a good one.
     pub fn ended_well(self) -> BTreeMap<String, u64> {
         let ended = self.process.end();

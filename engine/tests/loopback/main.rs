@@ -14,6 +14,7 @@
 use wsring_testkit as common;
 
 mod backlog;
+mod budget;
 mod callbacks;
 mod caller;
 mod contexts;

@@ -575,6 +575,7 @@ impl Handler for App {
             CloseReason::Reset(_) => (5, Reason::Reset),
             CloseReason::Stopped => (6, Reason::Stopped),
             CloseReason::Panicked => (7, Reason::Panicked),
+            CloseReason::Memory => (9, Reason::Memory),
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);

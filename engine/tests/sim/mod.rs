@@ -221,6 +221,8 @@ pub struct Settings {
     pub pressures: Pressures,
     /// How long the process stands still.
     pub pause: Duration,
+    /// What peers may have the engine keep.
+    pub memory_max: Option<usize>,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -245,6 +247,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         queued_max: (20 << 20) + CONTROL_MAX,
         pressures: Pressures::new(seed, manners),
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
+        memory_max: None,
     };
     if manners == Manners::Quiet {
         return settings;
@@ -288,6 +291,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.message_timeout = slow.chance(700).then(|| Duration::from_millis(slow.range(300, 2_000)));
     settings.least = slow.range(1, 50) as u32;
     settings.head_bytes_max = random.range(600, 2000) as usize;
+    settings.memory_max = memory_max(seed);
     assert!(sim.listeners >= 1);
     settings.config = settings
         .pressures
@@ -299,6 +303,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .output_low_bytes(output_low_bytes)
         .output_max_bytes(output_max_bytes)
         .pool_max_bytes(pool_max_bytes)
+        .memory_max_bytes(settings.memory_max)
         .handshake_timeout(settings.handshake_timeout)
         .idle_timeout(settings.pings.then_some(idle))
         .pong_timeout(pong_timeout)
@@ -325,6 +330,13 @@ fn deflate(seed: u64) -> Deflate {
     let threshold_bytes = random.pick(&[0, 1, 64, 512]);
     let deflate = random.pick(&[Deflate::shared(), Deflate::dedicated()]);
     deflate.level(level).window_bits(window_bits).memory_level(memory_level).threshold_bytes(threshold_bytes)
+}
+
+/// What all peers may have the engine keep: in a quarter of the seeds little, drawn apart from everything else.
+fn memory_max(seed: u64) -> Option<usize> {
+    let mut random = Random::new(seed ^ 0x6d65_6d6f_7279);
+    let most = random.pick(&[100_000, 300_000, 1_000_000]);
+    random.chance(250).then(|| random.range(65_536, most) as usize)
 }
 
 /// When the clock begins: in one of eight seeds a few seconds before the engine's count of ticks, 16 ms each in 32 bits,
@@ -471,7 +483,7 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, kept, queued_max, pressures, least, .. } = settings;
+    let Settings { config, kept, queued_max, pressures, memory_max, least, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, queued_max);
     let app = app.and_bulk(bulk(seed, packs));
@@ -485,7 +497,12 @@ fn run_on(
         engine = engine.share_from(bytes);
     }
 
-    let watch = |engine: &mut Engine<App>| engine.holdings().for_each(judge_holding);
+    let mut memory = MemoryJudge { max: memory_max, calm_at: engine.ring().time() };
+    let watch = |engine: &mut Engine<App>| {
+        engine.holdings().for_each(judge_holding);
+        let lent = engine.ring().memory();
+        memory.judge(engine.memory(lent), engine.ring().time());
+    };
     let ended =
         catch_unwind(AssertUnwindSafe(|| engine.run_watched(watch).expect("the simulated ring does not break")));
     let failed = world.ledger.borrow().failed_at.is_some();
@@ -519,6 +536,29 @@ fn judge_holding(holding: Holding) {
     const PIECE: usize = 8 << 10;
     let most = 2 * holding.counted + (script::LEN_MAX + PIECE).next_power_of_two() + (holding.pieces + 1) * PIECE;
     assert!(holding.memory <= most, "a connection keeps more memory than it counts: {holding:?}");
+}
+
+/// The engine counts all of its memory and nothing twice; and no more is in use than the budget, but for what a receive became: a
+/// message, half of one and the next, in memory of twice their length; and for what those who were closed still have with the kernel.
+/// It is not tight for long.
+struct MemoryJudge {
+    max: Option<usize>,
+    calm_at: Time,
+}
+
+impl MemoryJudge {
+    fn judge(&mut self, (counted, found): (usize, usize), now: Time) {
+        const TIGHT_MAX: Duration = Duration::from_secs(3);
+        assert_eq!(counted, found, "the engine's count of its memory is not what is in use");
+        let Some(max) = self.max else { return };
+        let most = max + max / 4 + 4 * script::LEN_MAX.next_power_of_two();
+        assert!(counted <= most, "more memory is in use than {max}: {counted}");
+        if counted < max / 8 * 5 {
+            self.calm_at = now;
+        }
+        let tight = now.since(self.calm_at);
+        assert!(counted <= max / 4 * 3 || tight < TIGHT_MAX, "more memory is in use than {max} allows for {tight:?}");
+    }
 }
 
 /// What many runs did, together.

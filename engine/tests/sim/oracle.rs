@@ -6,9 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use wsring::Stats;
 use wsring::ring::Time;
 use wsring::ring::sim::{Abort, Counts, hash_of};
+use wsring::{DeflateMode, Stats};
 
 use super::dial::{Dial, Reply};
 use super::{Manners, Settings};
@@ -54,6 +54,7 @@ pub enum Reason {
     Reset,
     Stopped,
     Panicked,
+    Memory,
 }
 
 /// What is known of one peer and its connection.
@@ -143,6 +144,9 @@ pub struct Ledger {
     idle: bool,
     /// How long the process stood still.
     pause: Duration,
+    memory_max: Option<usize>,
+    /// What a connection may take whatever it does: a compressor and a window, TLS.
+    connection_bytes: usize,
 }
 
 /// From the close of a socket to the moment at which its peer can see it, whatever others do.
@@ -163,6 +167,8 @@ impl Ledger {
         self.kept = settings.kept;
         self.idle = settings.pings;
         self.pause = settings.pause;
+        self.memory_max = settings.memory_max;
+        self.connection_bytes = if settings.deflate.mode == DeflateMode::Off { 0 } else { 450 << 10 };
     }
 
     /// Compares everything with everything.
@@ -212,8 +218,16 @@ impl Ledger {
             self.judge_unanswered(manners, stats);
         }
         let full = sum(|person| usize::from(person.status == Some(503)));
-        let counted = stats.full + if self.stopped_at.is_some() { stats.declined } else { 0 };
+        let of_memory = stats.memory_refused + stats.memory_closed;
+        let counted = stats.full + of_memory + if self.stopped_at.is_some() { stats.declined } else { 0 };
         assert!(counted >= full, "{full} peers were told 503, and {counted} counted");
+        let closed = sum(|person| usize::from(person.reason == Some(Reason::Memory)));
+        assert!(
+            stats.memory_closed >= closed,
+            "the engine miscounts memory_closed: {}, not {closed}",
+            stats.memory_closed
+        );
+        assert_eq!(stats.memory_bytes, 0, "memory is still in use at the end");
         // A message takes a header: nobody can make more callbacks than that (RFC 6455 §5.2).
         assert!(stats.messages * 2 <= stats.bytes_in, "{} messages of {} bytes", stats.messages, stats.bytes_in);
         let work = counts.completions + stats.passes;
@@ -279,7 +293,9 @@ impl Ledger {
         let (took, stopping) = (abort.at.since(begun), self.stopped_at.map(|stopped| abort.at.since(stopped)));
         let still = abort.still_for.is_some_and(|still| still + SLACK >= self.still_min);
         let whole = took + SLACK >= self.closing_max || stopping.is_some_and(|took| took + SLACK >= self.stopping_max);
-        if !still && !whole {
+        // Who holds much of a budget that is used up has no time of its own.
+        let squeezed = self.memory_max.is_some_and(|max| self.may_hold_much(person, max));
+        if !still && !whole && !squeezed {
             return Err(format!("it was reset after {took:?} although it took what was sent: {abort:?}"));
         }
         // The kernel takes its time to cancel what it has.
@@ -298,7 +314,9 @@ impl Ledger {
         for (number, person) in self.people.iter().enumerate() {
             // A pong that waits may hold up its messages, of which the application is not told.
             let waits = person.pings.len() > person.pongs.len();
-            let holds = person.reason == Some(Reason::Stopped) && !waits && person.held_at < stopped;
+            // Nor is whoever holds much of the memory, and is not read for that.
+            let unread = waits || self.memory_max.is_some_and(|max| self.may_hold_much(person, max));
+            let holds = person.reason == Some(Reason::Stopped) && !unread && person.held_at < stopped;
             let Some(stalls_at) = person.stalls_at.filter(|_| holds) else { continue };
             // Two rounds, of which the first may not count, and what a slow kernel and a pause take.
             let most = round * 2 + self.pause + Duration::from_secs(1);
@@ -337,6 +355,8 @@ impl Ledger {
             Some(reason) => matches!(reason, Reason::Timeout | Reason::Local(false)),
             None => person.status.is_none() && !person.serves,
         };
+        // Who holds much may be closed in the middle of its request.
+        let timed_out = timed_out && (person.reason.is_some() || self.memory_max.is_none());
         let neglected = person.neglected_at.is_some_and(|at| self.stopped_at.is_none_or(|stopped| at < stopped));
         check(!(neglected && timed_out && !person.faulted), "it was cut, and what it had sent in time was not read")?;
         // What a peer says ends with its Close or with the connection, not with the first send that fails.
@@ -401,8 +421,23 @@ impl Ledger {
             Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
             Reason::Stopped => self.stopped_at.is_some(),
             Reason::Panicked => person.panicked,
+            Reason::Memory => self.memory_max.is_some_and(|max| self.may_hold_much(person, max)),
         };
-        if agrees { Ok(()) } else { Err(format!("{reason:?} does not agree with what the peer did")) }
+        match reason {
+            _ if agrees => Ok(()),
+            Reason::Memory => Err("it was closed for memory that others hold".to_owned()),
+            _ => Err(format!("{reason:?} does not agree with what the peer did")),
+        }
+    }
+
+    /// Whether a peer may have held at least half of an equal share of what is calm: what it sent and what was queued for it, in
+    /// memory of twice that; and what any connection may have, with compression and TLS.
+    fn may_hold_much(&self, person: &Person, max: usize) -> bool {
+        // A ping is sent, and its pong is queued.
+        let pings = person.pings.iter().chain(&person.pings);
+        let bytes: usize = person.sent.iter().chain(&person.queued).chain(pings).map(|digest| digest.len + 14).sum();
+        let connection = (24 << 10) + self.connection_bytes;
+        2 * (2 * bytes + connection) >= max / 8 * 5 / self.people.len().max(1)
     }
 
     /// Whoever had no connection yet when the core began to stop is answered, if there is time for it.
@@ -452,6 +487,7 @@ impl Ledger {
                 Reason::Violation(violation) => ours || first && *code == Some(*violation),
                 Reason::Panicked => ours || first && *code == Some(1011),
                 Reason::Stalled => *code == Some(1008),
+                Reason::Memory => ours || first && matches!(code, Some(1009 | 1013)),
                 Reason::Timeout => ours || first && *code == Some(1001), // no answer to a ping
                 Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Reset => ours,
             };
@@ -465,7 +501,9 @@ impl Ledger {
         };
         let in_time = eof_at.since(person.closed_at) + SLACK < self.closing
             && self.stopped_at.is_none_or(|stopped| eof_at.since(stopped) + SLACK < self.stopping);
-        if !in_time || person.faulted {
+        // Who holds much may be cut also when the application has been told of another end.
+        let squeezed = self.memory_max.is_some_and(|max| self.may_hold_much(person, max));
+        if !in_time || person.faulted || squeezed {
             return Ok(());
         }
         match reason {

@@ -24,6 +24,7 @@ const TAIL_LEN: usize = 4;
 pub struct Deflater {
     stream: Deflate,
     takeover: bool,
+    memory_bytes: usize,
 }
 
 impl Deflater {
@@ -45,7 +46,14 @@ impl Deflater {
             mem_level: i32::from(settings.memory_level),
             ..DeflateConfig::default()
         };
-        Some(Deflater { stream: Deflate::new_with_config(config), takeover: ours.takeover })
+        let memory_bytes = settings.memory_bytes(window_bits);
+        Some(Deflater { stream: Deflate::new_with_config(config), takeover: ours.takeover, memory_bytes })
+    }
+
+    /// What it takes, nearly: see [`Settings::window_bits`].
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// Compresses one message into `scratch`: the payload of a frame with RSV1. `None` if that would not be shorter than the

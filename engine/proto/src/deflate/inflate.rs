@@ -40,6 +40,7 @@ impl Inflater {
             Ok(()) => Ok(bytes),
             Err(violation) => {
                 // Not for the pool: what a bomb made us take would stay, and each bomb adds what it outgrew.
+                pool.note_change(bytes.capacity(), 0);
                 drop(bytes);
                 self.reset();
                 Err(violation)
@@ -156,7 +157,11 @@ fn grow(bytes: &mut Vec<u8>, most: usize, pool: &mut Pool) {
                 simd::copy_append(bytes, &mut larger);
                 pool.put(core::mem::replace(bytes, larger));
             }
-            None => bytes.reserve_exact(len - bytes.len()),
+            None => {
+                let before = bytes.capacity();
+                bytes.reserve_exact(len - bytes.len());
+                pool.note_change(before, bytes.capacity());
+            }
         }
     }
     bytes.resize(len, 0);

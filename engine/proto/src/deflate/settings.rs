@@ -128,6 +128,12 @@ impl Settings {
         self
     }
 
+    /// What a compressor with this window takes, nearly: see [`window_bits`](Self#structfield.window_bits).
+    #[must_use]
+    pub const fn memory_bytes(&self, window_bits: u8) -> usize {
+        (131 << 10) + (4 << window_bits) + (448 << self.memory_level)
+    }
+
     /// Whether the values make sense.
     ///
     /// # Errors

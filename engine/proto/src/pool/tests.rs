@@ -151,6 +151,77 @@ fn the_class_idle_longest_makes_room() {
     assert_eq!(pool.kept_bytes(), 772 * KIB, "would not fit beside its own class: nothing else goes");
 }
 
+/// The sum of what came from here changes where memory is allocated or freed, and nowhere else.
+#[test]
+fn what_is_held_is_added_up_where_it_is_allocated() {
+    let mut pool = Pool::new(64 * KIB);
+    let sums = |pool: &Pool| (pool.held_bytes(), pool.lent_bytes());
+    let (one, two) = (pool.take(8 * KIB, 0), pool.take(MIB, 0));
+    assert_eq!(sums(&pool), (MIB + 8 * KIB, MIB + 8 * KIB));
+    pool.put(one);
+    assert_eq!(sums(&pool), (MIB + 8 * KIB, MIB), "kept");
+    pool.put(two);
+    assert_eq!(sums(&pool), (8 * KIB, 0), "it was too long to be kept");
+    let mut bytes = pool.take(8 * KIB, 0);
+    assert_eq!(sums(&pool), (8 * KIB, 8 * KIB));
+    pool.append(&[7; 8 * KIB], &mut bytes);
+    pool.append(&[8; 1], &mut bytes);
+    assert!(bytes.len() == 8 * KIB + 1 && bytes.capacity() == 16 * KIB && bytes[8 * KIB] == 8);
+    assert_eq!(sums(&pool), (24 * KIB, 16 * KIB));
+    let bytes = pool.fit(bytes);
+    pool.note_change(bytes.capacity(), 0);
+    drop(bytes);
+    pool.charge(1000);
+    assert_eq!(sums(&pool), (8 * KIB + 1000, 1000));
+    pool.discharge(1000);
+    pool.put(Vec::with_capacity(64 * KIB));
+    assert_eq!(pool.kept_bytes(), 64 * KIB, "the 8 KiB made room");
+    assert_eq!(sums(&pool), (0, 0), "and nobody knows where those 64 KiB came from");
+}
+
+#[test]
+fn growth_is_news_and_before_it_is_tight_what_nobody_uses_goes() {
+    let mut pool = Pool::new(MIB);
+    pool.watch(64 * KIB, 128 * KIB);
+    let first = pool.take(64 * KIB, 0);
+    assert!(!pool.has_news(), "exactly so much");
+    let second = pool.take(4 * KIB, 0);
+    assert!(pool.has_news());
+    pool.clear_news();
+    pool.put(first);
+    pool.put(second);
+    let first = pool.take(64 * KIB, 0);
+    assert!(!pool.has_news(), "it was there");
+    let third = pool.take(32 * KIB, 0);
+    assert_eq!((pool.kept_bytes(), pool.held_bytes()), (4 * KIB, 100 * KIB));
+    let fourth = pool.take(32 * KIB, 0);
+    assert_eq!((pool.kept_bytes(), pool.held_bytes()), (0, 128 * KIB), "4 KiB were freed for it");
+    assert!(pool.has_news());
+    drop((first, third, fourth));
+}
+
+/// Of ten buffers two were needed: the others go, long ones first, until no more is kept than may be.
+#[test]
+fn what_was_idle_is_freed() {
+    let mut pool = Pool::new(64 * MIB);
+    let many: Vec<_> = (0..10).map(|_| pool.take(64 * KIB, 0)).collect();
+    let long = pool.take(MIB, 0);
+    many.into_iter().for_each(|bytes| pool.put(bytes));
+    pool.put(long);
+    pool.tidy(0);
+    assert_eq!(pool.kept_bytes(), MIB + 640 * KIB, "all were in use since the beginning");
+    let two = [pool.take(64 * KIB, 0), pool.take(64 * KIB, 0)];
+    two.into_iter().for_each(|bytes| pool.put(bytes));
+    pool.tidy(500 * KIB);
+    assert_eq!(pool.kept_bytes(), 448 * KIB, "the long one, and three");
+    let two = [pool.take(64 * KIB, 0), pool.take(64 * KIB, 0)];
+    two.into_iter().for_each(|bytes| pool.put(bytes));
+    pool.tidy(0);
+    assert_eq!((pool.kept_bytes(), pool.held_bytes()), (128 * KIB, 128 * KIB), "two were needed");
+    pool.clear();
+    assert_eq!((pool.kept_bytes(), pool.held_bytes()), (0, 0));
+}
+
 #[test]
 fn a_steady_state_allocates_nothing() {
     let mut pool = Pool::new(16 * MIB);

@@ -27,7 +27,7 @@ impl Session {
     #[inline(never)]
     pub(super) fn inflate(&mut self, payload: &[u8], limits: &Limits, pool: &mut Pool) -> Result<(), Violation> {
         let bytes = if self.compression == Compression::Takeover {
-            self.inflater.get_or_insert_default().message(payload, limits, pool)?
+            self.inflater.get_or_insert_with(|| pool.take_window()).message(payload, limits, pool)?
         } else {
             let mut inflater = pool.take_inflater();
             inflater.reset();

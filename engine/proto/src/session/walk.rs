@@ -290,8 +290,12 @@ impl Walk<'_> {
             pool.put(assembly.move_to(larger));
         }
         // RFC 6455 §8.1: text fails at its first impossible byte.
-        let text = self.session.kind == Kind::Text;
-        assembly.append(piece, key, text, left).map_err(|_| Violation::InvalidUtf8)
+        let (text, before) = (self.session.kind == Kind::Text, assembly.capacity());
+        let appended = assembly.append(piece, key, text, left);
+        if assembly.capacity() != before {
+            pool.note_change(before, assembly.capacity());
+        }
+        appended.map_err(|_| Violation::InvalidUtf8)
     }
 
     /// The kept message has ended: checks it, or inflates it.

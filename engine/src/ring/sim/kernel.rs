@@ -111,7 +111,19 @@ pub struct Counts {
     pub batch_max: u64,
 }
 
+/// The memory that a completion brings back.
+pub(super) fn payload_of<L>(done: &Done<L>) -> Option<&Payload> {
+    if let Done::Sent { payload, .. } = done { Some(payload) } else { None }
+}
+
 impl Kernel {
+    /// All memory that sends have and the ring has not been told is free.
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        let sending = self.files.iter().flatten().filter_map(|file| file.send.as_ref()).map(|send| &send.payload);
+        let posted = self.queue.iter().chain(&self.overflow).filter_map(|(_, _, done)| payload_of(done));
+        sending.chain(posted)
+    }
+
     pub(super) fn new(config: &SimConfig) -> Self {
         let direct = config.is_direct();
         Self {

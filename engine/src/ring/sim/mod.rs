@@ -79,6 +79,16 @@ impl SimRing {
         self.net.kernel.counts
     }
 
+    /// Bytes of memory that sends have, from their submission until the engine looks at their completion.
+    pub fn memory(&self) -> usize {
+        let submitted = self.submitted.iter().filter_map(|(_, op)| match op {
+            Op::Send { payload, .. } => Some(payload),
+            _ => None,
+        });
+        let ready = self.ready.iter().filter_map(|(_, done)| kernel::payload_of(done));
+        submitted.chain(ready).chain(self.net.kernel.payloads()).map(|payload| payload.memory.held_bytes()).sum()
+    }
+
     /// Virtual time.
     pub fn time(&self) -> Time {
         self.net.now

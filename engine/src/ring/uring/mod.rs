@@ -1,8 +1,7 @@
-//! The io_uring driver: the only code that speaks to the kernel.
-//!
-//! One ring of one thread. `probe` asks the kernel what it does, `setup` makes the ring, `teardown` ends it; `recv_buffers` owns what the
-//! kernel receives into, `send_blocks` what it sends from, `descriptors` the sockets that are in no table, `connects` those that are not
-//! connected yet; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
+//! The io_uring driver: the only code that speaks to the kernel. One ring of one thread. `probe` asks the kernel what it does, `setup`
+//! makes the ring, `teardown` ends it; `recv_buffers` owns what the kernel receives into, `send_blocks` what it sends from, `descriptors`
+//! the sockets that are in no table, `connects` those that are not connected yet; `heap` is about the process's memory; this file turns
+//! [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
 //! [`Token`]. So a payload is found by one index, and memory is kept for sends that are with the kernel, not for connections.
@@ -10,6 +9,7 @@
 mod connects;
 mod descriptors;
 mod features;
+pub(crate) mod heap;
 mod probe;
 mod recv_buffers;
 pub mod send_blocks;

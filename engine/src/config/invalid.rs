@@ -1,0 +1,25 @@
+//! Owns what is said of a setting that makes no sense. Refuses to know the settings.
+
+use wsring_proto::deflate::InvalidSettings;
+
+/// A setting that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {rule}")]
+pub struct InvalidConfig {
+    pub(super) setting: &'static str,
+    pub(super) rule: &'static str,
+}
+
+impl InvalidConfig {
+    /// Which: the name of the setter in [`Config`](crate::Config), such as `output_low_bytes`; of compression `deflate.` and the one in [`Deflate`](crate::Deflate).
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl From<InvalidSettings> for InvalidConfig {
+    fn from(InvalidSettings { setting, rule, .. }: InvalidSettings) -> Self {
+        Self { setting, rule }
+    }
+}
