@@ -367,7 +367,9 @@ impl Config {
     }
 
     /// How long a connection that we end is read and discarded, so that the peer gets our last bytes before a reset
-    /// could destroy them (RFC 6455 §7.1.1). Default 200 ms.
+    /// could destroy them (RFC 6455 §7.1.1). For as long a listener that is to be closed, at a stop or by
+    /// [`stop_accepting`](crate::Handle::stop_accepting), waits for connections whose TCP handshake is under way: a round trip should
+    /// not take longer. Default 200 ms.
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Self {
         self.linger = time;

@@ -60,8 +60,9 @@ impl<M> Handle<M> {
     /// Begins a clean stop of all cores. Every open peer is told 1001, and cut after the stop timeout. Requests in progress and
     /// connections that wait in the listeners' queues are answered 503; a listener at which nobody waits is closed. Does not wait.
     ///
-    /// A connection whose TCP handshake is under way in that very moment is reset by the kernel, unless another server shares
-    /// the port and `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14, ip-sysctl).
+    /// Before it is closed, a listener waits for [`Config::linger`](crate::Config::linger) for those whose TCP handshake is under way. Who
+    /// would begin one in that time begins a second later, with whoever listens then. A handshake that takes longer is reset by the
+    /// kernel, unless another server shares the port and `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14, ip-sysctl).
     pub fn stop(&self) {
         for member in self.members.iter() {
             member.control.stop();

@@ -120,6 +120,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PromiseForgotten, Plain, Oracle(24)),
     (Bug::PanicOutlived, Plain, Oracle(4)),
     (Bug::QueueForgotten, Plain, Oracle(19)),
+    (Bug::TripForgotten, Plain, Oracle(19)),
     (Bug::HeadForgotten, Plain, Oracle(19)),
     (Bug::StallIgnored, Plain, Oracle(22)),
     (Bug::ProgressUncounted, Plain, Oracle(1)),

@@ -1,5 +1,5 @@
-//! Owns the table of a core's accepts, one for each listener: whether it is with the kernel, when it is tried again, and how often the
-//! log says that accepts fail. Refuses to know the ring.
+//! Owns the table of a core's accepts, one for each listener: whether it is with the kernel, when it is tried again, whether connections may
+//! still begin there, and how often the log says that accepts fail. Refuses to know the ring.
 
 use std::time::Duration;
 
@@ -22,6 +22,16 @@ pub(super) enum State {
     Leaving,
     /// Stopped for good.
     Closed,
+}
+
+/// Whether connections may still begin at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    /// None begins; those whose handshake was under way have until then to come.
+    Ajar(Time),
+    /// None begins, and none is under way.
+    Shut,
 }
 
 /// What an accept brought, to the accept itself.
@@ -69,7 +79,8 @@ impl State {
 /// The accepts of one core.
 pub(crate) struct Listeners {
     pub(super) states: Vec<State>,
-    /// When the first of those that are to be armed is to be armed: each pass asks this, and the states change rarely.
+    doors: Vec<Door>,
+    /// When something is to be done next, an accept to be armed or a door to be shut: each pass asks this, and both change rarely.
     pub(super) next_at: Option<Time>,
     /// When stopping: until then who waits to be accepted is, if accepts succeed.
     pub(super) until: Option<Tick>,
@@ -82,6 +93,7 @@ impl Listeners {
     pub(crate) fn new(count: u32) -> Self {
         Self {
             states: vec![State::Ended; count as usize],
+            doors: vec![Door::Open; count as usize],
             next_at: (count > 0).then(Time::default),
             until: None,
             told_again_at: Time::default(),
@@ -91,7 +103,30 @@ impl Listeners {
 
     pub(super) fn set(&mut self, listener: u32, state: State) {
         self.states[listener as usize] = state;
-        self.next_at = self.states.iter().filter_map(|state| state.arms_at()).min();
+        self.look_ahead();
+    }
+
+    fn look_ahead(&mut self) {
+        let shuts_at = |(door, state): (&Door, &State)| match door {
+            Door::Ajar(at) if !matches!(state, State::Leaving | State::Closed) => Some(*at),
+            _ => None,
+        };
+        let shuts_at = self.doors.iter().zip(&self.states).filter_map(shuts_at).min();
+        self.next_at = self.states.iter().filter_map(|state| state.arms_at()).chain(shuts_at).min();
+    }
+
+    /// How far the end of a listener's connections has come by now.
+    pub(super) fn door(&mut self, listener: u32, now: Time) -> Door {
+        match self.doors[listener as usize] {
+            Door::Ajar(at) if at <= now => self.set_door(listener, Door::Shut),
+            door => door,
+        }
+    }
+
+    pub(super) fn set_door(&mut self, listener: u32, door: Door) -> Door {
+        self.doors[listener as usize] = door;
+        self.look_ahead();
+        door
     }
 
     pub(crate) fn on_slot_freed(&mut self) {
@@ -106,7 +141,7 @@ impl Listeners {
         }
     }
 
-    /// When a failed accept is to be tried again.
+    /// When a failed accept is to be tried again, or a listener that is to be closed is to be looked at.
     pub(crate) fn retry_at(&self) -> Option<Time> {
         self.next_at
     }
@@ -153,6 +188,23 @@ mod tests {
         assert_eq!(State::Armed.after(Brought::Fine, at), State::Ended);
         assert_eq!(State::Armed.after(Brought::Cancelled, at), State::Ended);
         assert_eq!(State::Armed.after(Brought::Failed, at), State::Waiting(at));
+    }
+
+    /// An open door has no time, and the door of a listener that leaves wakes nobody.
+    #[test]
+    fn a_door_is_shut_in_time() {
+        let at = |nanos| Time::from_nanos(nanos);
+        let mut listeners = Listeners::new(2);
+        listeners.set(0, State::Armed);
+        listeners.set(1, State::Armed);
+        assert_eq!((listeners.retry_at(), listeners.door(0, at(5))), (None, Door::Open));
+        for (listener, until) in [(0, 70), (1, 90)] {
+            listeners.set_door(listener, Door::Ajar(at(until)));
+        }
+        assert_eq!((listeners.retry_at(), listeners.door(0, at(69))), (Some(at(70)), Door::Ajar(at(70))));
+        assert_eq!((listeners.door(0, at(70)), listeners.retry_at()), (Door::Shut, Some(at(90))));
+        listeners.set(1, State::Leaving);
+        assert_eq!(listeners.retry_at(), None);
     }
 
     /// Connections that come and go at the cap once wrote a line each.

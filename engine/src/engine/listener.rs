@@ -4,12 +4,14 @@
 //! freed or after a short while, and open connections never notice: so no error of the kernel's can have a core do nothing but
 //! accept. Each is counted; the log has a line of them now and then, because peers can bring them about.
 //!
-//! Closing a listener resets what waits in its queue, so accepting ends in steps. A listener at which nobody waits has its accept
-//! cancelled; when that has ended, no connection more is let in; and if nobody has come meanwhile, it is closed. Else it accepts again.
+//! Closing a listener resets what waits in its queue and what is about to: connections whose TCP handshake is under way. So accepting
+//! ends in steps. At a listener where nobody waits no connection more may begin, and it goes on accepting for as long as those that have
+//! begun may take. Then, if nobody waits, its accept is cancelled; and when that has ended, if still nobody has come, it is closed. Else
+//! it accepts again.
 
 use std::time::Duration;
 
-use super::accepts::{Brought, State};
+use super::accepts::{Brought, Door, State};
 use super::conns::{Conn, Phase};
 use super::core::Core;
 use super::id::Origin;
@@ -57,16 +59,29 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Nobody waits at it, or the time for those who do is over.
+    /// Nobody waits at it or is on the way to it, or the time for those who are is over.
     fn may_close(&mut self, listener: u32) -> bool {
-        let is_late = self.listeners.until.is_some_and(|until| until.is_due(self.heard.tick()));
         planted!(QueueForgotten, return true);
-        is_late || !self.ring.has_waiting(listener)
+        if self.listeners.until.is_some_and(|until| until.is_due(self.heard.tick())) {
+            return true;
+        }
+        let now = self.ring.now();
+        let mut door = self.listeners.door(listener, now);
+        if matches!(door, Door::Ajar(_)) || self.ring.has_waiting(listener) {
+            return false;
+        }
+        if door == Door::Open {
+            // Where others can begin meanwhile, there are always some on the way.
+            let is_deaf = self.ring.deafen(listener);
+            let trip = if planted!(TripForgotten, false; is_deaf) { self.config.linger } else { Duration::ZERO };
+            self.listeners.set_door(listener, Door::Ajar(now.plus(trip)));
+            door = self.listeners.door(listener, now);
+        }
+        door == Door::Shut
     }
 
-    /// Closes a listener whose accept has ended, unless somebody waits there.
+    /// Closes a listener whose accept has ended, unless somebody waits there or is on the way.
     fn close_listener(&mut self, listener: u32) {
-        self.ring.deafen(listener);
         if self.may_close(listener) {
             self.listeners.set(listener, State::Closed);
             self.ring.unlisten(listener);

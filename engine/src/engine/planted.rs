@@ -192,6 +192,8 @@ mod switch {
         PanicOutlived,
         /// A listener is closed although connections wait there.
         QueueForgotten,
+        /// A listener is closed although handshakes of TCP are under way.
+        TripForgotten,
         /// A stop closes requests in progress without an answer.
         HeadForgotten,
         /// A message that has begun may take for ever.
@@ -202,7 +204,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 84] = [
+        pub const ALL: [Bug; 85] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -280,6 +282,7 @@ mod switch {
             Bug::PromiseForgotten,
             Bug::PanicOutlived,
             Bug::QueueForgotten,
+            Bug::TripForgotten,
             Bug::HeadForgotten,
             Bug::StallIgnored,
             Bug::ProgressUncounted,

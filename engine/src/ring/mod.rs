@@ -390,9 +390,10 @@ pub trait Ring {
     }
 
     /// Lets no connection more begin at a listener whose queue is to become empty: its peers try again, and find whoever listens then.
-    /// Those that have begun go on. Nothing where that cannot be.
-    fn deafen(&mut self, listener: u32) {
+    /// Those that have begun go on. False where that cannot be.
+    fn deafen(&mut self, listener: u32) -> bool {
         let _ = listener;
+        false
     }
 
     /// Stops listening: closes the listener's socket, and resets what waits there. Its accept must have ended.

@@ -32,6 +32,7 @@ mod panics;
 mod peer;
 mod programme;
 mod redialling;
+mod restarts;
 mod sends;
 mod settings;
 mod slow;

@@ -2,7 +2,7 @@
 
 use wsring::ring::sim::Random;
 
-use super::World;
+use super::{Manners, World};
 
 /// How an application panics, with a stream of its own.
 pub struct Clumsy {
@@ -13,6 +13,19 @@ pub struct Clumsy {
     pub fatal: u32,
     /// Each ends the core ([`OnPanic::Stop`](wsring::OnPanic::Stop)).
     pub stops: bool,
+}
+
+impl Clumsy {
+    /// In a fifth of the seeds, drawn apart from everything else.
+    pub fn drawn(seed: u64, manners: Manners) -> Option<Self> {
+        let mut random = Random::new(seed ^ 0x636c_756d_7379);
+        (manners == Manners::Rude && random.chance(200)).then(|| Self {
+            often: random.pick(&[3, 30, 200]),
+            fatal: random.pick(&[0, 0, 3, 30]),
+            stops: random.chance(150),
+            random,
+        })
+    }
 }
 
 /// What a panic says that is meant: any other is a failure of the run.

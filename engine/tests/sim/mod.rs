@@ -223,6 +223,8 @@ pub struct Settings {
     pub pause: Duration,
     /// What peers may have the engine keep.
     pub memory_max: Option<usize>,
+    pub linger: Duration,
+    pub pong_timeout: Duration,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -248,6 +250,8 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         pressures: Pressures::new(seed, manners),
         pause: sim.pause.map_or(Duration::ZERO, |(_, pause)| pause),
         memory_max: None,
+        linger: Duration::from_millis(200),
+        pong_timeout: Duration::from_secs(10),
     };
     if manners == Manners::Quiet {
         return settings;
@@ -256,7 +260,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     let hasty = some(0, 9) < Duration::from_millis(4); // in the middle of heads that drip in
     settings.handshake_timeout = if hasty { some(1, 40) } else { some(40, 3000) };
     settings.closing_timeout = some(20, 1000);
-    let (pong_timeout, linger) = (some(20, 500), some(0, 200));
+    (settings.pong_timeout, settings.linger) = (some(20, 500), some(0, 200));
     settings.stop_timeout = some(20, 1000);
     let idle = some(50, 2000);
     let mut patience = Random::new(seed ^ 0x7061_7469_656e); // drawn apart
@@ -266,7 +270,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.kept = patience.range(1_000, 4_000) as u32;
     let mut held = Random::new(seed ^ 0x6865_6c64);
     let send_timeout = Duration::from_millis(held.range(50, 2_000));
-    let stills = [settings.closing_timeout, settings.stop_timeout, pong_timeout, idle, send_timeout];
+    let stills = [settings.closing_timeout, settings.stop_timeout, settings.pong_timeout, idle, send_timeout];
     settings.still_min = stills.into_iter().min().expect("there are five");
     settings.pings = !random.chance(300);
     let few = random.chance(300);
@@ -306,12 +310,12 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .memory_max_bytes(settings.memory_max)
         .handshake_timeout(settings.handshake_timeout)
         .idle_timeout(settings.pings.then_some(idle))
-        .pong_timeout(pong_timeout)
+        .pong_timeout(settings.pong_timeout)
         .send_timeout(send_timeout)
         .message_timeout(settings.message_timeout)
         .closing_timeout(settings.closing_timeout)
         .closing_max(settings.closing_max)
-        .linger(linger)
+        .linger(settings.linger)
         .stop_timeout(settings.stop_timeout)
         .stop_max(settings.stop_max)
         .send_buffers(send_buffers);
@@ -386,17 +390,6 @@ fn bulk(seed: u64, packs: bool) -> Option<Random> {
     (packs && random.chance(500)).then_some(random)
 }
 
-/// How the application panics: in a fifth of the seeds, drawn apart from everything else.
-fn clumsy(seed: u64, manners: Manners) -> Option<Clumsy> {
-    let mut random = Random::new(seed ^ 0x636c_756d_7379);
-    (manners == Manners::Rude && random.chance(200)).then(|| Clumsy {
-        often: random.pick(&[3, 30, 200]),
-        fatal: random.pick(&[0, 0, 3, 30]),
-        stops: random.chance(150),
-        random,
-    })
-}
-
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |config| (config, None))
@@ -432,8 +425,10 @@ fn run_on(
         *at = sim.start.plus(Duration::from_nanos(at.as_nanos()));
     }
     let mut settings = settings(seed, manners, &sim);
+    // Longer than that nobody on the way is waited for.
+    sim.handshake_ns_max = sim.handshake_ns_max.min(settings.linger.as_nanos() as u64);
     let (config, tls) = change(settings.config);
-    let clumsy = clumsy(seed, manners);
+    let clumsy = Clumsy::drawn(seed, manners);
     let stops = clumsy.as_ref().is_some_and(|clumsy| clumsy.stops);
     settings.config = config.on_panic(if stops { OnPanic::Stop } else { OnPanic::Close });
     if tls.is_some() {

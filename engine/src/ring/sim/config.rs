@@ -23,6 +23,8 @@ pub struct SimConfig {
     pub keeps_closed_files: bool,
     /// Connections that wait to be accepted.
     pub backlog: usize,
+    /// The longest time from the first segment of a connection to its place among those, in nanoseconds.
+    pub handshake_ns_max: u64,
     /// Listeners.
     pub listeners: u32,
     /// Receive buffers: how many, and bytes of each.
@@ -99,6 +101,7 @@ impl SimConfig {
             direct_descriptors: true,
             keeps_closed_files: false,
             backlog: 64,
+            handshake_ns_max: 0,
             listeners: 1,
             buffers: (16, 16 << 10),
             incremental: true,
@@ -150,6 +153,8 @@ impl SimConfig {
             direct_descriptors: true,
             keeps_closed_files: false,
             backlog: random.range(1, 16) as usize,
+            // Drawn apart, too.
+            handshake_ns_max: super::Random::new(seed ^ 0x0073_6861_6b65).pick(&[0, 0, 1_000_000, 100_000_000]),
             listeners: random.range(1, 2) as u32,
             buffers: (
                 1 << random.range(0, 5),

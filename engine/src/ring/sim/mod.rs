@@ -241,8 +241,9 @@ impl Ring for SimRing {
         self.net.has_waiting(listener)
     }
 
-    fn deafen(&mut self, listener: u32) {
+    fn deafen(&mut self, listener: u32) -> bool {
         self.net.deafen(listener);
+        true
     }
 
     fn unlisten(&mut self, listener: u32) {

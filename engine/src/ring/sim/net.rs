@@ -27,6 +27,8 @@ pub(super) enum Event {
     /// A connect, by the bits of its token.
     Connect(u64),
     ConnectCancel(u64),
+    /// The handshake of this connection is over, and it waits to be accepted at this listener.
+    Shaken(u32, usize),
     Accept(u32, u64),
     AcceptCancel(u32, u64),
     /// A completion of a cancel or a close, by the bits of its token.
@@ -101,7 +103,7 @@ pub(super) struct Pipe {
     pub(super) faulted: bool,
     /// When the server gave it up although bytes of it had been received, and were not looked at.
     pub(super) neglected_at: Option<Time>,
-    /// When its listener was closed before it had been accepted.
+    /// When its listener was closed before it had been accepted, or it came to a closed one.
     pub(super) shut_out_at: Option<Time>,
     /// The peer waits for room.
     pub(super) blocked: bool,
@@ -151,6 +153,8 @@ pub struct Net {
     pub(super) pipes: Vec<Pipe>,
     /// Connections that wait to be accepted; `None` once it is closed.
     pub(super) backlogs: Vec<Option<VecDeque<usize>>>,
+    /// Connections whose handshake is under way.
+    shaking: Vec<usize>,
     /// No connection more begins there.
     deaf: Vec<bool>,
     /// Connections that the engine made and nobody has looked at: where to, and the connection.
@@ -168,6 +172,7 @@ impl Net {
             scheduled: 0,
             pipes: Vec::new(),
             backlogs: (0..config.listeners).map(|_| Some(VecDeque::new())).collect(),
+            shaking: vec![0; config.listeners as usize],
             deaf: vec![false; config.listeners as usize],
             dialled: VecDeque::new(),
             kernel: Kernel::new(&config),
@@ -198,11 +203,33 @@ impl Net {
         if self.deaf[listener as usize] {
             return None;
         }
-        let backlog = self.backlogs[listener as usize].as_mut().filter(|backlog| backlog.len() < backlog_max)?;
-        backlog.push_back(self.pipes.len());
+        let shaking = self.shaking[listener as usize];
+        self.backlogs[listener as usize].as_ref().filter(|backlog| backlog.len() + shaking < backlog_max)?;
         let id = self.new_pipe(key);
-        self.poll_accept(listener);
+        self.shaking[listener as usize] += 1;
+        match self.config.handshake_ns_max {
+            0 => self.on_shaken(listener, id),
+            most => {
+                let after = Duration::from_nanos(self.random.below(most));
+                self.schedule(self.now.plus(after), Event::Shaken(listener, id));
+            }
+        }
         Some(PipeId(id))
+    }
+
+    /// The handshake of a connection is over: it waits to be accepted; where nobody listens any more it is reset.
+    pub(super) fn on_shaken(&mut self, listener: u32, id: usize) {
+        self.shaking[listener as usize] -= 1;
+        match &mut self.backlogs[listener as usize] {
+            Some(backlog) => {
+                backlog.push_back(id);
+                self.poll_accept(listener);
+            }
+            None => {
+                self.pipes[id].shut_out_at = Some(self.now);
+                self.refuse(id);
+            }
+        }
     }
 
     pub(super) fn has_waiting(&self, listener: u32) -> bool {

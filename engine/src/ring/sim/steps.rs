@@ -24,6 +24,7 @@ impl Net {
                     self.kernel.post(Token::from_bits(bits), Done::Connected { result });
                 }
             }
+            Event::Shaken(listener, pipe) => self.on_shaken(listener, pipe),
             Event::Accept(listener, serial) => self.on_accept(listener, serial),
             Event::AcceptCancel(listener, serial) => self.on_accept_cancel(listener, serial),
             Event::Cancelled(bits) => {

@@ -578,12 +578,11 @@ impl Ring for Uring {
         ready > 0 && asked.revents & libc::POLLIN != 0
     }
 
-    fn deafen(&mut self, listener: u32) {
-        if let Some(listener) = &self.listeners[listener as usize]
-            && let Err(error) = SockRef::from(listener).attach_filter(&NO_SYN)
-        {
-            tracing::debug!(%error, "a listener cannot be told to take no connection more");
-        }
+    fn deafen(&mut self, listener: u32) -> bool {
+        let listener = self.listeners[listener as usize].as_ref().map(SockRef::from);
+        let deaf = listener.map(|listener| listener.attach_filter(&NO_SYN)).unwrap_or(Ok(()));
+        deaf.inspect_err(|error| tracing::debug!(%error, "a listener cannot be told to take no connection more"))
+            .is_ok()
     }
 
     fn unlisten(&mut self, listener: u32) {

@@ -116,7 +116,7 @@ fn a_listener_says_who_waits_and_lets_nobody_in() {
     assert!(!bench.ring.has_waiting(0));
     let first = tcp(bench.addr);
     assert!(bench.ring.has_waiting(0));
-    bench.ring.deafen(0);
+    assert!(bench.ring.deafen(0));
     // Over loopback a handshake is over, or not, when connect(2) returns.
     let late = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     late.set_nonblocking(true).expect("nonblocking");
