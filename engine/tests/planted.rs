@@ -111,6 +111,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::GoodbyeUnawaited, Polite, Tls),
     (Bug::KeptAll, Plain, Oracle(16)),
     (Bug::ProgressUnseen, Plain, Oracle(17)),
+    (Bug::AnswerHurried, Plain, Oracle(23)),
     (Bug::SentUncounted, Plain, Oracle(17)),
     (Bug::CutUntold, Plain, Oracle(18)),
     (Bug::CutKept, Plain, Oracle(2)),
@@ -131,8 +132,9 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 53] = [
+const WORDS: [(&str, By); 54] = [
     ("held half a message", Oracle(22)),
+    ("its time to answer a ping", Oracle(23)),
     ("where it waited to be accepted", Oracle(19)),
     ("left its request unanswered", Oracle(19)),
     ("more memory is in use than", Oracle(24)),

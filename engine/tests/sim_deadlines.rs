@@ -9,6 +9,7 @@ mod stage;
 use std::time::Duration;
 
 use stage::{Act, Do, Play, close_of, frame, ms, open, play, quiet, text};
+use wsring::ring::Time;
 use wsring::ring::sim::SimConfig;
 use wsring::{CloseCode, Config, Conn, ConnId, CoreCx, HeadLimits, Limits, SendBuffers, SendOutcome};
 use wsring_proto::Opcode;
@@ -77,6 +78,41 @@ fn a_silent_peer_is_pinged_and_then_cut() {
     assert_at("the end", play.gone_at(0), play.closed_at(0).unwrap() + 200);
     assert!(!play.was_reset(0));
     assert_eq!((play.reason(0), play.stats.timeouts), (Some("Timeout"), 1));
+}
+
+/// A quiet kernel, and a process that stands still for five seconds from then on, in a pass whose work is not submitted yet.
+fn still_from(at_ms: u64) -> SimConfig {
+    let pause = (Time::default().plus(ms(at_ms)), ms(5_000));
+    SimConfig { pause: Some(pause), pauses_unsubmitted: true, ..quiet() }
+}
+
+// Its ping, or our Close, went out when the process went on, long after the deadline of the answer: who answered in time was cut.
+#[test]
+fn an_answer_has_its_time_from_when_what_it_answers_went_out() {
+    let pong = (6_200, 0, Do::Write(frame(Opcode::Pong, b"")));
+    let play_of = |answers: bool| {
+        let steps = [(0, 0, Do::Open), pong.clone()].into_iter().take(1 + usize::from(answers));
+        play(idle_config(), still_from(1_000), Act::echo(), steps.collect(), 6_900)
+    };
+    let answered = play_of(true);
+    assert!((6_000..6_100).contains(&answered.saw_at(0, Opcode::Ping).expect("a ping")), "{answered:?}");
+    assert!(answered.stats.timeouts == 0 && answered.gone_at(0) >= Some(6_900), "{answered:?}");
+    let silent = play_of(false);
+    assert_at("the cut", silent.closed_at(0), silent.saw_at(0, Opcode::Ping).expect("a ping") + 300);
+
+    let play_of = |answers: bool| {
+        let mut act = Act::echo();
+        act.on_message = Box::new(|cx, _| cx.close(CloseCode::NORMAL, "bye"));
+        let close = (5_300, 0, Do::Write(close_of(1000)));
+        let steps =
+            [(0, 0, Do::Open), (20, 0, Do::Write(text("go"))), close].into_iter().take(2 + usize::from(answers));
+        play(config().closing_timeout(ms(500)), still_from(20), act, steps.collect(), 9_000)
+    };
+    let answered = play_of(true);
+    assert!((5_020..5_100).contains(&answered.saw_at(0, Opcode::Close).expect("a Close")), "{answered:?}");
+    assert_eq!(answered.reason(0), Some("Local { clean: true }"), "{answered:?}");
+    let silent = play_of(false);
+    assert_at("the cut", silent.closed_at(0), silent.saw_at(0, Opcode::Close).expect("a Close") + 500);
 }
 
 /// Between once and twice as long as it may take nothing: it was looked at when the first half was over.

@@ -48,15 +48,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if outdated {
             return; // settling asks again
         }
-        let unacked = result.unwrap_or(0);
+        let (unacked, queued) = (result.unwrap_or(0), link.output.queued);
         match link.life {
             Life::Quiet { .. } if !link.life.is_timed_by_output() => self.out.forget_look(index), // it has spoken meanwhile
             Life::Quiet { .. } | Life::Pinged { .. } => {
-                let last = self.out.slow.look(index, unacked, now);
+                let last = self.out.slow.look(index, unacked, queued, now);
                 self.judge_open(index, unacked, last);
             }
             Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => {
-                let last = self.out.slow.look(index, unacked, now);
+                let last = self.out.slow.look(index, unacked, queued, now);
                 self.judge_closing(index, unacked, last);
             }
             Life::Free | Life::Head { .. } | Life::Broken { .. } | Life::Dying(..) => {}
@@ -130,7 +130,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match last {
             // What was on its way at the last look has arrived long since: the peer had all of its time.
             Some(last) if took_all && last.unacked > self.kept_max => Verdict::Waits(now.after(still)),
-            _ if took_all => Verdict::TookAll,
+            // It may have to answer what went out just now: the process stood still before that, or much stood in front of it.
+            _ if took_all => {
+                let over = last.map_or(now, |last| last.out_at).after(still);
+                let is_over = planted!(AnswerHurried, true; over.is_due(heard));
+                if is_over { Verdict::TookAll } else { Verdict::Waits(over) }
+            }
             Some(last) if unacked >= last.unacked => {
                 let over = last.since.after(still);
                 if over.is_due(heard) { Verdict::TakesNothing } else { Verdict::Waits(over) }

@@ -174,6 +174,8 @@ mod switch {
         KeptAll,
         /// A peer whose time is over is cut although it takes what is sent to it.
         ProgressUnseen,
+        /// A peer's time to answer begins before the kernel has what it is to answer.
+        AnswerHurried,
         /// What is sent between two looks at a peer is taken for what it has not taken.
         SentUncounted,
         /// A peer that does not answer a ping is not told why it is cut.
@@ -204,7 +206,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 85] = [
+        pub const ALL: [Bug; 86] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -273,6 +275,7 @@ mod switch {
             Bug::GoodbyeUnawaited,
             Bug::KeptAll,
             Bug::ProgressUnseen,
+            Bug::AnswerHurried,
             Bug::SentUncounted,
             Bug::CutUntold,
             Bug::CutKept,

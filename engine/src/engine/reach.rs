@@ -17,6 +17,7 @@ use wsring_proto::simd::MaskKey;
 use super::conns::Link;
 use super::deadlines::Tick;
 use super::dials::Dials;
+use super::flight::Unacked;
 use super::forms::Forms;
 use super::life::{Event, Life};
 use super::output::head_in_front;
@@ -390,6 +391,9 @@ impl Reach {
         let mut payload = [0_u8; 125];
         let payload = wsring_proto::close::write_payload(&mut payload, code, reason);
         self.frame(index, framing, Opcode::Close, payload);
+        if self.link(index).flight.unacked != Unacked::Unknown {
+            self.forget_look(index); // the peer's time to answer begins
+        }
         let (due, until) = self.patience.clocks(self.now);
         let own = encode::frame_len(payload.len(), framing.is_masked()) as u8;
         self.peers.on(index, Event::CloseQueued { due, until, own });

@@ -2,7 +2,8 @@
 //! since when it holds as much. What a socket has taken is no sign of life: it takes megabytes that nobody reads, and of a peer that
 //! reads slowly it takes nothing for a long time, and then much at once.
 //!
-//! Promises that a peer which took a byte between two looks is told from one which took none. Refuses to know the kernel, and what
+//! Promises that a peer which took a byte between two looks is told from one which took none, and to know when the kernel had what a peer
+//! is to answer. Refuses to know the kernel, and what
 //! comes of it.
 
 use std::collections::BTreeMap;
@@ -37,6 +38,10 @@ pub(crate) struct Seen {
     /// Bytes that the peer had not acknowledged, and what has been sent since.
     pub(crate) unacked: u32,
     pub(crate) since: Tick,
+    /// Bytes that were queued at the first look and that the kernel does not have yet. What the peer is to answer is among them.
+    ahead: u32,
+    /// When the kernel had all of those, or the last so far.
+    pub(crate) out_at: Tick,
 }
 
 /// The peers that have been looked at, few at any time.
@@ -44,11 +49,13 @@ pub(crate) struct Seen {
 pub(crate) struct Slow(BTreeMap<u32, Seen>);
 
 impl Slow {
-    /// A look: the kernel holds so many bytes. Returns what was seen at the last one; `since` moves if the peer took any of that.
-    pub(crate) fn look(&mut self, index: u32, unacked: u32, now: Tick) -> Option<Seen> {
+    /// A look: the kernel holds so many bytes, and so many are queued for it or with a send. Returns what was seen at the last one;
+    /// `since` moves if the peer took any of that.
+    pub(crate) fn look(&mut self, index: u32, unacked: u32, queued: u32, now: Tick) -> Option<Seen> {
         let last = self.0.get(&index).copied();
         if last.is_none_or(|last| unacked < last.unacked) {
-            self.0.insert(index, Seen { unacked, since: now });
+            let first = Seen { unacked, since: now, ahead: queued, out_at: now };
+            self.0.insert(index, last.map_or(first, |last| Seen { unacked, since: now, ..last }));
         }
         last
     }
@@ -60,6 +67,9 @@ impl Slow {
                 seen.since = now;
             }
             seen.unacked = seen.unacked.saturating_add(bytes);
+            if seen.ahead > 0 {
+                (seen.ahead, seen.out_at) = (seen.ahead.saturating_sub(bytes), now);
+            }
         }
     }
 
@@ -75,21 +85,24 @@ mod tests {
     #[test]
     fn who_took_a_byte_is_told_from_who_took_none() {
         let at = |secs| Tick::ZERO.after(Duration::from_secs(secs));
+        let seen = |unacked, secs| Some((unacked, at(secs)));
         let mut slow = Slow::default();
-        assert_eq!(slow.look(7, 1_000, at(1)), None);
-        assert_eq!(slow.look(7, 1_000, at(2)), Some(Seen { unacked: 1_000, since: at(1) }));
+        let look =
+            |slow: &mut Slow, unacked, secs| slow.look(7, unacked, 0, at(secs)).map(|seen| (seen.unacked, seen.since));
+        assert_eq!(look(&mut slow, 1_000, 1), None);
+        assert_eq!(look(&mut slow, 1_000, 2), seen(1_000, 1));
         // 300 bytes more, of which none was taken; then 299 of all.
         slow.on_sent(7, 300, at(2));
-        assert_eq!(slow.look(7, 1_300, at(3)), Some(Seen { unacked: 1_300, since: at(1) }));
-        assert_eq!(slow.look(7, 1_001, at(4)), Some(Seen { unacked: 1_300, since: at(1) }));
-        assert_eq!(slow.look(7, 1_001, at(5)), Some(Seen { unacked: 1_001, since: at(4) }));
+        assert_eq!(look(&mut slow, 1_300, 3), seen(1_300, 1));
+        assert_eq!(look(&mut slow, 1_001, 4), seen(1_300, 1));
+        assert_eq!(look(&mut slow, 1_001, 5), seen(1_001, 4));
         // As much as before is in the socket, and a byte of it is new: one was taken.
         slow.on_sent(7, 1, at(5));
-        assert_eq!(slow.look(7, 1_001, at(6)), Some(Seen { unacked: 1_002, since: at(4) }));
-        assert_eq!(slow.look(7, 1_001, at(7)), Some(Seen { unacked: 1_001, since: at(6) }));
+        assert_eq!(look(&mut slow, 1_001, 6), seen(1_002, 4));
+        assert_eq!(look(&mut slow, 1_001, 7), seen(1_001, 6));
         slow.on_sent(8, 5, at(7));
         slow.forget(7);
-        assert_eq!((slow.look(7, 5, at(8)), slow.look(8, 5, at(8))), (None, None));
+        assert_eq!((look(&mut slow, 5, 8), slow.look(8, 5, 0, at(8))), (None, None));
     }
 
     /// A Close was once sent to a peer that had taken everything for long, and cut before it had arrived.
@@ -97,9 +110,23 @@ mod tests {
     fn who_had_nothing_to_take_did_not_stand_still() {
         let at = |secs| Tick::ZERO.after(Duration::from_secs(secs));
         let mut slow = Slow::default();
-        slow.look(7, 0, at(1));
+        slow.look(7, 0, 0, at(1));
         slow.on_sent(7, 23, at(9));
-        assert_eq!(slow.look(7, 23, at(10)), Some(Seen { unacked: 23, since: at(9) }));
+        assert_eq!(slow.look(7, 23, 0, at(10)).map(|seen| (seen.unacked, seen.since)), Some((23, at(9))));
+    }
+
+    /// What is queued later is not what the peer has to answer: it may be queued without end.
+    #[test]
+    fn what_is_to_be_answered_is_out_once() {
+        let at = |secs| Tick::ZERO.after(Duration::from_secs(secs));
+        let mut slow = Slow::default();
+        let out_at = |slow: &mut Slow, secs| slow.look(7, 0, 100, at(secs)).map(|seen| seen.out_at);
+        assert_eq!((out_at(&mut slow, 1), out_at(&mut slow, 2)), (None, Some(at(1))), "it is not known better");
+        slow.on_sent(7, 60, at(3));
+        assert_eq!(out_at(&mut slow, 4), Some(at(3)));
+        slow.on_sent(7, 50, at(5));
+        slow.on_sent(7, 50, at(6));
+        assert_eq!(out_at(&mut slow, 7), Some(at(5)));
     }
 
     #[test]

@@ -32,6 +32,10 @@ impl Channel {
         Self { pipe, tls, sealed: Vec::new(), at: 0, fin: false, ended: false, reset: false }
     }
 
+    pub fn is_sealed(&self) -> bool {
+        self.tls.is_some()
+    }
+
     pub fn pipe(&self) -> PipeId {
         self.pipe
     }

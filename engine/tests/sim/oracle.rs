@@ -84,6 +84,8 @@ pub struct Person {
     pub connected_at: Time,
     /// When the listener at which it waited to be accepted was closed.
     pub shut_out_at: Option<Time>,
+    /// When the kernel had the last ping that it read.
+    pub pinged_at: Option<Time>,
     /// It is a server, which the engine connected to.
     pub serves: bool,
     /// The dial that its request names.
@@ -136,6 +138,7 @@ pub struct Ledger {
     round: Option<Duration>,
     closing: Duration,
     closing_max: Duration,
+    pong: Duration,
     stopping: Duration,
     stopping_max: Duration,
     /// The shortest time after which a peer is cut that takes nothing.
@@ -162,6 +165,7 @@ impl Ledger {
         self.closing = settings.closing_timeout;
         self.closing_max = settings.closing_max;
         self.stopping = settings.stop_timeout;
+        self.pong = settings.pong_timeout;
         self.stopping_max = settings.stop_max;
         self.still_min = settings.still_min;
         self.kept = settings.kept;
@@ -359,6 +363,9 @@ impl Ledger {
         let timed_out = timed_out && (person.reason.is_some() || self.memory_max.is_none());
         let neglected = person.neglected_at.is_some_and(|at| self.stopped_at.is_none_or(|stopped| at < stopped));
         check(!(neglected && timed_out && !person.faulted), "it was cut, and what it had sent in time was not read")?;
+        let is_told = person.close.as_ref().is_some_and(|(_, why)| why == "no answer to a ping");
+        let hurried = person.pinged_at.is_some_and(|at| person.closed_at < at.plus(self.pong));
+        check(!(is_told && hurried), "it was cut before it had had its time to answer a ping")?;
         // What a peer says ends with its Close or with the connection, not with the first send that fails.
         let stopped = self.stopped_at.is_some_and(|stopped| stopped <= person.closed_at);
         let early = person.unheard_after.is_some_and(|after| after + SLACK < self.closing);

@@ -235,16 +235,19 @@ impl Peer {
 
     fn end(&mut self, net: &mut Net, what: &str) {
         let channel = self.channel.as_mut().expect("it was connected");
-        let (pipe, goodbye) = (channel.pipe(), channel.has_goodbye());
+        let (pipe, goodbye, is_sealed) = (channel.pipe(), channel.has_goodbye(), channel.is_sealed());
         self.say(what);
         self.done = true;
         let (faulted, now) = (net.is_faulted(pipe), net.now());
         let (neglected_at, abort) = (net.neglected_at(pipe), net.abort_of(pipe));
         let shut_out_at = net.shut_out_at(pipe);
+        // Over TLS the bytes of the wire are others.
+        let behind_ping = self.wire.behind_ping.filter(|_| !is_sealed);
+        let pinged_at = behind_ping.and_then(|behind| net.taken_at(pipe, behind));
         self.person(|person| {
             person.abort = abort;
             person.faulted = faulted;
-            (person.neglected_at, person.shut_out_at) = (neglected_at, shut_out_at);
+            (person.neglected_at, person.shut_out_at, person.pinged_at) = (neglected_at, shut_out_at, pinged_at);
             match what {
                 "sees the end" => person.eof_at = Some(now),
                 _ => person.reset = true,

@@ -23,6 +23,8 @@ pub struct Wire {
     /// RFC 6455 §5.1: it is a client, and masks everything.
     masked: bool,
     key: Option<[u8; 4]>,
+    /// Bytes behind the last ping.
+    pub behind_ping: Option<usize>,
     /// It may compress messages (RFC 7692 §6).
     pub inflate: Option<Inflate>,
 }
@@ -35,6 +37,7 @@ impl Wire {
     /// Takes bytes; appends what is complete to `said`.
     pub fn feed(&mut self, bytes: &[u8], said: &mut Vec<Said>) {
         self.bytes.extend_from_slice(bytes);
+        self.behind_ping = self.behind_ping.map(|behind| behind + bytes.len());
         while let Some((first, payload)) = self.frame() {
             assert!(!self.closed, "it went on after its Close (RFC 6455 §5.5.1): {first:#x}");
             // The engine never fragments or leaves FIN out (RFC 6455 §5.2), and compresses if that was agreed on.
@@ -45,7 +48,10 @@ impl Wire {
             said.push(match first {
                 0x81 => Said::Message(Digest::of(true, std::str::from_utf8(&payload).expect("§5.6").as_bytes())),
                 0x82 => Said::Message(Digest::of(false, &payload)),
-                0x89 => Said::Ping(payload),
+                0x89 => {
+                    self.behind_ping = Some(self.bytes.len() - self.at);
+                    Said::Ping(payload)
+                }
                 0x8a => Said::Pong(Digest::of(false, &payload)),
                 0x88 => {
                     self.closed = true;

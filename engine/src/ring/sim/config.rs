@@ -41,6 +41,8 @@ pub struct SimConfig {
     pub batch_max: usize,
     /// The process stands still once: from this time on, and for so long. Everybody else goes on.
     pub pause: Option<(Time, Duration)>,
+    /// It does so with the work of a pass done and not submitted, a send among it, instead of with its completions not looked at.
+    pub pauses_unsubmitted: bool,
     /// Bytes a socket holds towards the server, least and most.
     pub rx_capacity: (usize, usize),
     /// Bytes a socket holds towards the peer, least and most.
@@ -110,6 +112,7 @@ impl SimConfig {
             cq_entries: 256,
             batch_max: usize::MAX,
             pause: None,
+            pauses_unsubmitted: false,
             rx_capacity: (64 << 10, 64 << 10),
             tx_capacity: (64 << 10, 64 << 10),
             trip_us_max: 100,
@@ -166,6 +169,7 @@ impl SimConfig {
             cq_entries: 1 << random.range(1, 7),
             batch_max: usize::MAX,
             pause: None,
+            pauses_unsubmitted: false,
             rx_capacity: (random.range(50, 2000) as usize, random.range(2001, 200_000) as usize),
             tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
             trip_us_max: super::Random::new(seed ^ 0x0074_7269_7073).pick(&[50, 1_000, 20_000]),
@@ -184,10 +188,11 @@ impl SimConfig {
         let mut old = super::Random::new(seed ^ 0x6465_7363_7269);
         sim.keeps_closed_files = old.chance(300);
         sim.direct_descriptors = old.chance(900);
-        // Half of them hand over few completions at once, and a third stand still once. Drawn apart, too.
+        // Half of them hand over few completions at once, and two thirds stand still once. Drawn apart, too.
         let mut still = super::Random::new(seed ^ 0x7374_696c_6c21);
         sim.batch_max = still.pick(&[4, 20, usize::MAX, usize::MAX]);
-        if still.chance(333) {
+        let unsubmitted = !still.chance(333);
+        if !unsubmitted || still.chance(500) {
             // In the middle of handshakes, or while peers are silent and are pinged.
             let at = Duration::from_micros(if still.chance(500) {
                 still.range(200, 5_000)
@@ -195,6 +200,7 @@ impl SimConfig {
                 still.range(5_000, 2_000_000)
             });
             sim.pause = Some((Time::default().plus(at), Duration::from_millis(still.range(20, 1_000))));
+            sim.pauses_unsubmitted = unsubmitted;
         }
         sim
     }

@@ -141,7 +141,8 @@ impl SimRing {
         }
     }
 
-    /// The process stops where it is, if it is time for that: between the last completion and a look at the clock.
+    /// The process stops where it is, if it is time for that: before it submits what a pass left to do, or between the last completion and
+    /// a look at the clock.
     fn stand_still(&mut self) {
         if let Some((_, most)) = self.net.config.pause.take_if(|(at, _)| *at <= self.net.now) {
             let until = self.net.now.plus(most);
@@ -181,6 +182,9 @@ impl Ring for SimRing {
             work += self.net.random.below(2_000_000);
         }
         self.pass(work);
+        if self.net.config.pauses_unsubmitted && self.submitted.iter().any(|(_, op)| matches!(op, Op::Send { .. })) {
+            self.stand_still();
+        }
         let polls = until.is_some_and(|until| until <= self.clock);
         let idle = self.submitted.is_empty();
         for (token, op) in std::mem::take(&mut self.submitted) {
@@ -206,7 +210,9 @@ impl Ring for SimRing {
             self.net.now = self.net.now.max(next);
         }
         self.net.kernel.gather(&mut self.ready, self.net.config.batch_max);
-        self.stand_still();
+        if !self.net.config.pauses_unsubmitted {
+            self.stand_still();
+        }
         (self.clock_before, self.clock) = (self.clock, self.net.now);
         self.net.kernel.on_gathered();
         self.net.trace.set_now(self.clock);

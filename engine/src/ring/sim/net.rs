@@ -105,6 +105,11 @@ pub(super) struct Pipe {
     pub(super) neglected_at: Option<Time>,
     /// When its listener was closed before it had been accepted, or it came to a closed one.
     pub(super) shut_out_at: Option<Time>,
+    /// Bytes that the server's sends have brought, and how many they were when.
+    pub(super) taken: usize,
+    pub(super) taken_at: Vec<(Time, usize)>,
+    /// Bytes that the peer has read.
+    read: usize,
     /// The peer waits for room.
     pub(super) blocked: bool,
     /// When a byte or an end last moved.
@@ -281,6 +286,9 @@ impl Net {
             faulted: false,
             neglected_at: None,
             shut_out_at: None,
+            taken: 0,
+            taken_at: Vec::new(),
+            read: 0,
             blocked: false,
             active_at: self.now,
             called: false,
@@ -320,6 +328,7 @@ impl Net {
             pipe.active_at = self.now;
             pipe.tx.take(count, to);
             pipe.acks.on_read(count);
+            pipe.read += count;
             let slot = pipe.slot;
             self.acknowledge(id);
             self.notify_send(slot);
@@ -400,6 +409,13 @@ impl Net {
     /// How long nothing has moved on this connection.
     pub fn still_for(&self, pipe: PipeId) -> Duration {
         self.now.since(self.pipes[pipe.0].active_at)
+    }
+
+    /// When the kernel had what the peer has read, but for so many bytes at its end.
+    pub fn taken_at(&self, pipe: PipeId, behind: usize) -> Option<Time> {
+        let pipe = &self.pipes[pipe.0];
+        let wanted = pipe.read.checked_sub(behind)?;
+        pipe.taken_at.iter().find(|(_, taken)| *taken >= wanted).map(|(at, _)| *at)
     }
 
     /// How the engine cut this connection off, if it did.

@@ -152,6 +152,8 @@ impl Net {
         pipe.tx.bytes.extend(&send.payload.bytes()[..count]);
         pipe.acks.on_sent(count, self.now);
         pipe.active_at = self.now;
+        pipe.taken += count;
+        pipe.taken_at.push((self.now, pipe.taken));
         self.call(id);
         self.acknowledge(id);
         self.end_send(slot, Ok(count));
