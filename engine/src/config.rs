@@ -303,7 +303,8 @@ impl Config {
 
 /// Deadlines.
 impl Config {
-    /// From accept to the end of the request head, TLS's handshake included. Default 10 s.
+    /// From accept to the end of the request head, TLS's handshake included. Who has begun a request by then is answered 408, and who
+    /// has said nothing is closed without a word. Default 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;

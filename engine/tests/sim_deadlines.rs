@@ -40,8 +40,13 @@ fn a_handshake_has_until_its_deadline() {
         let mut dripped = vec![(10, 0, Do::Connect), (20, 0, Do::Write(half))];
         dripped.push((timeout, 0, Do::Write(b"X-More: 1\r\n".to_vec()))); // a byte more does not help
         let play = play(config.clone(), quiet(), Act::echo(), dripped, 10_000);
-        assert_at("the cut", play.gone_at(0), 10 + timeout);
-        assert_eq!((play.stats.timeouts, play.stats.opened), (1, 0));
+        // It is told (RFC 9110 §15.5.9), and has the linger time to read that; who has said nothing is not.
+        let end = play.gone_at(0).expect("it is cut");
+        assert!((10 + timeout + 200..=10 + timeout + 200 + 2 * LATE).contains(&end), "{play:?}");
+        assert_eq!((play.status(0), play.stats.timeouts, play.stats.declined, play.stats.opened), (Some(408), 1, 1, 0));
+        let silent = stage::play(config.clone(), quiet(), Act::echo(), vec![(10, 0, Do::Connect)], 10_000);
+        assert_at("the cut", silent.gone_at(0), 10 + timeout);
+        assert_eq!((silent.status(0), silent.stats.timeouts, silent.stats.declined), (None, 1, 0));
         // One that is complete in time stays.
         let in_time = vec![(10, 0, Do::Connect), (timeout - 1, 0, Do::Write(open()))];
         let play = stage::play(config, quiet(), Act::echo(), in_time, 10_000);

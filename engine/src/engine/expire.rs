@@ -8,6 +8,7 @@ use super::core::Core;
 use super::life::Life;
 use super::patience::LOOK;
 use super::planted::planted;
+use super::upgrade::LATE;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Ring};
 
@@ -35,7 +36,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match life {
             Life::Head { .. } => {
                 self.out.stats.timeouts += 1;
-                self.end_head(index, &CloseReason::Timeout);
+                self.expire_head(index);
             }
             Life::Quiet { .. } | Life::Pinged { .. } if self.is_stalled(index) => self.end_stalled(index),
             Life::Quiet { .. } | Life::Pinged { .. } => {
@@ -73,6 +74,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.stats.timeouts += 1;
         self.out.close_frame(index, Some(CloseCode::POLICY), "message timeout");
         self.end(index, &CloseReason::Stalled, true);
+    }
+
+    /// RFC 9110 §15.5.9: a client that has begun a request is told that it took too long. One that has said nothing asks for nothing.
+    fn expire_head(&mut self, index: u32) {
+        let has_begun = matches!(self.conns[index as usize].phase, Phase::Head(_, Some(_)));
+        // Both bugs are in who is cut without a word.
+        if planted!(HeadAfterDeath, false; planted!(UnreadCut, false; has_begun)) {
+            return self.refuse(index, &LATE);
+        }
+        self.end_head(index, &CloseReason::Timeout);
     }
 
     /// An open connection: ping a silent peer, and end one that does not answer.

@@ -26,6 +26,8 @@ use crate::ring::Ring;
 const FULL: Refusal = Refusal::new(503, "too many connections");
 /// Told to whoever had no connection yet when the core began to stop.
 pub(super) const STOPPING: Refusal = Refusal::new(503, "the server is stopping");
+/// Told to whoever began a request and did not end it in time.
+pub(super) const LATE: Refusal = Refusal::new(408, "the request took too long");
 /// The handler's answer could not be written.
 const BROKEN: Refusal = Refusal::new(500, "the server made no valid response");
 

@@ -55,14 +55,15 @@ fn frames_in_the_same_segment_as_the_head() {
     assert_eq!(finish(running).messages, 5 * rounds);
 }
 
-/// Who is too slow is cut off without a word; who was in time is not.
+/// Who is too slow is cut off, and told if it has begun (RFC 9110 §15.5.9); who was in time is not.
 #[test]
 fn a_slow_handshake_is_cut_off_by_its_deadline() {
     // Long enough for a busy machine to let one in.
     let config = Config::default().handshake_timeout(Duration::from_secs(3));
     let (running, addr) = serve(config, 1, |_| Echo);
     let mut in_time = Client::connect(addr);
-    let (silent, mut dripping) = (tcp(addr), tcp(addr));
+    let (silent, mut begun, mut dripping) = (tcp(addr), tcp(addr), tcp(addr));
+    begun.write_all(b"GET / HT").expect("half a request goes out");
     // It sends all the time, but never the end: activity does not move the deadline.
     let deadline = Instant::now() + WAIT;
     while dripping.write_all(b"G").is_ok() {
@@ -71,10 +72,12 @@ fn a_slow_handshake_is_cut_off_by_its_deadline() {
     }
     let mut byte = [0];
     assert_eq!(read_some(&silent, &mut byte).expect("an end"), 0);
+    let (code, head, _) = response(&begun).expect("it is told");
+    assert!(code == 408 && head.contains("\r\nConnection: close\r\n"), "{head}");
     in_time.echo(TEXT, b"still here");
     in_time.close();
     let stats = finish(running);
-    assert_eq!((stats.timeouts, stats.opened, stats.closed), (2, 1, 3));
+    assert_eq!((stats.timeouts, stats.opened, stats.closed, stats.declined), (3, 1, 4, 2));
 }
 
 /// A head of exactly the limit passes, one byte more is 431.

@@ -72,7 +72,7 @@ impl Peer {
             Opening::Never => vec![],
         };
         if world.manners == Manners::Rude {
-            statuses.push(503); // the connection cap
+            statuses.extend([503, 408]); // the connection cap; its deadline, which `judge_person` compares
             if world.panics && script.opening == Opening::Refused(404) {
                 statuses.push(500); // nobody knows whose plain request it is
             }
