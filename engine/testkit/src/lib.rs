@@ -21,7 +21,9 @@ pub mod packed;
 mod patient;
 pub mod process;
 pub mod procfs;
+mod teller;
 
 pub use client::*;
 pub use http::{Answer, handshake, upgrade_head};
 pub use patient::{Patient, patiently};
+pub use teller::Teller;

@@ -2,46 +2,18 @@
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cpu, Cx, Error, Handler, Message, Opening, Place, Server, Verdict};
+use wsring::{Config, Cpu, Error, Place, Server};
 
 use crate::common::*;
-
-/// Tells the test what happens on which core.
-struct Teller {
-    core: usize,
-    told: Sender<(usize, String)>,
-}
-
-impl Handler for Teller {
-    type Conn = ();
-    type Mail = ();
-
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
-    }
-
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
-        assert_eq!(cx.id().place().index(), self.core);
-        let _ = cx.send(format!("core {}", self.core).as_str());
-    }
-
-    fn on_wake(&mut self, _: &mut CoreCx<'_, Self>) {
-        let _ = self.told.send((self.core, "woken".to_owned()));
-    }
-
-    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
-        let _ = self.told.send((self.core, format!("{why:?}")));
-    }
-}
 
 type Told = mpsc::Receiver<(usize, String)>;
 
 fn tellers(config: Config, core_count: usize) -> (wsring::Running, std::net::SocketAddr, Told) {
     let (told, tells) = mpsc::channel();
-    let (running, addr) = serve(config, core_count, move |core| Teller { core, told: told.clone() });
+    let (running, addr) = serve(config, core_count, move |core| Teller::new(core, told.clone()));
     (running, addr, tells)
 }
 
@@ -155,7 +127,7 @@ fn a_handle_works_before_its_cores_run() {
         if place == 1 {
             core.handle.places().for_each(|place| core.handle.wake(place));
         }
-        Teller { core: place, told: told.clone() }
+        Teller::new(place, told.clone())
     });
     let running = started.expect("the server starts");
     let mut all: Vec<_> = (0..4).map(|_| tells.recv_timeout(WAIT).expect("both cores run and are woken")).collect();

@@ -2,13 +2,11 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsring::{
-    CloseReason, Config, ConnId, CoreCx, CoreState, Cx, Error, Handler, Message, OnPanic, Opening, Place, Verdict,
-};
+use wsring::{Config, CoreState, Error, OnPanic, Place};
 use wsring_tokio_uring::Server;
 
 use crate::common::*;
@@ -60,35 +58,9 @@ fn two_hundred_connections_at_once() {
     assert_eq!((stats.full, stats.refused, stats.resets, stats.timeouts), (0, 0, 0, 0));
 }
 
-/// Tells the test what happens, and panics when it is told to.
-struct Teller(Sender<String>);
-
-impl Handler for Teller {
-    type Conn = ();
-    type Mail = ();
-
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
-    }
-
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        assert_ne!(message, Message::Text("panic"), "a handler that panics");
-        let core = cx.id().place();
-        assert!(cx.send(format!("core {core}").as_str()).is_queued());
-    }
-
-    fn on_wake(&mut self, _: &mut CoreCx<'_, Self>) {
-        let _ = self.0.send("woken".to_owned()); // a test that has seen enough has gone
-    }
-
-    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, _: ConnId, (): (), why: &CloseReason<'_>) {
-        let _ = self.0.send(format!("{why:?}"));
-    }
-}
-
-fn teller(config: Config) -> (Running, SocketAddr, Receiver<String>) {
+fn teller(config: Config) -> (Running, SocketAddr, Receiver<(usize, String)>) {
     let (told, tells) = mpsc::channel();
-    let (running, addr) = serve(config, 1, move |_| Teller(told.clone()));
+    let (running, addr) = serve(config, 1, move |core| Teller::new(core, told.clone()));
     (running, addr, tells)
 }
 
@@ -106,7 +78,7 @@ fn a_stop_tells_every_peer_1001() {
     }
     let stats = running.join().expect("a clean end")[0];
     assert_eq!((stats.opened, stats.enters), (20, 0), "{stats}");
-    assert_eq!(tells.iter().collect::<Vec<_>>(), ["Stopped"; 20]);
+    assert_eq!(tells.iter().map(|(_, why)| why).collect::<Vec<_>>(), ["Stopped"; 20]);
     assert_eq!(TcpStream::connect(addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
     assert!(read_head(&half).expect("an answer").0.starts_with("HTTP/1.1 503 "), "it had not opened yet");
 }
@@ -145,7 +117,7 @@ fn a_wake_comes_from_any_thread() {
     let (running, addr, tells) = teller(Config::default());
     for _ in 0..5 {
         running.handle().wake();
-        assert_eq!(tells.recv_timeout(WAIT).expect("on_wake"), "woken");
+        assert_eq!(tells.recv_timeout(WAIT).expect("on_wake").1, "woken");
     }
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -156,7 +128,7 @@ fn a_wake_comes_from_any_thread() {
     Client::connect(addr).close();
     let handle = running.handle();
     finish(running);
-    assert!((1..=4000).contains(&tells.iter().filter(|told| told == "woken").count()));
+    assert!((1..=4000).contains(&tells.iter().filter(|(_, told)| told == "woken").count()));
     handle.wake(); // nobody is there any more
     handle.stop();
 }
@@ -188,13 +160,13 @@ fn a_handler_that_panics() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let server = Server::new().listen(listener).config(Config::default().on_panic(on_panic));
-        let running = start(server, move |_| Teller(told));
+        let running = start(server, move |core| Teller::new(core, told));
         let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(addr)).collect();
         assert_eq!(running.handle().state(), CoreState::Running);
         clients[1].send(TEXT, b"panic");
         assert_eq!(clients[1].expect_close().0, 1011);
         if on_panic == OnPanic::Close {
-            assert_eq!(tells.recv_timeout(WAIT).expect("on_close"), "Panicked");
+            assert_eq!(tells.recv_timeout(WAIT).expect("on_close").1, "Panicked");
             for at in [0, 2] {
                 clients[at].send(TEXT, b"who are you?");
                 clients[at].expect(TEXT, b"core 0");
@@ -239,7 +211,7 @@ fn two_servers_in_one_runtime() {
         tokio_uring::start(async move {
             let mut tasks = Vec::new();
             for (server, addrs, watched, core, nodelay) in servers {
-                tasks.push(tokio_uring::spawn(server.run(Teller(told.clone()))));
+                tasks.push(tokio_uring::spawn(server.run(Teller::new(core.into(), told.clone()))));
                 sender.send((addrs, watched, core, nodelay)).expect("the test waits");
             }
             for task in tasks {
