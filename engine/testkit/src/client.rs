@@ -269,14 +269,20 @@ pub fn write_cut(mut stream: &TcpStream, random: &mut Random, mut bytes: &[u8]) 
     }
 }
 
-/// Writes until nothing has gone out for a second; returns how much went.
-pub fn write_until_stalled(mut stream: &TcpStream, bytes: &[u8]) -> usize {
+/// Writes until nothing goes out although the server has worked: `work` has it do so, as by an echo of another connection of the same
+/// core, and comes back when it has. Returns how much went.
+pub fn write_until_stalled(mut stream: &TcpStream, bytes: &[u8], mut work: impl FnMut()) -> usize {
+    // In each it would have read what had come.
+    const ROUNDS: usize = 20;
     stream.set_nonblocking(true).expect("nonblocking");
-    let (mut at, mut moved) = (0, Instant::now());
-    while at < bytes.len() && moved.elapsed() < Duration::from_secs(1) {
+    let (mut at, mut still) = (0, 0);
+    while at < bytes.len() && still < ROUNDS {
         match patiently(|| stream.write(&bytes[at..bytes.len().min(at + (1 << 20))])) {
-            Ok(n) => (at, moved) = (at + n, Instant::now()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(5)),
+            Ok(n) => (at, still) = (at + n, 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                work();
+                still += 1;
+            }
             Err(error) => panic!("{error}"),
         }
     }
