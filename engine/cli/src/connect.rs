@@ -20,7 +20,7 @@ use wsring::{
     Limits, Message, Reconnect, SendOutcome, Target,
 };
 
-use crate::lines::{self, Input};
+use crate::lines::{self, Begun, Input};
 use crate::tls;
 
 /// The longest message taken.
@@ -72,14 +72,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let target = target(&args)?;
     let config = config(&args);
     let (lines, input) = lines::channel();
+    let begun = Begun::default();
     // The factory may be called once a core, and there is one core.
     let input = Arc::new(Mutex::new(Some(input)));
     let well = Arc::new(AtomicBool::new(false));
     let (told, binary, wait) = (Arc::clone(&well), args.binary, Duration::from_secs_f64(args.wait));
+    let read = begun.clone();
     let running = Client::new().config(config).start(move |_| Talk {
         target: target.clone(),
         dial: None,
         input: input.lock().expect("nobody panics with it").take().expect("one core"),
+        read: read.clone(),
+        taken: 0,
         waiting: None,
         open: None,
         high: false,
@@ -96,7 +100,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     running.stop_on_signals()?;
     let handle = running.handle();
     // It may stay behind in a read from a terminal; the process ends without it.
-    std::thread::Builder::new().name("lines".to_owned()).spawn(move || lines::read(&lines, &handle, wait))?;
+    std::thread::Builder::new().name("lines".to_owned()).spawn(move || lines::read(&lines, &begun, &handle, wait))?;
     running.join()?;
     Ok(if well.load(Ordering::Relaxed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -138,6 +142,10 @@ struct Talk {
     target: Target,
     dial: Option<DialId>,
     input: Receiver<Input>,
+    /// What has been read of it,
+    read: Begun,
+    /// of which so many lines were sent, or told not to be.
+    taken: u64,
     /// Read, and not taken by the connection.
     waiting: Option<Vec<u8>>,
     open: Option<ConnId>,
@@ -193,12 +201,16 @@ impl Talk {
                 _ if self.binary => Message::Binary(&line),
                 _ => {
                     tell("a line that is not UTF-8 was not sent; --binary sends any bytes");
+                    self.taken += 1;
                     continue;
                 }
             };
             match conn.send(message) {
-                SendOutcome::Queued => self.moved = true,
-                SendOutcome::High => (self.moved, self.high) = (true, true),
+                outcome if outcome.is_queued() => {
+                    self.moved = true;
+                    self.high = outcome == SendOutcome::High;
+                    self.taken += 1;
+                }
                 _ => {
                     self.waiting = Some(line);
                     return;
@@ -249,8 +261,7 @@ impl Talk {
 
     /// No other connection follows.
     fn end(&mut self, cx: &mut CoreCx<'_, Self>, well: bool) {
-        let read = self.waiting.take().into_iter().map(Input::Line).chain(self.input.try_iter());
-        let lines = read.filter(|input| matches!(input, Input::Line(_))).count();
+        let lines = self.read.lines() - self.taken;
         if lines > 0 && !self.unread {
             tell(&format!("{lines} lines of the input were read and not sent"));
             self.lost = true;

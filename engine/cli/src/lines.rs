@@ -1,9 +1,12 @@
 //! The lines of the input, read ahead by a thread of their own.
 //!
 //! Promises that lines come in order and that few wait: who does not take them makes the reader wait, and with it whoever writes the
-//! input. When the input has ended it asks now and then whether anything has moved since.
+//! input; and that what has been read is known, half a line too ([`Begun`]). When the input has ended it asks now and then whether anything
+//! has moved since.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -20,30 +23,51 @@ pub(crate) enum Input {
     Quiet,
 }
 
+/// How many lines of the input have been read, or begun to be: of those that have not come by the channel nobody else knows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Begun(Arc<AtomicU64>);
+
+impl Begun {
+    pub(crate) fn lines(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 pub(crate) fn channel() -> (SyncSender<Input>, Receiver<Input>) {
     sync_channel(AHEAD)
 }
 
 /// Sends each line on, without its end, until the input or the other side is gone; then asks, each `wait`.
-pub(crate) fn read(lines: &SyncSender<Input>, handle: &Handle, wait: Duration) {
-    let mut input = io::stdin().lock();
+pub(crate) fn read(lines: &SyncSender<Input>, begun: &Begun, handle: &Handle, wait: Duration) {
+    // A buffer as large as the standard input's own, which is then passed by.
+    let mut input = BufReader::with_capacity(64 << 10, io::stdin().lock());
     let send = |what| {
         let sent = lines.send(what).is_ok();
         handle.wake(Place::new(0)); // there is one core
         sent
     };
+    let mut whole = 0;
+    let mut line = Vec::new();
     loop {
-        let mut line = Vec::new();
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
+        if input.buffer().is_empty() {
+            let read = match input.fill_buf() {
+                Ok([]) | Err(_) => break,
+                Ok(read) => read,
+            };
+            whole += read.iter().filter(|byte| **byte == b'\n').count() as u64;
+            begun.0.store(whole + u64::from(read.last() != Some(&b'\n')), Ordering::Release);
         }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        if !send(Input::Line(line)) {
+        let has_come = input.buffer();
+        let end = has_come.iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(&has_come[..end.unwrap_or(has_come.len())]);
+        let len = end.map_or(has_come.len(), |end| end + 1);
+        input.consume(len);
+        if end.is_some() && !send(Input::Line(std::mem::take(&mut line))) {
             return;
         }
+    }
+    if !line.is_empty() && !send(Input::Line(line)) {
+        return;
     }
     if send(Input::End) && !wait.is_zero() {
         loop {

@@ -96,6 +96,30 @@ fn what_a_server_that_closes_early_did_not_take_is_a_loss() {
     assert!(errors.contains("closed by the server: 1000") && errors.contains(" not sent"), "{errors}");
 }
 
+/// It closes, as politely as can be, when half a line has been read behind those that it was sent: that half was to be sent too.
+#[test]
+fn half_a_line_is_a_loss() {
+    for (typed, code, told) in
+        [("question\n", 0, ""), ("question\nand ano", 1, "1 lines of the input were read and not sent")]
+    {
+        let (url, server) = scripted(|mut stream, head| {
+            stream.write_all(switching(head, "").as_bytes()).unwrap();
+            // With its last byte here, what was written together with it has been read as well.
+            assert_eq!(frame(&mut stream).0, 0x81);
+            stream.write_all(&CLOSE_1000).unwrap();
+            let _ = patiently(|| stream.read_to_end(&mut Vec::new()));
+        });
+        let mut talk = Talk::start(&url, &[]);
+        talk.say(typed.as_bytes());
+        let input = talk.take_input(); // which does not end
+        let (status, output, errors) = talk.ended();
+        drop(input);
+        server.join().unwrap();
+        assert_eq!((status, &*output), (Some(code), ""), "{typed:?}: {errors}");
+        assert!(errors.contains("closed by the server: 1000") && errors.contains(told), "{typed:?}: {errors}");
+    }
+}
+
 /// It resets, with everything taken or not: answers may be lost, and the exit status says so also if a later connection ends well.
 #[test]
 fn a_reset_is_a_loss_even_if_a_later_connection_ends_well() {
