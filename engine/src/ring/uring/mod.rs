@@ -249,10 +249,8 @@ impl Uring {
             Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
             Op::Connect { remote, nodelay } => return self.connects.begin(token, remote, nodelay),
             Op::Cancel { target } => {
-                let bits = match target.kind() {
-                    Kind::Connect => self.connects.cancel_name(target),
-                    _ => target.to_bits(),
-                };
+                let of_connect = target.kind() == Kind::Connect;
+                let bits = if of_connect { self.connects.cancel_name(target) } else { target.to_bits() };
                 AsyncCancel2::new(CancelBuilder::user_data(bits)).build()
             }
             Op::CancelSocket { socket } => {
@@ -275,6 +273,8 @@ impl Uring {
                 opcode::Read::new(Fd(self.waker.0.as_raw_fd()), count.cast(), 8).build()
             }
         };
+        // By such a token a completion ends what the kernel has memory for, which it still reads or writes.
+        assert!(!matches!(token.kind(), Kind::Send | Kind::Connect), "{token:?} is of an operation that has memory");
         entry.user_data(token.to_bits())
     }
 

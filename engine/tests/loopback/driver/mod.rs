@@ -327,6 +327,17 @@ fn a_send_returns_its_memory() {
 }
 
 /// A send that waits for its peer is cancelled: a short count, and the memory comes back.
+/// A cancel of nothing under such a token once handed back, as its own, the memory of a send that the kernel had not ended.
+#[test]
+fn no_other_operation_has_the_token_of_one_with_memory() {
+    for token in [SEND, Token::new(Kind::Connect, 0, 0)] {
+        let submit = || Bench::new(|_| {}).ring.submit(token, Op::Cancel { target: RECV });
+        let told = std::panic::catch_unwind(submit).expect_err("it is refused");
+        let told = told.downcast_ref::<String>().expect("a message");
+        assert!(told.ends_with(" is of an operation that has memory"), "{told}");
+    }
+}
+
 #[test]
 fn a_cancelled_send_reports_what_went_and_returns_its_memory() {
     let mut bench = Bench::new(|_| ());
