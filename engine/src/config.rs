@@ -292,7 +292,7 @@ impl Config {
         self
     }
 
-    /// Bytes of free buffers a core keeps for large messages. What nobody has needed for half a second is freed, down to 2 MiB or an
+    /// Bytes of free buffers a core keeps for large messages. What nobody has needed for two seconds is freed, down to 4 MiB or an
     /// eighth of [`memory_max_bytes`](Self::memory_max_bytes). Default 32 MiB.
     #[must_use]
     pub fn pool_max_bytes(mut self, bytes: usize) -> Self {

@@ -27,11 +27,11 @@ const HOLDERS_MAX: usize = 256;
 /// does not get done, and somebody must.
 const GRACE: Duration = Duration::from_secs(1);
 /// How often a core looks whether memory can be given back, as long as it has some.
-const TIDY_EVERY: Duration = Duration::from_millis(500);
+const TIDY_EVERY: Duration = Duration::from_secs(2);
 /// How often a core whose memory is tight looks who holds it.
 const TIGHT_EVERY: Duration = Duration::from_millis(20);
 /// What is kept of free memory for the next burst; of a small budget an eighth.
-const FLOOR: usize = 2 << 20;
+const FLOOR: usize = 4 << 20;
 /// The allocator is asked to give memory back when so much has been freed, and not more often than this.
 const TRIM_MIN: usize = 4 << 20;
 const TRIM_EVERY: Duration = Duration::from_secs(5);
@@ -327,15 +327,15 @@ mod tests {
         assert_eq!(budget.look_at(), None);
         budget.on_use(1 << 20, FLOOR + 1, at(0));
         budget.on_use(1 << 20, FLOOR + 1, at(100));
-        assert_eq!(budget.look_at(), Some(at(500)), "not put off");
+        assert_eq!(budget.look_at(), Some(at(2_000)), "not put off");
         budget.on_use(MAX, MAX, at(200));
         assert_eq!(budget.look_at(), Some(at(220)));
         assert!(!budget.is_due(at(219)) && budget.is_due(at(220)));
         budget.on_use(0, 0, at(230));
-        assert_eq!(budget.look_at(), Some(at(730)), "64 MiB may be given back");
-        assert!(budget.wants_trim(0, at(730)));
-        budget.note_trimmed(0, at(730));
-        budget.on_use(0, 0, at(730));
+        assert_eq!(budget.look_at(), Some(at(2_230)), "64 MiB may be given back");
+        assert!(budget.wants_trim(0, at(2_230)));
+        budget.note_trimmed(0, at(2_230));
+        budget.on_use(0, 0, at(2_230));
         assert_eq!(budget.look_at(), None);
     }
 
