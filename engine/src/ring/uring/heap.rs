@@ -25,13 +25,9 @@ pub(crate) fn give_back() -> bool {
             return false;
         }
         let spawned = std::thread::Builder::new().name("wsring-trim".to_owned()).spawn(|| {
-            // It runs where the core's thread does, which goes first.
-            // SAFETY: neither call takes a pointer. setpriority(2) of process 0 is about the calling thread on Linux; malloc_trim(3) is
-            // MT-safe and touches no memory in use. Fails without it: tests/memory.rs of the command.
-            unsafe {
-                libc::setpriority(libc::PRIO_PROCESS, 0, 19);
-                libc::malloc_trim(0);
-            }
+            // At the core's own priority: with less, others would run while it holds the allocator's lock, and the core waits for that.
+            // SAFETY: it takes no pointer, is MT-safe, and touches no memory in use. Fails without it: tests/memory.rs of the command.
+            unsafe { libc::malloc_trim(0) };
             BUSY.store(false, Ordering::Relaxed);
         });
         if spawned.is_err() {
