@@ -18,65 +18,38 @@ use super::planted::planted;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
 
-/// How a run of frames ended.
-enum Run {
-    /// All bytes are used up.
-    Consumed,
-    /// The same, and what they began is not whole.
-    Begun,
-    /// The connection takes no more messages for now; bytes from here on wait.
-    Stopped(usize),
-    /// The peer's Close.
-    PeerClosed(Option<CloseCode>, String),
-    /// The peer broke the protocol.
-    Violated(Violation),
-    /// The application did not return from a message.
-    Panicked,
-}
-
 impl<R: Ring, H: Handler> Core<R, H> {
+    #[inline]
     pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
         if let Some(stopped) = self.decode(index, bytes) {
-            planted!(StashLost, return);
-            let rest = &bytes[stopped..];
-            let mut stash = self.out.stores.pool.take(rest.len(), rest.len());
-            simd::copy_append(rest, &mut stash);
-            self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0, listed: false }));
-            self.out.peers.mark(index);
+            self.stash(index, &bytes[stopped..]);
         }
+    }
+
+    /// Keeps bytes that cannot be worked on now.
+    #[inline(never)]
+    fn stash(&mut self, index: u32, rest: &[u8]) {
+        planted!(StashLost, return);
+        let mut stash = self.out.stores.pool.take(rest.len(), rest.len());
+        simd::copy_append(rest, &mut stash);
+        self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0, listed: false }));
+        self.out.peers.mark(index);
     }
 
     /// Works on frames until the bytes are used up (`None`) or the connection takes no more: then says where.
     pub(super) fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
-        // Around all messages of a receive, so that none of them pays for it.
-        let run = match catch(|| self.run_frames(index, bytes)) {
-            Ok(run) => run,
-            Err(panic) => self.on_message_panicked(index, panic),
-        };
-        match run {
-            Run::Consumed => None,
-            Run::Begun => {
-                self.on_begun(index);
-                None
-            }
-            Run::Stopped(at) => Some(at),
-            Run::PeerClosed(code, reason) => {
-                self.on_peer_close(index, code, &reason);
-                None
-            }
-            Run::Violated(violation) => {
-                self.on_violation(index, violation);
-                None
-            }
-            Run::Panicked => {
-                self.on_panicked(index);
+        // Around all messages of a receive, so that none of them pays for it; and nothing but the place comes through it, in a register.
+        match catch(|| self.run_frames(index, bytes)) {
+            Ok(stopped) => stopped,
+            Err(panic) => {
+                self.on_message_panicked(index, panic);
                 None
             }
         }
     }
 
-    fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Run {
-        let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return Run::Consumed };
+    fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
+        let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return None };
         let (out, calls) = (&mut self.out, &mut self.calls);
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
@@ -89,15 +62,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
             if !life.takes_messages() {
                 input.give_back(&mut out.stores.pool); // it may be long until the next call
                 return match input.at() {
-                    at if at < len => Run::Stopped(at),
-                    _ if input.is_at_rest() => Run::Consumed,
-                    _ => Run::Begun,
+                    at if at < len => Some(at),
+                    _ if input.is_at_rest() => None,
+                    _ => self.on_begun(index),
                 };
             }
             let (message, last) = match input.next_whole(&mut out.stores.pool) {
                 Ok(Some(whole)) => whole,
                 Ok(None) => match input.next(&mut out.stores.pool) {
-                    Ok(None) => return if input.is_at_rest() { Run::Consumed } else { Run::Begun },
+                    Ok(None) => return if input.is_at_rest() { None } else { self.on_begun(index) },
                     Ok(Some(Event::Message { message, last, is_own })) => {
                         out.peers.begun().clear(index);
                         if is_own {
@@ -124,11 +97,21 @@ impl<R: Ring, H: Handler> Core<R, H> {
                         out.stats.discarded += 1;
                         continue;
                     }
-                    Ok(Some(Event::Close { code, reason })) => return Run::PeerClosed(code, reason.to_owned()),
+                    Ok(Some(Event::Close { code, reason })) => {
+                        let reason = reason.to_owned();
+                        self.on_peer_close(index, code, &reason);
+                        return None;
+                    }
                     Ok(Some(_)) => unreachable!("an event of a wsring-proto that this engine does not know"),
-                    Err(violation) => return Run::Violated(violation),
+                    Err(violation) => {
+                        self.on_violation(index, violation);
+                        return None;
+                    }
                 },
-                Err(violation) => return Run::Violated(violation),
+                Err(violation) => {
+                    self.on_violation(index, violation);
+                    return None;
+                }
             };
             out.stats.messages += 1;
             calls.message(out, index, data, last, message);
@@ -141,29 +124,31 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// A message or a frame has begun to come: it has its time to be whole.
-    fn on_begun(&mut self, index: u32) {
-        let Phase::Open { session, .. } = &self.conns[index as usize].phase else { return };
+    /// The bytes are used up, and a message or a frame has begun to come: it has its time to be whole.
+    #[inline(never)]
+    fn on_begun(&mut self, index: u32) -> Option<usize> {
+        let Phase::Open { session, .. } = &self.conns[index as usize].phase else { return None };
         if let Some(kept) = session.begun().filter(|_| self.out.link(index).life.is_open()) {
-            planted!(StallIgnored, return);
+            planted!(StallIgnored, return None);
             self.out.peers.begin_message(index, self.out.now, kept);
             self.out.peers.excuse_unread(index);
         }
+        None
     }
 
     /// A message was sent on before its callback panicked: it is kept, as any that was queued.
     #[cold]
-    fn on_message_panicked(&mut self, index: u32, panic: Payload) -> Run {
+    fn on_message_panicked(&mut self, index: u32, panic: Payload) {
         let _ = self.calls.judge(&mut self.out, index, panic);
         if let Some(placed) = self.out.settle_offer() {
             let Phase::Open { session, .. } = &mut self.conns[index as usize].phase else {
                 unreachable!("it had a message")
             };
             let bytes = session.take_message().expect("an offered message lies in a buffer of its own");
-            planted!(PromiseForgotten, return Run::Panicked);
+            planted!(PromiseForgotten, return self.on_panicked(index));
             self.out.move_in(placed, bytes);
         }
-        Run::Panicked
+        self.on_panicked(index);
     }
 
     /// A callback of an open connection panicked: the peer is told (RFC 6455 §7.4.1), and what else comes of it is discarded.
@@ -182,6 +167,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// RFC 6455 §5.5.1: a Close is answered with a Close, once; then the server closes the TCP connection (§7.1.1), for which
     /// a client waits a while. Both wait for the other's goodbye in TLS.
+    #[cold]
     fn on_peer_close(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
         match self.out.link(index).life {
             Life::Quiet { .. } | Life::Pinged { .. } => {
@@ -203,6 +189,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// RFC 6455 §7.1.7: tell the peer why, then fail the connection.
+    #[cold]
     fn on_violation(&mut self, index: u32, violation: Violation) {
         self.out.stats.violations += 1;
         let life = self.out.link(index).life;

@@ -187,30 +187,32 @@ impl Reach {
     /// Queues a message.
     #[inline(always)] // some 50 instructions in the handler, instead of a call and a message in memory
     pub(crate) fn send(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
-        if self.send_small(index, message) { SendOutcome::Queued } else { self.send_any(index, message) }
+        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+        if self.send_small(index, opcode, bytes) { SendOutcome::Queued } else { self.send_any(index, opcode, bytes) }
     }
 
     /// The same, and if it is the message being handled, and long, its own buffer goes rather than a copy.
     #[inline(always)]
     pub(crate) fn forward(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
-        if self.send_small(index, message) {
+        // By parts: a message that is handed on by its address has to lie in memory, twice, for each that goes the short way as well.
+        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+        if self.send_small(index, opcode, bytes) {
             SendOutcome::Queued
         } else if self.offer.is_none() {
-            self.send_any(index, message)
+            self.send_any(index, opcode, bytes)
         } else {
-            self.forward_long(index, message)
+            self.forward_long(index, opcode, bytes)
         }
     }
 
     /// The path of almost every message: a small one behind others of its pass. Whether it was queued; the rest is a call.
     #[inline(always)]
-    fn send_small(&mut self, index: u32, message: Message<'_>) -> bool {
-        let bytes = message.as_bytes();
+    fn send_small(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) -> bool {
         if let Some(link) = self.peers.filling(index)
             && bytes.len() <= CONTROL_PAYLOAD_MAX
             && link.output.queued < self.marks.small
             && let Some((block, to)) = link.block_of_pass()
-            && let Some(written) = encode::frame(&mut block[*to as usize..], true, message.opcode(), bytes, None)
+            && let Some(written) = encode::frame(&mut block[*to as usize..], true, opcode, bytes, None)
         {
             *to += written as u32;
             link.output.queued += written as u32;
@@ -221,8 +223,7 @@ impl Reach {
     }
 
     #[inline(never)]
-    fn send_any(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
-        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+    fn send_any(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
         match self.peers.get(index).life.framing() {
             Some(framing) if framing.packs() => self.send_how(index, opcode, bytes, How::Any),
             Some(framing) => self.send_as_is(index, framing, opcode, bytes),
@@ -295,13 +296,12 @@ impl Reach {
 
     /// Promises the message being handled a place in the output; any other is sent.
     #[inline(never)]
-    fn forward_long(&mut self, index: u32, message: Message<'_>) -> SendOutcome {
-        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+    fn forward_long(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
         let link = self.peers.get(index);
         let Some(framing) = link.life.framing() else { return self.gone() };
         let is_moved = is_worth_moving(bytes.len(), !link.output.is_empty()) && !self.packs(framing, bytes.len());
         let Some(offer) = self.offer.as_mut().filter(|offer| is_moved && offer.is_for(bytes)) else {
-            return self.send_any(index, message);
+            return self.send_any(index, opcode, bytes);
         };
         let need = encode::frame_len(bytes.len(), framing.is_masked());
         if link.output.queued as usize + need > self.marks.max as usize {
