@@ -3,6 +3,7 @@
 mod invalid;
 mod memory;
 mod room;
+mod share;
 
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ pub struct Config {
     pub(crate) backlog: u32,
     pub(crate) pool_max_bytes: usize,
     pub(crate) memory_max_bytes: Option<usize>,
+    pub(crate) pass_share_messages: u32,
     pub(crate) spin: Duration,
     pub(crate) recv_buffers: RecvBuffers,
     pub(crate) send_buffers: SendBuffers,
@@ -112,6 +114,7 @@ impl Default for Config {
             backlog: 4096,
             pool_max_bytes: 32 << 20,
             memory_max_bytes: None,
+            pass_share_messages: 2_000,
             spin: ring.spin,
             recv_buffers: ring.recv_buffers,
             send_buffers: ring.send_buffers,
@@ -486,6 +489,11 @@ impl Config {
             ),
             (self.memory_max_bytes.is_none_or(|bytes| bytes >= 64 << 10), "memory_max_bytes", "must be at least 65536"),
             (self.output_max_bytes <= 1 << 30, "output_max_bytes", "must be at most 1 GiB"),
+            (
+                (1..=1_000_000).contains(&self.pass_share_messages),
+                "pass_share_messages",
+                "must be at least 1 and at most 1000000",
+            ),
             (recv_buffers_fit, "recv_buffers", "must be a power of two up to 32768, of at least one byte each"),
             (
                 self.send_buffers.bytes >= 512 && send_bytes <= 1 << 30,

@@ -13,7 +13,7 @@ use sim::{Manners, run, secured};
 use wsring::engine::testing::{Bug, plant};
 
 /// Every bug must die within so many seeds.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 2000;
 
 /// Who noticed: the oracles by their numbers in `docs/simulation.md`, and the assertions of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,10 +129,13 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::SmallestClosed, Plain, Engine),
     (Bug::HoldKept, Plain, Oracle(8)),
     (Bug::SharedTwice, Plain, Oracle(24)),
+    (Bug::ShareIgnored, Plain, Oracle(25)),
+    (Bug::TurnLost, Plain, Oracle(8)),
+    (Bug::TurnTaken, Plain, Engine),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 54] = [
+const WORDS: [(&str, By); 55] = [
     ("held half a message", Oracle(22)),
     ("its time to answer a ping", Oracle(23)),
     ("where it waited to be accepted", Oracle(19)),
@@ -150,6 +153,7 @@ const WORDS: [(&str, By); 54] = [
     ("messages over the high-water mark", Oracle(4)),
     ("two ends stand still", Oracle(20)),
     ("has more queued than it may", Oracle(21)),
+    ("had more than its share of a pass", Oracle(25)),
     ("what it had sent in time was not read", Oracle(13)),
     ("on_message is no prefix", Oracle(1)),
     ("lost a message to the server", Oracle(1)),

@@ -27,8 +27,10 @@ pub struct Limits {
     pub message_max_bytes: u64,
     /// Frames of one message, empty ones included; 0 is taken as 1. Default 262,144.
     pub fragments_max: u32,
-    /// A compressed message may inflate to this many times its payload, and a mebibyte. It protects the processor:
-    /// DEFLATE reaches 1032, so without it a peer buys a thousand bytes of our work with one of its own. Default 256.
+    /// Compressed messages may inflate to this many times their payloads, and all of a peer together to a mebibyte more: what one message
+    /// takes of that, later ones that stay below the ratio give back. It protects the processor:
+    /// DEFLATE reaches 1032, so without it a peer buys a thousand bytes of our work with one of its own. Default 256; from 1032 on nothing
+    /// is bounded by it.
     pub inflate_ratio_max: u32,
 }
 

@@ -10,12 +10,16 @@
 //! | `walk` | the moves from one place in the stream to the next |
 //! | `behind` | whether a further message lies behind one |
 //! | `control` | a control frame that its input cut |
-//! | `inflation` | compressed messages, inflated |
+//! | `inflation` | compressed messages, inflated; `kept` is what that keeps between two inputs |
+//! | [`pace`] | how much is done in a call |
 
 mod behind;
 mod control;
 mod inflation;
 pub mod input;
+#[cfg(feature = "deflate")]
+mod kept;
+pub mod pace;
 mod walk;
 
 #[cfg(feature = "deflate")]
@@ -24,7 +28,7 @@ use alloc::vec::Vec;
 
 use crate::closing::{Move, State};
 #[cfg(feature = "deflate")]
-use crate::deflate::{Agreed, Inflater};
+use crate::deflate::Agreed;
 use crate::frame::{Expect, HEAD_MAX, Role};
 use crate::limits::Limits;
 use crate::opcode::Message;
@@ -48,6 +52,9 @@ enum Place {
     Control(CutControl),
     /// Between messages; `assembly` is the one handed out last. The next call gives it back.
     Delivered,
+    /// Behind a compressed message, which is inflated in steps: the next call goes on.
+    #[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "nothing is inflated"))]
+    Inflating,
 }
 
 /// The first bytes of a header that its input cut.
@@ -108,9 +115,9 @@ pub struct Session {
     /// The message that arrives in pieces, from its first byte that had to be kept; at `Delivered` the one handed out.
     assembly: Option<Assembly>,
     place: Place,
-    /// The peer's window, from its first compressed message on, if it takes that over.
+    /// From the peer's first compressed message on: its window, if it takes that over.
     #[cfg(feature = "deflate")]
-    inflater: Option<Box<Inflater>>,
+    inflation: Option<Box<kept::Inflation>>,
     /// Frames of the open message so far; 0 if none is open.
     fragments: u32,
     /// The open message's; without meaning if none is open.
@@ -127,7 +134,7 @@ impl Session {
     }
 
     /// The same with permessage-deflate as agreed (RFC 7692 §7): messages of the peer may be compressed, and come out
-    /// inflated. A peer that keeps its window costs an [`Inflater`] from its first such message to
+    /// inflated. A peer that keeps its window costs an [`Inflater`](crate::deflate::Inflater) from its first such message to
     /// [`recycle`](Session::recycle); others share the one of the pool.
     #[cfg(feature = "deflate")]
     pub const fn with_deflate(role: Role, agreed: &Agreed) -> Self {
@@ -140,7 +147,7 @@ impl Session {
             assembly: None,
             place: Place::Rest,
             #[cfg(feature = "deflate")]
-            inflater: None,
+            inflation: None,
             fragments: 0,
             kind: Kind::Binary,
             compression,
@@ -183,7 +190,7 @@ impl Session {
         match &self.place {
             Place::Head(_) | Place::Payload { .. } => true,
             Place::Control(cut) => cut.left() > 0,
-            Place::Rest | Place::Between | Place::Delivered => false,
+            Place::Rest | Place::Between | Place::Delivered | Place::Inflating => false,
         }
     }
 
@@ -192,21 +199,28 @@ impl Session {
     pub fn begun(&self) -> Option<usize> {
         let kept = self.assembly.as_ref().map_or(0, Assembly::len);
         match &self.place {
-            Place::Rest | Place::Delivered => None,
+            Place::Rest | Place::Delivered | Place::Inflating => None,
             Place::Control(cut) if cut.left() == 0 && self.fragments == 0 => None,
             Place::Between | Place::Head(_) | Place::Payload { .. } | Place::Control(_) => Some(kept),
         }
     }
 
+    /// Whether a compressed message has come that is inflated in steps, and is not whole yet: [`Input::next`](input::Input::next) goes on
+    /// with it, also where the input is used up.
+    #[inline]
+    pub fn is_inflating(&self) -> bool {
+        matches!(self.place, Place::Inflating)
+    }
+
     /// Whether memory of the pool is in use. Never between messages, once [`Input::next`](input::Input::next) said `None`.
     pub fn holds_buffer(&self) -> bool {
-        self.assembly.is_some() || matches!(self.place, Place::Control(_))
+        self.assembly.is_some() || matches!(self.place, Place::Control(_) | Place::Inflating)
     }
 
     /// Whether it has an inflater of its own: [`Inflater::BYTES`].
     #[cfg(feature = "deflate")]
     pub fn has_window(&self) -> bool {
-        self.inflater.is_some()
+        self.inflation.as_ref().is_some_and(|inflation| inflation.window.is_some() || inflation.under_way.is_some())
     }
 
     /// Bytes of the pool's memory in use, and how many of them have a meaning. Of a message in pieces there is memory for at most
@@ -214,9 +228,11 @@ impl Session {
     pub fn held_bytes(&self) -> (usize, usize) {
         let message =
             self.assembly.as_ref().map_or((0, 0), |assembly| (assembly.capacity(), HEADROOM + assembly.len()));
+        let inflating = self.under_way_bytes();
+        let (memory, counted) = (message.0 + inflating.0, message.1 + inflating.1);
         match &self.place {
-            Place::Control(cut) => (message.0 + cut.capacity(), message.1 + cut.len()),
-            _ => message,
+            Place::Control(cut) => (memory + cut.capacity(), counted + cut.len()),
+            _ => (memory, counted),
         }
     }
 
@@ -246,7 +262,7 @@ impl Session {
         let spent = match &self.place {
             Place::Delivered => true,
             Place::Control(cut) => cut.left() == 0,
-            Place::Rest | Place::Between | Place::Head(_) | Place::Payload { .. } => false,
+            Place::Rest | Place::Between | Place::Head(_) | Place::Payload { .. } | Place::Inflating => false,
         };
         if spent {
             let between = self.between();
@@ -264,16 +280,13 @@ impl Session {
     /// place in the stream; so is the window of a peer that refers to it: the session is [`State::Failed`] then, unless it
     /// was closed.
     pub fn recycle(&mut self, pool: &mut Pool) {
-        let place_lost = self.is_in_frame() || self.fragments > 0;
+        let place_lost = self.is_in_frame() || self.fragments > 0 || self.is_inflating();
         self.drop_assembly(pool);
         if let Place::Control(cut) = core::mem::take(&mut self.place) {
             pool.put(cut.into_bytes());
         }
         self.fragments = 0;
-        #[cfg(feature = "deflate")]
-        let window_lost = self.inflater.take().map(|window| pool.put_window(window)).is_some();
-        #[cfg(not(feature = "deflate"))]
-        let window_lost = false;
+        let window_lost = self.drop_inflation(pool);
         if place_lost || window_lost {
             self.state = self.state.after(Move::GivenUp);
         }
@@ -345,7 +358,9 @@ impl Session {
         let is_open = self.fragments > 0;
         match self.place {
             Place::Between | Place::Payload { .. } => debug_assert!(is_open, "a message is open: {self:?}"),
-            Place::Rest | Place::Delivered => debug_assert!(!is_open, "no message is open: {self:?}"),
+            Place::Rest | Place::Delivered | Place::Inflating => {
+                debug_assert!(!is_open, "no message is open: {self:?}")
+            }
             Place::Head(_) | Place::Control(_) => {} // of or in an open message, or of none
         }
         let is_delivered = matches!(self.place, Place::Delivered);

@@ -118,7 +118,9 @@ impl<H: Handler> Calls<H> {
         }
         self.owed = true;
         let handler = &mut self.handler;
-        catch(|| theirs(|| callback(handler, out))).map_err(|panic| self.panicked(out, name, index, Ends::Its, panic))
+        let called = catch(|| theirs(|| callback(handler, out)));
+        out.forgive();
+        called.map_err(|panic| self.panicked(out, name, index, Ends::Its, panic))
     }
 
     /// What was to be handed over is let go instead.
@@ -137,7 +139,9 @@ impl<H: Handler> Calls<H> {
             return;
         }
         let handler = &mut self.handler;
-        if let Err(panic) = catch(|| theirs(|| callback(handler, &mut CoreCx::new(out)))) {
+        let called = catch(|| theirs(|| callback(handler, &mut CoreCx::new(out))));
+        out.forgive();
+        if let Err(panic) = called {
             let _ = self.panicked(out, name, None, Ends::Core, panic); // `fatal` is what says so
         }
     }

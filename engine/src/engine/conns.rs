@@ -6,7 +6,7 @@
 //! A slot ends when its last operation has completed; then its generation steps, and ids and tokens of the earlier owner
 //! are stale.
 
-use wsring_proto::{Session, handshake::HeadScan};
+use wsring_proto::{Pool, Session, handshake::HeadScan, simd};
 
 use super::answering::Answering;
 use super::flight::Flight;
@@ -53,7 +53,7 @@ impl Link {
 /// The receive side of a connection and the user's state.
 pub(crate) struct Conn<C> {
     pub(crate) phase: Phase<C>,
-    /// Bytes received and not yet worked on, because the handler paused or the output is full.
+    /// Bytes received and not yet worked on: the handler paused, the output is full, or the connection has had its share of the pass.
     pub(crate) stash: Option<Box<Stash>>,
     /// What stands between the connection and its socket.
     #[cfg(feature = "tls")]
@@ -67,6 +67,53 @@ pub(crate) struct Stash {
     pub(crate) at: usize,
     /// In the list of connections whose stash is to be worked on.
     pub(crate) listed: bool,
+}
+
+/// What waits of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nothing,
+    /// So few bytes that more may come meanwhile.
+    Little,
+    Much,
+}
+
+/// Above so many bytes that wait, nothing more is received. Below, a connection that only waits for its turn keeps its receive: cancelling it
+/// and submitting it again costs more than to keep what it brings.
+const MUCH: usize = 64 << 10;
+
+/// So much memory is not worth a move.
+const FITTING_MIN: usize = 8 << 10;
+
+impl Stash {
+    /// More bytes, behind those that wait.
+    pub(crate) fn add(&mut self, more: &[u8], pool: &mut Pool) {
+        if self.at > 0 && self.bytes.capacity() - self.bytes.len() < more.len() {
+            self.bytes.drain(..self.at); // not to double what has been worked on
+            self.at = 0;
+        }
+        pool.append(more, &mut self.bytes);
+    }
+
+    /// So many bytes more have been worked on. Moves the rest where its memory is more than twice as much: to as much as it needs, so
+    /// that no byte is moved more than once on average.
+    pub(crate) fn advance(&mut self, by: usize, pool: &mut Pool) {
+        self.at += by;
+        let rest = self.bytes.len() - self.at;
+        if self.bytes.capacity() > 2 * rest + FITTING_MIN {
+            let mut fitting = Vec::with_capacity(rest);
+            pool.note_change(0, fitting.capacity());
+            simd::copy_append(&self.bytes[self.at..], &mut fitting);
+            pool.put(std::mem::replace(&mut self.bytes, fitting));
+            self.at = 0;
+        }
+    }
+
+    /// How much waits.
+    #[cold]
+    pub(crate) fn waiting(&self) -> Waiting {
+        if self.bytes.len() - self.at <= MUCH { Waiting::Little } else { Waiting::Much }
+    }
 }
 
 /// What arriving bytes are.
@@ -84,3 +131,46 @@ pub(crate) enum Phase<C> {
 
 const _: () = assert!(size_of::<Link>() <= 72, "an idle connection pays for every byte of a Link");
 const _: () = assert!(size_of::<Memory>() == 24, "one word of a Vec tells it from a block");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stash(bytes: Vec<u8>) -> Stash {
+        Stash { bytes, at: 0, listed: false }
+    }
+
+    // Whatever is worked on at a time, what waits lies in at most twice the memory (and 8 KiB), and is not moved again and again.
+    #[test]
+    fn a_stash_keeps_no_more_memory_than_twice_what_waits() {
+        for step in [1, 100, 3_000, 50_000] {
+            let (mut pool, content) = (Pool::new(0), (0..200_000_u32).map(|i| i as u8).collect::<Vec<u8>>());
+            let mut stash = stash(Vec::with_capacity(1 << 20));
+            stash.add(&content, &mut pool);
+            let (mut worked, mut moves) = (0, 0);
+            while worked < content.len() {
+                let by = step.min(content.len() - worked);
+                worked += by;
+                stash.advance(by, &mut pool);
+                moves += usize::from(stash.at == 0);
+                assert_eq!(stash.bytes[stash.at..], content[worked..]);
+                assert!(stash.bytes.capacity() <= 2 * (content.len() - worked) + FITTING_MIN);
+            }
+            assert!(moves <= 6, "{moves} moves in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn what_has_been_worked_on_is_not_doubled() {
+        let mut stash = stash(Vec::with_capacity(100_000));
+        let mut pool = Pool::new(0);
+        stash.add(&[1; 100_000], &mut pool);
+        stash.advance(50_000, &mut pool);
+        stash.add(&[2; 45_000], &mut pool);
+        assert_eq!((stash.at, stash.bytes.len(), stash.bytes.capacity()), (0, 95_000, 100_000));
+        assert!(stash.bytes.iter().position(|&byte| byte == 2) == Some(50_000));
+        assert_eq!(stash.waiting(), Waiting::Much);
+        stash.advance(95_000 - MUCH, &mut pool);
+        assert_eq!(stash.waiting(), Waiting::Little);
+    }
+}

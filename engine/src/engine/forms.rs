@@ -61,6 +61,11 @@ impl Forms {
         self.count
     }
 
+    /// Whether that form has been made.
+    pub(super) fn has(&self, number: u64, window_bits: u8) -> bool {
+        self.number == number && self.made.iter().any(|form| form.window_bits == window_bits)
+    }
+
     /// The form of the message of this number for a window, made now or before; and whether it is compressed.
     pub(super) fn form(
         &mut self,

@@ -2,8 +2,8 @@
 //!
 //! Frames are decoded where they lie, in the receive buffer, and each message goes to the handler from there, but for long ones
 //! and those that came in pieces: they get a buffer of their own, which can move into a send. When the
-//! handler pauses, or its connection's output is full, the bytes not yet worked on are stashed and replayed later, so
-//! that a pause loses and reorders nothing.
+//! handler pauses, its connection's output is full, or its share of the pass is used up, the bytes not yet worked on are stashed and
+//! replayed later, so that a pause loses and reorders nothing.
 
 use wsring_proto::close::CloseCode;
 use wsring_proto::close::Violation;
@@ -15,13 +15,16 @@ use super::core::Core;
 use super::life::Life;
 use super::panics::{Payload, catch};
 use super::planted::planted;
+use super::reach::Waits;
+use super::work;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
 
 impl<R: Ring, H: Handler> Core<R, H> {
     #[inline]
     pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
-        if let Some(stopped) = self.decode(index, bytes) {
+        let stop = self.out.stop_of(index, bytes.len());
+        if let Some(stopped) = self.decode(index, bytes, stop) {
             self.stash(index, &bytes[stopped..]);
         }
     }
@@ -36,10 +39,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.peers.mark(index);
     }
 
-    /// Works on frames until the bytes are used up (`None`) or the connection takes no more: then says where.
-    pub(super) fn decode(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
+    /// Works on frames until the bytes are used up (`None`), or the connection takes no more or has had its share of the pass: then says
+    /// where. Looks at that share when it has come to `stop`.
+    pub(super) fn decode(&mut self, index: u32, bytes: &mut [u8], stop: usize) -> Option<usize> {
         // Around all messages of a receive, so that none of them pays for it; and nothing but the place comes through it, in a register.
-        match catch(|| self.run_frames(index, bytes)) {
+        match catch(|| self.run_frames(index, bytes, stop)) {
             Ok(stopped) => stopped,
             Err(panic) => {
                 self.on_message_panicked(index, panic);
@@ -48,11 +52,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    fn run_frames(&mut self, index: u32, bytes: &mut [u8]) -> Option<usize> {
+    #[inline(always)] // it has one caller
+    fn run_frames(&mut self, index: u32, bytes: &mut [u8], stop: usize) -> Option<usize> {
         let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return None };
         let (out, calls) = (&mut self.out, &mut self.calls);
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
+        input.stop_at(stop);
         loop {
             // Asked once per message, here: a callback may have closed or paused this connection, or filled its output.
             let life = &out.peers.get(index).life;
@@ -60,17 +66,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 input.on_close_sent();
             }
             if !life.takes_messages() {
-                input.give_back(&mut out.stores.pool); // it may be long until the next call
-                return match input.at() {
-                    at if at < len => Some(at),
-                    _ if input.is_at_rest() => None,
-                    _ => self.on_begun(index),
-                };
+                break;
             }
             let (message, last) = match input.next_whole(&mut out.stores.pool) {
                 Ok(Some(whole)) => whole,
-                Ok(None) => match input.next(&mut out.stores.pool) {
-                    Ok(None) => return if input.is_at_rest() { None } else { self.on_begun(index) },
+                Ok(None) => match input.next_at(&mut out.work.pace, &mut out.stores.pool) {
+                    Ok(None) => {
+                        let at = input.at();
+                        if at < len || out.work.is_to_be_counted() {
+                            let next = out.go_on(index, at);
+                            if at < len || input.is_inflating() {
+                                let Some(stop) = next else { break };
+                                input.stop_at(stop);
+                                continue;
+                            }
+                        }
+                        return if input.is_at_rest() { None } else { self.on_begun(index) };
+                    }
                     Ok(Some(Event::Message { message, last, is_own })) => {
                         out.peers.begun().clear(index);
                         if is_own {
@@ -84,7 +96,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                         if !input.is_in_message() {
                             out.peers.begun().clear(index);
                         }
-                        continue;
+                        if out.spends(index, work::PONG) { break } else { continue }
                     }
                     // Any byte shows life: see `on_received`.
                     Ok(Some(Event::Pong(_))) => {
@@ -115,12 +127,22 @@ impl<R: Ring, H: Handler> Core<R, H> {
             };
             out.stats.messages += 1;
             calls.message(out, index, data, last, message);
-            if out.is_offering()
-                && let Some(placed) = out.settle_offer()
-            {
-                let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
-                out.move_in(placed, bytes);
+            if out.has_aftermath() {
+                if let Some(placed) = out.settle_offer() {
+                    let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
+                    out.move_in(placed, bytes);
+                }
+                // It came in pieces, or was inflated, or what the handler sent was compressed.
+                if out.go_on(index, input.at()).is_none() {
+                    break;
+                }
             }
+        }
+        input.give_back(&mut out.stores.pool); // it may be long until the next call
+        match input.at() {
+            at if at < len || input.is_inflating() => Some(at),
+            _ if input.is_at_rest() => None,
+            _ => self.on_begun(index),
         }
     }
 
@@ -140,6 +162,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     #[cold]
     fn on_message_panicked(&mut self, index: u32, panic: Payload) {
         let _ = self.calls.judge(&mut self.out, index, panic);
+        self.out.forgive();
         if let Some(placed) = self.out.settle_offer() {
             let Phase::Open { session, .. } = &mut self.conns[index as usize].phase else {
                 unreachable!("it had a message")
@@ -202,35 +225,45 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Works on what was stashed, for connections that take messages again.
+    /// Works on what was stashed, for connections that take messages: on a share of each in the order in which they began to wait, as
+    /// far as the pass goes. Who has more is listed again when the connection is settled, behind all others.
     pub(super) fn replay_stashes(&mut self) {
-        let mut list = std::mem::take(&mut self.out.replay);
-        for index in list.drain(..) {
-            if let Some(stash) = self.conns.get_mut(index as usize).and_then(|conn| conn.stash.as_mut()) {
+        if self.out.replay.is_empty() {
+            return;
+        }
+        self.out.work.begin_waiting(self.out.stats.messages);
+        let mut last = 0;
+        for _ in 0..self.out.replay.len() {
+            if self.out.work.is_over(self.out.stats.messages) {
+                planted!(TurnLost, self.out.replay.clear());
+                return;
+            }
+            let Some(Waits { index, generation, since }) = self.out.replay.pop_front() else { return };
+            // Who has had a turn waits behind everybody who has not.
+            assert!(since >= last, "{index} waits since pass {since}, and one that waits since {last} went first");
+            last = since;
+            let link = self.out.link(index);
+            if link.tenant.generation() != generation {
+                continue;
+            }
+            let takes_messages = link.life.takes_messages();
+            if let Some(stash) = &mut self.conns[index as usize].stash {
                 stash.listed = false;
             }
-            if self.out.link(index).life.takes_messages() {
+            if takes_messages {
                 self.replay(index);
             }
-        }
-        if self.out.replay.is_empty() {
-            self.out.replay = list; // keep its memory
         }
     }
 
     fn replay(&mut self, index: u32) {
         let Some(mut stash) = self.conns[index as usize].stash.take() else { return };
-        let stopped = self.decode(index, &mut stash.bytes[stash.at..]);
+        let stop = self.out.share_of(index);
+        let stopped = self.decode(index, &mut stash.bytes[stash.at..], stop);
         self.out.peers.mark(index);
         match stopped {
             Some(at) => {
-                stash.at += at;
-                // Moving the rest down only when that halves it keeps the work linear, and its memory in step.
-                if stash.at > stash.bytes.len() / 2 {
-                    stash.bytes.drain(..stash.at);
-                    stash.at = 0;
-                    stash.bytes = self.out.stores.pool.fit(stash.bytes);
-                }
+                stash.advance(at, &mut self.out.stores.pool);
                 self.conns[index as usize].stash = Some(stash);
             }
             None => {

@@ -20,11 +20,11 @@ pub(crate) const COALESCE_MAX: usize = 256 << 10;
 /// Up to so many bytes a piece that grows would like room for twice as many: fewer moves, where little can lie idle.
 const DOUBLED_MAX: usize = 32 << 10;
 
-/// What a connection's socket is to be given next.
+/// What a connection's socket is to be given next, over TLS.
+#[cfg(feature = "tls")]
 pub(crate) enum Next {
     Piece(Payload),
     /// Nothing until the handshake of TLS is over.
-    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nothing waits without TLS"))]
     Waits,
     Nothing,
 }

@@ -74,6 +74,11 @@ impl Packer {
         Self { settings: *settings, shared: Shared::new(settings), own: Vec::new(), scratch: Scratch::new() }
     }
 
+    /// How hard is tried.
+    pub(crate) fn level(&self) -> u8 {
+        self.settings.level
+    }
+
     /// Whether a message of this length is worth it.
     #[inline]
     pub(crate) fn wants(&self, len: usize) -> bool {

@@ -202,11 +202,17 @@ mod switch {
         StallIgnored,
         /// A message must be whole in one round, however long it is.
         ProgressUncounted,
+        /// A connection has as much of a pass as it likes.
+        ShareIgnored,
+        /// Connections that a long pass did not come to are forgotten.
+        TurnLost,
+        /// They let those who come after them go first.
+        TurnTaken,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 86] = [
+        pub const ALL: [Bug; 89] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -293,6 +299,9 @@ mod switch {
             Bug::SmallestClosed,
             Bug::HoldKept,
             Bug::SharedTwice,
+            Bug::ShareIgnored,
+            Bug::TurnLost,
+            Bug::TurnTaken,
         ];
     }
 

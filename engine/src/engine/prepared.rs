@@ -37,8 +37,11 @@ impl Reach {
             return self.refused();
         }
         self.stats.sent += 1;
-        let (packer, stores) = (&mut self.packer, &mut self.stores);
         let window_bits = if packs { framing.window_bits() } else { AS_IS };
+        if packs && !self.forms.has(number, window_bits) {
+            self.owe_packing(bytes.len());
+        }
+        let (packer, stores) = (&mut self.packer, &mut self.stores);
         let (made, compressed) = self.forms.form(number, window_bits, message, packer, &mut stores.pool);
         let mask = mask_of(&mut self.random, framing);
         let output = &mut self.peers.touch(index).output;

@@ -4,6 +4,7 @@
 //! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use super::pongs::Pongs;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
 use super::slow::{Patience, Slow};
 use super::stores::Stores;
+use super::work::{self, Work};
 use crate::config::Config;
 use crate::cores::Place;
 use crate::ring::{Heap, Memory, Payload, SendBlocks};
@@ -83,10 +85,21 @@ pub(super) struct Marks {
     small: u32,
 }
 
+/// A connection whose stash is to be worked on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+    /// The pass since which it waits.
+    pub(super) since: u64,
+}
+
 pub(crate) struct Reach {
     pub(crate) peers: Peers,
-    /// Connections whose stash is to be worked on.
-    pub(crate) replay: Vec<u32>,
+    /// Connections whose stash is to be worked on, in the order in which they began to wait.
+    pub(super) replay: VecDeque<Waits>,
+    /// How much of the pass and of a connection's share in it is left.
+    pub(super) work: Work,
     pub(crate) stores: Stores,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
@@ -101,6 +114,8 @@ pub(crate) struct Reach {
     pub(super) share_from: usize,
     /// The message being handled, if it may be moved.
     offer: Option<Offer>,
+    /// Something is to be looked at when the handler has returned: an offer, or a share that is used up.
+    aftermath: bool,
     pub(crate) dials: Dials,
     /// A CSPRNG (RFC 6455 §10.3): masking keys, nonces, jitter. It makes its numbers in blocks.
     pub(crate) random: StdRng,
@@ -123,7 +138,8 @@ impl Reach {
     ) -> Self {
         Self {
             peers: Peers::new(place, connections_max, config.message_timeout),
-            replay: Vec::new(),
+            replay: VecDeque::new(),
+            work: Work::new(config.pass_share_messages),
             stores: Stores::new(blocks, config.pool_max_bytes),
             stats: Stats::default(),
             now: Tick::ZERO,
@@ -139,6 +155,7 @@ impl Reach {
             pongs: Pongs::default(),
             share_from: SHARE_MIN,
             offer: None,
+            aftermath: false,
             dials: Dials::new(place),
             random,
             stop: false,
@@ -315,6 +332,7 @@ impl Reach {
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
     pub(super) fn send_packed(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
+        self.owe_packing(bytes.len());
         let (packer, stores) = (&mut self.packer, &mut self.stores);
         let packed = packer.pack(index, framing, bytes, &mut stores.pool);
         let mask = mask_of(&mut self.random, framing);
@@ -403,18 +421,63 @@ impl Reach {
     #[inline(never)] // long messages alone come here, and the loop of the short ones keeps its registers
     pub(crate) fn offer(&mut self, bytes: &[u8]) {
         self.offer = Offer::of(bytes);
+        self.aftermath = true;
     }
 
-    /// The message being handled is one that could be moved.
+    /// The handler has returned, and something is to be looked at: [`Self::settle_offer`], and [`Self::go_on`].
     #[inline]
-    pub(crate) fn is_offering(&self) -> bool {
-        self.offer.is_some()
+    pub(crate) fn has_aftermath(&self) -> bool {
+        self.aftermath
     }
 
-    /// The handler has returned: the place in some output that it gave the message, if it did.
+    /// The place in some output that the handler gave the message, if it did.
     #[inline(never)]
     pub(crate) fn settle_offer(&mut self) -> Option<Placed> {
+        self.aftermath = false;
         self.offer.take().and_then(Offer::settle)
+    }
+
+    /// So many bytes are compressed.
+    pub(super) fn owe_packing(&mut self, bytes: usize) {
+        self.work.owe(work::packed(bytes, self.packer.level()));
+        self.aftermath = true;
+    }
+
+    /// What a callback had done that was not about bytes of a connection is nobody's.
+    #[inline]
+    pub(crate) fn forgive(&mut self) {
+        self.work.forgive();
+        self.aftermath = self.offer.is_some();
+    }
+
+    /// Where to look at the share of a connection first, whose bytes are worked on as they come: behind a short receive, if nothing is
+    /// to be looked at.
+    #[inline]
+    pub(super) fn stop_of(&mut self, index: u32, len: usize) -> usize {
+        if self.work.is_calm(len, self.stats.messages) {
+            return len;
+        }
+        self.share_of(index)
+    }
+
+    /// The same, and its share is counted from here on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn share_of(&mut self, index: u32) -> usize {
+        self.work.begin(index, self.stats.messages)
+    }
+
+    /// The decoder has walked over a connection's bytes up to `at`: where to look again, if some of its share is left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn go_on(&mut self, index: u32, at: usize) -> Option<usize> {
+        self.work.go_on(index, self.stats.messages, at)
+    }
+
+    /// Something else than a message was done for a connection. True if its share is used up.
+    #[inline(never)]
+    pub(super) fn spends(&mut self, index: u32, work: u64) -> bool {
+        self.work.spends(index, self.stats.messages, work)
     }
 
     /// Moves a message, in its own buffer and behind headroom, to the place that was promised to it.

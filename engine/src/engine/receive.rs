@@ -1,7 +1,7 @@
 //! What a receive brings: bytes, an end, or both. Bytes go to TLS, to what awaits a head, or to the frames; those of a
 //! connection whose older bytes wait are kept behind them.
 
-use super::conns::Phase;
+use super::conns::{Phase, Waiting};
 use super::core::Core;
 use super::flight::Recv;
 use super::life::{Event, Life};
@@ -94,17 +94,29 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = &mut conn.stash {
             planted!(StashOvertaken, {
-                self.decode(index, bytes);
+                self.decode(index, bytes, bytes.len());
                 return;
             });
-            // Older bytes wait: these follow them. Bounded by what was in flight when the receive was cancelled.
-            return self.out.stores.pool.append(bytes, &mut stash.bytes);
+            // Older bytes wait: these follow them, until so many do that the receive is cancelled, and what was in flight then.
+            stash.add(bytes, &mut self.out.stores.pool);
+            if stash.waiting() == Waiting::Much {
+                self.out.peers.mark(index);
+            }
+            return;
         }
         match &mut conn.phase {
             Phase::Open { .. } => self.feed_frames(index, bytes),
+            _ => self.feed_opening(index, bytes),
+        }
+    }
+
+    /// The same of a connection that is not open yet, or any more.
+    #[inline(never)]
+    fn feed_opening(&mut self, index: u32, bytes: &mut [u8]) {
+        match &self.conns[index as usize].phase {
             Phase::Head(..) => self.feed_head(index, bytes),
             Phase::Answer(_) => self.feed_answer(index, bytes),
-            Phase::Ended => {}
+            Phase::Open { .. } | Phase::Ended => {}
         }
     }
 }

@@ -3,12 +3,15 @@
 //! A connection that anything happened to is settled at the end of the pass: its output goes out, and [`next_step`] says, of
 //! its state alone, what else is to be done until nothing is.
 
-use super::conns::Link;
+use super::conns::{Link, Stash, Waiting};
 use super::core::{Core, PART};
 use super::flight::{Recv, Unacked};
 use super::life::{Dying, Event, Life, Parting};
-use super::output::{COALESCE_MAX, Next};
+use super::output::COALESCE_MAX;
+#[cfg(feature = "tls")]
+use super::output::Next;
 use super::planted::planted;
+use super::reach::Waits;
 use crate::handler::Handler;
 use crate::ring::{Kind, Memory, Op, Payload, Ring, Token};
 
@@ -32,10 +35,10 @@ enum Step {
     Close,
 }
 
-/// Cancel, await the terminal completions, close: a slot is never closed under an armed receive. `stashed`: bytes were received
+/// Cancel, await the terminal completions, close: a slot is never closed under an armed receive. `waiting`: bytes were received
 /// that wait; `starved`: it waits for receive buffers.
 #[inline]
-fn next_step(link: &Link, stashed: bool, starved: bool) -> Step {
+fn next_step(link: &Link, waiting: Waiting, starved: bool) -> Step {
     match link.life {
         Life::Free => Step::Nothing,
         // To compare with when a deadline comes, or because nothing else is waited for.
@@ -57,11 +60,13 @@ fn next_step(link: &Link, stashed: bool, starved: bool) -> Step {
                 _ => Step::Nothing,
             }
         }
-        life if life.wants_bytes() && !stashed => match link.flight.recv {
-            Recv::Idle if !starved && !life.is_past_end() => Step::Recv,
+        life if life.wants_bytes() && waiting != Waiting::Much => match link.flight.recv {
+            Recv::Idle if waiting == Waiting::Nothing && !starved && !life.is_past_end() => Step::Recv,
             _ => Step::Nothing,
         },
-        life if link.flight.recv == Recv::Armed && (life.is_open() || matches!(life, Life::Broken { .. })) => {
+        life if link.flight.recv == Recv::Armed
+            && (life.is_the_applications() || matches!(life, Life::Broken { .. })) =>
+        {
             Step::CancelRecv
         }
         _ => Step::Nothing,
@@ -83,21 +88,28 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Makes operations of what the turn left behind, and moves the stage on.
     fn settle(&mut self, index: u32) {
         self.settle_output(index);
-        let stashed = self.conns.get(index as usize).is_some_and(|conn| conn.stash.is_some());
+        let stash = self.conns.get(index as usize).and_then(|conn| conn.stash.as_deref());
+        let waiting = stash.map_or(Waiting::Nothing, Stash::waiting);
         loop {
             let waits = self.shortage.waits(index) && !self.is_released(index);
-            let step = next_step(self.out.link(index), stashed, waits);
+            let step = next_step(self.out.link(index), waiting, waits);
             if step == Step::Nothing {
                 break;
             }
             self.take_step(index, step);
         }
-        if stashed
+        if waiting != Waiting::Nothing
             && self.out.link(index).life.takes_messages()
             && let Some(stash) = &mut self.conns[index as usize].stash
             && !std::mem::replace(&mut stash.listed, true)
         {
-            self.out.replay.push(index);
+            let (generation, since) = (self.out.link(index).tenant.generation(), self.out.stats.passes);
+            let waits = Waits { index, generation, since };
+            planted!(TurnTaken, {
+                self.out.replay.push_front(waits);
+                return;
+            });
+            self.out.replay.push_back(waits);
         }
     }
 
@@ -148,27 +160,37 @@ impl<R: Ring, H: Handler> Core<R, H> {
             _ if planted!(TwoSends, false; link.output.is_sending) => return,
             _ => {}
         }
-        match self.next_piece(index) {
-            Next::Piece(payload) => self.send_piece(index, payload),
-            Next::Waits => {}
-            Next::Nothing => {
-                if matches!(self.out.link(index).life, Life::Finishing { .. }) {
-                    let due = self.out.now.after(self.config.linger);
-                    self.out.peers.settle(index, Event::Drained { due });
-                    self.out.peers.settling(index).flight.outdate(); // what is asked now is asked of all output
-                }
-            }
-        }
-    }
-
-    fn next_piece(&mut self, index: u32) -> Next {
         #[cfg(feature = "tls")]
         if self.conns[index as usize].tls.is_some() {
-            return self.pop_sealed(index);
+            return self.settle_sealed(index);
         }
-        self.out.pop(index).map_or(Next::Nothing, Next::Piece)
+        match self.out.pop(index) {
+            Some(payload) => self.send_piece(index, payload),
+            None => self.on_nothing_left(index),
+        }
     }
 
+    /// The same over TLS.
+    #[cfg(feature = "tls")]
+    #[inline(never)]
+    fn settle_sealed(&mut self, index: u32) {
+        match self.pop_sealed(index) {
+            Next::Piece(payload) => self.send_piece(index, payload),
+            Next::Waits => {}
+            Next::Nothing => self.on_nothing_left(index),
+        }
+    }
+
+    #[inline]
+    fn on_nothing_left(&mut self, index: u32) {
+        if matches!(self.out.link(index).life, Life::Finishing { .. }) {
+            let due = self.out.now.after(self.config.linger);
+            self.out.peers.settle(index, Event::Drained { due });
+            self.out.peers.settling(index).flight.outdate(); // what is asked now is asked of all output
+        }
+    }
+
+    #[inline]
     fn send_piece(&mut self, index: u32, mut payload: Payload) {
         // In parts, so that a slow reader's progress shows within the send timeout. A block goes whole: it does not know
         // how full it is (`Payload::whole`).
@@ -258,18 +280,27 @@ mod tests {
             (link.life, link.flight.recv, link.flight.unacked) = (life, recv, Unacked::Known);
             link
         };
+        use Waiting::{Little, Much, Nothing};
         for (life, wanted, cancelled) in lives {
             let expected = if wanted { Step::Recv } else { Step::Nothing };
-            assert_eq!(next_step(&link(life, Recv::Idle), false, false), expected, "{life:?}");
-            assert_eq!(next_step(&link(life, Recv::Idle), false, true), Step::Nothing, "{life:?} waits for buffers");
-            assert_eq!(next_step(&link(life, Recv::Idle), true, false), Step::Nothing, "{life:?} has bytes that wait");
+            assert_eq!(next_step(&link(life, Recv::Idle), Nothing, false), expected, "{life:?}");
+            assert_eq!(next_step(&link(life, Recv::Idle), Nothing, true), Step::Nothing, "{life:?} waits for buffers");
             let expected = if cancelled { Step::CancelRecv } else { Step::Nothing };
-            assert_eq!(next_step(&link(life, Recv::Armed), false, false), expected, "{life:?}");
-            let is_held = life.is_open() || matches!(life, Life::Broken { .. });
+            assert_eq!(next_step(&link(life, Recv::Armed), Nothing, false), expected, "{life:?}");
+            // Who waits for a turn keeps its receive until much has come.
+            assert_eq!(
+                next_step(&link(life, Recv::Armed), Little, false),
+                expected,
+                "{life:?} has a little that waits"
+            );
+            let is_held = life.is_the_applications() || matches!(life, Life::Broken { .. });
             let expected = if is_held { Step::CancelRecv } else { Step::Nothing };
-            assert_eq!(next_step(&link(life, Recv::Armed), true, false), expected, "{life:?} has bytes that wait");
-            for stashed in [false, true] {
-                assert_eq!(next_step(&link(life, Recv::Cancelling), stashed, false), Step::Nothing, "{life:?}");
+            assert_eq!(next_step(&link(life, Recv::Armed), Much, false), expected, "{life:?} has much that waits");
+            for waiting in [Little, Much] {
+                assert_eq!(next_step(&link(life, Recv::Idle), waiting, false), Step::Nothing, "{life:?}: {waiting:?}");
+            }
+            for waiting in [Nothing, Little, Much] {
+                assert_eq!(next_step(&link(life, Recv::Cancelling), waiting, false), Step::Nothing, "{life:?}");
             }
         }
         // Where the kernel is asked what the peer has not acknowledged.
@@ -277,26 +308,30 @@ mod tests {
             let mut unknown = link(life, Recv::Armed);
             unknown.flight.unacked = Unacked::Unknown;
             let asks = matches!(life, Life::Pinged { .. } | Life::Closing { .. });
-            assert_eq!(next_step(&unknown, false, false) == Step::Ask, asks, "{life:?}");
+            assert_eq!(next_step(&unknown, Nothing, false) == Step::Ask, asks, "{life:?}");
         }
         let mut lingering = link(Life::Lingering { eof: true, due, until: due }, Recv::Idle);
-        assert_eq!(next_step(&lingering, false, false), Step::Nothing);
+        assert_eq!(next_step(&lingering, Nothing, false), Step::Nothing);
         lingering.flight.unacked = Unacked::Unknown;
-        assert_eq!(next_step(&lingering, false, false), Step::Ask);
+        assert_eq!(next_step(&lingering, Nothing, false), Step::Ask);
         let dying = [
             (Dying::Begun, Step::Close, Step::CancelAll),
             (Dying::Cancelled, Step::Close, Step::Nothing),
             (Dying::Closing, Step::Nothing, Step::Nothing),
         ];
         for (how, at_rest, busy) in dying {
-            assert_eq!(next_step(&link(Life::Dying(how, Parting::Fin), Recv::Idle), false, false), at_rest, "{how:?}");
-            assert_eq!(next_step(&link(Life::Dying(how, Parting::Fin), Recv::Armed), false, false), busy, "{how:?}");
+            assert_eq!(
+                next_step(&link(Life::Dying(how, Parting::Fin), Recv::Idle), Nothing, false),
+                at_rest,
+                "{how:?}"
+            );
+            assert_eq!(next_step(&link(Life::Dying(how, Parting::Fin), Recv::Armed), Nothing, false), busy, "{how:?}");
             let mut cancelling = link(Life::Dying(how, Parting::Fin), Recv::Idle);
             cancelling.flight.cancels = 1;
-            assert_eq!(next_step(&cancelling, false, false), busy, "{how:?}");
+            assert_eq!(next_step(&cancelling, Nothing, false), busy, "{how:?}");
             let mut sending = link(Life::Dying(how, Parting::Fin), Recv::Idle);
             sending.output.is_sending = true;
-            assert_eq!(next_step(&sending, false, false), busy, "{how:?}");
+            assert_eq!(next_step(&sending, Nothing, false), busy, "{how:?}");
         }
     }
 

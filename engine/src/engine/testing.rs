@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 
 use super::core::{Core, Seat};
 pub use super::holding::Holding;
+use super::id::ConnId;
 use super::inbox::{self, Control};
 #[cfg(any(test, feature = "planted"))]
 pub use super::planted::{Bug, plant};
@@ -48,6 +49,11 @@ impl Remote {
     pub fn resolved(&self, lookup: Lookup, found: io::Result<Vec<SocketAddr>>) {
         self.0.resolved((lookup.0, found));
     }
+}
+
+/// The index of a connection's slot, as in the tokens of its operations.
+pub fn index_of(id: ConnId) -> u32 {
+    id.index()
 }
 
 /// A lookup of a name that an engine asked for.

@@ -54,7 +54,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.now = Tick::of(self.ring.now());
         // Something is due, but peers that spoke in time may not have been heard yet: those of twenty are, after a pause of the process.
         if until.is_some_and(|until| until <= before) {
-            let more = self.ring.has_more() || !self.shortage.is_over();
+            let more = self.ring.has_more() || !self.shortage.is_over() || !self.out.replay.is_empty();
             self.heard.on_pass(before, more, self.conns.len());
         } else {
             self.heard.skip_to(before, tick);
@@ -62,6 +62,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.stats.passes += 1;
         self.out.stats.enters = planted!(EntersUnseen, 0; self.ring.enters());
         let messages = self.out.stats.messages;
+        self.out.work.begin_pass(messages);
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
         }

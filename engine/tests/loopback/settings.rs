@@ -181,7 +181,7 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(Config) -> Config;
-    let cases: [(Change, &str); 22] = [
+    let cases: [(Change, &str); 24] = [
         (|c| c.connections_max(0), "connections_max"),
         (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
         (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
@@ -204,6 +204,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (|c| c.send_timeout(Duration::ZERO), "send_timeout"),
         (|c| c.message_timeout(Duration::ZERO), "message_timeout"),
         (|c| c.connections_max(1_048_513), "connections_max"),
+        (|c| c.pass_share_messages(0), "pass_share_messages"),
+        (|c| c.pass_share_messages(1_000_001), "pass_share_messages"),
     ];
     for (change, name) in cases {
         let config = change(Config::default());
@@ -218,11 +220,13 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         .output_low_bytes(4096)
         .output_high_bytes(4096)
         .output_max_bytes(1 << 30)
+        .pass_share_messages(1)
         .recv_buffers(RecvBuffers::Fixed { count: 1, bytes: 1 })
         .send_buffers(SendBuffers { count: 1, bytes: 512 })
         .queue_entries(QueueEntries { submission: 1, completion: 1 });
     let stats = ping_pong(edge, 3, 300);
     assert_eq!((stats.messages, stats.refused), (3, 0));
+    assert_eq!(ping_pong(Config::default().pass_share_messages(1_000_000), 3, 300).messages, 3);
 }
 
 /// Sends one message of its own, longer than a part of a send.

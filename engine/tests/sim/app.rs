@@ -18,8 +18,7 @@ use wsring::{
 use super::clumsy::{About, Clumsy};
 use super::given::Given;
 use super::oracle::{Digest, Person, Reason};
-use super::pressures::Pressures;
-use super::{Manners, World};
+use super::{Manners, World, pressures::Pressures, turns::Turns};
 
 pub use dialler::Dialler;
 
@@ -57,8 +56,8 @@ pub struct App {
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
-    /// No connection may ever have more queued.
-    queued_max: usize,
+    /// No connection may ever have more queued, nor more of a pass.
+    bounds: (usize, Turns),
 }
 
 /// Long messages of which compressing leaves little, in one run.
@@ -77,7 +76,7 @@ impl App {
         early: Option<Random>,
         clumsy: Option<Clumsy>,
         pressures: Pressures,
-        queued_max: usize,
+        bounds: (usize, Turns),
     ) -> Self {
         let wild = match world.manners {
             Manners::Quiet => 0,
@@ -99,7 +98,7 @@ impl App {
             clumsy,
             pressures,
             said,
-            queued_max,
+            bounds,
         }
     }
 
@@ -282,7 +281,7 @@ impl App {
     fn check_queued(&self, cx: &mut Core<'_>) {
         for id in self.open.keys() {
             let queued = self.conn(cx, *id).expect("it is open").queued();
-            assert!(queued <= self.queued_max, "{id} has more queued than it may: {queued}, not {}", self.queued_max);
+            assert!(queued <= self.bounds.0, "{id} has more queued than it may: {queued}, not {}", self.bounds.0);
         }
     }
 
@@ -520,6 +519,7 @@ impl Handler for App {
         let pressed = open.high && open.pressure == Pressure::PauseReading;
         open.cut |= pressed;
         self.world.ledger.borrow_mut().people[peer].cut |= pressed;
+        self.bounds.1.on_message(id, &self.world.trace);
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {

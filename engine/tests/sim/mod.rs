@@ -1,7 +1,7 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `dial`
+//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `turns` watches whose turn it is, `dial`
 //! knows what a dial may come to, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
@@ -18,6 +18,7 @@ mod pressures;
 mod script;
 #[cfg(feature = "tls")]
 pub mod secured;
+mod turns;
 mod wire;
 
 use std::cell::RefCell;
@@ -300,6 +301,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.config = settings
         .pressures
         .configure(settings.config)
+        .pass_share_messages(turns::share(seed, manners))
         .connections_max(connections_max)
         .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
         .limits(settings.limits)
@@ -455,6 +457,7 @@ fn run_on(
     world.ledger.borrow_mut().begin(count as usize, &settings);
     let peers = (0..count as usize).map(|number| Peer::new(number, &mut random, &sim, &settings, &world)).collect();
     let early = manners == Manners::Rude && random.chance(250);
+    let stop_ns = if early { random.pick(&[1, 3, 30]) * random.below(1_000_000) } else { 6_000_000_000 };
     let asked = Names::default();
     let town = Town {
         random: Random::new(seed ^ 0x7365_7276_6572),
@@ -466,11 +469,7 @@ fn run_on(
         remote: Remote::default(),
         world: world.clone(),
         early,
-        stop_at: sim.start.plus(Duration::from_nanos(if early {
-            random.pick(&[1, 3, 30]) * random.below(1_000_000)
-        } else {
-            6_000_000_000
-        })),
+        stop_at: sim.start.plus(Duration::from_nanos(stop_ns)),
         stopped: false,
         shut_at: shut_after(seed, manners).map(|after| sim.start.plus(after)),
         tick: Duration::from_millis(random.range(1, 10)),
@@ -480,7 +479,8 @@ fn run_on(
     let listeners = sim.listeners;
     let Settings { config, kept, queued_max, pressures, memory_max, least, .. } = settings;
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
-    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, queued_max);
+    let bounds = (queued_max, turns::Turns::new(turns::share(seed, manners)));
+    let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, bounds);
     let app = app.and_bulk(bulk(seed, packs));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));

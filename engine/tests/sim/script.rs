@@ -204,6 +204,40 @@ fn message(
     len
 }
 
+/// Many frames that say little, in one piece: messages, pings, pongs, or one message in as many fragments as there may be.
+fn flood(random: &mut Random, most: usize, limits: &Limits, serves: bool, steps: &mut Vec<Step>) -> usize {
+    let (mut out, mut messages, mut pings) = (Vec::new(), Vec::new(), Vec::new());
+    let count = random.range(20, 400).min(most as u64 / 64);
+    let kind = random.below(5);
+    for _ in 0..count {
+        let text = random.chance(500);
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let (len, key) = (random.below(3) as usize, key(random, serves));
+        match kind {
+            0 | 1 => {
+                encode::append_frame(&mut out, true, opcode, &b"xy"[..len], key);
+                messages.push(Digest::of(text, &b"xy"[..len]));
+            }
+            2 => pings.push(ping(random, serves, &mut out)),
+            3 => encode::append_frame(&mut out, true, Opcode::Pong, b"", key),
+            _ => {
+                encode::append_frame(&mut out, limits.fragments_max == 1, opcode, b"", key);
+                let more = u64::from(limits.fragments_max).min(count + 1).saturating_sub(1);
+                for i in 1..=more {
+                    encode::append_frame(&mut out, i == more, Opcode::Continuation, b"", key);
+                }
+                messages.push(Digest::of(text, b""));
+                if messages.len() as u64 * (more + 1) > count {
+                    break;
+                }
+            }
+        }
+    }
+    let len = out.len();
+    steps.push(Step::Frames(out, messages, pings));
+    len
+}
+
 /// RFC 6455 §5.1: a client masks, a server does not.
 pub fn key(random: &mut Random, serves: bool) -> Option<MaskKey> {
     (!serves).then(|| MaskKey::from_bytes((random.bits() as u32).to_ne_bytes()))
@@ -323,7 +357,12 @@ impl Script {
         let mut borders = vec![0];
         let mut pipelined = random.chance(200);
         let count = if random.chance(200) { random.below(40) } else { random.below(14) };
+        // Drawn apart from everything else.
+        let mut floods = Random::new(sim.seed ^ (number as u64) << 32 ^ 0x0066_6c6f_6f64);
         for _ in 0..count {
+            if !quiet && floods.chance(60) {
+                budget -= flood(&mut floods, budget, &settings.limits, serves, &mut steps).min(budget);
+            }
             if random.chance(200) {
                 let mut out = Vec::new();
                 let pinged = ping(random, serves, &mut out);

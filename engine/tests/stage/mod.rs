@@ -381,6 +381,11 @@ impl Play {
         self.seen.borrow().handled.iter().filter(|handled| handled.1 == peer && handled.0 < at).count()
     }
 
+    /// Whose messages were handled, in their order.
+    pub fn order(&self) -> Vec<usize> {
+        self.seen.borrow().handled.iter().map(|(_, peer)| *peer).collect()
+    }
+
     /// What `on_close` was told.
     pub fn reason(&self, peer: usize) -> Option<&'static str> {
         let known = ["Timeout", "Stalled", "Eof", "Stopped", "Local { clean: false }", "Local { clean: true }"];

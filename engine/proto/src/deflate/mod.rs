@@ -17,7 +17,7 @@
 #[cfg(feature = "libdeflate")]
 mod blocks;
 mod compress;
-mod inflate;
+pub(crate) mod inflate;
 mod negotiate;
 mod scratch;
 mod settings;

@@ -7,7 +7,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::walk::{self, Found};
+use super::pace::Pace;
+use super::walk::{self, Found, Span};
 use super::{Session, behind};
 use crate::close::{self, CloseCode, Violation};
 use crate::frame::{self, Whole};
@@ -65,6 +66,8 @@ pub struct Input<'a> {
     limits: &'a Limits,
     /// Invariant: within `bytes`. What lies before was walked over, and its messages are unmasked.
     at: usize,
+    /// Invariant: within `bytes`. A frame that begins here or behind is not begun: see [`Input::stop_at`].
+    stop: usize,
     ahead: Ahead,
     /// The header at `at`, with [`Ahead::Whole`]. (Inside of that it would not stay in registers.)
     whole: Whole,
@@ -80,7 +83,8 @@ impl Session {
     #[inline]
     pub fn input<'a>(&'a mut self, bytes: &'a mut [u8], limits: &'a Limits) -> Input<'a> {
         let whole = Whole { text: false, key: MaskKey::NONE, head_len: 0, payload_len: 0 };
-        Input { session: self, bytes, limits, at: 0, ahead: Ahead::Unread, whole, whole_max: limits.whole_max() }
+        let (stop, whole_max) = (bytes.len(), limits.whole_max());
+        Input { session: self, bytes, limits, at: 0, stop, ahead: Ahead::Unread, whole, whole_max }
     }
 }
 
@@ -91,7 +95,22 @@ impl Input<'_> {
         self.at
     }
 
-    /// The next event. `None`: the input is used up, and what it began is kept in memory from `pool`.
+    /// Begins no frame at `stop` or behind: [`next`](Input::next) says `None` there, before the input is used up. What has begun goes
+    /// on, however long it is. So a caller does not do more work at once than it means to; it may move the place on, and ask again.
+    #[inline]
+    pub fn stop_at(&mut self, stop: usize) {
+        self.stop = stop.min(self.bytes.len());
+        self.ahead = Ahead::Unread;
+    }
+
+    /// As [`Session::is_inflating`].
+    #[inline]
+    pub fn is_inflating(&self) -> bool {
+        self.session.is_inflating()
+    }
+
+    /// The next event. `None`: the input is used up, and what it began is kept in memory from `pool`; or the place is reached where the
+    /// caller wants to [stop](Input::stop_at).
     ///
     /// Once the peer's close frame was surfaced, or a violation returned, all input is used up and ignored (RFC 6455
     /// §1.4, §7.1.7). After [`Session::on_close_sent`], only a close frame is surfaced, and that messages were discarded.
@@ -105,15 +124,25 @@ impl Input<'_> {
     /// in; the input is used up then.
     #[inline]
     pub fn next(&mut self, pool: &mut Pool) -> Result<Option<Event<'_>>, Violation> {
-        if self.at == self.bytes.len() && self.session.is_at_rest() {
+        self.next_at(&mut Pace { ..Pace::FREE }, pool)
+    }
+
+    /// As [`next`](Input::next), and says `None` as well when it has inflated as much at once as it may:
+    /// [`is_inflating`](Input::is_inflating) tells. What was done is added to `pace`.
+    ///
+    /// # Errors
+    /// As [`next`](Input::next).
+    #[inline]
+    pub fn next_at(&mut self, pace: &mut Pace, pool: &mut Pool) -> Result<Option<Event<'_>>, Violation> {
+        if self.at >= self.stop && self.session.is_at_rest() {
             return Ok(None);
         }
         let is_looked_at = matches!(self.ahead, Ahead::Other);
         self.ahead = Ahead::Unread;
         // By parts, and the position as a copy: so that an `Input` whose methods are inlined lives in registers.
-        let mut at = self.at;
-        let event = next_event(self.session, self.bytes, &mut at, self.limits, pool, is_looked_at);
-        self.at = at;
+        let mut span = Span { at: self.at, stop: self.stop };
+        let event = next_event(self.session, self.bytes, &mut span, pace, self.limits, pool, is_looked_at);
+        self.at = span.at;
         event
     }
 
@@ -177,7 +206,7 @@ impl Input<'_> {
             return false;
         }
         let rest = &self.bytes[self.at..];
-        if !rest.is_empty()
+        if self.at < self.stop
             && self.session.is_at_rest()
             && let Some(whole) = frame::whole(rest, self.session.role, self.whole_max)
         {
@@ -196,14 +225,14 @@ impl Input<'_> {
         let to = from + self.whole.payload_len;
         let behind = &self.bytes[to..];
         self.at = to;
-        if !behind.is_empty()
+        if to < self.stop
             && let Some(next) = frame::whole(behind, self.session.role, self.whole_max)
         {
             (self.ahead, self.whole) = (Ahead::Whole, next);
             return (from..to, false);
         }
         self.ahead = Ahead::Other;
-        (from..to, behind.is_empty() || !behind::scan(self.session, behind, self.limits))
+        (from..to, behind.is_empty() || !behind::brings_message(self.session, behind, self.limits))
     }
 }
 
@@ -212,24 +241,25 @@ impl Input<'_> {
 fn next_event<'i>(
     session: &'i mut Session,
     bytes: &'i mut [u8],
-    at: &mut usize,
+    span: &mut Span,
+    pace: &mut Pace,
     limits: &Limits,
     pool: &mut Pool,
     is_looked_at: bool,
 ) -> Result<Option<Event<'i>>, Violation> {
     let end = bytes.len();
-    let mut input = Input { at: *at, ..session.input(bytes, limits) };
+    let mut input = Input { at: span.at, stop: span.stop, ..session.input(bytes, limits) };
     let is_whole = !is_looked_at && input.read_ahead();
     let (found, last) = match is_whole {
         true => {
             let Whole { text, key, .. } = input.whole;
             let (place, last) = input.pass_whole();
-            *at = input.at;
+            span.at = input.at;
             (Found::Borrowed { text, place, key }, last)
         }
-        false => match walk::find(session, bytes, at, limits, pool)? {
+        false => match walk::find(session, bytes, span, pace, limits, pool)? {
             Some(found @ (Found::Borrowed { .. } | Found::Held { .. })) => {
-                let last = !behind::has_message(session, &bytes[*at..], limits);
+                let last = !behind::has_message(session, &bytes[span.at..], limits);
                 (found, last)
             }
             Some(found) => (found, false),
@@ -240,7 +270,7 @@ fn next_event<'i>(
         Found::Borrowed { text, place, key } => match unmask(&mut bytes[place], text, key) {
             Ok(message) => Event::Message { message, last, is_own: false },
             Err(violation) => {
-                *at = end;
+                span.at = end;
                 session.fail(pool);
                 return Err(violation);
             }

@@ -1,6 +1,7 @@
 //! The session against RFC 6455 §5-§8, example by example; `properties.rs` has the general claims.
 
 use super::input::Event;
+use super::pace::Pace;
 use super::*;
 use crate::close::Violation;
 use crate::encode;
@@ -46,6 +47,8 @@ struct Peer {
     pool: Pool,
     /// Asks by the short way first, as the engine does.
     short: bool,
+    /// Stops after so many bytes, and goes on; 0 never.
+    step: usize,
 }
 
 impl Peer {
@@ -54,7 +57,7 @@ impl Peer {
     }
 
     fn limited(role: Role, limits: Limits) -> Peer {
-        Peer { session: Session::new(role), limits, pool: Pool::new(64 << 20), short: false }
+        Peer { session: Session::new(role), limits, pool: Pool::new(64 << 20), short: false, step: 0 }
     }
 
     /// The same by the short way.
@@ -62,25 +65,38 @@ impl Peer {
         Peer { short: true, ..self }
     }
 
+    /// The same in steps of so many bytes.
+    fn stepping(self, step: usize) -> Peer {
+        Peer { step, ..self }
+    }
+
     /// Everything one input gives, with the `last` of each message.
     fn feed_marked(&mut self, bytes: &[u8]) -> (Vec<(Owned, Option<bool>)>, Option<Violation>) {
         let mut input = bytes.to_vec();
         let mut events = Vec::new();
-        let Peer { session, limits, pool, short } = self;
+        let Peer { session, limits, pool, short, step } = self;
         let mut piece = session.input(&mut input, limits);
+        let mut stop = bytes.len();
+        if *step > 0 {
+            stop = *step - 1;
+            piece.stop_at(stop);
+        }
+        let mut pace = if *step > 0 { Pace::inflating(*step) } else { Pace::FREE };
         loop {
             let whole = if *short { piece.next_whole(pool) } else { Ok(None) };
             let next = match whole {
                 Ok(Some((message, last))) => Ok(Some(owned(Event::Message { message, last, is_own: false }))),
-                Ok(None) => piece.next(pool).map(|event| event.map(owned)),
+                Ok(None) => piece.next_at(&mut pace, pool).map(|event| event.map(owned)),
                 Err(violation) => Err(violation),
             };
             match next {
                 Ok(Some(event)) => events.push(event),
-                Ok(None) => {
-                    assert_eq!(piece.at(), bytes.len());
-                    return (events, None);
+                Ok(None) if piece.at() < bytes.len() || piece.is_inflating() => {
+                    assert!(*step > 0 && (piece.at() >= stop || piece.is_inflating()), "{} before {stop}", piece.at());
+                    stop = piece.at() + *step;
+                    piece.stop_at(stop);
                 }
+                Ok(None) => return (events, None),
                 Err(violation) => {
                     assert_eq!(piece.at(), bytes.len());
                     assert_eq!(piece.next_whole(pool), Ok(None));
@@ -483,6 +499,12 @@ fn last_looks_behind_control_frames_and_fragments() {
         let (events, _) = Peer::new(Role::Server).feed_marked(&bytes);
         assert_eq!(events[0], (Owned::Binary(b"se".to_vec()), Some(last)), "{bytes:x?}");
     }
+    // Nobody has us look ahead for ever: behind so many headers a message is not seen coming, and comes all the same.
+    for (pings, last) in [(254, false), (255, false), (256, true)] {
+        let bytes = [&message[..], &ping.repeat(pings), &message].concat();
+        let (events, _) = Peer::new(Role::Server).feed_marked(&bytes);
+        assert_eq!((events.len(), events[0].1, events[pings + 1].1), (pings + 2, Some(last), Some(true)), "{pings}");
+    }
     // A message that is over a limit is not delivered.
     let limits = Limits::default().message_max_bytes(1);
     let bytes = [&message[..], &start, &end].concat();
@@ -513,6 +535,42 @@ fn what_has_begun_has_as_many_bytes_as_are_kept() {
             assert_eq!(peer.session.begun(), expected, "behind byte {at} of {bytes:?}");
         }
     }
+}
+
+// No frame is begun behind the place where the caller wants to stop; one that was begun goes on; and the frames on the way are counted.
+#[test]
+fn an_input_stops_before_the_next_frame() {
+    let message = masked(true, Opcode::Binary, b"m");
+    let (start, end) = (masked(false, Opcode::Binary, b"s"), masked(true, Opcode::Continuation, b"e"));
+    let len = message.len();
+    let mut bytes = [&message[..], &message, &start, &end, &message].concat();
+    let (mut session, limits, mut pool) = (Session::new(Role::Server), Limits::default(), Pool::new(0));
+    let mut input = session.input(&mut bytes, &limits);
+    let mut pace = Pace::FREE;
+    input.stop_at(0);
+    assert_eq!(input.next_whole(&mut pool), Ok(None));
+    assert_eq!(input.next_at(&mut pace, &mut pool), Ok(None));
+    assert_eq!(input.at(), 0);
+    // The first byte of the second message is before the place, so it comes; the fragments are behind.
+    input.stop_at(len + 1);
+    for _ in 0..2 {
+        assert_eq!(input.next_whole(&mut pool), Ok(Some((Message::Binary(b"m"), false))));
+    }
+    assert_eq!(input.next_whole(&mut pool), Ok(None));
+    assert_eq!(input.next_at(&mut pace, &mut pool), Ok(None));
+    assert_eq!((input.at(), pace.take_work()), (2 * len, 0), "both were events");
+    // The second fragment is not begun either, though its message is.
+    input.stop_at(2 * len + 1);
+    assert_eq!(input.next_at(&mut pace, &mut pool), Ok(None));
+    assert_eq!((input.at(), pace.take_work()), (3 * len, 0), "a message begins");
+    input.stop_at(usize::MAX);
+    let Ok(Some(Event::Message { message, last: false, .. })) = input.next_at(&mut pace, &mut pool) else {
+        panic!("no message")
+    };
+    assert_eq!(message, Message::Binary(b"se"));
+    assert!(matches!(input.next_at(&mut pace, &mut pool), Ok(Some(Event::Message { last: true, .. }))));
+    assert_eq!(input.next_at(&mut pace, &mut pool), Ok(None));
+    assert_eq!((input.at(), pace.take_work()), (5 * len, 1), "the second fragment");
 }
 
 #[test]

@@ -8,17 +8,19 @@
 //! ```text
 //!            header ends in a later input            payload ends in a later input
 //!  Rest ───────────────────────────────> Head ──> Payload ──────────────┐
-//!   ^ ^                                   │ control, cut                │ last frame, some of it kept
+//!   ^ ^                                   │ control, cut                │ last frame, some of it kept (2)
 //!   │ └── all of the message is here (1) ─┤                             v
 //!   │                                     └──> Control            Delivered
 //!   └── the next call gives the memory back ──────┴─────────────────────┘
 //!  Between: like Rest, inside a fragmented message
 //!  (1) from OWN_MIN on, and if it was compressed: Delivered
+//!  (2) and if it was compressed: Inflating, until it is whole
 //! ```
 
 use core::ops::Range;
 
 use super::control::CutControl;
+use super::pace::Pace;
 use super::{CutHead, Kind, Place, Session};
 use crate::close::{self, Violation};
 use crate::closing::State;
@@ -48,30 +50,40 @@ pub(super) enum Found {
     HeldControl,
 }
 
-/// Walks `input` from `*at` to the end of the next thing to surface. `None`: the input is used up. In both that case and a
-/// fault, `*at` is the end of the input.
+/// What of an input is to be walked over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// Where the walk is.
+    pub(super) at: usize,
+    /// No frame is begun here or behind.
+    pub(super) stop: usize,
+}
+
+/// Walks `input` from `span.at` to the end of the next thing to surface. `None`: the input is used up and `span.at` its end, as after a
+/// fault; or a frame would begin at `span.stop` or behind, and `span.at` is its first byte.
 #[inline(always)] // it has one caller
 pub(super) fn find(
     session: &mut Session,
     input: &mut [u8],
-    at: &mut usize,
+    span: &mut Span,
+    pace: &mut Pace,
     limits: &Limits,
     pool: &mut Pool,
 ) -> Result<Option<Found>, Violation> {
     let end = input.len();
     let found = if session.state.reads() {
-        let mut walk = Walk { session: &mut *session, input, at: *at, limits, pool: &mut *pool };
+        let Span { at, stop } = *span;
+        let mut walk = Walk { session: &mut *session, input, at, stop, pace, limits, pool: &mut *pool };
         let found = walk.run();
-        *at = walk.at;
+        span.at = walk.at;
         found
     } else {
         session.recycle(pool);
+        span.at = end;
         Ok(None)
     };
-    if !matches!(found, Ok(Some(_))) {
-        *at = end;
-    }
     if found.is_err() {
+        span.at = end;
         session.fail(pool);
     }
     session.debug_assert_sound();
@@ -83,6 +95,8 @@ struct Walk<'w> {
     session: &'w mut Session,
     input: &'w mut [u8],
     at: usize,
+    stop: usize,
+    pace: &'w mut Pace,
     limits: &'w Limits,
     pool: &'w mut Pool,
 }
@@ -96,6 +110,8 @@ enum Step {
     Found(Found),
     /// The input ends here.
     UsedUp,
+    /// No frame is begun here, or inflating the message before it takes more than a step.
+    Stopped,
 }
 
 impl Walk<'_> {
@@ -107,10 +123,19 @@ impl Walk<'_> {
                 Place::Rest | Place::Between | Place::Delivered => self.head()?,
                 &mut Place::Head(cut) => self.cut_head(cut)?,
                 &mut Place::Payload { left, key, fin } => self.payload(left, key, fin)?,
+                Place::Inflating if self.session.state != State::Open => {
+                    self.session.drop_under_way(self.pool);
+                    self.session.place = Place::Rest;
+                    Step::On
+                }
+                Place::Inflating => match self.session.inflate_on(self.pace, self.limits, self.pool)? {
+                    true => self.deliver(),
+                    false => Step::Stopped,
+                },
                 Place::Control(cut) => {
                     self.at += cut.take_in(&self.input[self.at..]);
                     if cut.left() > 0 {
-                        return Ok(None);
+                        return Ok(None); // all of the input was taken in
                     }
                     cut.unmask();
                     let opcode = cut.opcode();
@@ -125,7 +150,11 @@ impl Walk<'_> {
             match step {
                 Step::On => {}
                 Step::Found(found) => return Ok(Some(found)),
-                Step::UsedUp => return Ok(None),
+                Step::UsedUp => {
+                    self.at = self.input.len();
+                    return Ok(None);
+                }
+                Step::Stopped => return Ok(None),
             }
         }
     }
@@ -142,10 +171,10 @@ impl Walk<'_> {
     }
 
     fn head(&mut self) -> Result<Step, Violation> {
-        let rest = &self.input[self.at..];
-        if rest.is_empty() {
-            return Ok(Step::UsedUp);
+        if self.at >= self.stop {
+            return Ok(Step::Stopped);
         }
+        let rest = &self.input[self.at..];
         match frame::parse(rest, &self.expect())? {
             Parsed::Head(head) => {
                 self.at += head.head_len;
@@ -192,11 +221,14 @@ impl Walk<'_> {
         if !opcode.is_control() {
             if opcode != Opcode::Continuation {
                 self.session.kind = Kind::new(opcode == Opcode::Text, head.compressed);
+            } else {
+                self.pace.on_frame();
             }
             self.session.fragments = self.session.fragments.saturating_add(1);
             self.session.place = Place::Payload { left: head.payload_len, key, fin: head.fin };
             return Ok(Step::On);
         }
+        self.pace.on_frame();
         let len = head.payload_len as usize; // at most 125: RFC 6455 §5.5, checked in `parse`
         let rest = &mut self.input[self.at..];
         let Some(payload) = rest.get_mut(..len) else {
@@ -247,7 +279,10 @@ impl Walk<'_> {
         self.end_message();
         match self.session.state {
             State::Open => self.end_kept(),
-            _ => Ok(Step::Found(Found::Discarded)),
+            _ => {
+                self.pace.on_frame(); // nobody counts it as a message
+                Ok(Step::Found(Found::Discarded))
+            }
         }
     }
 
@@ -265,8 +300,10 @@ impl Walk<'_> {
         }
         let payload = &mut self.input[place];
         simd::mask(payload, key);
-        self.session.inflate(payload, self.limits, self.pool)?;
-        Ok(self.deliver())
+        match self.session.inflate(payload, self.pace, self.limits, self.pool)? {
+            true => Ok(self.deliver()),
+            false => Ok(Step::Stopped),
+        }
     }
 
     /// Keeps the piece of the open message at `place`; `left` bytes of its frame are still to come.
@@ -302,7 +339,9 @@ impl Walk<'_> {
     fn end_kept(&mut self) -> Result<Step, Violation> {
         let kind = self.session.kind;
         if kind.is_compressed() {
-            self.session.inflate_held(self.limits, self.pool)?;
+            if !self.session.inflate_held(self.pace, self.limits, self.pool)? {
+                return Ok(Step::Stopped);
+            }
         } else if kind.is_text() && self.session.assembly.as_ref().is_some_and(|assembly| assembly.text().is_none()) {
             // RFC 6455 §5.6: a message, not each of its fragments, is whole UTF-8.
             return Err(Violation::InvalidUtf8);

@@ -223,6 +223,9 @@ impl Ring for SimRing {
 
     fn next(&mut self) -> Option<(Token, Done<SimLease>)> {
         let (token, done) = self.ready.pop_front()?;
+        if matches!(done, Done::Received { lease: Some(_), .. }) {
+            self.net.trace.on_handed(token.index());
+        }
         let [kind, first, second] = story::numbers_of_done(&done);
         let numbers = [token.to_bits(), kind, first, second];
         self.net.trace.note(&numbers, || format!("complete {} {}", Label(token), story::story_of_done(&done)));

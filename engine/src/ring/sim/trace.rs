@@ -1,10 +1,12 @@
 //! Owns the story of a run: one hash over everything that crossed the seam or was called back, and, when asked for, the
 //! readable lines.
 //!
-//! Promises that two runs with the same hash did the same at the same virtual times. Shared by the simulated kernel, the
+//! Promises that two runs with the same hash did the same at the same virtual times; and says how far the engine has come with what was
+//! handed to it. Shared by the simulated kernel, the
 //! peers and the application under test, because a story told in three files cannot be read.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -15,6 +17,8 @@ struct Story {
     hash: u64,
     aloud: bool,
     now: Time,
+    /// When bytes were last handed to the engine, and how often in that pass: by index.
+    handed: BTreeMap<u32, (Time, u64)>,
 }
 
 /// The story of one run. Clones share it.
@@ -24,7 +28,8 @@ pub struct Trace(Rc<RefCell<Story>>);
 impl Trace {
     /// An empty story; told on standard error as it happens if `aloud`.
     pub fn new(aloud: bool) -> Self {
-        Self(Rc::new(RefCell::new(Story { hash: 0xcbf2_9ce4_8422_2325, aloud, now: Time::default() })))
+        let (hash, now, handed) = (0xcbf2_9ce4_8422_2325, Time::default(), BTreeMap::new());
+        Self(Rc::new(RefCell::new(Story { hash, aloud, now, handed })))
     }
 
     /// Adds to the story: `numbers` to the hash, `line` to what is read.
@@ -51,6 +56,18 @@ impl Trace {
 
     pub(super) fn set_now(&self, now: Time) {
         self.0.borrow_mut().now = now;
+    }
+
+    /// When bytes of the connection with this index were last handed to the engine, and how often in that pass.
+    pub fn handed(&self, index: u32) -> (Time, u64) {
+        self.0.borrow().handed.get(&index).copied().unwrap_or_default()
+    }
+
+    pub(super) fn on_handed(&self, index: u32) {
+        let mut story = self.0.borrow_mut();
+        let now = story.now;
+        let handed = story.handed.entry(index).or_default();
+        *handed = if handed.0 == now { (now, handed.1 + 1) } else { (now, 1) };
     }
 }
 

@@ -141,10 +141,10 @@ fn the_limit_is_exact_whatever_the_ratio() {
 #[test]
 fn the_ratio_is_bounded_above_a_mebibyte() {
     let zeros = |len: usize| flushed(&mut fresh(9), &vec![0; len]);
-    let free = zeros(RATIO_FREE);
-    assert!(free.len() * 500 < RATIO_FREE);
-    assert_eq!(message(&mut Inflater::new(), &free, &limits(u64::MAX, 0)).map(|bytes| bytes.len()), Ok(RATIO_FREE));
-    let beyond = zeros(RATIO_FREE + 1);
+    let free = zeros(CREDIT_MAX);
+    assert!(free.len() * 500 < CREDIT_MAX);
+    assert_eq!(message(&mut Inflater::new(), &free, &limits(u64::MAX, 0)).map(|bytes| bytes.len()), Ok(CREDIT_MAX));
+    let beyond = zeros(CREDIT_MAX + 1);
     assert_eq!(message(&mut Inflater::new(), &beyond, &limits(u64::MAX, 0)), Err(Violation::InflatedTooMuch));
     let bomb = zeros(8 << 20);
     let ratio = ((7 << 20) as f64 / bomb.len() as f64).ceil() as u32;

@@ -16,7 +16,13 @@ fn agreed(takeover: bool) -> Agreed {
 }
 
 fn peer(role: Role, takeover: bool, limits: Limits) -> Peer {
-    Peer { session: Session::with_deflate(role, &agreed(takeover)), limits, pool: Pool::new(64 << 20), short: takeover }
+    Peer {
+        session: Session::with_deflate(role, &agreed(takeover)),
+        limits,
+        pool: Pool::new(64 << 20),
+        short: takeover,
+        step: 0,
+    }
 }
 
 /// What a client compresses with: another implementation.
@@ -239,6 +245,95 @@ fn sessions_share_the_inflater() {
     assert_eq!(keeps.session.state(), State::Failed);
 }
 
+// RFC 7692 §8: what a peer may have beyond its ratio is used up by message after message, and comes back with those that stay below it. A
+// thousand bytes that become a mebibyte could be repeated for ever.
+#[test]
+fn a_peer_beyond_its_ratio_uses_its_credit_up() {
+    let mebibyte = 1 << 20;
+    let bomb = one(&deflate(&mut fresh(), &vec![0; mebibyte]));
+    let noise: Vec<u8> = (0..5_000u32).flat_map(|at| at.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect();
+    let noise = one(&deflate(&mut fresh(), &noise));
+    for takeover in [false, true] {
+        let mut server = peer(Role::Server, takeover, Limits::default());
+        // 256 times the payload is earned, so each bomb takes some three quarters of it.
+        assert!(server.feed(&bomb).is_ok());
+        assert_eq!(server.feed(&bomb), Err(Violation::InflatedTooMuch));
+        assert_eq!(server.session.state(), State::Failed);
+
+        let mut server = peer(Role::Server, takeover, Limits::default());
+        for _ in 0..5 {
+            assert!(server.feed(&bomb).is_ok(), "what was used up has come back");
+            assert!(server.feed(&noise).is_ok());
+        }
+        // Within its ratio a peer may go on for ever.
+        let mut server = peer(Role::Server, takeover, Limits::default().inflate_ratio_max(1_100));
+        assert!((0..20).all(|_| server.feed(&bomb).is_ok()));
+    }
+}
+
+// In steps: each call makes no more than was asked for, the input may be used up meanwhile, and nothing behind is looked at before.
+#[test]
+fn a_long_message_is_inflated_in_steps() {
+    let content: Vec<u8> = (0..300_000u32).flat_map(|at| (at / 3).to_le_bytes()).collect();
+    let payload = deflate(&mut fresh(), &content);
+    let limits = Limits::default();
+    for takeover in [false, true] {
+        for cuts in [&[][..], &[100]] {
+            let bytes =
+                [frames(Role::Server, Opcode::Binary, &payload, cuts), masked(true, Opcode::Ping, b"behind")].concat();
+            let ping = bytes.len() - 12;
+            let (mut session, mut pool) = (Session::with_deflate(Role::Server, &agreed(takeover)), Pool::new(64 << 20));
+            let (mut steps, mut at) = (0, 0);
+            loop {
+                let mut rest = bytes[at..].to_vec();
+                let mut input = session.input(&mut rest, &limits);
+                let mut pace = Pace::inflating(10_000);
+                match input.next_at(&mut pace, &mut pool).expect("a good message") {
+                    None => {}
+                    Some(Event::Message { message, last, is_own }) => {
+                        assert!(message == Message::Binary(&content) && last && is_own);
+                        break;
+                    }
+                    Some(event) => panic!("{event:?}"),
+                }
+                steps += 1;
+                at += input.at();
+                assert_eq!(at, ping, "the payload was taken in, and nothing behind it");
+                assert!((150..=157 + 18).contains(&pace.take_work()), "10,000 bytes, 64 for each unit");
+                assert!(session.holds_buffer() && session.is_inflating() && !session.is_in_frame());
+            }
+            assert_eq!(steps, content.len() / 10_000);
+            let mut rest = bytes[ping..].to_vec();
+            assert_eq!(session.input(&mut rest, &limits).next(&mut pool), Ok(Some(Event::Ping(b"behind"))));
+            assert_eq!(session.input(&mut [], &limits).next(&mut pool), Ok(None));
+            assert!(!session.holds_buffer());
+        }
+    }
+}
+
+// A message that is being inflated is given back when nobody wants it any more, and with it the core's inflater.
+#[test]
+fn what_is_being_inflated_is_given_back() {
+    let payload = deflate(&mut fresh(), &vec![7; 200_000]);
+    for (takeover, closes) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut session, limits, mut pool) =
+            (Session::with_deflate(Role::Server, &agreed(takeover)), Limits::default(), Pool::new(64 << 20));
+        let mut bytes = one(&payload);
+        let mut input = session.input(&mut bytes, &limits);
+        assert_eq!(input.next_at(&mut Pace::inflating(1_000), &mut pool), Ok(None));
+        assert!(session.is_inflating() && pool.kept_bytes() == 0);
+        if closes {
+            session.on_close_sent();
+            assert_eq!(session.input(&mut [], &limits).next(&mut pool), Ok(None));
+            assert_eq!(session.state(), State::CloseSent);
+        } else {
+            session.recycle(&mut pool);
+            assert_eq!(session.state(), State::Failed, "a message was lost");
+        }
+        assert!(!session.is_inflating() && !session.holds_buffer() && pool.kept_bytes() > 0);
+    }
+}
+
 /// A message with how it is sent: compressed by somebody else, or plain; and where it is cut into frames.
 fn script() -> impl Strategy<Value = Vec<(Vec<u8>, bool, Vec<u32>)>> {
     let content = prop_oneof![
@@ -291,7 +386,7 @@ proptest! {
     // Any messages, any frames, any pieces of the stream, both roles, with takeover and without: what was sent comes out.
     #[test]
     fn any_cut_gives_what_was_compressed(
-        server: bool, takeover: bool, script in script(), cuts in vec_of(any::<u32>(), 0..8),
+        server: bool, takeover: bool, script in script(), cuts in vec_of(any::<u32>(), 0..8), step in 1usize..500,
     ) {
         let role = if server { Role::Server } else { Role::Client };
         let (bytes, sent) = stream_of(role, &script, takeover);
@@ -300,6 +395,9 @@ proptest! {
             let mut peer = peer(role, takeover, Limits::default());
             prop_assert_eq!(run(&mut peer, &bytes, &cuts), (sent.clone(), None));
             prop_assert!(!peer.session.holds_buffer());
+            let mut stepping = self::peer(role, takeover, Limits::default()).stepping(step);
+            prop_assert_eq!(run(&mut stepping, &bytes, &cuts), (sent.clone(), None));
+            prop_assert!(!stepping.session.holds_buffer());
         }
     }
 
@@ -308,7 +406,7 @@ proptest! {
     fn faults_do_not_depend_on_the_cut_of_compressed_messages(
         takeover: bool, script in script(), cuts in vec_of(any::<u32>(), 0..8),
         flips in vec_of((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        message_max_bytes in 0u64..10_000, strict: bool,
+        message_max_bytes in 0u64..10_000, strict: bool, step in 1usize..500,
     ) {
         let (mut bytes, _) = stream_of(Role::Server, &script, takeover);
         for (place, bits) in flips {
@@ -319,6 +417,8 @@ proptest! {
         let whole = run(&mut peer(Role::Server, takeover, limits), &bytes, &[0, bytes.len()]);
         let pieces = run(&mut peer(Role::Server, takeover, limits), &bytes, &cut_at(bytes.len(), &cuts));
         prop_assert_eq!(&whole, &pieces);
+        let steps = run(&mut peer(Role::Server, takeover, limits).stepping(step), &bytes, &cut_at(bytes.len(), &cuts));
+        prop_assert_eq!(&whole, &steps);
         for event in &whole.0 {
             if let Owned::Binary(bytes) = event {
                 prop_assert!(bytes.len() as u64 <= limits.message_max_bytes);

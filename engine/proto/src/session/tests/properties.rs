@@ -110,13 +110,15 @@ proptest! {
 
     // RFC 6455 §5.4: what was encoded comes back, in any pieces, for both roles; and nothing is held at the end.
     #[test]
-    fn any_cut_gives_what_was_sent(role in role(), script in script(), key: [u8; 4], cuts in cuts()) {
+    fn any_cut_gives_what_was_sent(role in role(), script in script(), key: [u8; 4], cuts in cuts(), step in 1usize..300) {
         let bytes = bytes_of(role, &script, key);
         let sent: Vec<Owned> = script.iter().filter_map(|(_, event)| event.clone()).collect();
         for cuts in [vec![0, bytes.len()], cut_at(bytes.len(), &cuts)] {
             let mut peer = Peer::new(role);
             prop_assert_eq!(run(&mut peer, &bytes, &cuts), (sent.clone(), None));
             prop_assert_eq!(run(&mut Peer::new(role).short(), &bytes, &cuts), (sent.clone(), None));
+            prop_assert_eq!(run(&mut Peer::new(role).stepping(step), &bytes, &cuts), (sent.clone(), None));
+            prop_assert_eq!(run(&mut Peer::new(role).short().stepping(step), &bytes, &cuts), (sent.clone(), None));
             prop_assert!(!peer.session.holds_buffer());
             prop_assert_eq!(peer.session.state(), State::Open);
         }
@@ -138,7 +140,7 @@ proptest! {
     fn faults_do_not_depend_on_the_cut(
         role in role(), script in script(), key: [u8; 4], cuts in cuts(),
         close_at: prop::sample::Index, flips in vec_of((any::<u32>(), any::<u8>()), 0..3),
-        frame_max_bytes in 0u64..300, message_max_bytes in 0u64..300, fragments_max in 0u32..5, strict: bool,
+        frame_max_bytes in 0u64..300, message_max_bytes in 0u64..300, fragments_max in 0u32..5, strict: bool, step in 1usize..300,
         close in prop::sample::select(vec![&b""[..], b"\x03\xE8", b"\x03", b"\x00\x01", b"\x03\xE8\xC0"]),
     ) {
         let mut script = script;
@@ -159,6 +161,8 @@ proptest! {
         prop_assert_eq!(&whole, &short);
         let short = run(&mut Peer::limited(role, limits).short(), &bytes, &cut_at(bytes.len(), &cuts));
         prop_assert_eq!(&whole, &short);
+        let steps = run(&mut Peer::limited(role, limits).short().stepping(step), &bytes, &cut_at(bytes.len(), &cuts));
+        prop_assert_eq!(&whole, &steps);
         if bytes.len() < 5_000 {
             let each: Vec<usize> = (0..=bytes.len()).collect();
             prop_assert_eq!(&whole, &run(&mut Peer::limited(role, limits), &bytes, &each));
