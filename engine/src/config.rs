@@ -2,8 +2,11 @@
 
 mod invalid;
 mod memory;
+mod on_panic;
+mod pace;
 mod room;
 mod share;
+mod time;
 
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
 pub use self::invalid::InvalidConfig;
+pub use self::on_panic::OnPanic;
+use self::pace::Pace;
 use self::room::Room;
 use crate::pressure::Pressure;
 use crate::ring::uring::{
@@ -24,17 +29,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A default cap below this is worth a warning.
 const CONNECTIONS_FEW: u32 = 100;
-
-/// What a callback that panics ends: see [`Config::on_panic`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnPanic {
-    /// What it was about.
-    #[default]
-    Close,
-    /// Its core, and with it the server.
-    Stop,
-}
 
 /// Settings of a server or client. Start from `Config::default()` and call what shall differ.
 ///
@@ -80,6 +74,7 @@ pub struct Config {
     pub(crate) recv_buffers: RecvBuffers,
     pub(crate) send_buffers: SendBuffers,
     pub(crate) queue_entries: QueueEntries,
+    pub(crate) pace: Pace,
     pub(crate) on_panic: OnPanic,
     pub(crate) deflate: Deflate,
     pub(crate) features: Features,
@@ -119,6 +114,7 @@ impl Default for Config {
             recv_buffers: ring.recv_buffers,
             send_buffers: ring.send_buffers,
             queue_entries: ring.queue_entries,
+            pace: Pace::default(),
             on_panic: OnPanic::default(),
             deflate: Deflate::off(),
             features: ring.features,
@@ -196,11 +192,11 @@ impl Config {
     ///
     /// | a panic in | ends |
     /// |---|---|
-    /// | `on_open`, `on_message`, `on_writable` | its connection: what was queued goes out, then a Close with 1011; `on_close` is told [`CloseReason::Panicked`](crate::CloseReason::Panicked) |
+    /// | `on_open`, `on_message`, `on_writable`, `on_conn_timer` | its connection: what was queued goes out, then a Close with 1011; `on_close` is told [`CloseReason::Panicked`](crate::CloseReason::Panicked) |
     /// | `on_upgrade`, `on_request` | its request, which is answered 500 |
     /// | `on_answer`, `on_reconnect` | its attempt, with [`DialError::Panicked`](crate::DialError::Panicked); the target's policy may dial again |
     /// | `on_close`, `on_dial_failed` | nothing more than what it was told of |
-    /// | `on_start`, `on_wake`, `on_batch_end` | its core |
+    /// | `on_start`, `on_wake`, `on_timer`, `on_tick`, `on_batch_end` | its core |
     ///
     /// Each is counted ([`Stats::panics`](crate::Stats::panics)) and told to the log. The handler goes on being called, so what one callback has half done is seen by
     /// the next. With [`OnPanic::Stop`] each ends its core: for tests, whose failed assertions nobody may swallow, and where a
@@ -519,7 +515,7 @@ impl Config {
             ),
         ];
         self.deflate.check()?;
-        let broken = rules.into_iter().find(|(holds, ..)| !holds);
+        let broken = rules.into_iter().chain(self.pace.rules()).find(|(holds, ..)| !holds);
         broken.map_or(Ok(()), |(_, setting, rule)| Err(InvalidConfig { setting, rule }))
     }
 

@@ -93,6 +93,7 @@ pub mod embed;
 pub mod engine;
 #[cfg(not(feature = "unstable-ring"))]
 mod engine;
+mod flush;
 mod handle;
 mod handler;
 mod headers;
@@ -114,7 +115,8 @@ pub use bytes;
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig, OnPanic};
 pub use cores::{CoreState, Cpu, InvalidCpu, Place};
-pub use engine::{ConnId, Declined, DialError, DialId, Dialled, SendOutcome};
+pub use engine::{ConnId, Declined, DialError, DialId, Dialled, Fired, SendOutcome, Tick, TimerId, TimersFull};
+pub use flush::Flush;
 pub use handle::{CoreInfo, Handle};
 pub use handler::{
     Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Request, Response,
@@ -123,8 +125,8 @@ pub use handler::{
 pub use http;
 pub use pressure::Pressure;
 pub use reconnect::Reconnect;
-pub use ring::Errno;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};
+pub use ring::{Errno, Time};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{Error, Running, Server};

@@ -86,6 +86,16 @@ counters! {
     tls_failed,
     /// Callbacks that panicked.
     panics,
+    /// Timers that came: calls of `on_timer` and `on_conn_timer`.
+    timers,
+    /// Times at which timers that repeat were to come as well, but for a pass that was late: see [`Fired::missed`](crate::Fired::missed).
+    timers_missed,
+    /// Ticks: calls of `on_tick`.
+    ticks,
+    /// Ticks for which the core was too late: see [`Tick::missed`](crate::Tick::missed).
+    ticks_missed,
+    /// Microseconds by which ticks were late, all together.
+    ticks_late_us,
     /// Receives that found no free buffer and were submitted again.
     starved,
     /// Accepts that failed for want of sockets, descriptors or memory, or for a reason that has nothing to do with one connection.

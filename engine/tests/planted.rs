@@ -132,10 +132,22 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::ShareIgnored, Plain, Oracle(25)),
     (Bug::TurnLost, Plain, Oracle(8)),
     (Bug::TurnTaken, Plain, Engine),
+    (Bug::TimerEarly, Plain, Oracle(26)),
+    (Bug::TimerLost, Plain, Oracle(26)),
+    (Bug::TimerAfterCancel, Plain, Oracle(26)),
+    (Bug::TimerOfDeadConnection, Plain, Oracle(26)),
+    (Bug::TimerDrift, Plain, Oracle(26)),
+    (Bug::TimersBackwards, Plain, Oracle(26)),
+    (Bug::TimersSleptOver, Plain, Oracle(26)),
+    (Bug::TickDrift, Plain, Oracle(26)),
+    (Bug::TickUntold, Plain, Oracle(26)),
+    (Bug::FlushMissed, Plain, Oracle(2)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 55] = [
+const WORDS: [(&str, By); 57] = [
+    ("timer", Oracle(26)),
+    ("a tick", Oracle(26)),
     ("held half a message", Oracle(22)),
     ("its time to answer a ping", Oracle(23)),
     ("where it waited to be accepted", Oracle(19)),
@@ -278,9 +290,11 @@ fn every_planted_bug_is_caught_by_the_oracle_meant_for_it() {
     let honest: Vec<Failure> =
         [Plain, Sealed, Polite, Twofold].into_iter().flat_map(|how| failures(None, how, Engine)).collect();
     println!("without a bug: {honest:?}");
-    // BUG=RestLost looks for that one alone.
+    // BUG=RestLost looks for that one alone, BUG=RestLost,KeptAll for those two.
     let only = std::env::var("BUG").ok();
-    let wanted = |(bug, ..): &(Bug, As, By)| only.as_ref().is_none_or(|name| *name == format!("{bug:?}"));
+    let wanted = |(bug, ..): &(Bug, As, By)| {
+        only.as_ref().is_none_or(|names| names.split(',').any(|name| name == format!("{bug:?}")))
+    };
     let next = Mutex::new(MEANT.into_iter().rev().filter(wanted).collect::<Vec<_>>());
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

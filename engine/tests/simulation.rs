@@ -44,6 +44,8 @@ fn seeds() {
         ("connected", stats.connected),
         ("dials_failed", stats.dials_failed),
         ("panics", stats.panics),
+        ("timers", stats.timers),
+        ("ticks", stats.ticks),
         ("memory_refused", stats.memory_refused),
         ("memory_closed", stats.memory_closed),
     ];

@@ -141,7 +141,34 @@ impl Reach {
     fn control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
         if let Some(framing) = self.peers.get(index).life.framing() {
             self.frame(index, framing, opcode, payload);
+            self.held.let_go(index);
             let _ = self.press(index);
+        }
+    }
+
+    /// Whether what is queued for a connection waits for the tick, where output does.
+    #[cold]
+    pub(super) fn holds_back(&mut self, index: u32) -> bool {
+        let link = self.peers.get(index);
+        if !link.life.is_open() || link.output.is_empty() {
+            return false;
+        }
+        if link.output.queued > self.marks.high {
+            self.held.let_go(index);
+        }
+        self.held.holds(index, self.clock)
+    }
+
+    /// The application has been told of a tick: what waited for it goes, and whatever else is sent in this pass.
+    pub(super) fn flush(&mut self) {
+        if !self.held.is_on() {
+            return;
+        }
+        let mut who = Vec::new();
+        self.held.flush(self.clock, &mut who);
+        planted!(FlushMissed, return);
+        for index in who {
+            self.peers.mark(index);
         }
     }
 }

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use wsring_proto::opcode::Message;
 
+use super::alarms::Fired;
 use super::dial_error::DialError;
 use super::dials::Dialled;
 use super::id::ConnId;
 use super::panics::{Panicked, Payload, catch, let_go, theirs};
 use super::planted::planted;
 use super::reach::Reach;
+use super::ticks::Tick;
 use crate::config::OnPanic;
 use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Response, Verdict};
 
@@ -215,6 +217,28 @@ impl<H: Handler> Calls<H> {
     pub(crate) fn woken(&mut self, out: &mut Reach) {
         self.owed = true;
         self.call_of_core(out, "on_wake", H::on_wake);
+    }
+
+    pub(crate) fn timer(&mut self, out: &mut Reach, timer: Fired) {
+        self.owed = true;
+        self.call_of_core(out, "on_timer", |handler, cx| handler.on_timer(cx, timer));
+    }
+
+    pub(crate) fn tick(&mut self, out: &mut Reach, tick: Tick) {
+        self.owed = true;
+        self.call_of_core(out, "on_tick", |handler, cx| handler.on_tick(cx, tick));
+    }
+
+    pub(crate) fn conn_timer(
+        &mut self,
+        out: &mut Reach,
+        index: u32,
+        data: &mut H::Conn,
+        timer: Fired,
+    ) -> Result<(), Panicked> {
+        self.call(out, "on_conn_timer", Some(index), |handler, out| {
+            handler.on_conn_timer(&mut Cx::new(out, data, index, true), timer)
+        })
     }
 
     /// Something was called since the last `on_batch_end`.

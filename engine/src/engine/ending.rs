@@ -78,6 +78,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 session.recycle(&mut self.out.stores.pool);
                 let id = self.out.peers.id_of(index);
                 self.out.stats.open -= 1;
+                self.out.alarms.end(index);
                 self.calls.closed(&mut self.out, id, data, why);
             }
             Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),

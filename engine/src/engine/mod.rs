@@ -5,7 +5,7 @@
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there;
 //!   `pongs`: those that wait behind high output.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
-//! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `heard`: up to when peers have been
+//! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `alarms`: the application's timers, in the order of `wheel`, and `ticks`; `held`: output that waits for those. `heard`: up to when peers have been
 //!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
 //!   receive buffers. `work`: how much a connection may have done in a pass.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
@@ -18,11 +18,12 @@
 //! writes in place, `prepared` one that it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `frames` (what arrives), `sent`, `expire`, `fire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
 mod accepts;
+mod alarms;
 mod answering;
 mod backlog;
 mod begun;
@@ -37,10 +38,12 @@ mod dials;
 mod draft;
 mod ending;
 mod expire;
+mod fire;
 mod flight;
 mod forms;
 mod frames;
 mod heard;
+mod held;
 pub(crate) mod holding;
 mod id;
 mod inbox;
@@ -71,17 +74,22 @@ mod stop;
 mod stores;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
+mod ticks;
 mod timers;
 mod tokens;
 mod turn;
 mod upgrade;
+mod wheel;
 mod work;
 
+pub use self::alarms::{Fired, TimerId, TimersFull};
 pub use self::dial_error::{Declined, DialError};
 pub use self::dials::{DialId, Dialled};
 pub use self::id::ConnId;
 pub use self::reach::SendOutcome;
+pub use self::ticks::Tick;
 
+pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};
 pub(crate) use self::inbox::{Control, Resolve};
 pub(crate) use self::reach::{How, Reach};

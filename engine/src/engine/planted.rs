@@ -208,11 +208,31 @@ mod switch {
         TurnLost,
         /// They let those who come after them go first.
         TurnTaken,
+        /// A timer comes when half of its time is over.
+        TimerEarly,
+        /// A timer of the core that has come is not told.
+        TimerLost,
+        /// A timer that was cancelled comes nevertheless.
+        TimerAfterCancel,
+        /// A connection's timers outlive it.
+        TimerOfDeadConnection,
+        /// A timer that repeats comes a period behind when it was told, not behind when it was due.
+        TimerDrift,
+        /// Of timers of one time the one that was set last comes first.
+        TimersBackwards,
+        /// The loop does not wake for a timer.
+        TimersSleptOver,
+        /// A tick comes a period behind the last one, not behind when that was due.
+        TickDrift,
+        /// A tick is not told.
+        TickUntold,
+        /// What waited for a tick goes on waiting.
+        FlushMissed,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 89] = [
+        pub const ALL: [Bug; 99] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -302,6 +322,16 @@ mod switch {
             Bug::ShareIgnored,
             Bug::TurnLost,
             Bug::TurnTaken,
+            Bug::TimerEarly,
+            Bug::TimerLost,
+            Bug::TimerAfterCancel,
+            Bug::TimerOfDeadConnection,
+            Bug::TimerDrift,
+            Bug::TimersBackwards,
+            Bug::TimersSleptOver,
+            Bug::TickDrift,
+            Bug::TickUntold,
+            Bug::FlushMissed,
         ];
     }
 

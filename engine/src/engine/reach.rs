@@ -15,11 +15,13 @@ use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::simd::MaskKey;
 
+use super::alarms::Alarms;
 use super::conns::Link;
 use super::deadlines::Tick;
 use super::dials::Dials;
 use super::flight::Unacked;
 use super::forms::Forms;
+use super::held::Held;
 use super::life::{Event, Life};
 use super::output::head_in_front;
 use super::pack::{Framing, Packer};
@@ -32,7 +34,8 @@ use super::stores::Stores;
 use super::work::{self, Work};
 use crate::config::Config;
 use crate::cores::Place;
-use crate::ring::{Heap, Memory, Payload, SendBlocks};
+use crate::flush::Flush;
+use crate::ring::{Heap, Memory, Payload, SendBlocks, Time};
 use crate::stats::Stats;
 
 /// A message that is given away is sent from where it lies from this length on, unless a test sets another: it costs a send of
@@ -103,6 +106,10 @@ pub(crate) struct Reach {
     pub(crate) stores: Stores,
     pub(crate) stats: Stats,
     pub(crate) now: Tick,
+    /// The same by the nanosecond.
+    pub(crate) clock: Time,
+    pub(crate) alarms: Alarms,
+    pub(crate) held: Held,
     pub(super) marks: Marks,
     /// How long a connection that is closing has.
     pub(super) patience: Patience,
@@ -143,6 +150,9 @@ impl Reach {
             stores: Stores::new(blocks, config.pool_max_bytes),
             stats: Stats::default(),
             now: Tick::ZERO,
+            clock: Time::default(),
+            alarms: Alarms::new(place, config.pace.timers_max, config.pace.tick),
+            held: Held::new(config.pace.flush == Flush::AtTick),
             marks: Marks {
                 high: config.output_high_bytes,
                 low: config.output_low_bytes,
@@ -181,6 +191,7 @@ impl Reach {
         self.slow.forget(index);
         self.pongs.end(index);
         self.dials.untie(index);
+        self.held.forget(index);
     }
 
     /// A socket has taken so many bytes since its peer was looked at. Once all is well again nobody counts.
@@ -371,6 +382,7 @@ impl Reach {
             return;
         }
         let piece = Payload { memory: Memory::Heap(Heap::Pooled(bytes)), from: 0, to };
+        self.held.let_go(index);
         self.peers.touch(index).output.add(&mut self.stores, piece);
     }
 

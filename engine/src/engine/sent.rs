@@ -32,6 +32,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.stores.recycle(payload.memory);
                 return;
             });
+            self.out.held.let_go(index);
             payload.from += sent;
             payload.to = payload.from + left;
             self.unpop(index, payload);

@@ -153,6 +153,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Sends what goes next, if nothing is being sent; a connection that is finishing and has nothing left moves on.
     fn settle_output(&mut self, index: u32) {
+        if self.out.held.is_on() && self.out.holds_back(index) {
+            return;
+        }
         let link = self.out.link(index);
         match link.life {
             Life::Free | Life::Broken { .. } => return,
@@ -202,6 +205,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let link = self.out.peers.settling(index);
         debug_assert!(payload.from < payload.to, "a send of nothing");
         link.output.is_sending = true;
+        if self.out.held.is_on() && link.output.is_empty() {
+            self.out.held.forget(index);
+        }
         let (token, socket) = (Token::new(Kind::Send, link.tenant.generation(), index), link.socket);
         if link.life.is_timed_by_output() {
             self.out.time_output(index); // from here on it has the send timeout to take it

@@ -27,6 +27,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             true => (CoreState::Failed, CloseCode::INTERNAL, "server failed"),
         };
         self.control.tell(state);
+        if self.calls.has_failed() {
+            self.out.alarms.stop();
+        }
         let stopping = Patience::new(self.config.stop_timeout, self.config.stop_max);
         self.stopping = Some(self.out.now.after(stopping.whole));
         self.out.patience.still = self.out.patience.still.min(stopping.still);

@@ -36,9 +36,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     pub(crate) fn start(&mut self) {
-        self.out.now = Tick::of(self.ring.now());
+        (self.out.clock, self.out.now) = (self.ring.now(), Tick::of(self.ring.now()));
         self.heard.skip_to(self.ring.now(), self.out.now);
         self.out.peers.begin(self.out.now);
+        self.out.alarms.begin(self.out.clock);
         self.ring.submit(WAKE, Op::Wake);
         self.control.tell(CoreState::Running);
         self.calls.started(&mut self.out);
@@ -51,7 +52,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let until = self.until();
         let (before, tick) = (self.ring.now(), self.out.now);
         self.ring.wait(until)?;
-        self.out.now = Tick::of(self.ring.now());
+        (self.out.clock, self.out.now) = (self.ring.now(), Tick::of(self.ring.now()));
         // Something is due, but peers that spoke in time may not have been heard yet: those of twenty are, after a pause of the process.
         if until.is_some_and(|until| until <= before) {
             let more = self.ring.has_more() || !self.shortage.is_over() || !self.out.replay.is_empty();
@@ -72,6 +73,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         self.expire_deadlines();
         self.drive_dials();
+        self.fire_timers();
         if self.out.stores.pool.has_news() || self.budget.is_due(self.ring.now()) {
             self.look_after_memory();
         }
@@ -106,7 +108,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return Some(Time::default());
         }
         let deadline = self.out.peers.next_due(self.ring.now());
-        let others = [self.listeners.retry_at(), self.stop_due(), self.dial_due(), self.budget.look_at()];
+        let alarm = planted!(TimersSleptOver, None; self.out.alarms.next_due());
+        let others = [self.listeners.retry_at(), self.stop_due(), self.dial_due(), self.budget.look_at(), alarm];
         others.into_iter().chain([deadline]).flatten().min()
     }
 

@@ -37,6 +37,10 @@ impl<'a, H> Conn<'a, H> {
         Self { core, index }
     }
 
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Names this connection, now and in later callbacks of this core.
     pub fn id(&self) -> ConnId {
         self.core.out.peers.id_of(self.index)

@@ -8,6 +8,7 @@ mod conn;
 mod cx;
 mod opening;
 mod owned;
+mod timing;
 mod verdict;
 
 use std::fmt;
@@ -26,7 +27,7 @@ pub use self::opening::{Answered, Opening};
 pub use self::owned::OwnedMessage;
 pub(crate) use self::verdict::{Acceptance, VerdictKind};
 pub use self::verdict::{Response, Verdict};
-use crate::engine::{ConnId, DialError, Dialled, Reach};
+use crate::engine::{ConnId, DialError, Dialled, Fired, Reach, Tick};
 use crate::ring::Errno;
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
@@ -104,6 +105,22 @@ pub trait Handler: Sized {
     /// The connection's output fell below the low-water mark after it had been above the high one.
     fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
+    }
+
+    /// A timer of the core has come: see [`CoreCx::set_timer`].
+    fn on_timer(&mut self, cx: &mut CoreCx<'_, Self>, timer: Fired) {
+        let _ = (cx, timer);
+    }
+
+    /// A tick: see [`Config::tick`](crate::Config::tick). Behind all else that this pass has to tell but `on_batch_end`. With
+    /// [`Flush::AtTick`](crate::Flush::AtTick) what was sent since the last tick, and what is sent here and in `on_batch_end`, goes out now.
+    fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, tick: Tick) {
+        let _ = (cx, tick);
+    }
+
+    /// A timer of this connection has come: see [`Conn::set_timer`]. Also while the connection is paused; never after its `on_close`.
+    fn on_conn_timer(&mut self, cx: &mut Cx<'_, Self>, timer: Fired) {
+        let _ = (cx, timer);
     }
 
     /// Another thread called [`Handle::wake`](crate::Handle::wake) for this core; several calls may come as one.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use wsring::{
-    Config, CoreCx, Cx, Deflate, Error, Feature, Features, Handler, Message, Opening, QueueEntries, RecvBuffers,
+    Config, CoreCx, Cx, Deflate, Error, Feature, Features, Flush, Handler, Message, Opening, QueueEntries, RecvBuffers,
     SendBuffers, Server, Stats, Verdict,
 };
 
@@ -181,7 +181,7 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(Config) -> Config;
-    let cases: [(Change, &str); 24] = [
+    let cases: [(Change, &str); 27] = [
         (|c| c.connections_max(0), "connections_max"),
         (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
         (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
@@ -203,6 +203,9 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (|c| c.idle_timeout(Duration::ZERO), "idle_timeout"),
         (|c| c.send_timeout(Duration::ZERO), "send_timeout"),
         (|c| c.message_timeout(Duration::ZERO), "message_timeout"),
+        (|c| c.timers_max((1 << 24) + 1), "timers_max"),
+        (|c| c.tick(Duration::ZERO), "tick"),
+        (|c| c.flush(Flush::AtTick), "flush"),
         (|c| c.connections_max(1_048_513), "connections_max"),
         (|c| c.pass_share_messages(0), "pass_share_messages"),
         (|c| c.pass_share_messages(1_000_001), "pass_share_messages"),
@@ -221,6 +224,9 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         .output_high_bytes(4096)
         .output_max_bytes(1 << 30)
         .pass_share_messages(1)
+        .timers_max(1 << 24)
+        .tick(Duration::from_millis(1))
+        .flush(Flush::AtTick)
         .recv_buffers(RecvBuffers::Fixed { count: 1, bytes: 1 })
         .send_buffers(SendBuffers { count: 1, bytes: 512 })
         .queue_entries(QueueEntries { submission: 1, completion: 1 });

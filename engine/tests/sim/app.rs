@@ -3,6 +3,7 @@
 
 mod acts;
 mod dialler;
+mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
-    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening,
-    OwnedMessage, Pressure, Response, SendOutcome, Verdict,
+    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Message, Opening,
+    OwnedMessage, Pressure, Response, SendOutcome, Tick, Verdict,
 };
 
 use super::clumsy::{About, Clumsy};
@@ -22,6 +23,7 @@ use super::oracle::{Digest, Person, Reason};
 use super::{Manners, World, pressures::Pressures, turns::Turns};
 
 pub use dialler::Dialler;
+pub use timing::{Beat, Timing, timers_max};
 
 /// What the application knows of an open connection.
 struct Open {
@@ -54,6 +56,8 @@ pub struct App {
     /// For long messages of which compressing leaves little, and how many more of them it sends: a stream of its own.
     bulk: Option<(Random, u32)>,
     clumsy: Option<Clumsy>,
+    timing: Option<Timing>,
+    beat: Option<Beat>,
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
@@ -97,6 +101,8 @@ impl App {
             early,
             bulk: None,
             clumsy,
+            timing: None,
+            beat: None,
             pressures,
             said,
             bounds,
@@ -106,6 +112,12 @@ impl App {
     /// It sends long messages as well that compress to little.
     pub fn and_bulk(mut self, bulk: Option<Random>) -> Self {
         self.bulk = bulk.map(|random| (random, BULK_MAX));
+        self
+    }
+
+    /// It sets timers, and is told of ticks.
+    pub fn and_timing(mut self, timing: Option<Timing>, beat: Option<Beat>) -> Self {
+        (self.timing, self.beat) = (timing, beat);
         self
     }
 
@@ -368,6 +380,7 @@ impl Handler for App {
             self.connect(cx);
         }
         self.act_on_dials(cx);
+        self.act_on_timers(cx, None);
         self.stumble(About::Core);
     }
 
@@ -485,6 +498,29 @@ impl Handler for App {
         self.stumble(About::Conn(peer));
     }
 
+    fn on_timer(&mut self, cx: &mut CoreCx<'_, Self>, timer: Fired) {
+        self.note("on_timer", &[11, timer.key]);
+        self.on_fired(cx, None, timer);
+        self.act(cx, None, None);
+        self.stumble(About::Core);
+    }
+
+    fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, tick: Tick) {
+        self.note("on_tick", &[13, tick.number]);
+        self.on_beat(tick);
+        self.act(cx, None, None);
+        self.stumble(About::Core);
+    }
+
+    fn on_conn_timer(&mut self, cx: &mut Cx<'_, Self>, timer: Fired) {
+        let (id, peer) = (cx.id(), *cx.data());
+        self.note("on_conn_timer", &[12, timer.key]);
+        assert_eq!(self.open.get(&id).map(|open| open.peer), Some(peer), "a timer of {id}, which is not open");
+        self.on_fired(cx, Some(id), timer);
+        self.act(cx, Some(id), None);
+        self.stumble(About::Conn(peer));
+    }
+
     fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
         self.note("on_wake", &[6]);
         for _ in 0..self.resumes.len() {
@@ -498,6 +534,7 @@ impl Handler for App {
         let called = self.called.take();
         assert_eq!(called, Some(self.world.trace.now()), "on_batch_end, and no other callback in its pass");
         self.check_queued(cx);
+        self.check_timers(true);
         self.act(cx, None, None);
         self.stumble(About::Core);
         if self.random.chance(300) {
@@ -522,6 +559,7 @@ impl Handler for App {
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);
+        self.on_owner_closed(id);
         {
             let mut ledger = self.world.ledger.borrow_mut();
             let person = &mut ledger.people[peer];

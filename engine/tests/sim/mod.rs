@@ -36,7 +36,7 @@ use wsring::ring::Time;
 use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, OnPanic, SendBuffers, Stats};
 
-use app::{App, Dialler};
+use app::{App, Beat, Dialler, Timing, timers_max};
 use clumsy::{Clumsy, Meant};
 use dial::Dial;
 use oracle::Ledger;
@@ -232,7 +232,11 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     let mut random = Random::new(seed ^ 0x636f_6e66_6967);
     let send_buffers = SendBuffers { count: 64, bytes: 4096 };
     let mut settings = Settings {
-        config: Config::default().connections_max(64).send_buffers(send_buffers).deflate(deflate(seed)),
+        config: Config::default()
+            .connections_max(64)
+            .send_buffers(send_buffers)
+            .deflate(deflate(seed))
+            .timers_max(timers_max(seed)),
         limits: Limits::default(),
         deflate: deflate(seed),
         head_bytes_max: 8192,
@@ -477,11 +481,12 @@ fn run_on(
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).collect();
     let listeners = sim.listeners;
-    let Settings { config, kept, queued_max, pressures, memory_max, least, .. } = settings;
+    let Settings { config, kept, queued_max, pressures, memory_max, least, pause, .. } = settings;
+    let (beat, config) = Beat::configure(seed, world.start, config);
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let bounds = (queued_max, turns::Turns::new(turns::share(seed, manners)));
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, bounds);
-    let app = app.and_bulk(bulk(seed, packs));
+    let app = app.and_bulk(bulk(seed, packs)).and_timing(Timing::new(seed, manners, pause), beat);
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
-use wsring::{CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
+use wsring::{
+    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Fired, Handler, Message, Opening, Stats, Tick, Verdict,
+};
 use wsring_proto::{MaskKey, Opcode, encode};
 
 /// What a peer does.
@@ -43,10 +45,23 @@ pub type OnMessage = dyn FnMut(&mut Cx<'_, Act>, Message<'_>);
 /// What it does when woken, at that millisecond, with the ids of all connections in the order of their opening.
 pub type OnWake = dyn FnMut(&mut CoreCx<'_, Act>, u64, &[ConnId]);
 
+/// What it does when it begins.
+pub type OnStart = dyn FnMut(&mut CoreCx<'_, Act>);
+/// What it does with a timer of the core, and with one of a connection.
+pub type OnTimer = dyn FnMut(&mut CoreCx<'_, Act>, Fired);
+pub type OnConnTimer = dyn FnMut(&mut Cx<'_, Act>, Fired);
+
+/// What it does at a tick, with the ids of all connections in the order of their opening.
+pub type OnTick = dyn FnMut(&mut CoreCx<'_, Act>, Tick, &[ConnId]);
+
 /// What the handler does.
 pub struct Act {
     pub on_message: Box<OnMessage>,
     pub on_wake: Box<OnWake>,
+    pub on_start: Box<OnStart>,
+    pub on_timer: Box<OnTimer>,
+    pub on_conn_timer: Box<OnConnTimer>,
+    pub on_tick: Box<OnTick>,
     ids: Vec<ConnId>,
     trace: Trace,
     seen: Rc<RefCell<Seen>>,
@@ -131,6 +146,10 @@ impl Act {
         Self {
             on_message: Box::new(|cx, message| assert!(cx.forward(message).is_queued())),
             on_wake: Box::new(|_, _, _| {}),
+            on_start: Box::new(|_| {}),
+            on_timer: Box::new(|_, _| {}),
+            on_conn_timer: Box::new(|_, _| {}),
+            on_tick: Box::new(|_, _, _| {}),
             ids: Vec::new(),
             trace: Trace::new(false),
             seen: Rc::default(),
@@ -166,6 +185,22 @@ impl Handler for Act {
     fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
         let now = self.now();
         (self.on_wake)(cx, now, &self.ids);
+    }
+
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        (self.on_start)(cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut CoreCx<'_, Self>, timer: Fired) {
+        (self.on_timer)(cx, timer);
+    }
+
+    fn on_conn_timer(&mut self, cx: &mut Cx<'_, Self>, timer: Fired) {
+        (self.on_conn_timer)(cx, timer);
+    }
+
+    fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, tick: Tick) {
+        (self.on_tick)(cx, tick, &self.ids);
     }
 
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: usize, why: &CloseReason<'_>) {
@@ -358,6 +393,11 @@ impl Play {
     pub fn messages(&self, peer: usize) -> Vec<Vec<u8>> {
         let data = |frame: &(u64, Opcode, Vec<u8>)| !frame.1.is_control();
         self.frames(peer).into_iter().filter(data).map(|frame| frame.2).collect()
+    }
+
+    /// When something came behind the answer to its request, by sends: the simulated kernel hands over each one whole.
+    pub fn sends(&self, peer: usize) -> Vec<u64> {
+        self.of(peer, |peer| peer.arrivals.iter().skip(1).map(|(at, _)| *at).collect())
     }
 
     /// What its frames of this kind hold.
