@@ -141,7 +141,6 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::TimersSleptOver, Plain, Oracle(26)),
     (Bug::TickDrift, Plain, Oracle(26)),
     (Bug::TickUntold, Plain, Oracle(26)),
-    (Bug::FlushMissed, Plain, Oracle(2)),
 ];
 
 /// What is found in a message, first match first, and who says so.

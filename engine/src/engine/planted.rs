@@ -226,13 +226,11 @@ mod switch {
         TickDrift,
         /// A tick is not told.
         TickUntold,
-        /// What waited for a tick goes on waiting.
-        FlushMissed,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 99] = [
+        pub const ALL: [Bug; 98] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -331,7 +329,6 @@ mod switch {
             Bug::TimersSleptOver,
             Bug::TickDrift,
             Bug::TickUntold,
-            Bug::FlushMissed,
         ];
     }
 

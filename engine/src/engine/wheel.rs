@@ -117,7 +117,7 @@ impl Wheel {
     pub(crate) fn pop(&mut self, nodes: &mut [Node], now: u64) -> Option<u32> {
         loop {
             let slot = self.first()?;
-            let List { head, tail, floor } = self.lists[slot];
+            let List { head, floor, .. } = self.lists[slot];
             if floor > now {
                 return None;
             }
@@ -125,7 +125,7 @@ impl Wheel {
             let level = (slot / SLOTS) as u32;
             self.elapsed = due >> (level * BITS) << (level * BITS);
             if level == 0 {
-                let first = planted!(TimersBackwards, tail; head);
+                let first = planted!(TimersBackwards, self.lists[slot].tail; head);
                 self.remove(nodes, first);
                 nodes[first as usize].due = due;
                 return Some(first);
