@@ -241,15 +241,14 @@ impl Alarms {
         let due = self.nodes[index as usize].due();
         let Alarm { key, period, generation, owner, .. } = self.alarms[index as usize];
         let id = TimerId::new(self.place, generation, index);
-        let mut missed = 0;
-        if period == 0 {
-            self.free(index);
-        } else {
-            missed = (now.as_nanos() - due) / period;
+        let missed = (now.as_nanos() - due).checked_div(period);
+        if let Some(missed) = missed {
             let next = due.saturating_add(missed.saturating_add(1).saturating_mul(period));
             self.insert(index, owner, planted!(TimerDrift, now.as_nanos() + period; next));
+        } else {
+            self.free(index); // it comes once
         }
-        Fired { id, key, due: Time::from_nanos(due), missed }
+        Fired { id, key, due: Time::from_nanos(due), missed: missed.unwrap_or(0) }
     }
 
     fn insert(&mut self, index: u32, owner: u32, due: u64) {
