@@ -1,5 +1,6 @@
 //! Owns every setting of a server or client: its meaning, unit, default and range. Each has a test that shows its effect.
 
+mod bounds;
 mod invalid;
 mod memory;
 mod on_panic;
@@ -7,6 +8,7 @@ mod pace;
 mod room;
 mod share;
 mod time;
+mod topics;
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use wsring_proto::Limits;
 pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
+use self::bounds::Bounds;
 pub use self::invalid::InvalidConfig;
 pub use self::on_panic::OnPanic;
 use self::pace::Pace;
@@ -53,6 +56,7 @@ pub struct Config {
     pub(crate) output_high_bytes: u32,
     pub(crate) output_low_bytes: u32,
     pub(crate) output_max_bytes: u32,
+    pub(crate) topics: Bounds,
     pub(crate) pressure_accepted: Pressure,
     pub(crate) pressure_dialled: Pressure,
     pub(crate) handshake_timeout: Duration,
@@ -93,6 +97,7 @@ impl Default for Config {
             output_high_bytes: 1 << 20,
             output_low_bytes: 256 << 10,
             output_max_bytes: 20 << 20,
+            topics: Bounds::default(),
             pressure_accepted: Pressure::PauseReading,
             pressure_dialled: Pressure::ReadOn,
             handshake_timeout: Duration::from_secs(10),
@@ -396,13 +401,6 @@ impl Config {
 
 /// Sockets and the ring.
 impl Config {
-    /// Sends small messages at once (TCP_NODELAY, tcp(7)). Default true.
-    #[must_use]
-    pub fn nodelay(mut self, at_once: bool) -> Self {
-        self.nodelay = at_once;
-        self
-    }
-
     /// Connections that may wait to be accepted (listen(2)); the kernel caps it at net.core.somaxconn. Default 4096.
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
@@ -515,7 +513,8 @@ impl Config {
             ),
         ];
         self.deflate.check()?;
-        let broken = rules.into_iter().chain(self.pace.rules()).find(|(holds, ..)| !holds);
+        let rules = rules.into_iter().chain(self.pace.rules()).chain(self.topics.rules());
+        let broken = rules.into_iter().find(|(holds, ..)| !holds);
         broken.map_or(Ok(()), |(_, setting, rule)| Err(InvalidConfig { setting, rule }))
     }
 

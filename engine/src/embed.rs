@@ -12,7 +12,7 @@ use rand::rngs::{StdRng, SysRng};
 
 use crate::config::Config;
 use crate::cores::{CoreState, Place};
-use crate::engine::{Control, Core, Seat};
+use crate::engine::{Control, Core, Names, Seat};
 use crate::handler::Handler;
 use crate::ring::uring::{Features, heap};
 use crate::ring::{Ring, SendBlocks, Time};
@@ -99,8 +99,15 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
         let control = Arc::clone(&remote.0);
         let resolve = Some(resolve_for(Arc::clone(&control), wake));
-        let seat =
-            Seat { place, control: Arc::clone(&control), random, resolve, trim: Some(Box::new(heap::give_back)) };
+        let names = Arc::new(Names::new(settings.0.topics.topics_max));
+        let seat = Seat {
+            place,
+            control: Arc::clone(&control),
+            random,
+            resolve,
+            trim: Some(Box::new(heap::give_back)),
+            names,
+        };
         let core = Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), listeners);
         Ok(Self { core, place, control })
     }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::cores::{CoreState, Cpu, Place};
-use crate::engine::Control;
+use crate::engine::{Control, Names, TopicError, TopicId};
 use crate::ring::uring::{SetupError, Waker};
 
 /// What other threads hold of one core. It is made before the core's thread is: what it is told before the core runs waits.
@@ -22,19 +22,32 @@ pub(crate) struct Member {
 /// yet.
 pub struct Handle<M = ()> {
     members: Arc<[Member]>,
+    names: Arc<Names>,
     mail: PhantomData<fn(M)>,
 }
 
 impl<M> Handle<M> {
     /// Of so many cores that do not run yet.
-    pub(crate) fn new(cores: usize) -> Result<Self, SetupError> {
+    pub(crate) fn new(cores: usize, topics_max: u32) -> Result<Self, SetupError> {
         let member = |_| Ok(Member { control: Arc::default(), waker: Waker::new()? });
         let members: Vec<_> = Place::first(cores).map(member).collect::<Result<_, SetupError>>()?;
-        Ok(Self { members: members.into(), mail: PhantomData })
+        Ok(Self { members: members.into(), names: Arc::new(Names::new(topics_max)), mail: PhantomData })
     }
 
     pub(crate) fn member(&self, place: Place) -> &Member {
         &self.members[place.index()]
+    }
+
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// The topic of this name: the same on all cores. It takes a lock and hashes the name: ask once, and keep what is answered.
+    ///
+    /// # Errors
+    /// If there are [`Config::topics_max`](crate::Config::topics_max) already.
+    pub fn topic(&self, name: &str) -> Result<TopicId, TopicError> {
+        self.names.topic(name)
     }
 
     /// How many cores there are, 1 to 256.
@@ -96,7 +109,7 @@ impl<M> Handle<M> {
 
 impl<M> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self { members: Arc::clone(&self.members), mail: PhantomData }
+        Self { members: Arc::clone(&self.members), names: Arc::clone(&self.names), mail: PhantomData }
     }
 }
 
@@ -143,7 +156,7 @@ mod tests {
     #[test]
     fn a_handle_of_any_mail_is_for_any_thread() {
         fn needs<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
-        let handle = Handle::<std::cell::Cell<u8>>::new(2).expect("two descriptors");
+        let handle = Handle::<std::cell::Cell<u8>>::new(2, 1).expect("two descriptors");
         needs(&handle);
         let places: Vec<_> = handle.places().map(Place::index).collect();
         assert_eq!((handle.cores(), places), (2, vec![0, 1]));

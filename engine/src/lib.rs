@@ -39,6 +39,11 @@
 //! | [`send_with`](Conn::send_with), [`send_text_with`](Conn::send_text_with) | is written where it is sent from | never |
 //! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | below 4 KiB, and where it is masked |
 //!
+//! # Topics
+//! [`CoreCx::publish`] brings a message to all connections of a core that have subscribed to its topic ([`Conn::subscribe`]), and each
+//! subscription says what happens while its socket does not keep up: [`Delivery`]. `examples/market_feed.rs` has slow readers get the
+//! newest value of each instrument, and nobody wait for them.
+//!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
 //! state of the connection that a server opened, [`Handler::on_dial_failed`] says why there is none, and a [`Reconnect`] policy
@@ -115,7 +120,10 @@ pub use bytes;
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig, OnPanic};
 pub use cores::{CoreState, Cpu, InvalidCpu, Place};
-pub use engine::{ConnId, Declined, DialError, DialId, Dialled, Fired, SendOutcome, Tick, TimerId, TimersFull};
+pub use engine::{
+    ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, Publish, Published, Retain,
+    SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError, TopicId, Update,
+};
 pub use flush::Flush;
 pub use handle::{CoreInfo, Handle};
 pub use handler::{

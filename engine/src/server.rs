@@ -230,7 +230,7 @@ pub(crate) fn start_cores<H: Handler>(
     let config = config.resolved(cores.len(), features)?;
     let (connections_max, memory_max) = (config.connections_cap(), config.memory_budget());
     let (config, factory) = (Arc::new(config), Arc::new(factory));
-    let handle = Handle::new(cores.len())?;
+    let handle = Handle::new(cores.len(), config.topics.topics_max)?;
     let (ready, readies) = mpsc::channel();
     let (ended, ends) = mpsc::channel();
     let mut threads = Vec::with_capacity(cores.len());
@@ -254,10 +254,17 @@ pub(crate) fn start_cores<H: Handler>(
             };
             let listeners = ring.listeners();
             let features = ring.features();
+            let names = Arc::clone(info.handle.names());
             let handler = factory(info);
             let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
-            let seat =
-                Seat { place, control: Arc::clone(&control), random, resolve, trim: Some(Box::new(heap::give_back)) };
+            let seat = Seat {
+                place,
+                control: Arc::clone(&control),
+                random,
+                resolve,
+                trim: Some(Box::new(heap::give_back)),
+                names,
+            };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
             // Goes before the engine does, whose ring waits for its last completions: the others need not.
             let _ended = ended;
@@ -341,6 +348,12 @@ pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send 
 fn listen(socket: &Socket, config: &Config) -> io::Result<()> {
     // Inherited by accepted sockets: no call is made for each, and of a fixed file none could be before Linux 6.7.
     socket.set_tcp_nodelay(config.nodelay)?;
+    if let Some(bytes) = config.topics.socket_send_bytes {
+        socket.set_send_buffer_size(bytes as usize)?;
+    }
+    if let Some(bytes) = config.topics.socket_unsent_bytes {
+        socket.set_tcp_notsent_lowat(bytes)?;
+    }
     socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
 }
 
@@ -498,7 +511,7 @@ mod tests {
             Ok(Stats { messages: 7, ..Stats::default() })
         })];
         struct Mail; // has no `Debug`
-        let handle = Handle::<Mail>::new(0).expect("no descriptor");
+        let handle = Handle::<Mail>::new(0, 1).expect("no descriptor");
         let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
         let running =
             Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1, memory_max: 1 };
@@ -522,6 +535,21 @@ mod tests {
             let (accepted, _) = listener.accept().unwrap();
             assert_eq!(accepted.tcp_nodelay().unwrap(), nodelay);
         }
+    }
+
+    #[test]
+    fn what_a_socket_holds_is_inherited_too() {
+        let accepted_of = |config: &Config| {
+            let (listener, addr) = listening(config);
+            let peer = std::net::TcpStream::connect(addr).unwrap();
+            (listener.accept().unwrap().0, peer)
+        };
+        let (plain, _peer) = accepted_of(&Config::default());
+        let (bounded, _other) = accepted_of(&Config::default().socket_send_bytes(20_000).socket_unsent_bytes(16_384));
+        assert_eq!(bounded.send_buffer_size().unwrap(), 40_000, "socket(7): twice of it");
+        assert!(plain.send_buffer_size().unwrap() > 40_000);
+        assert_eq!(bounded.tcp_notsent_lowat().unwrap(), 16_384);
+        assert_ne!(plain.tcp_notsent_lowat().unwrap(), 16_384);
     }
 
     /// listen(2): when nobody accepts, as many connections as the backlog and one more are made, and the next one waits.

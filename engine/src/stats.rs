@@ -47,6 +47,14 @@ counters! {
     refused,
     /// Messages for connections that were closing.
     gone,
+    /// Messages that were published to a topic.
+    published,
+    /// Those encoded for a subscriber, once for each. They are not in `sent`.
+    delivered,
+    /// Messages of topics that waited for a subscriber and another took the place of.
+    conflated,
+    /// Messages of topics that were dropped or refused for a subscriber.
+    dropped,
     /// Pings that were not answered, because a later one was before their pong could have gone (RFC 6455 §5.5.3 allows that): see
     /// [`Pressure::ReadOn`](crate::Pressure::ReadOn).
     pings_passed_over,

@@ -141,10 +141,30 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::TimersSleptOver, Plain, Oracle(26)),
     (Bug::TickDrift, Plain, Oracle(26)),
     (Bug::TickUntold, Plain, Oracle(26)),
+    (Bug::FlushMissed, Plain, Oracle(2)),
+    (Bug::SubscriberSkipped, Plain, Oracle(27)),
+    (Bug::NewerOvertakes, Plain, Oracle(27)),
+    (Bug::ConflatedWithAny, Plain, Oracle(27)),
+    (Bug::ConflatedUncounted, Plain, Oracle(28)),
+    (Bug::MergedUncounted, Plain, Oracle(28)),
+    (Bug::DropUncounted, Plain, Oracle(28)),
+    (Bug::GhostRetained, Plain, Oracle(27)),
+    (Bug::RetainedStale, Plain, Oracle(27)),
+    (Bug::GapUnseen, Plain, Oracle(27)),
+    (Bug::RateIgnored, Plain, Oracle(27)),
+    (Bug::HeldLost, Plain, Oracle(28)),
+    (Bug::TradeOvertakes, Plain, Oracle(27)),
+    (Bug::LaneKept, Plain, Oracle(27)),
+    (Bug::LagOfNewest, Plain, Oracle(29)),
+    (Bug::LagUntold, Plain, Oracle(29)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 57] = [
+const WORDS: [(&str, By); 61] = [
+    ("topics are miscounted", Oracle(28)),
+    ("the age of what waits", Oracle(29)),
+    ("was never told", Oracle(29)),
+    ("of topics, peer", Oracle(27)),
     ("timer", Oracle(26)),
     ("a tick", Oracle(26)),
     ("held half a message", Oracle(22)),
@@ -205,7 +225,8 @@ const WORDS: [(&str, By); 57] = [
 ];
 
 /// What is said in these files, if no word above is in it.
-const FILES: [(&str, By); 9] = [
+const FILES: [(&str, By); 10] = [
+    ("tests/sim/board.rs", Oracle(27)),
     ("tests/sim/app.rs", Oracle(4)),
     ("tests/sim/wire.rs", Oracle(5)),
     ("tests/sim/packed.rs", Oracle(5)),

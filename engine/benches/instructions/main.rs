@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+mod fanout;
 mod handshake;
 mod ring;
 mod server;
@@ -38,4 +39,5 @@ fn main() {
     codec::cells();
     handshake::cells();
     server::cells();
+    fanout::cells();
 }

@@ -19,6 +19,7 @@ use super::panics::{Panicked, Payload, catch, let_go, theirs};
 use super::planted::planted;
 use super::reach::Reach;
 use super::ticks::Tick;
+use super::topics::Lagged;
 use crate::config::OnPanic;
 use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Response, Verdict};
 
@@ -105,6 +106,13 @@ impl<H: Handler> Calls<H> {
     #[cold]
     pub(crate) fn judge(&mut self, out: &mut Reach, index: u32, panic: Payload) -> Panicked {
         self.panicked(out, "on_message", Some(index), Ends::Its, panic)
+    }
+
+    /// A panic of what a topic was given to write or merge a message with, for this connection.
+    #[cold]
+    pub(crate) fn judge_topic(&mut self, out: &mut Reach, index: u32, panic: Payload) -> Panicked {
+        self.owed = true;
+        self.panicked(out, "a topic's closure", Some(index), Ends::Its, panic)
     }
 
     #[inline(always)]
@@ -203,6 +211,18 @@ impl<H: Handler> Calls<H> {
     pub(crate) fn writable(&mut self, out: &mut Reach, index: u32, data: &mut H::Conn) -> Result<(), Panicked> {
         self.call(out, "on_writable", Some(index), |handler, out| {
             handler.on_writable(&mut Cx::new(out, data, index, true))
+        })
+    }
+
+    pub(crate) fn lagged(
+        &mut self,
+        out: &mut Reach,
+        index: u32,
+        data: &mut H::Conn,
+        lagged: Lagged,
+    ) -> Result<(), Panicked> {
+        self.call(out, "on_lagged", Some(index), |handler, out| {
+            handler.on_lagged(&mut Cx::new(out, data, index, true), lagged)
         })
     }
 

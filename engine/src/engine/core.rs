@@ -13,6 +13,7 @@ use super::conns::Conn;
 use super::deadlines::Tick;
 use super::heard::Heard;
 use super::inbox::{Control, Resolve};
+use super::names::Names;
 use super::reach::Reach;
 use super::shortage::Shortage;
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub(crate) struct Seat {
     pub(crate) resolve: Option<Resolve>,
     /// Has the allocator give memory back that was freed, elsewhere. `None`: it does so by itself.
     pub(crate) trim: Option<Trim>,
+    /// Of topics, which all cores know them by.
+    pub(crate) names: Arc<Names>,
 }
 
 /// Asks the allocator to give memory back to the system, without waiting for it. False if it cannot begin now.
@@ -87,10 +90,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         config: Arc<Config>,
         listeners: u32,
     ) -> Self {
-        let Seat { place, control, random, resolve, trim } = seat;
+        let Seat { place, control, random, resolve, trim, names } = seat;
         let slots = config.sockets_max();
         let budget = Budget::new(config.memory_max_bytes);
-        let mut out = Reach::new(place, blocks, slots, &config, random);
+        let mut out = Reach::new(place, blocks, slots, &config, random, names);
         out.stores.pool.watch(budget.floor(), budget.high());
         Self {
             ring,

@@ -58,6 +58,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// as it would have been. The application may hold that up until the deadline.
     pub(super) fn break_off(&mut self, index: u32, errno: Errno) {
         self.out.stats.resets += 1;
+        self.out.end_topics(index);
         let (due, _) = self.out.patience.clocks(self.out.now);
         let errno = errno.0.unsigned_abs() as u16;
         self.out.peers.on(index, Event::SendFailed { due, errno });
@@ -66,6 +67,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The application's part of the connection is over: `on_close`, then what is queued goes out and the socket closes,
     /// after a pause for the peer to read our last bytes if `linger`.
     pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
+        self.out.end_topics(index);
         let (due, until) = self.out.patience.clocks(self.out.now);
         self.out.peers.on(index, Event::Ended { due, until, linger });
         let conn = &mut self.conns[index as usize];

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use wsring_proto::encode;
-use wsring_proto::opcode::{Message, Opcode};
+use wsring_proto::opcode::Opcode;
 use wsring_proto::pool::Pool;
 
 use super::pack::Packer;
@@ -43,11 +43,13 @@ pub(crate) struct Forms {
     /// Messages prepared so far; the first is 1.
     count: u64,
     pub(super) share_from: usize,
+    /// The frame of the last one that was published, as it is without a mask; empty if it is not copied as it is.
+    pub(super) frame: Vec<u8>,
 }
 
 impl Forms {
     pub(crate) fn new() -> Self {
-        Self { number: 0, made: Vec::new(), count: 0, share_from: SHARE_MIN }
+        Self { number: 0, made: Vec::new(), count: 0, share_from: SHARE_MIN, frame: Vec::new() }
     }
 
     /// Lets go of what was made: another receiver of the same message has it made anew.
@@ -71,7 +73,8 @@ impl Forms {
         &mut self,
         number: u64,
         window_bits: u8,
-        message: Message<'_>,
+        opcode: Opcode,
+        bytes: &[u8],
         packer: &mut Packer,
         pool: &mut Pool,
     ) -> (&Made, bool) {
@@ -80,19 +83,18 @@ impl Forms {
             self.made.clear();
             self.number = number;
         }
-        let mut at = self.place(window_bits, message, packer, pool);
+        let mut at = self.place(window_bits, opcode, bytes, packer, pool);
         if matches!(self.made[at].made, Made::NotShorter) {
-            at = self.place(AS_IS, message, packer, pool);
+            at = self.place(AS_IS, opcode, bytes, packer, pool);
         }
         (&self.made[at].made, self.made[at].window_bits != AS_IS)
     }
 
     /// Where the form for this window is.
-    fn place(&mut self, window_bits: u8, message: Message<'_>, packer: &mut Packer, pool: &mut Pool) -> usize {
+    fn place(&mut self, window_bits: u8, opcode: Opcode, bytes: &[u8], packer: &mut Packer, pool: &mut Pool) -> usize {
         if let Some(at) = self.made.iter().position(|form| form.window_bits == window_bits) {
             return at;
         }
-        let (opcode, bytes) = (message.opcode(), message.as_bytes());
         let made = if window_bits == AS_IS {
             if bytes.len() >= self.share_from { frame(opcode, bytes, false) } else { Made::Same }
         } else {

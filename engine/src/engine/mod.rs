@@ -10,12 +10,13 @@
 //!   receive buffers. `work`: how much a connection may have done in a pass.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
+//! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called.
 //! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
 //! Around the application: `reach` is all that a callback may touch, `backlog` what its output does, `draft` a message that it
-//! writes in place, `prepared` one that it sends to many, `calls` the only caller.
+//! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `fire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
@@ -50,6 +51,7 @@ mod inbox;
 mod input;
 mod life;
 mod listener;
+mod names;
 mod output;
 mod pack;
 pub(crate) mod panics;
@@ -70,6 +72,7 @@ mod sent;
 mod settle;
 mod shortage;
 mod slow;
+mod spread;
 mod stop;
 mod stores;
 #[cfg(any(test, feature = "sim"))]
@@ -77,6 +80,7 @@ pub mod testing;
 mod ticks;
 mod timers;
 mod tokens;
+mod topics;
 mod turn;
 mod upgrade;
 mod wheel;
@@ -86,10 +90,14 @@ pub use self::alarms::{Fired, TimerId, TimersFull};
 pub use self::dial_error::{Declined, DialError};
 pub use self::dials::{DialId, Dialled};
 pub use self::id::ConnId;
+pub use self::names::{TopicError, TopicId};
 pub use self::reach::SendOutcome;
+pub use self::spread::Publish;
 pub use self::ticks::Tick;
+pub use self::topics::{Counts, Delivery, Lagged, Published, Retain, SubscribeError, Subscribed, Topic, Update};
 
 pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};
 pub(crate) use self::inbox::{Control, Resolve};
+pub(crate) use self::names::Names;
 pub(crate) use self::reach::{How, Reach};

@@ -41,11 +41,13 @@ pub(crate) struct Output {
     pub(crate) is_sending: bool,
     /// The last send that was not of a block was of memory that others may have too.
     pub(crate) is_shared: bool,
+    /// Messages of topics wait beside this output, to go when it is empty.
+    pub(crate) waits: bool,
 }
 
 impl Output {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: None, queued: 0, is_sending: false, is_shared: false }
+        Self { first: None, rest: None, queued: 0, is_sending: false, is_shared: false, waits: false }
     }
 
     /// No piece waits; a send may be with the kernel.
@@ -130,6 +132,21 @@ impl Output {
             Payload { memory: Memory::Heap(Heap::Shared(_)), .. } => unreachable!("no frame is added to shared memory"),
         }
         self.queued += need as u32;
+    }
+
+    /// Copies a frame into the block that is filled, or into one that is begun for it. Whether there is one with room.
+    #[inline]
+    pub(crate) fn copy(&mut self, stores: &mut Stores, frame: &[u8]) -> bool {
+        if self.first.is_none() && frame.len() <= stores.blocks.size() {
+            let block = stores.blocks.take();
+            self.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
+        }
+        let Some((block, to)) = self.only_block() else { return false };
+        let Some(room) = block.get_mut(*to as usize..*to as usize + frame.len()) else { return false };
+        room.copy_from_slice(frame);
+        *to += frame.len() as u32;
+        self.queued += frame.len() as u32;
+        true
     }
 
     /// The last piece takes so many bytes more, in more memory if need be.
@@ -440,6 +457,18 @@ mod tests {
             let pieces = drain(&mut output, &mut stores);
             assert_eq!(pieces, [&b"\x82\x04four\x82\x7e\x01\x2c"[..], &[7; 300]]);
         }
+    }
+
+    /// To the last byte of a block; one more, or behind what is no block, it is for others to find room.
+    #[test]
+    fn a_frame_is_copied_into_a_block_or_not_at_all() {
+        let (mut output, mut stores) = (Output::new(), stores());
+        assert!(output.copy(&mut stores, &[1; 500]) && output.copy(&mut stores, &[2; 12]));
+        assert!(!output.copy(&mut stores, &[3]));
+        assert_eq!(output.queued, 512);
+        assert_eq!(drain(&mut output, &mut stores), [[&[1; 500][..], &[2; 12]].concat()]);
+        let (mut output, mut stores) = (Output::new(), Stores::new(SendBlocks::new(0, 512), 1 << 20));
+        assert!(!output.copy(&mut stores, b"four") && output.is_empty() && output.queued == 0);
     }
 
     /// The rest of a short send goes before everything, a promised piece where it was promised.

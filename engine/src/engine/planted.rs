@@ -226,11 +226,43 @@ mod switch {
         TickDrift,
         /// A tick is not told.
         TickUntold,
+        /// What waited for a tick goes on waiting.
+        FlushMissed,
+        /// The subscriber behind one that a publish drops a message of is passed over.
+        SubscriberSkipped,
+        /// A message of a topic goes at once although older ones wait.
+        NewerOvertakes,
+        /// A message takes the place of one with another key.
+        ConflatedWithAny,
+        /// A message that another took the place of is not counted.
+        ConflatedUncounted,
+        /// A message that stands for several says that it stands for one.
+        MergedUncounted,
+        /// A message that was dropped is not counted.
+        DropUncounted,
+        /// A key that was taken away is retained.
+        GhostRetained,
+        /// What is retained is the first message, not the last.
+        RetainedStale,
+        /// A message says that the one before it was given, whatever was dropped.
+        GapUnseen,
+        /// A message goes although one of its key went a moment ago.
+        RateIgnored,
+        /// A message that was held is forgotten when its time comes.
+        HeldLost,
+        /// A message that may not be conflated overtakes what waits for its topic.
+        TradeOvertakes,
+        /// What waits for a connection outlives it.
+        LaneKept,
+        /// The time that a lane has waited begins anew with what takes a place in it.
+        LagOfNewest,
+        /// The application is not told what a connection missed.
+        LagUntold,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 98] = [
+        pub const ALL: [Bug; 114] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -329,6 +361,22 @@ mod switch {
             Bug::TimersSleptOver,
             Bug::TickDrift,
             Bug::TickUntold,
+            Bug::FlushMissed,
+            Bug::SubscriberSkipped,
+            Bug::NewerOvertakes,
+            Bug::ConflatedWithAny,
+            Bug::ConflatedUncounted,
+            Bug::MergedUncounted,
+            Bug::DropUncounted,
+            Bug::GhostRetained,
+            Bug::RetainedStale,
+            Bug::GapUnseen,
+            Bug::RateIgnored,
+            Bug::HeldLost,
+            Bug::TradeOvertakes,
+            Bug::LaneKept,
+            Bug::LagOfNewest,
+            Bug::LagUntold,
         ];
     }
 

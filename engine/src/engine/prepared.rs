@@ -4,7 +4,7 @@
 //! it is made of.
 
 use wsring_proto::encode;
-use wsring_proto::opcode::Message;
+use wsring_proto::opcode::{Message, Opcode};
 
 use super::forms::{AS_IS, Made};
 use super::output::Output;
@@ -25,7 +25,11 @@ fn is_worth_sharing(len: usize, output: &Output) -> bool {
 impl Reach {
     /// Queues a message that goes to many: this is its number.
     pub(crate) fn send_prepared(&mut self, index: u32, number: u64, message: Message<'_>) -> SendOutcome {
-        let (opcode, bytes) = (message.opcode(), message.as_bytes());
+        self.send_shared(index, number, message.opcode(), message.as_bytes())
+    }
+
+    /// The same, of bytes that are text if the opcode says so.
+    pub(super) fn send_shared(&mut self, index: u32, number: u64, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
         let Some(framing) = self.peers.get(index).life.framing() else { return self.gone() };
         let packs = self.packs(framing, bytes.len());
         // With a compressor of its own, it becomes something else for each; and what is short is sent as any other.
@@ -42,7 +46,7 @@ impl Reach {
             self.owe_packing(bytes.len());
         }
         let (packer, stores) = (&mut self.packer, &mut self.stores);
-        let (made, compressed) = self.forms.form(number, window_bits, message, packer, &mut stores.pool);
+        let (made, compressed) = self.forms.form(number, window_bits, opcode, bytes, packer, &mut stores.pool);
         let mask = mask_of(&mut self.random, framing);
         let output = &mut self.peers.touch(index).output;
         self.stats.compressed += u64::from(compressed);

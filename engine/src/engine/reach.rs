@@ -5,6 +5,7 @@
 //! operations of it at the end of the pass.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,15 +23,19 @@ use super::dials::Dials;
 use super::flight::Unacked;
 use super::forms::Forms;
 use super::held::Held;
+use super::id::ConnId;
 use super::life::{Event, Life};
+use super::names::Names;
 use super::output::head_in_front;
 use super::pack::{Framing, Packer};
+use super::panics::Payload as Panic;
 use super::peers::Peers;
 use super::planted::planted;
 use super::pongs::Pongs;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
 use super::slow::{Patience, Slow};
 use super::stores::Stores;
+use super::topics::Topics;
 use super::work::{self, Work};
 use crate::config::Config;
 use crate::cores::Place;
@@ -83,7 +88,7 @@ pub(crate) enum How {
 pub(super) struct Marks {
     pub(super) high: u32,
     pub(super) low: u32,
-    max: u32,
+    pub(super) max: u32,
     /// Below this a small frame more stays below `high`.
     small: u32,
 }
@@ -133,6 +138,13 @@ pub(crate) struct Reach {
     pub(crate) packer: Packer,
     /// Of the last message that was prepared for many.
     pub(crate) forms: Forms,
+    /// Once there are any.
+    pub(super) topics: Option<Box<Topics>>,
+    /// Subscriptions of a connection.
+    pub(super) subscriptions_max: u32,
+    /// Connections with a message of a topic in whose closure the application panicked.
+    pub(super) panicked: Vec<(ConnId, Panic)>,
+    pub(crate) names: Arc<Names>,
 }
 
 impl Reach {
@@ -142,6 +154,7 @@ impl Reach {
         connections_max: usize,
         config: &Config,
         random: StdRng,
+        names: Arc<Names>,
     ) -> Self {
         Self {
             peers: Peers::new(place, connections_max, config.message_timeout),
@@ -172,6 +185,10 @@ impl Reach {
             stop_accepting: false,
             packer: Packer::new(&config.deflate),
             forms: Forms::new(),
+            topics: None,
+            subscriptions_max: config.topics.subscriptions_max,
+            panicked: Vec::new(),
+            names,
         }
     }
 
@@ -416,6 +433,7 @@ impl Reach {
 
     /// Queues a Close frame on an open connection, which is closing from then on.
     pub(crate) fn close_frame(&mut self, index: u32, code: Option<CloseCode>, reason: &str) {
+        self.end_topics(index);
         self.end_pongs(index); // behind our Close nothing is said (RFC 6455 §5.5.1)
         let Some(framing) = self.peers.get(index).life.framing() else { return };
         let mut payload = [0_u8; 125];

@@ -161,6 +161,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Life::Free | Life::Broken { .. } => return,
             Life::Dying(..) => return self.give_up_output(index),
             _ if planted!(TwoSends, false; link.output.is_sending) => return,
+            _ if link.output.waits => self.out.drain(index),
             _ => {}
         }
         #[cfg(feature = "tls")]

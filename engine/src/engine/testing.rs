@@ -13,6 +13,7 @@ use super::core::{Core, Seat};
 pub use super::holding::Holding;
 use super::id::ConnId;
 use super::inbox::{self, Control};
+use super::names::Names;
 #[cfg(any(test, feature = "planted"))]
 pub use super::planted::{Bug, plant};
 use crate::config::Config;
@@ -74,7 +75,9 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         config.check().expect("a valid configuration");
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         let control = Arc::clone(&remote.0);
-        let seat = Seat { place: Place::new(0), control, random: StdRng::seed_from_u64(0), resolve: None, trim: None };
+        let names = Arc::new(Names::new(config.topics.topics_max));
+        let random = StdRng::seed_from_u64(0);
+        let seat = Seat { place: Place::new(0), control, random, resolve: None, trim: None, names };
         let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), listeners);
         core.calls.meant = Some(|_| false);
         Self { core }

@@ -5,10 +5,14 @@
 
 use std::io;
 
+use super::conns::Phase;
 use super::core::Core;
 use super::deadlines::Tick;
+use super::id::ConnId;
+use super::panics::Payload;
 use super::planted::planted;
 use super::tokens::{CANCEL_ACCEPT, CANCEL_CONNECT, WAKE};
+use super::topics::Lagged;
 use crate::cores::CoreState;
 use crate::handler::Handler;
 use crate::ring::{Done, Op, Ring, Time, Token};
@@ -72,6 +76,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.ring.expect_more();
         }
         self.expire_deadlines();
+        self.out.expire_topics();
         self.drive_dials();
         self.fire_timers();
         if self.out.stores.pool.has_news() || self.budget.is_due(self.ring.now()) {
@@ -86,6 +91,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// find that TLS of a connection is broken: what is called then is followed by a batch end as well. That ends, because
     /// a core stops once and a connection fails once.
     fn finish_pass(&mut self) {
+        let mut has_told = false;
         loop {
             self.calls.batch_end(&mut self.out);
             if self.out.stop && self.stopping.is_none() {
@@ -93,10 +99,47 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             self.settle_all();
             self.rearm_starved();
+            // Once: what that causes in turn is told in the next pass, or this one might never end.
+            if !std::mem::replace(&mut has_told, true) {
+                self.tell_of_topics();
+            }
             planted!(BatchEndLost, return);
             if !self.calls.is_owed() {
                 return;
             }
+        }
+    }
+
+    /// What connections have missed of topics is told to the application; those with a message that it could not write are ended.
+    #[inline]
+    fn tell_of_topics(&mut self) {
+        for index in self.out.take_lagged() {
+            if let Some(lagged) = self.out.lagged_of(index) {
+                self.on_lagged(index, lagged);
+            }
+        }
+        for (id, panic) in std::mem::take(&mut self.out.panicked) {
+            self.on_topic_panicked(id, panic);
+        }
+    }
+
+    #[cold]
+    fn on_lagged(&mut self, index: u32, lagged: Lagged) {
+        if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase
+            && self.calls.lagged(&mut self.out, index, data, lagged).is_err()
+        {
+            self.on_panicked(index);
+        }
+    }
+
+    /// As a callback of that connection, whatever was called when it happened.
+    #[cold]
+    fn on_topic_panicked(&mut self, id: ConnId, panic: Payload) {
+        let _ = self.calls.judge_topic(&mut self.out, id.index(), panic);
+        if let Some(index) = self.out.peers.find(id)
+            && self.out.link(index).life.is_open()
+        {
+            self.on_panicked(index);
         }
     }
 
@@ -109,8 +152,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let deadline = self.out.peers.next_due(self.ring.now());
         let alarm = planted!(TimersSleptOver, None; self.out.alarms.next_due());
+        let topics = self.out.topics_due(self.ring.now());
         let others = [self.listeners.retry_at(), self.stop_due(), self.dial_due(), self.budget.look_at(), alarm];
-        others.into_iter().chain([deadline]).flatten().min()
+        others.into_iter().chain([deadline, topics]).flatten().min()
     }
 
     #[inline(always)] // the loop calls it alone, and a completion that stays in registers saves some 20 instructions

@@ -123,10 +123,14 @@ impl<'a, H> Conn<'a, H> {
         }
     }
 
-    /// Starts the closing handshake: what is queued goes out, then a Close with `code` and `reason` (cut to 123 bytes at a
-    /// character). No effect if it is closing already.
+    /// Starts the closing handshake: what is queued goes out, and what waits of topics as far as
+    /// [`output_max_bytes`](crate::Config::output_max_bytes) has room, then a Close with `code` and `reason` (cut to 123 bytes at a
+    /// character). Its subscriptions end. No effect if it is closing already.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        ours(|| self.core.out.close(self.index, Some(code), reason));
+        ours(|| {
+            self.core.out.flush_topics(self.index);
+            self.core.out.close(self.index, Some(code), reason);
+        });
     }
 
     /// Takes no more messages from the connection until [`resume`](Self::resume); the peer feels TCP's back-pressure.

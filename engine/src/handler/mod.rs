@@ -9,6 +9,7 @@ mod cx;
 mod opening;
 mod owned;
 mod timing;
+mod topics;
 mod verdict;
 
 use std::fmt;
@@ -27,7 +28,7 @@ pub use self::opening::{Answered, Opening};
 pub use self::owned::OwnedMessage;
 pub(crate) use self::verdict::{Acceptance, VerdictKind};
 pub use self::verdict::{Response, Verdict};
-use crate::engine::{ConnId, DialError, Dialled, Fired, Reach, Tick};
+use crate::engine::{ConnId, DialError, Dialled, Fired, Lagged, Reach, Tick};
 use crate::ring::Errno;
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
@@ -121,6 +122,11 @@ pub trait Handler: Sized {
     /// A timer of this connection has come: see [`Conn::set_timer`]. Also while the connection is paused; never after its `on_close`.
     fn on_conn_timer(&mut self, cx: &mut Cx<'_, Self>, timer: Fired) {
         let _ = (cx, timer);
+    }
+
+    /// Messages of topics had to wait for this connection, none does any more, and it has missed some: so many, since this was last told.
+    fn on_lagged(&mut self, cx: &mut Cx<'_, Self>, lagged: Lagged) {
+        let _ = (cx, lagged);
     }
 
     /// Another thread called [`Handle::wake`](crate::Handle::wake) for this core; several calls may come as one.

@@ -3,6 +3,7 @@
 
 mod acts;
 mod dialler;
+mod posting;
 mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,10 +14,11 @@ use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
-    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Message, Opening,
-    OwnedMessage, Pressure, Response, SendOutcome, Tick, Verdict,
+    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Lagged, Message,
+    Opening, OwnedMessage, Pressure, Response, SendOutcome, Tick, Verdict,
 };
 
+use super::board::Board;
 use super::clumsy::{About, Clumsy};
 use super::given::Given;
 use super::oracle::{Digest, Person, Reason};
@@ -55,6 +57,7 @@ pub struct App {
     early: Option<Random>,
     /// For long messages of which compressing leaves little, and how many more of them it sends: a stream of its own.
     bulk: Option<(Random, u32)>,
+    board: Option<Board>,
     clumsy: Option<Clumsy>,
     timing: Option<Timing>,
     beat: Option<Beat>,
@@ -100,6 +103,7 @@ impl App {
             dialler,
             early,
             bulk: None,
+            board: None,
             clumsy,
             timing: None,
             beat: None,
@@ -255,6 +259,7 @@ impl App {
     fn close(&mut self, cx: &mut Core<'_>, id: ConnId) {
         let code = self.random.pick(&[1000, 1008, 1011, 4000]);
         let reason = self.random.pick(&["", "enough", "ééééé"]);
+        self.before_closing(cx, id);
         if let Some(mut conn) = self.conn(cx, id) {
             conn.close(CloseCode::new(code).expect("a valid code"), reason);
         }
@@ -276,25 +281,6 @@ impl App {
             open.paused = true;
             self.world.ledger.borrow_mut().people[open.peer].held = true;
             self.resumes.push_back(id);
-        }
-    }
-
-    fn set_pressure(&mut self, cx: &mut Core<'_>, id: ConnId) {
-        let pressure = self.pressures.another();
-        if let Some(mut conn) = self.conn(cx, id) {
-            conn.set_pressure(pressure);
-        }
-        if let Some(open) = self.open.get_mut(&id) {
-            open.pressure = pressure;
-            self.world.ledger.borrow_mut().people[open.peer].reads_on |= pressure == Pressure::ReadOn;
-        }
-    }
-
-    /// Whatever peers say, and the application sends: nobody has more queued than is allowed.
-    fn check_queued(&self, cx: &mut Core<'_>) {
-        for id in self.open.keys() {
-            let queued = self.conn(cx, *id).expect("it is open").queued();
-            assert!(queued <= self.bounds.0, "{id} has more queued than it may: {queued}, not {}", self.bounds.0);
         }
     }
 
@@ -379,6 +365,7 @@ impl Handler for App {
         for _ in 0..dials {
             self.connect(cx);
         }
+        self.begin_topics(cx);
         self.act_on_dials(cx);
         self.act_on_timers(cx, None);
         self.stumble(About::Core);
@@ -524,6 +511,14 @@ impl Handler for App {
         self.note("on_conn_timer", &[12, timer.key]);
         assert_eq!(self.open.get(&id).map(|open| open.peer), Some(peer), "a timer of {id}, which is not open");
         self.on_fired(cx, Some(id), timer);
+        self.act(cx, Some(id), None);
+        self.stumble(About::Conn(peer));
+    }
+
+    fn on_lagged(&mut self, cx: &mut Cx<'_, Self>, lagged: Lagged) {
+        let (id, peer) = (cx.id(), *cx.data());
+        self.note("on_lagged", &[14, peer as u64]);
+        self.on_missed(cx, lagged);
         self.act(cx, Some(id), None);
         self.stumble(About::Conn(peer));
     }

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
 mod app;
+mod board;
 mod channel;
 mod clumsy;
 mod dial;
@@ -235,10 +236,10 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         config: Config::default()
             .connections_max(64)
             .send_buffers(send_buffers)
-            .deflate(deflate(seed))
+            .deflate(packed::deflate(seed))
             .timers_max(timers_max(seed)),
         limits: Limits::default(),
-        deflate: deflate(seed),
+        deflate: packed::deflate(seed),
         head_bytes_max: 8192,
         // The defaults.
         handshake_timeout: Duration::from_secs(10),
@@ -306,6 +307,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .pressures
         .configure(settings.config)
         .pass_share_messages(turns::share(seed, manners))
+        .subscriptions_max(board::subscriptions_max(manners))
         .connections_max(connections_max)
         .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
         .limits(settings.limits)
@@ -326,20 +328,6 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .stop_max(settings.stop_max)
         .send_buffers(send_buffers);
     settings
-}
-
-/// How messages are compressed: in a third of the seeds, drawn apart from everything else. None of those is a seed with a
-/// name (`tests/simulation.rs`), and so for [`start`].
-fn deflate(seed: u64) -> Deflate {
-    let mut random = Random::new(seed ^ 0x6465_666c_6174_651b);
-    if !random.chance(333) {
-        return Deflate::off();
-    }
-    let level = random.pick(&[1, 1, 2, 6]);
-    let (window_bits, memory_level) = (random.range(9, 15) as u8, random.range(1, 9) as u8);
-    let threshold_bytes = random.pick(&[0, 1, 64, 512]);
-    let deflate = random.pick(&[Deflate::shared(), Deflate::dedicated()]);
-    deflate.level(level).window_bits(window_bits).memory_level(memory_level).threshold_bytes(threshold_bytes)
 }
 
 /// What all peers may have the engine keep: in a quarter of the seeds little, drawn apart from everything else.
@@ -486,7 +474,10 @@ fn run_on(
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
     let bounds = (queued_max, turns::Turns::new(turns::share(seed, manners)));
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, bounds);
-    let app = app.and_bulk(bulk(seed, packs)).and_timing(Timing::new(seed, manners, pause), beat);
+    let app = app
+        .and_bulk(bulk(seed, packs))
+        .and_timing(Timing::new(seed, manners, pause), beat)
+        .and_board(board::Board::new(seed, manners));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {

@@ -3,6 +3,7 @@
 //! Exact where the protocol is: a Close comes behind everything that was said before it, so whoever saw one saw all. Where a
 //! connection failed, what arrived must still be an ordered prefix of what was sent.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use wsring::ring::Time;
 use wsring::ring::sim::{Abort, Counts, hash_of};
 use wsring::{DeflateMode, Stats};
 
+use super::board::{self, Posts, Subscription};
 use super::dial::{Dial, Reply};
 use super::{Manners, Settings};
 
@@ -69,6 +71,9 @@ pub struct Person {
     pub statuses: Vec<u16>,
     pub status: Option<u16>,
     pub received: Vec<Digest>,
+    /// Of topics.
+    pub updates: Vec<String>,
+    pub subs: BTreeMap<u32, Subscription>,
     pub pongs: Vec<Digest>,
     pub close: Option<(Option<u16>, String)>,
     pub eof_at: Option<Time>,
@@ -125,6 +130,7 @@ pub struct Person {
 #[derive(Default)]
 pub struct Ledger {
     pub people: Vec<Person>,
+    pub posts: Posts,
     /// By tag.
     pub dials: Vec<Dial>,
     pub dials_failed: u64,
@@ -188,7 +194,10 @@ impl Ledger {
         for (number, person) in self.people.iter().enumerate() {
             let verdict = self.judge_person(manners, person);
             assert!(verdict.is_ok(), "peer {number}: {}\n{person:?}", verdict.unwrap_err());
+            let verdict = board::judge(person, &self.posts);
+            assert!(verdict.is_ok(), "of topics, peer {number}: {}\n{person:?}", verdict.unwrap_err());
         }
+        self.posts.judge(stats);
         let sum = |of: fn(&Person) -> usize| self.people.iter().map(|person| of(person) as u64).sum::<u64>();
         let violated = |person: &Person| usize::from(matches!(person.reason, Some(Reason::Violation(_))));
         let same = [
@@ -317,7 +326,7 @@ impl Ledger {
         }
         for (number, person) in self.people.iter().enumerate() {
             // A pong that waits may hold up its messages, of which the application is not told.
-            let waits = person.pings.len() > person.pongs.len();
+            let waits = person.pings.len() > person.pongs.len() || !person.subs.is_empty(); // so may what it is sent of topics
             // Nor is whoever holds much of the memory, and is not read for that.
             let unread = waits || self.memory_max.is_some_and(|max| self.may_hold_much(person, max));
             let holds = person.reason == Some(Reason::Stopped) && !unread && person.held_at < stopped;
@@ -421,7 +430,7 @@ impl Ledger {
                 person.app_close.is_some() && (!clean || closed)
             }
             // A pong may make its output high, of which the application is not told.
-            Reason::Timeout => self.idle || person.held || !person.pings.is_empty(),
+            Reason::Timeout => self.idle || person.held || !person.subs.is_empty() || !person.pings.is_empty(),
             Reason::Stalled => {
                 let due = person.stalls_at.zip(self.round).map(|(at, round)| at.plus(round));
                 due.is_some_and(|due| person.closed_at >= due)

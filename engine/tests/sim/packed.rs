@@ -1,6 +1,8 @@
 //! permessage-deflate of a simulated peer (RFC 7692), by another implementation of DEFLATE than the engine's.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use wsring::Deflate;
+use wsring::ring::sim::Random;
 use wsring_proto::deflate::Agreed;
 
 /// What a client may offer. What it sends refers to no earlier message, which is always allowed (§7.1.1.2).
@@ -10,6 +12,20 @@ pub const OFFERS: [&str; 4] = [
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
     "permessage-deflate; server_max_window_bits=9",
 ];
+
+/// How messages are compressed: in a third of the seeds, drawn apart from everything else. None of those is a seed with a
+/// name (`tests/simulation.rs`).
+pub fn deflate(seed: u64) -> Deflate {
+    let mut random = Random::new(seed ^ 0x6465_666c_6174_651b);
+    if !random.chance(333) {
+        return Deflate::off();
+    }
+    let level = random.pick(&[1, 1, 2, 6]);
+    let (window_bits, memory_level) = (random.range(9, 15) as u8, random.range(1, 9) as u8);
+    let threshold_bytes = random.pick(&[0, 1, 64, 512]);
+    let deflate = random.pick(&[Deflate::shared(), Deflate::dedicated()]);
+    deflate.level(level).window_bits(window_bits).memory_level(memory_level).threshold_bytes(threshold_bytes)
+}
 
 /// What ends a flushed block, and is not sent (§7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

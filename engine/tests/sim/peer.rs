@@ -525,9 +525,8 @@ impl Peer {
         loop {
             let event = match input.next(&mut self.pool).expect("the engine breaks no rule") {
                 None => break,
-                Some(Event::Message { message, .. }) => {
-                    Said::Message(Digest::of(matches!(message, Message::Text(_)), message.as_bytes()))
-                }
+                Some(Event::Message { message: Message::Text(text), .. }) => Said::text(text),
+                Some(Event::Message { message, .. }) => Said::Message(Digest::of(false, message.as_bytes())),
                 Some(Event::Ping(payload)) => Said::Ping(payload.to_vec()),
                 Some(Event::Pong(payload)) => Said::Pong(Digest::of(false, payload)),
                 Some(Event::Close { code, reason }) => Said::Close(code.map(CloseCode::as_u16), reason.to_owned()),
@@ -548,6 +547,7 @@ impl Peer {
                 self.person(|person| person.beats += 1)
             }
             Said::Message(digest) => self.person(|person| person.received.push(digest)),
+            Said::Update(line) => self.person(|person| person.updates.push(line)),
             Said::Pong(payload) => self.person(|person| person.pongs.push(payload)),
             Said::Ping(payload) => {
                 if self.script.answers_ping && !self.out_ended {

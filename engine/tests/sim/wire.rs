@@ -2,6 +2,7 @@
 //!
 //! Slow and plain on purpose: it gathers all bytes and looks again at each call.
 
+use super::board::MARK;
 use super::oracle::Digest;
 use super::packed::Inflate;
 
@@ -9,9 +10,21 @@ use super::packed::Inflate;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     Message(Digest),
+    /// A message of a topic.
+    Update(String),
     Ping(Vec<u8>),
     Pong(Digest),
     Close(Option<u16>, String),
+}
+
+impl Said {
+    pub fn text(text: &str) -> Self {
+        if text.starts_with(MARK) {
+            Said::Update(text.to_owned())
+        } else {
+            Said::Message(Digest::of(true, text.as_bytes()))
+        }
+    }
 }
 
 /// All bytes behind the head that are not yet understood.
@@ -46,7 +59,7 @@ impl Wire {
                 _ => (first, payload),
             };
             said.push(match first {
-                0x81 => Said::Message(Digest::of(true, std::str::from_utf8(&payload).expect("§5.6").as_bytes())),
+                0x81 => Said::text(std::str::from_utf8(&payload).expect("§5.6")),
                 0x82 => Said::Message(Digest::of(false, &payload)),
                 0x89 => {
                     self.behind_ping = Some(self.bytes.len() - self.at);

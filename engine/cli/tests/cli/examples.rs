@@ -15,6 +15,9 @@ mod chat;
 #[path = "../../../examples/echo.rs"]
 mod echo;
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
+#[path = "../../../examples/market_feed.rs"]
+mod market_feed;
+#[allow(dead_code, reason = "`main` is for `cargo run --example`")]
 #[path = "../../../examples/relay.rs"]
 mod relay;
 #[allow(dead_code, reason = "`main` is for `cargo run --example`")]
@@ -34,6 +37,7 @@ fn serve_one() {
     match std::env::var(WHICH).as_deref() {
         Ok("echo") => echo::serve(addr),
         Ok("chat") => chat::serve(addr, cores_allowed()[0]),
+        Ok("market_feed") => market_feed::serve(addr),
         Ok("upgrade") => upgrade::serve(addr),
         Ok("relay") => {
             let exchange = std::env::var(EXCHANGE).expect("set beside the name");
@@ -147,6 +151,38 @@ fn chat_does_not_wait_for_a_slow_reader() {
     assert!(read > 0 && missed > 0 && read + missed == LINES, "{read} read, {missed} missed");
     ann.send(TEXT, b"are you back?");
     assert_eq!(line(&mut slow), "ann: are you back?");
+    example.stop();
+}
+
+/// A desk gets the present price of what it wants, then updates, each of which says which one it was given before.
+#[test]
+fn market_feed_counts_what_a_desk_gets() {
+    let example = Example::start("market_feed");
+    let mut desk = Client::open(example.addr, "/");
+    let line = |peer: &mut Client| String::from_utf8(peer.frame().payload).unwrap();
+    desk.send(TEXT, b"K17 K18 K10000");
+    let number = |line: &str, name: &str| -> u64 {
+        let rest = line.split_once(&format!(r#""{name}":"#)).unwrap().1;
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    let (mut last, mut updates, mut refused) = ([None; 2], [0; 2], false);
+    while !refused || updates.iter().any(|count| *count < 3) {
+        let line = line(&mut desk);
+        if line == "there is no K10000" {
+            refused = true;
+            continue;
+        }
+        let which = usize::from(line.contains(r#""key":"K18""#));
+        assert!(which == 1 || line.contains(r#""key":"K17""#), "{line}");
+        let (seq, prev) = (number(&line, "seq"), number(&line, "prev"));
+        if let Some(last) = last[which] {
+            assert_eq!(prev, last, "a gap: {line}");
+        }
+        assert!(seq > prev, "{line}");
+        last[which] = Some(seq);
+        updates[which] += 1;
+    }
+    desk.close();
     example.stop();
 }
 

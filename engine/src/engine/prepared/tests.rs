@@ -15,7 +15,8 @@ use wsring_proto::{HEADROOM, Limits, Pool};
 fn reach(framings: &[Framing]) -> Reach {
     let config = Config::default().deflate(Settings::shared()).output_high_bytes(1 << 20);
     let random = StdRng::seed_from_u64(1);
-    let mut out = Reach::new(Place::new(0), SendBlocks::new(64, 4096), framings.len(), &config, random);
+    let names = std::sync::Arc::new(crate::engine::Names::new(1));
+    let mut out = Reach::new(Place::new(0), SendBlocks::new(64, 4096), framings.len(), &config, random, names);
     for (index, &framing) in framings.iter().enumerate() {
         out.peers.take(index as u32, Socket(index as u32), Tick::ZERO);
         out.peers.on(index as u32, Event::Opened { now: Tick::ZERO, framing });

@@ -35,8 +35,9 @@ pub use trace::{Trace, hash_of, mix};
 use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, Socket, Time, Token};
 use net::Event;
 
-/// Polls in a row that bring nothing and submit nothing: more is a loop that never sleeps.
-const IDLE_POLLS_MAX: u32 = 2_000;
+/// Polls in a row that bring nothing and submit nothing: more is a loop that never sleeps. A peer whose connection is broken may have
+/// thousands of pings in what waits, and a share of a pass for two of them.
+const IDLE_POLLS_MAX: u32 = 10_000;
 /// Waits of a run: more is a loop that gets nowhere.
 const WAITS_MAX: u64 = 300_000;
 

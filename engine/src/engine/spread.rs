@@ -1,0 +1,246 @@
+//! What the verbs of topics do with the connections of a core: [`Topics`] decides who is given what, and here it goes into the outputs.
+//!
+//! Promises that the topics are never reached twice at once: they are taken out while they work, and what they end is ended
+//! when they are back. Refuses to know what is waited for.
+
+use wsring_proto::close::CONTROL_PAYLOAD_MAX;
+use wsring_proto::encode;
+use wsring_proto::opcode::{Message, Opcode};
+
+use super::pack::Framing;
+use super::reach::{How, Reach};
+use super::topics::{
+    Caps, Counts, Delivery, Lagged, Outlet, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
+};
+use crate::ring::Time;
+
+/// A connection with more than so many bytes queued does not keep up; what waits for it goes on in steps of that many.
+const FLOW: u32 = 64 << 10;
+
+/// How a message of a topic is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Publish {
+    key: Option<u64>,
+    fixed: bool,
+    removes: bool,
+}
+
+impl Publish {
+    /// With this key: where messages are conflated, with those of the same key alone.
+    pub const fn keyed(key: u64) -> Self {
+        Self { key: Some(key), fixed: false, removes: false }
+    }
+
+    /// It is sent in its place, a trade among prices: no newer message takes its place, it takes none, and what waits of its topic goes
+    /// first. It is no state, so it is not retained.
+    pub const fn must_not_conflate(mut self) -> Self {
+        self.fixed = true;
+        self
+    }
+
+    /// It takes its key away: a late subscriber is not told of the key any more. It is sent as any other; where messages are conflated it takes the
+    /// place of the one that waits, and is not merged.
+    pub const fn removes(mut self) -> Self {
+        self.removes = true;
+        self
+    }
+}
+
+impl Reach {
+    /// The topics, at work.
+    #[inline]
+    fn with_topics<T>(&mut self, work: impl FnOnce(&mut Topics, &mut Self) -> T) -> T {
+        let mut topics = match self.topics.take() {
+            Some(topics) => topics,
+            None => self.new_topics(),
+        };
+        topics.set_now(self.clock);
+        let done = work(&mut topics, self);
+        let totals = topics.totals;
+        (self.stats.published, self.stats.delivered) = (totals.published, totals.delivered);
+        (self.stats.conflated, self.stats.dropped) = (totals.conflated, totals.dropped);
+        let has_ends = !topics.ends.slow.is_empty() || !topics.ends.panicked.is_empty();
+        self.topics = Some(topics);
+        if has_ends {
+            self.end_slow();
+        }
+        done
+    }
+
+    #[cold]
+    fn new_topics(&mut self) -> Box<Topics> {
+        let caps = Caps { subscriptions_max: self.subscriptions_max, bytes_max: self.marks.max };
+        Box::new(Topics::new(caps, rand::Rng::next_u64(&mut self.random)))
+    }
+
+    /// Connections that a subscription ends, or a panic of a closure: these are the core's to end.
+    #[cold]
+    fn end_slow(&mut self) {
+        let Some(topics) = &mut self.topics else { return };
+        let ends = std::mem::take(&mut topics.ends);
+        for (index, code) in ends.slow {
+            self.close(index, Some(code), "too slow");
+        }
+        let panicked = ends.panicked.into_iter().map(|(index, panic)| (self.peers.id_of(index), panic));
+        self.panicked.extend(panicked);
+    }
+
+    pub(crate) fn configure_topic(&mut self, topic: u32, how: Topic) {
+        self.with_topics(|topics, _| topics.configure(topic, how));
+    }
+
+    pub(crate) fn publish(&mut self, topic: u32, how: Publish, message: Message<'_>) -> Published {
+        let Publish { key, fixed, removes } = how;
+        let (opcode, bytes, now) = (message.opcode(), message.as_bytes(), self.clock);
+        self.with_topics(|topics, out| {
+            topics.publish(topic, Told { key, opcode, bytes, now, removes, fixed: fixed && !removes }, out)
+        })
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        index: u32,
+        topic: u32,
+        delivery: Delivery,
+    ) -> Result<Subscribed, SubscribeError> {
+        self.with_topics(|topics, out| topics.subscribe(index, topic, delivery, out))
+    }
+
+    pub(crate) fn unsubscribe(&mut self, index: u32, topic: u32) -> Option<Counts> {
+        self.topics.as_ref()?;
+        self.with_topics(|topics, out| topics.unsubscribe(index, topic, out))
+    }
+
+    pub(crate) fn counts(&self, index: u32, topic: u32) -> Option<Counts> {
+        self.topics.as_ref()?.counts(index, topic)
+    }
+
+    pub(crate) fn sum_of_counts(&mut self, index: u32) -> Counts {
+        self.topics.as_mut().map_or_else(Counts::default, |topics| topics.sum(index))
+    }
+
+    pub(crate) fn waits_since(&mut self, index: u32) -> Option<Time> {
+        self.topics.as_mut()?.waits_since(index)
+    }
+
+    /// The connection is not sent to any more: nothing waits for it.
+    #[inline]
+    pub(super) fn end_topics(&mut self, index: u32) {
+        if self.topics.is_some() {
+            self.with_topics(|topics, out| topics.end(index, out));
+        }
+    }
+
+    /// All that waits for a connection goes into its output, as far as there is room: it is about to be closed.
+    pub(crate) fn flush_topics(&mut self, index: u32) {
+        if self.topics.is_some() {
+            self.with_topics(|topics, out| topics.flush(index, out));
+        }
+    }
+
+    /// What waits for a connection goes on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn drain(&mut self, index: u32) {
+        self.with_topics(|topics, out| topics.drain(index, out));
+    }
+
+    /// What has been held long enough goes on.
+    pub(super) fn expire_topics(&mut self) {
+        if self.topics.as_ref().is_some_and(|topics| topics.next_due(self.clock).is_some()) {
+            self.with_topics(|topics, out| topics.expire(out));
+        }
+    }
+
+    /// When that is.
+    pub(super) fn topics_due(&self, now: Time) -> Option<Time> {
+        if !self.panicked.is_empty() {
+            return Some(Time::default());
+        }
+        self.topics.as_ref()?.next_due(now)
+    }
+
+    /// Connections that have missed something, and for which nothing waits.
+    #[inline]
+    pub(super) fn take_lagged(&mut self) -> Vec<u32> {
+        self.topics.as_mut().map_or_else(Vec::new, |topics| topics.take_lagged())
+    }
+
+    /// What that was; each is told once.
+    pub(super) fn lagged_of(&mut self, index: u32) -> Option<Lagged> {
+        self.topics.as_mut()?.lagged_of(index)
+    }
+
+    /// Bytes from which on a connection does not keep up: below the high-water mark.
+    #[inline]
+    fn flow(&self) -> u32 {
+        FLOW.min(self.marks.high)
+    }
+}
+
+impl Outlet for Reach {
+    #[inline]
+    fn room(&self, index: u32) -> Room {
+        let link = self.peers.get(index);
+        if !link.life.is_open() {
+            return Room::Gone;
+        }
+        let output = &link.output;
+        if output.is_sending || output.waits || output.queued >= self.flow() { Room::Busy } else { Room::Free }
+    }
+
+    fn drains(&self, index: u32) -> bool {
+        let link = self.peers.get(index);
+        link.life.is_open() && !link.output.is_sending && link.output.queued < self.flow()
+    }
+
+    fn queued(&self, index: u32) -> u32 {
+        self.peers.get(index).output.queued
+    }
+
+    fn begin(&mut self, opcode: Opcode, bytes: &[u8]) -> u64 {
+        self.forms.frame.clear();
+        if bytes.len() <= CONTROL_PAYLOAD_MAX || !self.packer.wants(bytes.len()) && bytes.len() < self.forms.share_from
+        {
+            encode::append_frame(&mut self.forms.frame, true, opcode, bytes, None);
+        }
+        self.forms.next()
+    }
+
+    /// A frame that is short, and plain, is copied as it is.
+    #[inline]
+    fn push(&mut self, index: u32, opcode: Opcode, bytes: &[u8], number: u64) -> bool {
+        let flow = self.flow();
+        if let Some(link) = self.peers.filling(index)
+            && !self.forms.frame.is_empty()
+            && !link.output.is_sending
+            && !link.output.waits
+            && link.life.framing() == Some(Framing::PLAIN)
+            && link.output.queued + (self.forms.frame.len() as u32) < flow
+        {
+            return self.peers.touch(index).output.copy(&mut self.stores, &self.forms.frame)
+                || Outlet::send(self, index, opcode, bytes, Some(number));
+        }
+        self.room(index) == Room::Free && Outlet::send(self, index, opcode, bytes, Some(number))
+    }
+
+    fn send(&mut self, index: u32, opcode: Opcode, bytes: &[u8], number: Option<u64>) -> bool {
+        // Messages of topics have counters of their own.
+        let before = (self.stats.sent, self.stats.refused, self.stats.gone);
+        let outcome = match number {
+            Some(number) => self.send_shared(index, number, opcode, bytes),
+            None => self.send_how(index, opcode, bytes, How::Any),
+        };
+        (self.stats.sent, self.stats.refused, self.stats.gone) = before;
+        outcome.is_queued()
+    }
+
+    fn set_waits(&mut self, index: u32, waits: bool) {
+        if waits {
+            self.peers.touch(index).output.waits = true; // so that it is settled, whatever waits for it
+        } else if let Some(link) = self.peers.filling(index) {
+            link.output.waits = false;
+        }
+    }
+}

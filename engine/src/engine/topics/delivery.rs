@@ -1,0 +1,204 @@
+//! What a subscription does with messages that its connection's socket does not take at once, and what became of them: plain values,
+//! told by the application and to it.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use wsring_proto::close::CloseCode;
+
+/// Bytes that may wait for one subscription, unless its [`Delivery`] says otherwise.
+const BYTES_MAX: u32 = 1 << 20;
+
+/// What a subscription does with messages beyond what its connection's socket takes.
+///
+/// While the socket keeps up, all are the same: a message goes into the connection's output as it is published. Once output waits
+/// behind a send that the kernel has not completed, they differ:
+///
+/// | | a message that cannot go at once |
+/// |---|---|
+/// | [`queue`](Self::queue) | is queued as [`Conn::send`](crate::Conn::send) does it, and refused where that refuses |
+/// | [`drop_oldest`](Self::drop_oldest) | waits; beyond the cap the one that has waited longest is dropped |
+/// | [`drop_newest`](Self::drop_newest) | waits; beyond the cap it is dropped |
+/// | [`conflate`](Self::conflate) | takes the place of the one that waits with its key, or waits |
+/// | [`merge`](Self::merge) | is merged into the one that waits with its key ([`Topic::merge`](crate::Topic::merge)), or waits |
+/// | [`close`](Self::close) | waits; beyond the cap the connection is closed |
+///
+/// What waits is counted, per subscription, to its caps in messages and in bytes, which are strict; and to the connection's
+/// [`output_max_bytes`](crate::Config::output_max_bytes), beyond which a message that found no place is refused. A message counts
+/// its payload and 128 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Delivery {
+    pub(super) policy: Policy,
+    pub(super) messages_max: u32,
+    pub(super) bytes_max: u32,
+    pub(super) interval: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    Queue,
+    DropOldest,
+    DropNewest,
+    Conflate,
+    Merge,
+    Close(CloseCode),
+}
+
+impl Delivery {
+    const fn new(policy: Policy, messages_max: u32, bytes_max: u32) -> Self {
+        Self { policy, messages_max, bytes_max, interval: None }
+    }
+
+    /// Queues every message, up to the cap of the connection's output; what that refuses is lost, and counted.
+    pub const fn queue() -> Self {
+        Self::new(Policy::Queue, u32::MAX, u32::MAX)
+    }
+
+    /// Keeps the newest so many messages, and at most 1 MiB of them.
+    pub const fn drop_oldest(messages_max: u32) -> Self {
+        Self::new(Policy::DropOldest, messages_max, BYTES_MAX)
+    }
+
+    /// Keeps the oldest so many messages, and at most 1 MiB of them.
+    pub const fn drop_newest(messages_max: u32) -> Self {
+        Self::new(Policy::DropNewest, messages_max, BYTES_MAX)
+    }
+
+    /// Keeps the newest message of each key. A newer one takes the place of the older, so keys leave in the order in which they began
+    /// to wait, and no older value ever follows a newer one.
+    pub const fn conflate() -> Self {
+        Self::new(Policy::Conflate, u32::MAX, u32::MAX)
+    }
+
+    /// As [`conflate`](Self::conflate), and the newer message is made of both by what the topic was given to
+    /// [`merge`](crate::Topic::merge) with; without that it takes the older one's place.
+    pub const fn merge() -> Self {
+        Self::new(Policy::Merge, u32::MAX, u32::MAX)
+    }
+
+    /// Closes the connection with this code when more than so many messages, or more than 1 MiB of them, would wait.
+    pub const fn close(code: CloseCode, messages_max: u32) -> Self {
+        Self::new(Policy::Close(code), messages_max, BYTES_MAX)
+    }
+
+    /// At most so many bytes wait, 128 for each message included. Of no effect on [`queue`](Self::queue).
+    pub const fn bytes_max(mut self, bytes: u32) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+
+    /// At most one message per key and interval, and always the newest last: one that comes sooner is held until the interval is over,
+    /// and a newer one takes its place, or is merged with it, whatever the delivery does otherwise. Intervals are counted in
+    /// ticks of 16 ms, and never too short. A message that [must not be conflated](crate::Publish::must_not_conflate) is not held, and
+    /// what was held when it comes goes in front of it.
+    pub const fn at_most(mut self, interval: Duration) -> Self {
+        self.interval = if interval.is_zero() { None } else { Some(interval) };
+        self
+    }
+
+    /// Newer messages take the place of older ones that wait.
+    pub(super) fn conflates(&self) -> bool {
+        matches!(self.policy, Policy::Conflate | Policy::Merge) || self.interval.is_some()
+    }
+
+    /// What does not go at once waits in a lane; else in the output.
+    pub(super) fn has_lane(&self) -> bool {
+        self.policy != Policy::Queue || self.interval.is_some()
+    }
+}
+
+/// What became of a message that was published: how many subscribers each happened to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// It was encoded into the connection's output.
+    pub sent: u32,
+    /// It waits.
+    pub waiting: u32,
+    /// It waits in the place of an earlier one.
+    pub conflated: u32,
+    /// A message was dropped for want of room: it or, by [`Delivery::drop_oldest`], the oldest. The connections that
+    /// [`Delivery::close`] closed are among them.
+    pub dropped: u32,
+    /// It was refused: the output, or what waits beside it, is at its cap.
+    pub refused: u32,
+}
+
+impl Published {
+    /// How many subscribers the topic had.
+    pub fn subscribers(&self) -> u32 {
+        self.sent + self.waiting + self.conflated + self.dropped + self.refused
+    }
+}
+
+/// What became of all messages that were published while a subscription stood. The first number is the sum of the others, always.
+/// Values that were retained, and given to a late subscriber, are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Messages of the topic.
+    pub published: u64,
+    /// Those encoded into the connection's output.
+    pub sent: u64,
+    /// Those that wait.
+    pub waiting: u64,
+    /// Those that another took the place of, or was merged with, before they went.
+    pub conflated: u64,
+    /// Those that were dropped or refused.
+    pub dropped: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.published += other.published;
+        self.sent += other.sent;
+        self.waiting += other.waiting;
+        self.conflated += other.conflated;
+        self.dropped += other.dropped;
+    }
+}
+
+/// What a connection missed while messages of topics waited for it: told once none do any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lagged {
+    /// Messages dropped or refused.
+    pub dropped: u64,
+    /// Messages that a newer one took the place of.
+    pub conflated: u64,
+}
+
+/// What came of a call to subscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subscribed {
+    /// False: the connection had subscribed before, and its delivery has been changed.
+    pub is_new: bool,
+    /// Values that were retained, and are given to the subscriber before anything else of the topic.
+    pub retained: u32,
+}
+
+/// Why a connection has not subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// It is closing.
+    #[error("the connection is closing")]
+    Gone,
+    /// It has as many subscriptions as it may.
+    #[error("the connection has as many subscriptions as Config::subscriptions_max allows")]
+    TooMany,
+    /// What the topic retains does not fit beside what waits for the connection.
+    #[error("what the topic retains does not fit below Config::output_max_bytes")]
+    NoRoom,
+}
+
+/// `published = sent + waiting + conflated + dropped`
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { published, sent, waiting, conflated, dropped } = self;
+        write!(f, "{published} = {sent} + {waiting} + {conflated} + {dropped}")
+    }
+}

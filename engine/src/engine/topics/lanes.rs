@@ -1,0 +1,64 @@
+//! A subscription, and what waits for a connection: plain values.
+
+use std::collections::HashMap;
+
+use super::delivery::{Counts, Delivery, Lagged};
+use super::hash::Seeded;
+use super::pieces::List;
+
+/// Between which numbers of a key something was lost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lost {
+    /// In front of what waits: the last number before that.
+    pub(super) head: Option<u64>,
+    /// Behind it: the same.
+    pub(super) tail: Option<u64>,
+}
+
+/// A subscription.
+#[derive(Debug)]
+pub(super) struct Sub {
+    pub(super) conn: u32,
+    pub(super) topic: u32,
+    /// In the topic's list.
+    pub(super) place: u32,
+    /// Its neighbours among those of its connection.
+    pub(super) next: u32,
+    pub(super) prev: u32,
+    pub(super) delivery: Delivery,
+    /// Messages of the topic before it began.
+    pub(super) base: u64,
+    /// What waits, oldest first.
+    pub(super) own: List,
+    /// What was retained and waits, and keys that have been sent a while ago.
+    pub(super) rest: List,
+    /// Pieces in both.
+    pub(super) pieces: u32,
+    pub(super) waiting: u32,
+    pub(super) waiting_bytes: u32,
+    /// Pieces in the lane.
+    pub(super) queued: u32,
+    pub(super) held: u32,
+    pub(super) conflated: u64,
+    pub(super) dropped: u64,
+    /// The highest number that it was given, unless it is in step.
+    pub(super) last: u64,
+    pub(super) stretch: u32,
+    /// Of messages without a key.
+    pub(super) unkeyed: u32,
+    #[allow(clippy::box_collection, reason = "a subscription that has missed nothing pays one word")]
+    pub(super) lost: Option<Box<HashMap<Option<u64>, Lost, Seeded>>>,
+}
+
+/// A connection that has subscribed to something.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) fifo: List,
+    /// Of all that waits.
+    pub(super) bytes: u32,
+    pub(super) first: u32,
+    pub(super) count: u32,
+    pub(super) lagged: Lagged,
+    /// Of subscriptions that have ended.
+    pub(super) ended: Counts,
+}

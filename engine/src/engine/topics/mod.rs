@@ -1,0 +1,37 @@
+//! Who has subscribed to what on one core, and the messages that wait for subscribers whose sockets do not keep up.
+//!
+//! ```text
+//! topic ── its subscribers, in a dense list          `topic`, `retained`
+//!   └ subscription ── its pieces, oldest first       `lanes`, `pieces`
+//! connection ── its subscriptions
+//!   └ lane ── all its pieces, first in first out
+//! ```
+//! `whole` is all of it. `subscribe` changes who is served and how, `publish` brings a message to all subscribers, `drain` what waits to one connection; `moves` and
+//! `gaps` keep what waits and what is missing. Promises that of each message it is known what became
+//! of it, that no older value of a key follows a newer one, and that a connection without a subscription costs nothing. Nothing here
+//! calls back but the closures of a topic, which reach nothing. Refuses to know frames, outputs and who a connection is: `outlet` is
+//! what it asks for.
+
+mod delivery;
+mod drain;
+mod gaps;
+mod hash;
+mod lanes;
+mod moves;
+mod outlet;
+mod pieces;
+mod publish;
+mod retained;
+mod subscribe;
+mod topic;
+mod whole;
+
+pub use self::delivery::{Counts, Delivery, Lagged, Published, SubscribeError, Subscribed};
+pub(crate) use self::outlet::{Outlet, Room};
+pub use self::retained::Retain;
+pub(crate) use self::retained::Told;
+pub use self::topic::{Topic, Update};
+pub(crate) use self::whole::{Caps, Topics};
+
+#[cfg(test)]
+mod tests;

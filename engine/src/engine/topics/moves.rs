@@ -1,0 +1,257 @@
+//! How pieces come, move and go: the one place where their lists, the index by key, and what is counted of them change together.
+
+use bytes::Bytes;
+
+use super::delivery::Policy;
+use super::lanes::Sub;
+use super::outlet::Outlet;
+use super::pieces::{NONE, Piece, State, Through};
+use super::whole::Topics;
+use crate::engine::deadlines::Tick;
+use crate::engine::planted::planted;
+
+impl Topics {
+    /// A piece joins the end of its connection's lane, and its subscription's.
+    pub(super) fn enqueue(&mut self, piece: Piece, out: &mut impl Outlet) {
+        let piece = self.attach(piece);
+        self.join_lane(piece, out);
+    }
+
+    /// A piece joins its subscription.
+    pub(super) fn attach(&mut self, piece: Piece) -> u32 {
+        let Piece { sub: owner, retained, state, key, fixed, .. } = piece;
+        let cost = piece.cost();
+        let index = self.pieces.add(piece);
+        let sub = &mut self.subs[owner as usize];
+        let conn = sub.conn;
+        sub.pieces += 1;
+        let is_message = state != State::Cooling;
+        if is_message && !retained {
+            sub.waiting += 1;
+            sub.waiting_bytes += cost;
+            self.pieces.push(&mut sub.own, index, Through::Own);
+        } else {
+            self.pieces.push(&mut sub.rest, index, Through::Own);
+        }
+        if sub.delivery.conflates() && !fixed {
+            self.pieces.at(index).indexed = true;
+            match key {
+                None => sub.unkeyed = index,
+                Some(key) => drop(self.index.insert((owner, key), index)),
+            }
+        }
+        if is_message {
+            self.lane(conn).bytes += cost;
+        }
+        index
+    }
+
+    /// A piece joins the lane.
+    pub(super) fn join_lane(&mut self, piece: u32, out: &mut impl Outlet) {
+        self.pieces.at(piece).state = State::Queued;
+        let sub = &mut self.subs[self.pieces.at(piece).sub as usize];
+        sub.queued += 1;
+        let conn = sub.conn;
+        let lane = self.lane_of[conn as usize];
+        self.pieces.push(&mut self.lanes[lane as usize].fifo, piece, Through::Lane);
+        out.set_waits(conn, true);
+    }
+
+    /// A piece leaves the lane.
+    pub(super) fn leave_lane(&mut self, piece: u32) {
+        let sub = &mut self.subs[self.pieces.at(piece).sub as usize];
+        sub.queued -= 1;
+        let lane = self.lane_of[sub.conn as usize];
+        self.pieces.unlink(&mut self.lanes[lane as usize].fifo, piece, Through::Lane);
+    }
+
+    /// The piece that a newer message of a key is conflated with, or has to wait behind.
+    pub(super) fn find(&mut self, sub: u32, key: Option<u64>) -> Option<u32> {
+        let piece = match key {
+            None => self.subs[sub as usize].unkeyed,
+            Some(key) => *self.index.get(&(sub, planted!(ConflatedWithAny, key & !1; key)))?,
+        };
+        if piece == NONE {
+            return None;
+        }
+        let stretch = self.subs[sub as usize].stretch;
+        let at = self.pieces.at(piece);
+        let is_it = at.state == State::Cooling || at.stretch == stretch;
+        is_it.then_some(piece)
+    }
+
+    /// Whether a piece is the one that its key finds.
+    pub(super) fn is_found(&mut self, piece: u32) -> bool {
+        let Piece { sub, key, indexed, .. } = *self.pieces.at(piece);
+        indexed
+            && match key {
+                None => self.subs[sub as usize].unkeyed == piece,
+                Some(key) => self.index.get(&(sub, key)) == Some(&piece),
+            }
+    }
+
+    /// A piece stops being a message: it went, or is let go.
+    pub(super) fn uncount(&mut self, piece: u32) {
+        let Piece { sub: owner, state, retained, .. } = *self.pieces.at(piece);
+        let cost = self.pieces.at(piece).cost();
+        let sub = &mut self.subs[owner as usize];
+        let conn = sub.conn;
+        match state {
+            State::Cooling => return,
+            State::Queued => {}
+            State::Held => sub.held -= 1,
+        }
+        if !retained {
+            sub.waiting -= 1;
+            sub.waiting_bytes -= cost;
+            self.pieces.unlink(&mut sub.own, piece, Through::Own);
+        } else {
+            self.pieces.unlink(&mut sub.rest, piece, Through::Own);
+        }
+        self.lane(conn).bytes -= cost;
+        if state == State::Queued {
+            self.leave_lane(piece);
+        }
+        // It is a key that was sent, until it is freed.
+        let at = self.pieces.at(piece);
+        (at.state, at.retained, at.bytes) = (State::Cooling, false, bytes::Bytes::new());
+        self.pieces.push(&mut self.subs[owner as usize].rest, piece, Through::Own);
+    }
+
+    /// A piece is no more.
+    pub(super) fn discard(&mut self, piece: u32) {
+        self.uncount(piece);
+        if let Some(held) = &mut self.held {
+            held.remove(piece);
+        }
+        let Piece { sub: owner, key, indexed, .. } = *self.pieces.at(piece);
+        let sub = &mut self.subs[owner as usize];
+        self.pieces.unlink(&mut sub.rest, piece, Through::Own);
+        sub.pieces -= 1;
+        if indexed {
+            match key {
+                None if sub.unkeyed == piece => sub.unkeyed = NONE,
+                Some(key) if self.index.get(&(owner, key)) == Some(&piece) => drop(self.index.remove(&(owner, key))),
+                _ => {}
+            }
+        }
+        self.pieces.free(piece);
+    }
+
+    /// A piece has other bytes, and counts as a message from now on.
+    pub(super) fn recount(&mut self, sub: u32, piece: u32, bytes: Bytes) {
+        let at = self.pieces.at(piece);
+        let (before, retained) = (at.cost(), std::mem::take(&mut at.retained));
+        at.bytes = bytes;
+        let after = at.cost();
+        let owner = &mut self.subs[sub as usize];
+        let conn = owner.conn;
+        if retained {
+            self.pieces.unlink(&mut owner.rest, piece, Through::Own);
+            self.pieces.push(&mut owner.own, piece, Through::Own);
+            owner.waiting += 1;
+            owner.waiting_bytes += after;
+        } else {
+            owner.waiting_bytes = owner.waiting_bytes - before + after;
+        }
+        let lane = self.lane(conn);
+        lane.bytes = lane.bytes - before + after;
+    }
+
+    /// What is held for a subscriber joins the lane.
+    pub(super) fn release_held(&mut self, sub: u32, out: &mut impl Outlet) {
+        let mut piece = self.subs[sub as usize].own.first;
+        while self.subs[sub as usize].held > 0 {
+            let next = self.pieces.next(piece, Through::Own);
+            if self.pieces.at(piece).state == State::Held {
+                self.release(piece, out);
+            }
+            piece = next;
+        }
+    }
+
+    /// A message that was held joins the lane.
+    pub(super) fn release(&mut self, piece: u32, out: &mut impl Outlet) {
+        if let Some(held) = &mut self.held {
+            held.remove(piece);
+        }
+        let sub = self.pieces.at(piece).sub;
+        self.subs[sub as usize].held -= 1;
+        self.pieces.at(piece).since = self.now;
+        self.join_lane(piece, out);
+    }
+
+    /// A key was sent to a subscriber: for a while it may not be again, if there is a rate.
+    pub(super) fn cool(&mut self, sub: u32, key: Option<u64>) {
+        let Some(interval) = self.subs[sub as usize].delivery.interval else { return };
+        if let Some(found) = self.find(sub, key) {
+            if self.pieces.at(found).state != State::Cooling {
+                return; // a newer one waits
+            }
+            self.discard(found);
+        }
+        self.cool_until(sub, key, Tick::of(self.now).after(interval));
+    }
+
+    fn cool_until(&mut self, sub: u32, key: Option<u64>, until: Tick) {
+        let mut piece = Piece::new(sub, State::Cooling, key, self.subs[sub as usize].stretch);
+        piece.until = until;
+        let piece = self.attach(piece);
+        self.hold_until(piece, until);
+    }
+
+    /// No key has to wait because it was sent.
+    pub(super) fn end_cooling(&mut self, sub: u32) {
+        let mut piece = self.subs[sub as usize].rest.first;
+        while piece != NONE {
+            let next = self.pieces.next(piece, Through::Own);
+            if self.pieces.at(piece).state == State::Cooling {
+                self.discard(piece);
+            }
+            piece = next;
+        }
+    }
+
+    /// Drops a message that waits.
+    pub(super) fn drop_piece(&mut self, piece: u32) {
+        let Piece { sub, key, prev, retained, state, until, .. } = *self.pieces.at(piece);
+        let conn = self.subs[sub as usize].conn;
+        self.discard(piece);
+        if state == State::Held {
+            self.cool_until(sub, key, until); // its key may not be sent sooner for that
+        }
+        if retained {
+            return;
+        }
+        self.lose_at(sub, key, |lost| {
+            lost.head.get_or_insert(prev);
+        });
+        self.subs[sub as usize].dropped += planted!(DropUncounted, 0; 1);
+        self.totals.dropped += 1;
+        if state == State::Queued {
+            self.lane(conn).lagged.dropped += 1;
+        }
+    }
+
+    /// Drops the oldest, where they are dropped, until so much more fits.
+    pub(super) fn make_room(&mut self, sub: u32, messages: u32, cost: u32, out: &mut impl Outlet) -> bool {
+        loop {
+            let Sub { conn, delivery, own, .. } = self.subs[sub as usize];
+            if self.has_room(sub, messages, cost, out.queued(conn)) {
+                return true;
+            }
+            if delivery.policy != Policy::DropOldest || own.is_empty() {
+                return false;
+            }
+            self.drop_piece(own.first);
+        }
+    }
+
+    pub(super) fn has_room(&mut self, sub: u32, messages: u32, cost: u32, queued: u32) -> bool {
+        let Sub { conn, delivery, waiting, waiting_bytes, .. } = self.subs[sub as usize];
+        let all = u64::from(self.lane(conn).bytes) + u64::from(queued) + u64::from(cost);
+        waiting.saturating_add(messages) <= delivery.messages_max
+            && waiting_bytes.saturating_add(cost) <= delivery.bytes_max
+            && all <= u64::from(self.caps.bytes_max)
+    }
+}

@@ -1,0 +1,332 @@
+//! A message to all subscribers of a topic: each is given it at once, or it waits, as the subscription's delivery says.
+
+use bytes::Bytes;
+use wsring_proto::opcode::Opcode;
+
+use super::delivery::{Policy, Published};
+use super::lanes::Sub;
+use super::outlet::{Outlet, Room};
+use super::pieces::{Piece, State, cost_of};
+use super::retained::Told;
+use super::topic::{Entry, Numbers, text_or_not};
+use super::whole::Topics;
+use crate::engine::panics::{Payload, let_go};
+use crate::engine::planted::planted;
+
+/// What became of a message for one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Sent,
+    Waiting,
+    Conflated,
+    Dropped,
+    Refused,
+}
+
+/// A message on its way to many: what is made of it once.
+struct Sheet<'m> {
+    told: Told<'m>,
+    seq: u64,
+    /// Its payload, once it has to wait for somebody.
+    shared: Option<Bytes>,
+    /// What is in `written`, and its number among messages that go to many.
+    variant: Option<(Numbers, u64)>,
+    opcode: Opcode,
+    /// What is sent to a subscriber, if the topic writes something for it.
+    written: Vec<u8>,
+    tells: bool,
+    /// That is for a subscriber in step.
+    in_step: bool,
+    /// It cannot be written for one.
+    panic: Option<Payload>,
+}
+
+impl Sheet<'_> {
+    fn shared(&mut self) -> Bytes {
+        self.shared.get_or_insert_with(|| Bytes::copy_from_slice(self.told.bytes)).clone()
+    }
+
+    fn numbers(&self, prev: u64) -> Numbers {
+        Numbers { seq: self.seq, prev, merged: 1, removes: self.told.removes }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.tells { &self.written } else { self.told.bytes }
+    }
+
+    fn number(&self) -> u64 {
+        self.variant.map_or(0, |(_, number)| number)
+    }
+}
+
+impl Topics {
+    /// Brings a message to all subscribers.
+    pub(crate) fn publish(&mut self, topic: u32, told: Told<'_>, out: &mut impl Outlet) -> Published {
+        let mut table = self.table(topic).take().expect("it was made");
+        let seq = table.retained.take(&told);
+        let written = std::mem::take(&mut self.scratch);
+        let tells = table.topic.tells();
+        let (shared, variant, opcode, in_step) = (None, None, told.opcode, false);
+        let mut sheet = Sheet { told, seq, shared, variant, opcode, written, tells, in_step, panic: None };
+        let mut entries = std::mem::take(&mut table.entries);
+        // A subscription looks at its table, and at nothing of the list that is walked here.
+        self.topics[topic as usize] = Some(table);
+        let mut published = Published::default();
+        let mut at = 0;
+        while let Some(entry) = entries.get_mut(at) {
+            at += 1;
+            // The short way: nothing is looked at but whether its socket keeps up.
+            if entry.in_step
+                && (sheet.in_step || self.write_step(topic, &mut sheet, out))
+                && out.push(entry.conn, sheet.opcode, sheet.bytes(), sheet.number())
+            {
+                published.sent += 1;
+                continue;
+            }
+            let fate = self.offer(topic, entry, &mut sheet, out);
+            planted!(
+                SubscriberSkipped,
+                if fate == Fate::Dropped {
+                    at += 1;
+                }
+            );
+            let count = match fate {
+                Fate::Sent => &mut published.sent,
+                Fate::Waiting => &mut published.waiting,
+                Fate::Conflated => &mut published.conflated,
+                Fate::Dropped => &mut published.dropped,
+                Fate::Refused => &mut published.refused,
+            };
+            *count += 1;
+        }
+        self.topics[topic as usize].as_mut().expect("it was put back").entries = entries;
+        self.scratch = sheet.written;
+        self.totals.published += 1;
+        self.totals.delivered += u64::from(published.sent);
+        published
+    }
+
+    /// Writes what is sent of a message to those in step.
+    fn write_step(&mut self, topic: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> bool {
+        let written = self.write_sheet(topic, sheet, sheet.seq.saturating_sub(1), out);
+        if let Some(before) = std::mem::replace(&mut sheet.panic, written.err()) {
+            let_go(before);
+        }
+        sheet.panic.is_none()
+    }
+
+    /// Writes what is sent of a message behind that number.
+    fn write_sheet(
+        &mut self,
+        topic: u32,
+        sheet: &mut Sheet<'_>,
+        prev: u64,
+        out: &mut impl Outlet,
+    ) -> Result<(), Payload> {
+        let numbers = sheet.numbers(prev);
+        if !sheet.variant.is_some_and(|(variant, _)| !sheet.tells || variant == numbers) {
+            (sheet.variant, sheet.in_step) = (None, false);
+            let table = self.topics[topic as usize].as_ref().expect("it was made");
+            let update = table.update(sheet.told.key, numbers, sheet.told.now, sheet.told.bytes);
+            sheet.opcode = table.topic.written(&update, sheet.told.opcode, &mut sheet.written)?.0;
+            sheet.variant = Some((numbers, out.begin(sheet.opcode, sheet.bytes())));
+        }
+        sheet.in_step = !sheet.tells || prev == sheet.seq.saturating_sub(1);
+        Ok(())
+    }
+
+    fn offer(&mut self, topic: u32, entry: &mut Entry, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+        let Entry { sub, in_step, .. } = *entry;
+        if in_step {
+            // What it was given before this message.
+            let before = self.topics[topic as usize].as_ref().map_or(0, |table| table.retained.last_seq() - 1);
+            self.subs[sub as usize].last = before;
+        }
+        let fate = self.offer_slowly(topic, sub, sheet, out);
+        entry.in_step = self.in_step(sub);
+        fate
+    }
+
+    fn offer_slowly(&mut self, topic: u32, sub: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+        let Sub { conn, delivery, .. } = self.subs[sub as usize];
+        let told = sheet.told;
+        let room = out.room(conn);
+        if room == Room::Gone {
+            return self.lose(sub, sheet, Fate::Dropped);
+        }
+        if told.fixed {
+            // Behind it nothing is conflated with what waits in front of it.
+            self.subs[sub as usize].stretch += 1;
+            planted!(TradeOvertakes, return self.give(topic, sub, sheet, out));
+            self.release_held(sub, out);
+        } else if delivery.conflates()
+            && let Some(piece) = self.find(sub, told.key)
+        {
+            return match self.pieces.at(piece).state {
+                State::Cooling => self.hold(sub, piece, sheet, out),
+                State::Held | State::Queued => self.replace(topic, sub, piece, sheet, out),
+            };
+        }
+        let goes = if delivery.has_lane() {
+            room == Room::Free && self.lane(conn).fifo.is_empty()
+        } else {
+            self.subs[sub as usize].queued == 0
+        };
+        let goes = planted!(NewerOvertakes, true; goes);
+        if goes { self.give(topic, sub, sheet, out) } else { self.wait(sub, sheet, out) }
+    }
+
+    /// Sends the message to a subscriber at once.
+    fn give(&mut self, topic: u32, sub: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+        let Sub { conn, last, .. } = self.subs[sub as usize];
+        let (key, seq) = (sheet.told.key, sheet.seq);
+        let per_key = self.topics[topic as usize].as_ref().is_some_and(|table| table.retained.is_per_key());
+        let prev = if per_key {
+            let lost = self.lost(sub, key);
+            lost.head.or(lost.tail).unwrap_or(seq.saturating_sub(1))
+        } else {
+            last
+        };
+        let panicked = sheet.panic.take();
+        if let Err(panic) = panicked.map_or_else(|| self.write_sheet(topic, sheet, prev, out), Err) {
+            self.ends.panicked.push((conn, panic));
+            return self.lose(sub, sheet, Fate::Dropped);
+        }
+        if !out.send(conn, sheet.opcode, sheet.bytes(), Some(sheet.number())) {
+            return self.lose(sub, sheet, Fate::Refused);
+        }
+        self.on_given(sub, key, seq, !per_key);
+        if !sheet.told.fixed {
+            self.cool(sub, key);
+        }
+        Fate::Sent
+    }
+
+    /// The message takes the place of the piece that waits, or is merged with it.
+    fn replace(&mut self, topic: u32, sub: u32, piece: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+        let told = sheet.told;
+        let table = self.topics[topic as usize].as_ref().expect("it has a subscriber");
+        let (policy, old) = (self.subs[sub as usize].delivery.policy, self.pieces.at(piece));
+        let (mut bytes, mut opcode) = (None, told.opcode);
+        if policy == Policy::Merge && !told.removes && !old.removes {
+            let mut merged = Vec::new();
+            if let Err(panic) = table.topic.merged(&old.bytes, told.bytes, &mut merged) {
+                self.ends.panicked.push((self.subs[sub as usize].conn, panic));
+                return self.lose(sub, sheet, Fate::Dropped);
+            }
+            opcode = if old.opcode == told.opcode { text_or_not(opcode, &merged) } else { Opcode::Binary };
+            bytes = Some(Bytes::from(merged));
+        }
+        let len = bytes.as_ref().map_or(told.bytes.len(), Bytes::len);
+        let more = cost_of(len).saturating_sub(old.cost());
+        let conn = self.subs[sub as usize].conn;
+        let retained = old.retained;
+        let mut fate = Fate::Conflated;
+        if retained {
+            // It counted as nothing: from now on it does.
+            match self.may_wait(sub, cost_of(len), out) {
+                Ok(as_any) => fate = as_any,
+                Err(fate) => return self.lose(sub, sheet, fate),
+            }
+        } else if more > 0 && !self.has_room(sub, 0, more, out.queued(conn)) {
+            return self.lose(sub, sheet, Fate::Refused);
+        }
+        let bytes = bytes.unwrap_or_else(|| sheet.shared());
+        let queued = self.pieces.at(piece).state == State::Queued;
+        self.recount(sub, piece, bytes);
+        let at = self.pieces.at(piece);
+        (at.opcode, at.removes, at.seq, at.published_at) = (opcode, told.removes, sheet.seq, told.now);
+        planted!(LagOfNewest, at.since = told.now);
+        at.merged += planted!(MergedUncounted, u32::from(at.merged == 0); 1);
+        self.forget_tail(sub, told.key);
+        if retained {
+            return fate;
+        }
+        self.subs[sub as usize].conflated += planted!(ConflatedUncounted, 0; 1);
+        self.totals.conflated += 1;
+        if queued {
+            self.lane(conn).lagged.conflated += 1;
+        }
+        fate
+    }
+
+    /// The message waits until its key may be sent again.
+    fn hold(&mut self, sub: u32, piece: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+        let fate = match self.may_wait(sub, cost_of(sheet.told.bytes.len()), out) {
+            Ok(fate) => fate,
+            Err(fate) => return self.lose(sub, sheet, fate),
+        };
+        let until = self.pieces.at(piece).until;
+        self.discard(piece);
+        let piece = self.piece(sub, State::Held, sheet);
+        let piece = self.attach(piece);
+        self.pieces.at(piece).until = until;
+        self.subs[sub as usize].held += 1;
+        planted!(RateIgnored, {
+            self.subs[sub as usize].held -= 1;
+            self.join_lane(piece, out);
+            return fate;
+        });
+        self.hold_until(piece, until);
+        fate
+    }
+
+    /// The message waits in the lane.
+    fn wait(&mut self, sub: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+        let fate = match self.may_wait(sub, cost_of(sheet.told.bytes.len()), out) {
+            Ok(fate) => fate,
+            Err(fate) => return self.lose(sub, sheet, fate),
+        };
+        let piece = self.piece(sub, State::Queued, sheet);
+        self.enqueue(piece, out);
+        fate
+    }
+
+    fn piece(&mut self, sub: u32, state: State, sheet: &mut Sheet<'_>) -> Piece {
+        let told = sheet.told;
+        let tail = self.forget_tail(sub, told.key);
+        let mut piece = Piece::new(sub, state, told.key, self.subs[sub as usize].stretch);
+        (piece.removes, piece.fixed, piece.seq, piece.opcode) = (told.removes, told.fixed, sheet.seq, told.opcode);
+        piece.prev = tail.unwrap_or(sheet.seq.saturating_sub(1));
+        (piece.bytes, piece.merged) = (sheet.shared(), 1);
+        (piece.published_at, piece.since) = (told.now, told.now);
+        piece
+    }
+
+    /// What becomes of another message of this cost: it waits, and others may have been dropped for it; or it does not.
+    fn may_wait(&mut self, sub: u32, cost: u32, out: &mut impl Outlet) -> Result<Fate, Fate> {
+        let before = self.totals.dropped;
+        if self.make_room(sub, 1, cost, out) {
+            return Ok(if self.totals.dropped == before { Fate::Waiting } else { Fate::Dropped });
+        }
+        let Sub { conn, delivery, .. } = self.subs[sub as usize];
+        match delivery.policy {
+            Policy::Close(code) => {
+                self.ends.slow.push((conn, code));
+                Err(Fate::Dropped)
+            }
+            Policy::DropOldest | Policy::DropNewest => Err(Fate::Dropped),
+            Policy::Queue | Policy::Conflate | Policy::Merge => Err(Fate::Refused),
+        }
+    }
+
+    /// The message is lost for this subscriber.
+    fn lose(&mut self, sub: u32, sheet: &Sheet<'_>, fate: Fate) -> Fate {
+        if let Some(before) = sheet.seq.checked_sub(1) {
+            self.lose_at(sub, sheet.told.key, |lost| {
+                lost.tail.get_or_insert(before);
+            });
+        }
+        let conn = self.subs[sub as usize].conn;
+        self.subs[sub as usize].dropped += 1;
+        self.totals.dropped += 1;
+        if self.subs[sub as usize].delivery.has_lane() {
+            let lane = self.lane(conn);
+            lane.lagged.dropped += 1;
+            if lane.fifo.is_empty() {
+                self.lagged.push(conn);
+            }
+        }
+        fate
+    }
+}

@@ -1,0 +1,600 @@
+//! Random sequences of everything, against what each subscriber must see.
+
+mod outputs;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use wsring_proto::close::CloseCode;
+use wsring_proto::opcode::Opcode;
+
+use self::outputs::{Output, Outputs, parse, parse_idx};
+use super::delivery::Policy;
+use super::*;
+use crate::engine::planted::{Bug, plant};
+use crate::ring::Time;
+
+const CONNS: u32 = 4;
+const TOPICS: u32 = 4;
+const OUTPUT_MAX: u32 = 6_000;
+
+type Key = Option<u64>;
+
+/// What one subscriber was given, and what it must be given next.
+#[derive(Clone, Debug)]
+struct View {
+    delivery: Delivery,
+    published: u64,
+    begun: u64,
+    counted: u64,
+    merged: u64,
+    /// Retained values that it has not been given: the number and the value of each key.
+    retained: BTreeMap<Key, (u64, String)>,
+    /// The number that it was given last, by key.
+    last: BTreeMap<Key, u64>,
+    /// The highest of all.
+    highest: u64,
+    /// The newest publish that it was given, by key, and when.
+    newest: BTreeMap<Key, (u64, Time)>,
+    /// The last that could not be conflated, and the newest of all.
+    fixed: u64,
+    any: u64,
+    stretch: u32,
+    before: Counts,
+    changed: bool,
+}
+
+/// A key's place in a lane.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    topic: u32,
+    key: Key,
+    since: Time,
+    retained: bool,
+    /// It was, when it began to wait: in which order those are told is not asked.
+    was_retained: bool,
+    stretch: u32,
+}
+
+/// What a topic's messages were.
+#[derive(Default)]
+struct Facts {
+    count: u64,
+    last: BTreeMap<Key, u64>,
+    value: BTreeMap<Key, String>,
+    max: usize,
+}
+
+/// A published message.
+#[derive(Clone, Debug)]
+struct Known {
+    topic: u32,
+    key: Key,
+    fixed: bool,
+    removes: bool,
+}
+
+struct Bench {
+    topics: Topics,
+    out: Outputs,
+    views: BTreeMap<(u32, u32), View>,
+    lanes: Vec<Vec<Place>>,
+    /// Of each connection: what was dropped and conflated in its lane, as told and as known; unless that is not known.
+    lagged: Vec<(Lagged, Lagged, bool)>,
+    facts: Vec<Facts>,
+    known: Vec<Known>,
+    now: Time,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Subscribe { conn: u32, topic: u32, how: u8, every: u8 },
+    Unsubscribe { conn: u32, topic: u32 },
+    Publish { topic: u32, key: u8, kind: u8, len: u8 },
+    Slow { conn: u32, slow: bool },
+    Complete { conn: u32 },
+    Pass,
+    End { conn: u32 },
+    Later { ms: u16 },
+}
+
+fn delivery(how: u8, every: u8) -> Delivery {
+    let delivery = match how % 8 {
+        0 => Delivery::queue(),
+        1 => Delivery::drop_oldest(3),
+        2 => Delivery::drop_newest(3),
+        3 => Delivery::close(CloseCode::GOING_AWAY, 5),
+        4 | 5 => Delivery::merge(),
+        _ => Delivery::conflate(),
+    };
+    match every {
+        0 => delivery.at_most(Duration::from_millis(40)),
+        1 => delivery.at_most(Duration::from_millis(200)),
+        _ => delivery,
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let (conn, topic) = (0..CONNS, 0..TOPICS);
+    prop_oneof![
+        3 => (conn.clone(), topic.clone(), any::<u8>(), 0..8_u8)
+            .prop_map(|(conn, topic, how, every)| Act::Subscribe { conn, topic, how, every }),
+        1 => (conn.clone(), topic.clone()).prop_map(|(conn, topic)| Act::Unsubscribe { conn, topic }),
+        12 => (topic, 0..6_u8, 0..12_u8, 0..200_u8)
+            .prop_map(|(topic, key, kind, len)| Act::Publish { topic, key, kind, len }),
+        2 => (conn.clone(), any::<bool>()).prop_map(|(conn, slow)| Act::Slow { conn, slow }),
+        3 => conn.clone().prop_map(|conn| Act::Complete { conn }),
+        4 => Just(Act::Pass),
+        1 => conn.prop_map(|conn| Act::End { conn }),
+        2 => (0..300_u16).prop_map(|ms| Act::Later { ms }),
+    ]
+}
+
+impl Bench {
+    fn new() -> Self {
+        let caps = Caps { subscriptions_max: 3, bytes_max: OUTPUT_MAX };
+        let mut topics = Topics::new(caps, 0x1234_5678_9abc);
+        let write = |topic: u32| {
+            move |update: &Update<'_>, into: &mut Vec<u8>| {
+                let Update { key, seq, prev, merged, removes, published_at, .. } = *update;
+                let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+                let payload = std::str::from_utf8(update.payload).expect("text");
+                let line = format!("{topic}|{key}|{seq}|{prev}|{merged}|{removes}|{published_at}|{payload}");
+                into.extend_from_slice(line.as_bytes());
+            }
+        };
+        let merge = |old: &[u8], new: &[u8], into: &mut Vec<u8>| {
+            let strip = |bytes: &[u8]| std::str::from_utf8(bytes).expect("text").trim_end_matches('.').to_owned();
+            into.extend_from_slice(format!("{}+{}", strip(old), strip(new)).as_bytes());
+        };
+        let retains = [Retain::No, Retain::Last, Retain::LastPerKey { max: 4 }, Retain::LastPerKey { max: 100 }];
+        for (topic, retain) in (0..).zip(retains) {
+            topics.configure(topic, Topic::default().retain(retain).write(write(topic)).merge(merge));
+        }
+        let mut facts: Vec<Facts> = (0..TOPICS).map(|_| Facts::default()).collect();
+        (facts[2].max, facts[3].max) = (4, 100);
+        let mut out = Outputs::default();
+        out.all.resize_with(CONNS as usize, || Output { open: true, ..Output::default() });
+        let known = vec![Known { topic: 0, key: None, fixed: false, removes: false }];
+        let lanes = vec![Vec::new(); CONNS as usize];
+        let lagged = vec![(Lagged::default(), Lagged::default(), true); CONNS as usize];
+        Self { topics, out, views: BTreeMap::new(), lanes, lagged, facts, known, now: Time::default() }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Subscribe { conn, topic, how, every } => self.subscribe(conn, topic, delivery(how, every)),
+            Act::Unsubscribe { conn, topic } => {
+                let counts = self.topics.unsubscribe(conn, topic, &mut self.out);
+                assert_eq!(counts.is_some(), self.views.contains_key(&(conn, topic)));
+                if let Some(counts) = counts {
+                    self.views.remove(&(conn, topic));
+                    self.lanes[conn as usize].retain(|place| place.topic != topic);
+                    assert_eq!(counts.waiting, 0);
+                    self.lagged[conn as usize].2 = false;
+                }
+            }
+            Act::Publish { topic, key, kind, len } => self.publish(topic, key, kind, len),
+            Act::Slow { conn, slow } => self.out.all[conn as usize].slow = slow,
+            Act::Complete { conn } => {
+                let output = &mut self.out.all[conn as usize];
+                if output.sending {
+                    (output.sending, output.queued) = (false, 0);
+                }
+                self.settle(conn);
+            }
+            Act::Pass => self.pass(),
+            Act::End { conn } => self.end(conn),
+            Act::Later { ms } => {
+                self.now = self.now.plus(Duration::from_millis(ms.into()));
+                self.topics.set_now(self.now);
+                self.topics.expire(&mut self.out);
+                self.pass();
+            }
+        }
+        self.check();
+    }
+
+    fn pass(&mut self) {
+        (0..CONNS).for_each(|conn| self.settle(conn));
+        for conn in self.topics.take_lagged() {
+            let Some(lagged) = self.topics.lagged_of(conn) else { continue };
+            assert!(!self.out.all[conn as usize].waits, "told before all had gone");
+            let told = &mut self.lagged[conn as usize].0;
+            (told.dropped, told.conflated) = (told.dropped + lagged.dropped, told.conflated + lagged.conflated);
+        }
+    }
+
+    fn settle(&mut self, conn: u32) {
+        loop {
+            if self.out.all[conn as usize].waits && !self.out.all[conn as usize].sending {
+                self.topics.drain(conn, &mut self.out);
+            }
+            self.receive(conn);
+            let output = &mut self.out.all[conn as usize];
+            assert!(!output.waits || output.queued > 0, "something waits, and nothing will bring it on its way");
+            output.sending |= output.queued > 0;
+            if output.slow || !output.sending {
+                return;
+            }
+            (output.sending, output.queued) = (false, 0);
+        }
+    }
+
+    fn end(&mut self, conn: u32) {
+        self.out.all[conn as usize].open = false;
+        self.topics.end(conn, &mut self.out);
+        self.receive(conn);
+        self.views.retain(|(owner, _), _| *owner != conn);
+        self.lanes[conn as usize].clear();
+        self.lagged[conn as usize] = (Lagged::default(), Lagged::default(), true);
+        assert!(self.topics.sum(conn) == Counts::default() && self.topics.waits_since(conn).is_none());
+        self.out.all[conn as usize] = Output { open: true, ..Output::default() };
+    }
+
+    fn subscribe(&mut self, conn: u32, topic: u32, delivery: Delivery) {
+        let facts = &self.facts[topic as usize];
+        let seq_of = |key: Key| if facts.max > 0 { facts.last[&key] } else { facts.count };
+        let values: BTreeMap<Key, (u64, String)> =
+            facts.value.iter().map(|(key, value)| (*key, (seq_of(*key), value.clone()))).collect();
+        let (count, last) = (facts.count, facts.last.clone());
+        let mine = self.views.keys().filter(|(owner, _)| *owner == conn).count();
+        let subscribed = self.topics.subscribe(conn, topic, delivery, &mut self.out);
+        if let Some(view) = self.views.get_mut(&(conn, topic)) {
+            assert_eq!(subscribed, Ok(Subscribed { is_new: false, retained: 0 }));
+            view.changed |= view.delivery != delivery;
+            view.stretch +=
+                u32::from(view.delivery != delivery && !(view.delivery.conflates() && delivery.conflates()));
+            view.delivery = delivery;
+            let counts = self.topics.counts(conn, topic).expect("it subscribes");
+            let dropped = counts.dropped - view.before.dropped;
+            view.before = counts;
+            drop_places(&mut self.lanes[conn as usize], topic, dropped);
+            self.lagged[conn as usize].2 = false;
+            return self.receive(conn);
+        }
+        match subscribed {
+            Err(SubscribeError::TooMany) => return assert_eq!(mine, 3),
+            Err(SubscribeError::NoRoom) => return assert!(!values.is_empty()),
+            _ => {}
+        }
+        assert!(mine < 3);
+        assert_eq!(subscribed, Ok(Subscribed { is_new: true, retained: values.len() as u32 }));
+        // Told, or waiting: as many as are not told have a place.
+        let has_values = !values.is_empty();
+        let keys: Vec<Key> = values.keys().copied().collect();
+        let view = View {
+            delivery,
+            published: count,
+            begun: self.known.len() as u64,
+            counted: 0,
+            merged: 0,
+            retained: values,
+            last,
+            highest: if has_values { 0 } else { count },
+            newest: BTreeMap::new(),
+            fixed: 0,
+            any: 0,
+            stretch: 0,
+            before: Counts::default(),
+            changed: false,
+        };
+        self.views.insert((conn, topic), view);
+        let before = self.lanes[conn as usize].len();
+        self.receive_with(conn, true);
+        assert!(before == 0 || self.lanes[conn as usize].len() == before);
+        let left: Vec<Key> =
+            keys.into_iter().filter(|key| self.views[&(conn, topic)].retained.contains_key(key)).collect();
+        for key in left {
+            self.lanes[conn as usize].push(Place {
+                topic,
+                key,
+                since: self.now,
+                retained: true,
+                was_retained: true,
+                stretch: 0,
+            });
+        }
+    }
+
+    fn publish(&mut self, topic: u32, key: u8, kind: u8, len: u8) {
+        let key = (key > 0).then_some(u64::from(key));
+        let (removes, fixed) = (kind == 0 && key.is_some(), kind == 1);
+        let idx = self.known.len() as u64;
+        self.known.push(Known { topic, key, fixed, removes });
+        let payload = format!("{idx}{}", ".".repeat(len.into()));
+        let facts = &mut self.facts[topic as usize];
+        facts.count += 1;
+        match topic {
+            0 => {}
+            1 if removes => facts.value.retain(|kept, _| *kept != key),
+            1 if fixed => {}
+            1 => facts.value = BTreeMap::from([(key, payload.clone())]),
+            _ if removes => {
+                facts.value.remove(&key);
+                facts.last.remove(&key);
+            }
+            _ => {
+                if facts.last.contains_key(&key) || facts.last.len() < facts.max {
+                    *facts.last.entry(key).or_default() += 1;
+                    if !fixed {
+                        facts.value.insert(key, payload.clone());
+                    }
+                }
+            }
+        }
+        let told = Told { key, opcode: Opcode::Text, bytes: payload.as_bytes(), now: self.now, removes, fixed };
+        let published = self.topics.publish(topic, told, &mut self.out);
+        let subscribers = self.views.keys().filter(|(_, of)| *of == topic).count();
+        assert_eq!(published.subscribers() as usize, subscribers);
+        let mut fates = Published::default();
+        for conn in 0..CONNS {
+            if let Some(view) = self.views.get_mut(&(conn, topic)) {
+                let (was, is) = (view.before, self.topics.counts(conn, topic).expect("it subscribes"));
+                view.before = is;
+                let dropped = is.dropped - was.dropped;
+                let lost_it = dropped > 0 && is.waiting == 0 || view.delivery.policy != Policy::DropOldest;
+                let has_place = is.sent == was.sent && is.conflated == was.conflated && (dropped == 0 || !lost_it);
+                view.stretch += u32::from(fixed);
+                let told = &mut self.lagged[conn as usize].1;
+                if view.delivery.has_lane() {
+                    told.dropped += dropped;
+                }
+                told.conflated += is.conflated - was.conflated;
+                self.lagged[conn as usize].2 &= view.delivery.interval.is_none();
+                fates.sent += (is.sent - was.sent) as u32;
+                fates.conflated += (is.conflated - was.conflated) as u32;
+                if dropped > 0 {
+                    fates.dropped += 1;
+                } else {
+                    fates.waiting += is.waiting.saturating_sub(was.waiting) as u32;
+                }
+                assert!(is.conflated == was.conflated || !fixed, "what may not be conflated was");
+                drop_places(&mut self.lanes[conn as usize], topic, dropped - u64::from(dropped > 0 && lost_it));
+                let lane = &mut self.lanes[conn as usize];
+                let of_key = lane.iter_mut().rev().find(|place| place.topic == topic && place.key == key);
+                match of_key {
+                    // What was retained and waited was conflated with it.
+                    Some(place)
+                        if has_place
+                            && place.retained
+                            && view.delivery.conflates()
+                            && place.stretch == view.stretch
+                            && view.retained.contains_key(&key) =>
+                    {
+                        place.retained = false;
+                        view.retained.remove(&key);
+                        if topic == 1 {
+                            view.highest = 0;
+                        } else {
+                            view.last.insert(key, 0);
+                        }
+                    }
+                    _ if has_place => lane.push(Place {
+                        topic,
+                        key,
+                        since: self.now,
+                        retained: false,
+                        was_retained: false,
+                        stretch: view.stretch,
+                    }),
+                    _ => {}
+                }
+            }
+        }
+        let Published { sent, waiting, conflated, dropped, refused } = published;
+        let told = (sent, waiting, conflated, dropped + refused);
+        assert_eq!(told, (fates.sent, fates.waiting, fates.conflated, fates.dropped));
+        (0..CONNS).for_each(|conn| self.receive(conn));
+        for (conn, code) in std::mem::take(&mut self.topics.ends.slow) {
+            assert_eq!(code, CloseCode::GOING_AWAY);
+            self.end(conn);
+        }
+    }
+
+    fn receive(&mut self, conn: u32) {
+        self.receive_with(conn, false);
+    }
+
+    /// Checks what a connection was sent.
+    fn receive_with(&mut self, conn: u32, fresh: bool) {
+        while let Some(line) = self.out.all[conn as usize].log.pop_front() {
+            let got = parse(&line);
+            let view = self.views.get_mut(&(conn, got.topic)).expect("a message of a topic that it has subscribed to");
+            let rated = view.delivery.interval.is_some() || view.changed;
+            let place =
+                self.lanes[conn as usize].iter().position(|place| place.topic == got.topic && place.key == got.key);
+            let timed = self
+                .views
+                .iter()
+                .any(|((owner, _), view)| *owner == conn && (view.delivery.interval.is_some() || view.changed));
+            let view = self.views.get_mut(&(conn, got.topic)).expect("it was there");
+            if let Some(at) = place {
+                let ahead = &self.lanes[conn as usize][..at];
+                let in_order = ahead.iter().all(|place| place.was_retained && place.topic == got.topic);
+                assert!(timed || in_order, "{got:?} overtakes {ahead:?}");
+                self.lanes[conn as usize].remove(at);
+            }
+            if got.merged == 0 {
+                let (seq, value) = view.retained.remove(&got.key).expect("it is retained");
+                assert_eq!((seq, value.as_str(), got.prev), (got.seq, got.payload.as_str(), 0), "{got:?}");
+                assert!(!got.removes);
+                view.last.insert(got.key, got.seq);
+                view.highest = view.highest.max(got.seq);
+                let newest = (parse_idx(&got.payload).1, self.now);
+                view.newest.insert(got.key, newest);
+                continue;
+            }
+            assert!(!fresh, "a fresh subscriber is given what is retained first");
+            assert!(rated || !view.retained.contains_key(&got.key), "a value that was retained goes first: {got:?}");
+            let (first, idx) = parse_idx(&got.payload);
+            let known = &self.known[idx as usize];
+            assert_eq!((known.topic, known.key, known.removes), (got.topic, got.key, got.removes));
+            let (before, at) = view.newest.get(&got.key).copied().unwrap_or_default();
+            assert!(first > before || got.topic < 2 && first > 0 && idx > before, "{got:?} behind {before}");
+            assert!(idx > view.fixed, "{got:?} behind {}, which may not be conflated", view.fixed);
+            if known.fixed {
+                assert!(idx > view.any && first == idx, "{got:?} overtook {}", view.any);
+                view.fixed = idx;
+            }
+            if let Some(interval) = view.delivery.interval
+                && !known.fixed
+                && !view.changed
+                && at > Time::default()
+                && !self.known[before as usize..].iter().any(|known| known.topic == got.topic && known.fixed)
+            {
+                assert!(self.now.since(at) >= interval, "{got:?} {:?} after the one before", self.now.since(at));
+            }
+            // What it says of the one before.
+            if got.topic < 2 {
+                assert_eq!(got.prev, view.highest, "{got:?}");
+            } else if got.seq > 0 {
+                assert_eq!(got.prev, view.last.get(&got.key).copied().unwrap_or(0), "{got:?}");
+            }
+            view.any = view.any.max(idx);
+            view.newest.insert(got.key, (idx, self.now));
+            view.highest = view.highest.max(got.seq);
+            view.last.insert(got.key, if got.removes { 0 } else { got.seq });
+            view.counted += 1;
+            view.merged += u64::from(got.merged);
+        }
+    }
+
+    fn check(&mut self) {
+        let mut sums = vec![Counts::default(); CONNS as usize];
+        for (&(conn, topic), view) in &mut self.views {
+            let counts = self.topics.counts(conn, topic).expect("it subscribes");
+            view.before = counts;
+            let Counts { published, sent, waiting, conflated, dropped } = counts;
+            assert_eq!(published, self.facts[topic as usize].count - view.published);
+            assert_eq!(published, sent + waiting + conflated + dropped);
+            assert_eq!(sent, view.counted, "{counts}");
+            assert!(dropped > 0 || waiting > 0 || conflated == view.merged - view.counted, "{counts}: {view:?}");
+            assert!(view.changed || waiting <= view.delivery.messages_max.into());
+            sums[conn as usize] += counts;
+        }
+        for conn in 0..CONNS {
+            let sum = self.topics.sum(conn);
+            let known = sums[conn as usize];
+            assert!(sum.waiting == known.waiting && sum.sent >= known.sent && sum.published >= known.published);
+            let timed = self
+                .views
+                .iter()
+                .any(|((owner, _), view)| *owner == conn && (view.delivery.interval.is_some() || view.changed));
+            let since = self.topics.waits_since(conn);
+            if !timed {
+                assert_eq!(
+                    since,
+                    self.lanes[conn as usize].first().map(|place| place.since),
+                    "{:?}",
+                    self.lanes[conn as usize]
+                );
+            }
+            let lane = self.topics.lane_at(conn).map_or(0, |lane| lane.bytes);
+            assert!(lane + self.out.all[conn as usize].queued <= OUTPUT_MAX + 2_000);
+        }
+    }
+
+    /// All that waits goes.
+    fn finish(&mut self) {
+        for _ in 0..4 {
+            (0..CONNS).for_each(|conn| self.out.all[conn as usize].slow = false);
+            self.act(Act::Later { ms: 250 });
+            (0..CONNS).for_each(|conn| self.act(Act::Complete { conn }));
+            self.act(Act::Pass);
+        }
+        for (&(conn, topic), view) in &self.views {
+            let counts = self.topics.counts(conn, topic).expect("it subscribes");
+            assert_eq!(counts.waiting, 0, "all has gone");
+            assert!(view.retained.is_empty(), "all that was retained was given");
+            // The newest of each key, if none was dropped.
+            let newest = |key: Key| {
+                let is_its = |known: &Known| known.topic == topic && known.key == key;
+                self.known.iter().rposition(is_its).unwrap_or(0) as u64
+            };
+            for (key, (idx, _)) in &view.newest {
+                assert!(
+                    counts.dropped > 0 || newest(*key) == *idx || newest(*key) < view.begun,
+                    "{key:?}: {idx} is not the newest"
+                );
+            }
+        }
+        for (told, known, sure) in &self.lagged {
+            assert!(!sure || told == known, "{told:?} was told, and not {known:?}");
+        }
+        (0..CONNS).for_each(|conn| self.end(conn));
+        assert!(self.topics.subs.is_empty() && self.topics.pieces.0.is_empty() && self.topics.index.is_empty());
+        assert!(self.topics.lanes.is_empty() && self.topics.pairs.is_empty());
+    }
+}
+
+fn drop_places(lane: &mut Vec<Place>, topic: u32, dropped: u64) {
+    for _ in 0..dropped {
+        if let Some(at) = lane.iter().position(|place| place.topic == topic && !place.retained) {
+            lane.remove(at);
+        }
+    }
+}
+
+fn run(acts: Vec<Act>) {
+    let mut bench = Bench::new();
+    acts.into_iter().for_each(|act| bench.act(act));
+    bench.finish();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_subscriber_sees_what_it_must(acts in proptest::collection::vec(act(), 1..120)) {
+        run(acts);
+    }
+}
+
+/// Bugs on purpose: the model notices each.
+#[test]
+fn every_planted_bug_is_noticed() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let bugs = [
+        Bug::SubscriberSkipped,
+        Bug::NewerOvertakes,
+        Bug::ConflatedWithAny,
+        Bug::ConflatedUncounted,
+        Bug::MergedUncounted,
+        Bug::DropUncounted,
+        Bug::GhostRetained,
+        Bug::RetainedStale,
+        Bug::GapUnseen,
+        Bug::RateIgnored,
+        Bug::HeldLost,
+        Bug::TradeOvertakes,
+        Bug::LaneKept,
+        Bug::LagOfNewest,
+        Bug::LagUntold,
+    ];
+    let sequences = proptest::collection::vec(act(), 1..120);
+    let mut survivors = Vec::new();
+    for bug in bugs {
+        let mut runner = TestRunner::deterministic();
+        plant(Some(bug));
+        let caught = (0..1_500).any(|_| {
+            let acts = sequences.new_tree(&mut runner).expect("a sequence").current();
+            std::panic::catch_unwind(|| run(acts)).is_err()
+        });
+        plant(None);
+        if !caught {
+            survivors.push(bug);
+        }
+    }
+    assert!(survivors.is_empty(), "nothing notices {survivors:?}");
+}
+
+/// Four keys go, then four messages are held and the oldest is dropped, then its key comes again.
+#[test]
+fn a_key_whose_held_message_was_dropped_has_to_wait_on() {
+    let mut acts = vec![Act::Subscribe { conn: 0, topic: 0, how: 1, every: 1 }, Act::Later { ms: 1 }];
+    acts.extend([1, 2, 3, 4, 1, 2, 3, 4, 1].map(|key| Act::Publish { topic: 0, key, kind: 5, len: 0 }));
+    run(acts);
+}

@@ -1,0 +1,189 @@
+//! What a core has of topics, and nothing that it does: that is in the files beside this one, each of which adds methods.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+use wsring_proto::close::CloseCode;
+
+use super::delivery::Lagged;
+use super::hash::Seeded;
+use super::lanes::{Lane, Sub};
+use super::pieces::{NONE, Pieces};
+use super::topic::{Table, Topic};
+use crate::engine::deadlines::{Deadlines, Tick};
+use crate::engine::panics::Payload;
+use crate::ring::Time;
+
+/// Limits of a core.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    /// Subscriptions of a connection.
+    pub(crate) subscriptions_max: u32,
+    /// Bytes that a connection has queued, or that wait for it.
+    pub(crate) bytes_max: u32,
+}
+
+/// What has happened since the core began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) conflated: u64,
+    pub(crate) dropped: u64,
+}
+
+/// What a panic of the application's, or its policy, ends: connections.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    /// A subscription says so.
+    pub(crate) slow: Vec<(u32, CloseCode)>,
+    /// A closure of a topic panicked with a message of its.
+    pub(crate) panicked: Vec<(u32, Payload)>,
+}
+
+/// The topics of a core.
+pub(crate) struct Topics {
+    pub(super) topics: Vec<Option<Box<Table>>>,
+    pub(super) subs: Slab<Sub>,
+    /// By connection and topic.
+    pub(super) pairs: HashMap<(u32, u32), u32, Seeded>,
+    pub(super) lanes: Slab<Lane>,
+    /// By connection; grown where there are subscriptions.
+    pub(super) lane_of: Vec<u32>,
+    pub(super) pieces: Pieces,
+    /// Pieces that can be found by their keys.
+    pub(super) index: HashMap<(u32, u64), u32, Seeded>,
+    /// When pieces may go that are held; made when the first is.
+    pub(super) held: Option<Box<Deadlines>>,
+    pub(super) due: Vec<u32>,
+    pub(super) caps: Caps,
+    pub(super) seeded: Seeded,
+    /// What is written for subscribers.
+    pub(super) scratch: Vec<u8>,
+    pub(crate) ends: Ends,
+    /// Connections whose lane has emptied, and that missed something.
+    pub(super) lagged: Vec<u32>,
+    pub(crate) totals: Totals,
+    pub(super) now: Time,
+}
+
+impl Topics {
+    pub(crate) fn new(caps: Caps, seed: u64) -> Self {
+        let seeded = Seeded(seed);
+        Self {
+            topics: Vec::new(),
+            subs: Slab::new(),
+            pairs: HashMap::with_hasher(seeded),
+            lanes: Slab::new(),
+            lane_of: Vec::new(),
+            pieces: Pieces::default(),
+            index: HashMap::with_hasher(seeded),
+            held: None,
+            due: Vec::new(),
+            caps,
+            seeded,
+            scratch: Vec::new(),
+            ends: Ends::default(),
+            lagged: Vec::new(),
+            totals: Totals::default(),
+            now: Time::default(),
+        }
+    }
+
+    /// The time, as of this pass.
+    pub(crate) fn set_now(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// The table of a topic, made when it is first asked for.
+    pub(super) fn table(&mut self, topic: u32) -> &mut Option<Box<Table>> {
+        let at = topic as usize;
+        if self.topics.len() <= at {
+            self.topics.resize_with(at + 1, || None);
+        }
+        let seeded = self.seeded;
+        let place = &mut self.topics[at];
+        place.get_or_insert_with(|| Box::new(Table::new(seeded)));
+        place
+    }
+
+    /// A topic is treated so from now on.
+    pub(crate) fn configure(&mut self, topic: u32, how: Topic) {
+        if let Some(table) = self.table(topic) {
+            table.retained.set(how.retain);
+            table.topic = how;
+        }
+    }
+
+    /// Has [`Self::expire`] come up with a piece then.
+    pub(super) fn hold_until(&mut self, piece: u32, until: Tick) {
+        let now = Tick::of(self.now);
+        let held = self.held.get_or_insert_with(|| {
+            let mut held = Box::new(Deadlines::new(0));
+            held.begin(now);
+            held
+        });
+        held.set(piece, until);
+    }
+
+    /// When something is held no longer, or is to be told.
+    pub(crate) fn next_due(&self, now: Time) -> Option<Time> {
+        if !self.due.is_empty() || !self.lagged.is_empty() {
+            return Some(Time::default());
+        }
+        self.held.as_ref()?.next_due(now)
+    }
+
+    /// Connections that have missed something, and whose lane has emptied.
+    pub(crate) fn take_lagged(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.lagged)
+    }
+
+    /// What such a connection missed, if that is still so; each is told once.
+    pub(crate) fn lagged_of(&mut self, conn: u32) -> Option<Lagged> {
+        let lane = self.lane_at(conn)?;
+        let is_over = lane.fifo.is_empty() && lane.lagged != Lagged::default();
+        is_over.then(|| std::mem::take(&mut lane.lagged))
+    }
+
+    pub(super) fn lane_at(&mut self, conn: u32) -> Option<&mut Lane> {
+        let lane = *self.lane_of.get(conn as usize)?;
+        self.lanes.get_mut(lane as usize)
+    }
+
+    pub(super) fn lane(&mut self, conn: u32) -> &mut Lane {
+        self.lane_at(conn).expect("a connection that has subscribed has a lane")
+    }
+
+    /// It has been given all that was published, at once: see [`Entry`].
+    pub(super) fn in_step(&self, sub: u32) -> bool {
+        let sub = &self.subs[sub as usize];
+        let table = self.topics[sub.topic as usize].as_ref().expect("it was put back");
+        let all = table.retained.is_per_key() || sub.last == table.retained.last_seq();
+        all && sub.pieces == 0
+            && sub.delivery.interval.is_none()
+            && sub.lost.as_ref().is_none_or(|lost| lost.is_empty())
+    }
+
+    /// What the list of its topic says of it is right again.
+    pub(super) fn note_step(&mut self, sub: u32) {
+        let in_step = self.in_step(sub);
+        let Sub { topic, place, .. } = self.subs[sub as usize];
+        self.topics[topic as usize].as_mut().expect("it has a subscriber").entries[place as usize].in_step = in_step;
+    }
+
+    /// From here on the subscription itself knows what it was given.
+    pub(super) fn out_of_step(&mut self, sub: u32) {
+        let Sub { topic, place, .. } = self.subs[sub as usize];
+        let table = self.topics[topic as usize].as_mut().expect("it has a subscriber");
+        if std::mem::replace(&mut table.entries[place as usize].in_step, false) {
+            self.subs[sub as usize].last = table.retained.last_seq();
+        }
+    }
+
+    /// Since when the message in front of a lane has waited, or that whose place it took.
+    pub(crate) fn waits_since(&mut self, conn: u32) -> Option<Time> {
+        let first = self.lane_at(conn)?.fifo.first;
+        (first != NONE).then(|| self.pieces.at(first).since)
+    }
+}

@@ -1,0 +1,96 @@
+//! Topics, as callbacks reach them: publishing through any context, subscribing through a connection.
+
+use std::time::Duration;
+
+use wsring_proto::opcode::Message;
+
+use super::conn::Conn;
+use super::cx::CoreCx;
+use crate::engine::panics::ours;
+use crate::engine::{
+    ConnId, Counts, Delivery, Publish, Published, SubscribeError, Subscribed, Topic, TopicError, TopicId,
+};
+
+/// # Topics
+/// A message that is published goes to all connections of this core that have subscribed to its topic. What happens where a socket does
+/// not keep up, each subscription says: [`Delivery`].
+impl<H> CoreCx<'_, H> {
+    /// The topic of this name: the same on all cores, and by [`Handle::topic`](crate::Handle::topic). It takes a lock and hashes the name: ask once,
+    /// and keep what is answered. A topic is never forgotten.
+    ///
+    /// # Errors
+    /// If there are [`Config::topics_max`](crate::Config::topics_max) already.
+    pub fn topic(&mut self, name: &str) -> Result<TopicId, TopicError> {
+        ours(|| self.out.names.topic(name))
+    }
+
+    /// Has this core treat a topic so from now on. What it retained otherwise is let go.
+    pub fn configure_topic(&mut self, topic: TopicId, how: Topic) {
+        self.out.configure_topic(topic.index(), how);
+    }
+
+    /// Publishes a message to all subscribers of this core. It is encoded once for all that agreed on the same compression and do not mask.
+    /// Subscribers are given messages of a topic in the order in which they are published.
+    #[inline]
+    pub fn publish<'m>(&mut self, topic: TopicId, message: impl Into<Message<'m>>) -> Published {
+        self.publish_as(topic, Publish::default(), message)
+    }
+
+    /// The same, with a key: messages with different keys stand beside each other, and are not conflated with each other.
+    #[inline]
+    pub fn publish_keyed<'m>(&mut self, topic: TopicId, key: u64, message: impl Into<Message<'m>>) -> Published {
+        self.publish_as(topic, Publish::keyed(key), message)
+    }
+
+    /// The same, with a message that takes its key away: it goes to all, and the key is no longer retained.
+    pub fn remove_key<'m>(&mut self, topic: TopicId, key: u64, message: impl Into<Message<'m>>) -> Published {
+        self.publish_as(topic, Publish::keyed(key).removes(), message)
+    }
+
+    /// The same, as `how` says.
+    #[inline]
+    pub fn publish_as<'m>(&mut self, topic: TopicId, how: Publish, message: impl Into<Message<'m>>) -> Published {
+        let message = message.into();
+        ours(|| self.out.publish(topic.index(), how, message))
+    }
+
+    /// How long the message has waited that waits first of those that topics have for a connection, or the one whose place it took: nothing that waits
+    /// there is older, but for what [`Delivery::at_most`] holds. Zero if nothing waits. What the kernel has is not seen here.
+    pub fn lag(&mut self, id: ConnId) -> Duration {
+        let now = self.out.clock;
+        let since = self.out.peers.find(id).and_then(|index| self.out.waits_since(index));
+        since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
+
+/// # Topics
+impl<H> Conn<'_, H> {
+    /// Subscribes this connection to a topic; again, to change how it is served. What the topic retains is given to a new subscriber in this
+    /// very call, before anything else of the topic.
+    ///
+    /// # Errors
+    /// If the connection is closing, has [`Config::subscriptions_max`](crate::Config::subscriptions_max) already, or has no room
+    /// for what is retained. Then nothing has changed.
+    pub fn subscribe(&mut self, topic: TopicId, delivery: Delivery) -> Result<Subscribed, SubscribeError> {
+        let index = self.index();
+        ours(|| self.out.subscribe(index, topic.index(), delivery))
+    }
+
+    /// Ends a subscription, and says what became of its messages: what waited is dropped, what is in the connection's output goes out. `None`: there is none.
+    pub fn unsubscribe(&mut self, topic: TopicId) -> Option<Counts> {
+        let index = self.index();
+        ours(|| self.out.unsubscribe(index, topic.index()))
+    }
+
+    /// What became of the messages of a subscription so far; `None` if there is none. A subscription ends with its connection: when
+    /// [`on_close`](crate::Handler::on_close) is called there is none any more.
+    pub fn counts(&self, topic: TopicId) -> Option<Counts> {
+        self.out.counts(self.index(), topic.index())
+    }
+
+    /// The sum of all subscriptions of this connection, those that it ended included.
+    pub fn counts_of_all(&mut self) -> Counts {
+        let index = self.index();
+        self.out.sum_of_counts(index)
+    }
+}

@@ -1,0 +1,483 @@
+//! Topics, as the application under test uses them in every callback, and what each subscriber must see of that: a model that knows
+//! what was published, who had subscribed then, and nothing of sockets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wsring::ring::Time;
+use wsring::ring::sim::Random;
+use wsring::{
+    CloseCode, Conn, ConnId, CoreCx, Counts, Delivery, Handler, Lagged, Publish, Retain, SubscribeError, Topic,
+    TopicId, Update,
+};
+
+use super::Manners;
+use super::oracle::Person;
+
+/// What a message of a topic begins with: no other text does.
+pub const MARK: char = '\u{2}';
+
+const TOPICS: u32 = 4;
+const KEYS: u64 = 5;
+
+type Key = Option<u64>;
+
+/// A published message.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    topic: u32,
+    key: Key,
+    fixed: bool,
+    removes: bool,
+}
+
+/// What a topic's messages were.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    count: u64,
+    last: BTreeMap<Key, u64>,
+    value: BTreeMap<Key, u64>,
+    /// Keys that it retains.
+    max: usize,
+}
+
+/// What was published by whom.
+#[derive(Debug, Default)]
+pub struct Posts {
+    known: Vec<Known>,
+    facts: Vec<Facts>,
+    /// Over all messages: how many subscribers there were, and of how many another message waited that it replaced.
+    subscribers: u64,
+    conflated: u64,
+    dropped: u64,
+}
+
+/// A subscription of a peer: it has one to a topic, once.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    delivery: Delivery,
+    interval: Option<Duration>,
+    closes: Option<CloseCode>,
+    changed: bool,
+    /// Of the topic, when it began.
+    begun: Facts,
+    /// What the engine counted at its end, or before its connection was closed.
+    ended: Option<Counts>,
+    closing: Option<Counts>,
+}
+
+/// How the application uses topics.
+pub struct Board {
+    random: Random,
+    /// Some subscriptions close those who are slow.
+    closes: bool,
+    topics: Vec<TopicId>,
+    /// Of connections something waits for: when that was asked, how long it had waited, and what had gone by then.
+    lags: BTreeMap<ConnId, (Time, Duration, u64)>,
+    /// What was told of those that have missed something.
+    told: BTreeMap<ConnId, u64>,
+    /// When connections that have missed something were seen with nothing that waits, and how much that was.
+    missed: BTreeMap<ConnId, (Time, u64)>,
+}
+
+fn write(topic: u32) -> impl Fn(&Update<'_>, &mut Vec<u8>) {
+    move |update, into| {
+        let Update { key, seq, prev, merged, removes, published_at, .. } = *update;
+        let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+        let payload = std::str::from_utf8(update.payload).expect("it is text");
+        let line = format!("{MARK}{topic}|{key}|{seq}|{prev}|{merged}|{removes}|{published_at}|{payload}");
+        into.extend_from_slice(line.as_bytes());
+    }
+}
+
+fn merge(old: &[u8], new: &[u8], into: &mut Vec<u8>) {
+    let strip = |bytes: &[u8]| std::str::from_utf8(bytes).expect("it is text").trim_end_matches('.').to_owned();
+    into.extend_from_slice(format!("{}+{}", strip(old), strip(new)).as_bytes());
+}
+
+impl Board {
+    /// In half of the seeds, drawn apart from everything else.
+    pub fn new(seed: u64, manners: Manners) -> Option<Self> {
+        let mut random = Random::new(seed ^ 0x746f_7069_6373);
+        random.chance(500).then(|| Self {
+            random,
+            closes: manners == Manners::Rude,
+            topics: Vec::new(),
+            lags: BTreeMap::new(),
+            told: BTreeMap::new(),
+            missed: BTreeMap::new(),
+        })
+    }
+
+    /// The core has begun.
+    pub fn begin<H: Handler>(&mut self, cx: &mut CoreCx<'_, H>, posts: &mut Posts) {
+        let retains = [Retain::No, Retain::Last, Retain::LastPerKey { max: 3 }, Retain::LastPerKey { max: 100 }];
+        for (topic, retain) in (0..).zip(retains) {
+            let id = cx.topic(&format!("topic {topic}")).expect("there is room for four");
+            cx.configure_topic(id, Topic::default().retain(retain).write(write(topic)).merge(merge));
+            self.topics.push(id);
+        }
+        posts.known = vec![Known { topic: TOPICS, key: None, fixed: true, removes: false }];
+        posts.facts = vec![Facts::default(); TOPICS as usize];
+        (posts.facts[2].max, posts.facts[3].max) = (3, 100);
+    }
+
+    /// Whether it does something now, and to which topic.
+    pub fn draws(&mut self) -> Option<(u32, u64)> {
+        let begun = !self.topics.is_empty();
+        (begun && self.random.chance(350)).then(|| (self.random.below(TOPICS.into()) as u32, self.random.below(10)))
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&mut self, all: &[T]) -> Option<T> {
+        if all.is_empty() { None } else { Some(self.random.pick(all)) }
+    }
+
+    pub fn subscribe<H: Handler>(&mut self, conn: &mut Conn<'_, H>, topic: u32, posts: &Posts, person: &mut Person) {
+        if person.subs.get(&topic).is_some_and(|sub| sub.ended.is_some()) {
+            return;
+        }
+        let code = CloseCode::new(4001).expect("a valid code");
+        let (mut closes, few) = (None, self.random.range(1, 6) as u32);
+        let mut delivery = match self.random.below(8) {
+            0 => Delivery::queue(),
+            1 => Delivery::drop_oldest(few),
+            2 => Delivery::drop_newest(few),
+            3 if self.closes && self.random.chance(300) => {
+                closes = Some(code);
+                Delivery::close(code, few)
+            }
+            3..=5 => Delivery::merge(),
+            _ => Delivery::conflate(),
+        };
+        let interval = self.random.chance(300).then(|| Duration::from_millis(self.random.range(1, 120)));
+        if let Some(interval) = interval {
+            delivery = delivery.at_most(interval);
+        }
+        let facts = &posts.facts[topic as usize];
+        match conn.subscribe(self.topics[topic as usize], delivery) {
+            Ok(subscribed) if subscribed.is_new => {
+                assert_eq!(
+                    subscribed.retained as usize,
+                    facts.value.len(),
+                    "what is retained is not what was published"
+                );
+                let begun = facts.clone();
+                let sub =
+                    Subscription { delivery, interval, closes, changed: false, begun, ended: None, closing: None };
+                assert!(person.subs.insert(topic, sub).is_none(), "a second subscription is new");
+            }
+            Ok(_) => {
+                let sub = person.subs.get_mut(&topic).expect("it had subscribed before");
+                (sub.changed, sub.delivery, sub.interval, sub.closes) = (true, delivery, interval, closes);
+            }
+            Err(SubscribeError::Gone | SubscribeError::NoRoom) => {}
+            Err(error) => assert!(person.subs.len() >= 3, "{error}"),
+        }
+    }
+
+    pub fn unsubscribe<H: Handler>(&mut self, conn: &mut Conn<'_, H>, topic: u32, posts: &Posts, person: &mut Person) {
+        let counts = conn.unsubscribe(self.topics[topic as usize]);
+        if let Some(counts) = counts {
+            let sub = person.subs.get_mut(&topic).expect("it had subscribed");
+            check(counts, posts, topic, sub);
+            assert_eq!(counts.waiting, 0);
+            sub.ended = Some(counts);
+        }
+    }
+
+    /// Publishes something. Which connections a subscription of theirs has closed, is for the caller to find out.
+    pub fn publish<H: Handler>(&mut self, cx: &mut CoreCx<'_, H>, topic: u32, posts: &mut Posts, people: &[Person]) {
+        let key = self.random.chance(700).then(|| self.random.below(KEYS));
+        let (removes, fixed) = (key.is_some() && self.random.chance(100), self.random.chance(80));
+        let fixed = fixed && !removes;
+        let number = posts.known.len() as u64;
+        posts.known.push(Known { topic, key, fixed, removes });
+        let long = if self.random.chance(50) { 2_000 } else { 60 };
+        let payload = format!("{number}{}", ".".repeat(self.random.below(long) as usize));
+        posts.facts[topic as usize].publish(topic, posts.known[number as usize], number);
+        let how = key.map_or_else(Publish::default, Publish::keyed);
+        let how = if fixed { how.must_not_conflate() } else { how };
+        let how = if removes { how.removes() } else { how };
+        let published = cx.publish_as(self.topics[topic as usize], how, payload.as_str());
+        posts.subscribers += u64::from(published.subscribers());
+        posts.conflated += u64::from(published.conflated);
+        posts.dropped += u64::from(published.dropped + published.refused);
+        let most =
+            people.iter().filter(|person| person.subs.get(&topic).is_some_and(|sub| sub.ended.is_none())).count();
+        assert!(published.subscribers() as usize <= most, "{published:?}: more subscribers than there can be, {most}");
+        let open = cx.stats().open;
+        assert!(u64::from(published.subscribers()) <= open, "{published:?}: a subscriber that is not open");
+    }
+
+    /// How long something has waited for a connection, and how much of what was published has gone or been dropped.
+    pub fn lag_of<H: Handler>(&self, conn: &mut Conn<'_, H>) -> Option<(Duration, u64)> {
+        let (id, sum) = (conn.id(), conn.counts_of_all());
+        (sum.waiting > 0).then(|| (conn.lag(id), sum.sent + sum.dropped))
+    }
+
+    /// Connections with a subscription that may close them.
+    pub fn may_close(&self, topic: u32, person: &Person) -> Option<CloseCode> {
+        person.subs.get(&topic).and_then(|sub| sub.closes)
+    }
+
+    /// Whether a connection has the subscription.
+    pub fn has<H: Handler>(&self, conn: &Conn<'_, H>, topic: u32) -> bool {
+        conn.counts(self.topics[topic as usize]).is_some()
+    }
+
+    /// What the engine counts is what was published.
+    pub fn check<H: Handler>(&mut self, conn: &mut Conn<'_, H>, now: Time, posts: &Posts, person: &Person) {
+        let mut sum = Counts::default();
+        for (&topic, sub) in &person.subs {
+            let counts = sub.ended.or_else(|| conn.counts(self.topics[topic as usize]));
+            let Some(counts) = counts else { return };
+            if sub.ended.is_none() {
+                check(counts, posts, topic, sub);
+            }
+            sum += counts;
+        }
+        if person.subs.values().all(|sub| sub.ended.is_some()) && conn.counts_of_all() == Counts::default() {
+            return; // it is closing
+        }
+        assert_eq!(conn.counts_of_all(), sum, "topics are miscounted: all of a connection");
+        // What waits in front grows older until it goes.
+        let id = conn.id();
+        let retained = person.subs.values().any(|sub| !sub.begun.value.is_empty());
+        let (lag, gone) = (conn.lag(id), sum.sent + sum.dropped);
+        if let Some((at, before, gone_before)) = self.lags.insert(id, (now, lag, gone))
+            && !retained
+            && before > Duration::ZERO
+            && gone == gone_before
+        {
+            assert_eq!(lag, before + now.since(at), "the age of what waits is wrong");
+        }
+        // What it missed is told, in the pass in which the last that waited has gone.
+        let plain = |sub: &Subscription| !sub.changed && sub.interval.is_none() && sub.delivery != Delivery::queue();
+        let missed = sum.dropped + sum.conflated;
+        let is_known = person.subs.values().all(|sub| plain(sub) && sub.ended.is_none());
+        if !is_known || sum.waiting > 0 || lag > Duration::ZERO || missed == 0 {
+            self.missed.remove(&id);
+            return;
+        }
+        let told = self.told.get(&id).copied().unwrap_or_default();
+        if let Some((at, before)) = self.missed.insert(id, (now, missed)) {
+            assert!(
+                at == now || before != missed || told == missed,
+                "{missed} were missed and {told} told, which was never told"
+            );
+        }
+    }
+
+    /// A connection is about to be closed: what waits for it goes first.
+    pub fn on_closing<H: Handler>(&mut self, conn: &Conn<'_, H>, person: &mut Person) {
+        for (&topic, sub) in &mut person.subs {
+            if sub.ended.is_none() && sub.closing.is_none() {
+                sub.closing = conn.counts(self.topics[topic as usize]);
+            }
+        }
+    }
+
+    pub fn on_lagged<H: Handler>(&mut self, conn: &mut Conn<'_, H>, lagged: Lagged) {
+        assert!(lagged != Lagged::default(), "told of nothing");
+        assert!(lagged.dropped + lagged.conflated <= conn.counts_of_all().published, "{lagged:?}");
+        *self.told.entry(conn.id()).or_default() += lagged.dropped + lagged.conflated;
+    }
+}
+
+/// `published = sent + waiting + conflated + dropped`, always.
+fn check(counts: Counts, posts: &Posts, topic: u32, sub: &Subscription) {
+    let Counts { published, sent, waiting, conflated, dropped, .. } = counts;
+    let known = posts.facts[topic as usize].count - sub.begun.count;
+    assert_eq!(published, known, "topics are miscounted: what was published");
+    assert_eq!(published, sent + waiting + conflated + dropped, "topics are miscounted: {counts}");
+}
+
+impl Facts {
+    fn publish(&mut self, topic: u32, known: Known, number: u64) {
+        let Known { key, fixed, removes, .. } = known;
+        self.count += 1;
+        match topic {
+            0 => {}
+            1 if removes => self.value.retain(|kept, _| *kept != key),
+            1 if fixed => {}
+            1 => self.value = BTreeMap::from([(key, number)]),
+            _ if removes => {
+                self.value.remove(&key);
+                self.last.remove(&key);
+            }
+            _ if self.last.contains_key(&key) || self.last.len() < self.max => {
+                *self.last.entry(key).or_default() += 1;
+                if !fixed {
+                    self.value.insert(key, number);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A message of a topic, as a peer got it.
+#[derive(Clone, Debug)]
+struct Got {
+    topic: u32,
+    key: Key,
+    seq: u64,
+    prev: u64,
+    merged: u32,
+    removes: bool,
+    at: u64,
+    /// The first and the last that it is made of.
+    numbers: (u64, u64),
+}
+
+impl Got {
+    fn of(line: &str) -> Self {
+        let mut parts = line.trim_start_matches(MARK).splitn(8, '|');
+        let mut next = || parts.next().expect("eight parts");
+        let topic = next().parse().expect("a topic");
+        let key = next().parse().ok();
+        let [seq, prev] = [next(), next()].map(|part| part.parse().expect("a number"));
+        let (merged, removes, at) =
+            (next().parse().expect("a count"), next() == "true", next().parse().expect("a time"));
+        let mut all = next().trim_end_matches('.').split('+').map(|part| part.parse::<u64>().expect("a number"));
+        let first = all.next().expect("there is one");
+        Self { topic, key, seq, prev, merged, removes, at, numbers: (first, all.next_back().unwrap_or(first)) }
+    }
+}
+
+/// What one subscription has been given.
+struct View<'s> {
+    sub: &'s Subscription,
+    retained: BTreeMap<Key, u64>,
+    last: BTreeMap<Key, u64>,
+    highest: u64,
+    newest: BTreeMap<Key, u64>,
+    /// When the last two of each key were published, and their numbers.
+    times: BTreeMap<Key, [Option<(u64, u64)>; 2]>,
+    fixed: u64,
+    any: u64,
+    counted: u64,
+    merged: u64,
+}
+
+impl<'s> View<'s> {
+    fn new(sub: &'s Subscription) -> Self {
+        let highest = if sub.begun.value.is_empty() { sub.begun.count } else { 0 };
+        Self {
+            sub,
+            retained: sub.begun.value.clone(),
+            last: sub.begun.last.clone(),
+            highest,
+            newest: BTreeMap::new(),
+            times: BTreeMap::new(),
+            fixed: 0,
+            any: 0,
+            counted: 0,
+            merged: 0,
+        }
+    }
+
+    fn take(&mut self, got: &Got, posts: &Posts) -> Result<(), String> {
+        let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(format!("{says}: {got:?}")) };
+        let (first, number) = got.numbers;
+        let known = posts.known[number as usize];
+        check((known.topic, known.key, known.removes) == (got.topic, got.key, got.removes), "it was not published so")?;
+        let per_key = got.topic >= 2;
+        if got.merged == 0 {
+            let value = self.retained.remove(&got.key);
+            check(value == Some(number) && got.prev == 0, "it was not what is retained")?;
+            let seq = if per_key { self.sub.begun.last[&got.key] } else { self.sub.begun.count };
+            check(got.seq == seq, "what is retained has another number")?;
+        } else {
+            // A value that was retained, waited, and was replaced.
+            if self.retained.remove(&got.key).is_some() {
+                self.last.insert(got.key, 0);
+            }
+            let before = self.newest.get(&got.key).copied().unwrap_or_default();
+            let merges_retained = number > before && self.sub.begun.value.values().any(|value| *value == first);
+            check(first > before || merges_retained, "an older value of a key behind a newer one")?;
+            check(number > self.fixed, "it is behind a newer one that may not be conflated")?;
+            check(!known.fixed || number > self.any && first == number, "it has overtaken what waited")?;
+            let prev = if per_key { self.last.get(&got.key).copied().unwrap_or(0) } else { self.highest };
+            check(got.seq == 0 || got.prev == prev, &format!("the number before it is {prev}"))?;
+            self.counted += 1;
+            self.merged += u64::from(got.merged);
+            self.check_rate(got, posts)?;
+        }
+        if known.fixed {
+            self.fixed = number;
+        }
+        self.any = self.any.max(number);
+        self.newest.insert(got.key, number);
+        self.highest = self.highest.max(got.seq);
+        self.last.insert(got.key, if got.removes { 0 } else { got.seq });
+        Ok(())
+    }
+
+    /// Of three messages of a key the last was published when the second had gone, and that was an interval behind the first; unless
+    /// one that may not be conflated was published meanwhile, before which all goes that was held, as it does before a close of ours.
+    fn check_rate(&mut self, got: &Got, posts: &Posts) -> Result<(), String> {
+        let is_held = !self.sub.changed && self.sub.closing.is_none();
+        let Some(interval) = self.sub.interval.filter(|_| is_held) else { return Ok(()) };
+        let (at, number) = (got.at, got.numbers.1);
+        let times = self.times.entry(got.key).or_default();
+        let [first, second] = *times;
+        *times = [second, Some((at, number))];
+        let Some((before, from)) = first else { return Ok(()) };
+        let between = &posts.known[from as usize..=number as usize];
+        let is_free = between.iter().any(|known| known.topic == got.topic && known.fixed);
+        if !is_free && at < before + interval.as_nanos() as u64 {
+            return Err(format!("three within {interval:?}: {got:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// What a peer got of topics is what it must have got.
+pub fn judge(person: &Person, posts: &Posts) -> Result<(), String> {
+    let mut views: BTreeMap<u32, View<'_>> = person.subs.iter().map(|(topic, sub)| (*topic, View::new(sub))).collect();
+    for line in &person.updates {
+        let got = Got::of(line);
+        let view = views.get_mut(&got.topic).ok_or_else(|| format!("it has not subscribed to this: {line}"))?;
+        view.take(&got, posts)?;
+    }
+    // Whoever sees an orderly end has seen everything.
+    let whole = person.eof_at.is_some() && person.reason.is_some() && !person.faulted;
+    for (topic, view) in views {
+        if let Some(counts) = view.sub.ended.filter(|counts| whole && counts.dropped == 0)
+            && view.merged != counts.sent + counts.conflated
+        {
+            return Err(format!(
+                "topics are miscounted: {} say that they stand for {}: {counts}",
+                view.counted, view.merged
+            ));
+        }
+        let sent = match (view.sub.ended, view.sub.closing) {
+            (Some(counts), _) => counts.sent..=counts.sent,
+            (None, Some(counts)) => counts.sent..=counts.sent + counts.waiting,
+            (None, None) => continue,
+        };
+        if whole && !sent.contains(&view.counted) || view.counted > *sent.end() {
+            let (counted, sub) = (view.counted, view.sub);
+            return Err(format!("topics are miscounted: of {topic} {counted} came, and {sent:?} were sent: {sub:?}"));
+        }
+    }
+    Ok(())
+}
+
+impl Posts {
+    /// Each message came to one end with each subscriber.
+    pub fn judge(&self, stats: &wsring::Stats) {
+        assert_eq!(stats.published, (self.known.len() as u64).saturating_sub(1), "topics are miscounted: publishes");
+        let all = stats.delivered + stats.conflated + stats.dropped;
+        assert_eq!(all, self.subscribers, "topics are miscounted: deliveries");
+        assert_eq!(stats.conflated, self.conflated, "topics are miscounted: what it conflated");
+        assert!(stats.dropped >= self.dropped, "topics are miscounted: what it dropped");
+    }
+}
+
+/// In a rude run connections have few subscriptions.
+pub fn subscriptions_max(manners: Manners) -> u32 {
+    if manners == Manners::Rude { 3 } else { 10 }
+}
