@@ -217,7 +217,7 @@ impl Session {
         self.assembly.is_some() || matches!(self.place, Place::Control(_) | Place::Inflating)
     }
 
-    /// Whether it has an inflater of its own: [`Inflater::BYTES`].
+    /// Whether it has an inflater of its own, of [`Inflater::BYTES`](crate::deflate::Inflater::BYTES).
     #[cfg(feature = "deflate")]
     pub fn has_window(&self) -> bool {
         self.inflation.as_ref().is_some_and(|inflation| inflation.window.is_some() || inflation.under_way.is_some())
