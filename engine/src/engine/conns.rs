@@ -82,6 +82,10 @@ pub(crate) enum Waiting {
 /// and submitting it again costs more than to keep what it brings.
 const MUCH: usize = 64 << 10;
 
+/// So many stashes without bytes are kept for the next connections whose bytes wait: where shares of a pass are used up in ordinary
+/// traffic, that costs no allocation.
+pub(crate) const IDLE_STASHES_MAX: usize = 64;
+
 /// So much memory is not worth a move.
 const FITTING_MIN: usize = 8 << 10;
 

@@ -9,7 +9,7 @@ use slab::Slab;
 use super::accepts::Listeners;
 use super::budget::Budget;
 use super::calls::Calls;
-use super::conns::Conn;
+use super::conns::{Conn, IDLE_STASHES_MAX, Stash};
 use super::deadlines::Tick;
 use super::heard::Heard;
 use super::inbox::{Control, Resolve};
@@ -58,6 +58,9 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     /// Who waits for receive buffers.
     pub(super) shortage: Shortage,
     pub(super) due: Vec<u32>,
+    /// Of connections that have none: the next takes one without an allocation.
+    #[allow(clippy::vec_box, reason = "a connection at rest pays one word, so a stash is boxed")]
+    pub(super) idle_stashes: Vec<Box<Stash>>,
     /// What may be kept in memory for all peers.
     pub(super) budget: Budget,
     pub(super) trim: Option<Trim>,
@@ -105,6 +108,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             control,
             shortage: Shortage::default(),
             due: Vec::new(),
+            idle_stashes: Vec::with_capacity(IDLE_STASHES_MAX),
             budget,
             trim,
             heard: Heard::default(),

@@ -10,7 +10,7 @@ use wsring_proto::close::Violation;
 use wsring_proto::session::input::Event;
 use wsring_proto::simd;
 
-use super::conns::{Phase, Stash};
+use super::conns::{IDLE_STASHES_MAX, Phase, Stash};
 use super::core::Core;
 use super::life::Life;
 use super::panics::{Payload, catch};
@@ -35,7 +35,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         planted!(StashLost, return);
         let mut stash = self.out.stores.pool.take(rest.len(), rest.len());
         simd::copy_append(rest, &mut stash);
-        self.conns[index as usize].stash = Some(Box::new(Stash { bytes: stash, at: 0, listed: false }));
+        let stash = Stash { bytes: stash, at: 0, listed: false };
+        self.conns[index as usize].stash = Some(match self.idle_stashes.pop() {
+            Some(mut idle) => {
+                *idle = stash;
+                idle
+            }
+            None => Box::new(stash),
+        });
         self.out.peers.mark(index);
     }
 
@@ -267,7 +274,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.conns[index as usize].stash = Some(stash);
             }
             None => {
-                self.out.stores.pool.put(stash.bytes);
+                self.out.stores.pool.put(std::mem::take(&mut stash.bytes));
+                if self.idle_stashes.len() < IDLE_STASHES_MAX {
+                    self.idle_stashes.push(stash);
+                }
                 if self.out.link(index).life.is_past_end() {
                     self.on_eof(index);
                 }
