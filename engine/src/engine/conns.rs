@@ -105,8 +105,7 @@ impl Stash {
         self.at += by;
         let rest = self.bytes.len() - self.at;
         if self.bytes.capacity() > 2 * rest + FITTING_MIN {
-            let mut fitting = Vec::with_capacity(rest);
-            pool.note_change(0, fitting.capacity());
+            let mut fitting = pool.take(rest, rest);
             simd::copy_append(&self.bytes[self.at..], &mut fitting);
             pool.put(std::mem::replace(&mut self.bytes, fitting));
             self.at = 0;

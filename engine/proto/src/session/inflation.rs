@@ -103,11 +103,11 @@ impl Session {
         if self.compression != Compression::Takeover {
             pool.charge(Inflater::BYTES);
         }
-        self.inflation.get_or_insert_default().under_way = Some(Box::new(under_way));
+        self.inflation.get_or_insert_default().under_way = Some(under_way);
         self.place = super::Place::Inflating;
     }
 
-    fn take_under_way(&mut self, pool: &mut Pool) -> Option<Box<UnderWay>> {
+    fn take_under_way(&mut self, pool: &mut Pool) -> Option<UnderWay> {
         let under_way = self.inflation.as_mut()?.under_way.take()?;
         if self.compression != Compression::Takeover {
             pool.discharge(Inflater::BYTES);
@@ -128,7 +128,7 @@ impl Session {
             return Ok(false);
         }
         let under_way = self.take_under_way(pool).expect("as above");
-        let UnderWay { inflater, payload, making, .. } = *under_way;
+        let UnderWay { inflater, payload, making, .. } = under_way;
         pool.put(payload);
         match made {
             Ok(_) => self.end_inflating(making, inflater, limits, pool).map(|()| true),
@@ -174,7 +174,7 @@ impl Session {
     /// A message that is being inflated is not wanted any more.
     pub(super) fn drop_under_way(&mut self, pool: &mut Pool) {
         if let Some(under_way) = self.take_under_way(pool) {
-            let UnderWay { inflater, payload, making, .. } = *under_way;
+            let UnderWay { inflater, payload, making, .. } = under_way;
             pool.put(payload);
             pool.put(making.into_bytes());
             self.put_inflater(inflater, pool);
@@ -185,7 +185,7 @@ impl Session {
     pub(super) fn under_way_bytes(&self) -> (usize, usize) {
         let under_way = self.inflation.as_ref().and_then(|inflation| inflation.under_way.as_ref());
         under_way.map_or((0, 0), |under_way| {
-            let UnderWay { payload, at, making, .. } = &**under_way;
+            let UnderWay { payload, at, making, .. } = under_way;
             (payload.capacity() + making.capacity(), payload.len() - at + HEADROOM + making.len())
         })
     }

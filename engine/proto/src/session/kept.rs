@@ -14,7 +14,7 @@ pub(super) struct Inflation {
     /// The peer's window, if it takes that over.
     pub(super) window: Option<Box<Inflater>>,
     pub(super) credit: Credit,
-    pub(super) under_way: Option<Box<UnderWay>>,
+    pub(super) under_way: Option<UnderWay>,
 }
 
 /// A whole message, of which a part has been inflated.
