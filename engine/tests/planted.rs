@@ -141,7 +141,6 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::TimersSleptOver, Plain, Oracle(26)),
     (Bug::TickDrift, Plain, Oracle(26)),
     (Bug::TickUntold, Plain, Oracle(26)),
-    (Bug::FlushMissed, Plain, Oracle(2)),
     (Bug::SubscriberSkipped, Plain, Oracle(27)),
     (Bug::NewerOvertakes, Plain, Oracle(27)),
     (Bug::ConflatedWithAny, Plain, Oracle(27)),

@@ -226,8 +226,6 @@ mod switch {
         TickDrift,
         /// A tick is not told.
         TickUntold,
-        /// What waited for a tick goes on waiting.
-        FlushMissed,
         /// The subscriber behind one that a publish drops a message of is passed over.
         SubscriberSkipped,
         /// A message of a topic goes at once although older ones wait.
@@ -361,7 +359,6 @@ mod switch {
             Bug::TimersSleptOver,
             Bug::TickDrift,
             Bug::TickUntold,
-            Bug::FlushMissed,
             Bug::SubscriberSkipped,
             Bug::NewerOvertakes,
             Bug::ConflatedWithAny,

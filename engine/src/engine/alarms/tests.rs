@@ -25,7 +25,7 @@ fn a_hundred_thousand_are_set_cancelled_and_come_in_order() {
     let mut alarms = alarms(COUNT as u32);
     let after = |key: u64| 1 + key * 7_919 % 1_000 * 1_000_003; // a hundred have each time
     let ids: Vec<TimerId> = (0..COUNT).map(|key| once(&mut alarms, 500, after(key), key)).collect();
-    let is_cancelled = |key: &u64| key % 3 == 0;
+    let is_cancelled = |key: &u64| key.is_multiple_of(3);
     (0..COUNT).filter(is_cancelled).for_each(|key| assert!(alarms.cancel(ids[key as usize])));
     let mut expected: Vec<u64> = (0..COUNT).filter(|key| !is_cancelled(key)).collect();
     expected.sort_by_key(|key| after(*key)); // and those of a time in the order in which they were set
