@@ -260,7 +260,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 114] = [
+        pub const ALL: [Bug; 113] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,

@@ -411,10 +411,10 @@ impl Script {
             _ => Step::Silence,
         };
         steps.push(last);
-        if let Some(round) = settings.message_timeout.filter(|_| !quiet) {
-            // A peer that drips a frame says nothing else.
-            answers_close &= !stalls(number, sim, settings, round, serves, borders, &mut steps);
-        }
+        let round = settings.message_timeout.filter(|_| !quiet);
+        let drips = round.is_some_and(|round| stalls(number, sim, settings, round, serves, borders, &mut steps));
+        // A peer that drips a frame says nothing else.
+        answers_close &= !drips;
         let slow = !quiet && random.chance(150);
         // Some read so slowly that each deadline comes while they do, and never stop.
         let steady = !quiet && random.chance(80);
@@ -433,7 +433,9 @@ impl Script {
                 .then(|| (random.below(5_000) as usize, Duration::from_millis(random.below(600)))),
             blocks: false,
         };
-        let reading = if quiet { reading } else { habits(number, sim, serves, &mut steps, reading) };
+        let mut reading = if quiet { reading } else { habits(number, sim, serves, &mut steps, reading) };
+        // One that did not read until its frame is out would not see for longer than a run lasts that its connection is over.
+        reading.blocks &= !drips;
         if opening != Opening::Valid {
             pipelined = false;
         }
