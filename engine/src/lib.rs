@@ -39,6 +39,11 @@
 //! | [`send_with`](Conn::send_with), [`send_text_with`](Conn::send_text_with) | is written where it is sent from | never |
 //! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | below 4 KiB, and where it is masked |
 //!
+//! # Other threads
+//! A [`Handle`] reaches every core from any thread: [`mail`](Handle::mail) has [`Handler::on_mail`] called there, [`send`](Handle::send) and
+//! [`close`](Handle::close) are for a connection by its id, [`stats`](Handle::stats) asks for counters. [`Running::handle`] is one, the factory of handlers is
+//! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]).
+//!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
 //! state of the connection that a server opened, [`Handler::on_dial_failed`] says why there is none, and a [`Reconnect`] policy
@@ -114,7 +119,7 @@ pub use bytes;
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig, OnPanic};
 pub use cores::{CoreState, Cpu, InvalidCpu, Place};
-pub use engine::{ConnId, Declined, DialError, DialId, Dialled, SendOutcome};
+pub use engine::{ConnId, Declined, DialError, DialId, Dialled, MailError, SendOutcome};
 pub use handle::{CoreInfo, Handle};
 pub use handler::{
     Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Request, Response,

@@ -132,13 +132,20 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::ShareIgnored, Plain, Oracle(25)),
     (Bug::TurnLost, Plain, Oracle(8)),
     (Bug::TurnTaken, Plain, Engine),
+    (Bug::MailReordered, Plain, Oracle(26)),
+    (Bug::MailLost, Plain, Oracle(26)),
+    (Bug::WakeLost, Plain, Oracle(26)),
+    (Bug::MailUncounted, Plain, Oracle(7)),
+    (Bug::UnreadUncounted, Plain, Oracle(7)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 55] = [
+const WORDS: [(&str, By); 57] = [
     ("held half a message", Oracle(22)),
     ("its time to answer a ping", Oracle(23)),
     ("where it waited to be accepted", Oracle(19)),
+    ("has come out of order, or one is lost", Oracle(26)),
+    ("was on the way for", Oracle(26)),
     ("left its request unanswered", Oracle(19)),
     ("more memory is in use than", Oracle(24)),
     ("the engine's count of its memory", Oracle(24)),

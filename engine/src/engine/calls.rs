@@ -217,6 +217,12 @@ impl<H: Handler> Calls<H> {
         self.call_of_core(out, "on_wake", H::on_wake);
     }
 
+    pub(crate) fn mail(&mut self, out: &mut Reach, mail: H::Mail) {
+        self.owed = true;
+        out.stats.mails += 1;
+        self.call_of_core(out, "on_mail", |handler, cx| handler.on_mail(cx, mail));
+    }
+
     /// Something was called since the last `on_batch_end`.
     #[inline]
     pub(crate) fn is_owed(&self) -> bool {

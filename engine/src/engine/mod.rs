@@ -10,7 +10,7 @@
 //!   receive buffers. `work`: how much a connection may have done in a pass.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
-//! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
+//! - `inbox`: what other threads leave; `mailbox`: what they send; `board`: what they ask for. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
@@ -18,7 +18,8 @@
 //! writes in place, `prepared` one that it sends to many, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `frames` (what arrives), `sent`, `expire`, `patience`, `relief`, `letters` (what other
+//! threads want), `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod accepts;
 mod answering;
 mod backlog;
 mod begun;
+mod board;
 mod budget;
 mod calls;
 mod conns;
@@ -45,8 +47,10 @@ pub(crate) mod holding;
 mod id;
 mod inbox;
 mod input;
+mod letters;
 mod life;
 mod listener;
+mod mailbox;
 mod output;
 mod pack;
 pub(crate) mod panics;
@@ -84,4 +88,6 @@ pub use self::reach::SendOutcome;
 
 pub(crate) use self::core::{Core, Seat};
 pub(crate) use self::inbox::{Control, Resolve};
+pub use self::mailbox::MailError;
+pub(crate) use self::mailbox::{Bell, Letter, MAILBOX_MAX, Mailbox, Reader};
 pub(crate) use self::reach::{How, Reach};

@@ -208,11 +208,21 @@ mod switch {
         TurnLost,
         /// They let those who come after them go first.
         TurnTaken,
+        /// A letter is read before the one in front of it.
+        MailReordered,
+        /// A letter is taken and not read.
+        MailLost,
+        /// Letters that a pass has not read wait for somebody to wake the core.
+        WakeLost,
+        /// Letters that found no room are not counted.
+        MailUncounted,
+        /// Letters that were not read are not counted.
+        UnreadUncounted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 89] = [
+        pub const ALL: [Bug; 94] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -302,6 +312,11 @@ mod switch {
             Bug::ShareIgnored,
             Bug::TurnLost,
             Bug::TurnTaken,
+            Bug::MailReordered,
+            Bug::MailLost,
+            Bug::WakeLost,
+            Bug::MailUncounted,
+            Bug::UnreadUncounted,
         ];
     }
 

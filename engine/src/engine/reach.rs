@@ -4,6 +4,7 @@
 //! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ pub(crate) struct Reach {
     pub(crate) packer: Packer,
     /// Of the last message that was prepared for many.
     pub(crate) forms: Forms,
+    /// Of this core and those beside it: a `Handle` of the handler's mail, once there is a core.
+    pub(crate) handle: Box<dyn Any>,
 }
 
 impl Reach {
@@ -162,6 +165,7 @@ impl Reach {
             stop_accepting: false,
             packer: Packer::new(&config.deflate),
             forms: Forms::new(),
+            handle: Box::new(()),
         }
     }
 

@@ -26,8 +26,8 @@ impl<H> CoreCx<'_, H> {
     /// another core's, or its id is an earlier connection's.
     #[inline]
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, H>> {
-        let index = self.out.peers.find(id)?;
-        self.out.link(index).life.is_the_applications().then(|| Conn::new(self.reborrow(), index))
+        let index = self.out.peers.find_open(id)?;
+        Some(Conn::new(self.reborrow(), index))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What is asked for (send, close, pause) is noted and done at the end of the pass; a call never calls back.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -48,6 +49,11 @@ impl<'a, H> CoreCx<'a, H> {
     #[inline]
     pub(super) fn reborrow(&mut self) -> CoreCx<'_, H> {
         CoreCx::new(self.out)
+    }
+
+    /// A `Handle` of the handler's mail.
+    pub(crate) fn any_handle(&self) -> &dyn Any {
+        &*self.out.handle
     }
 
     /// Takes up a message that goes to many connections: whatever their number, it is compressed once (for each window

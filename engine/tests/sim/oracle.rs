@@ -11,6 +11,7 @@ use wsring::ring::sim::{Abort, Counts, hash_of};
 use wsring::{DeflateMode, Stats};
 
 use super::dial::{Dial, Reply};
+use super::mail::Post;
 use super::{Manners, Settings};
 
 /// A message, by its kind, length and hash.
@@ -127,6 +128,7 @@ pub struct Ledger {
     pub people: Vec<Person>,
     /// By tag.
     pub dials: Vec<Dial>,
+    pub post: Post,
     pub dials_failed: u64,
     pub stopped_at: Option<Time>,
     /// When a panic began to end the core.
@@ -175,6 +177,11 @@ impl Ledger {
         self.connection_bytes = if settings.deflate.mode == DeflateMode::Off { 0 } else { 450 << 10 };
     }
 
+    /// How long the process stands still.
+    pub fn pause(&self) -> Duration {
+        self.pause
+    }
+
     /// Compares everything with everything.
     pub fn judge(&self, manners: Manners, stats: &Stats, counts: &Counts, ended_at: Time) {
         let closing = counts.closing_ns_max;
@@ -221,6 +228,7 @@ impl Ledger {
             self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
             self.judge_unanswered(manners, stats);
         }
+        self.post.judge(stats);
         let full = sum(|person| usize::from(person.status == Some(503)));
         let of_memory = stats.memory_refused + stats.memory_closed;
         let counted = stats.full + of_memory + if self.stopped_at.is_some() { stats.declined } else { 0 };
