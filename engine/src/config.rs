@@ -2,6 +2,7 @@
 
 mod invalid;
 mod memory;
+mod on_panic;
 mod room;
 mod share;
 
@@ -12,6 +13,7 @@ pub use wsring_proto::deflate::Settings as Deflate;
 use wsring_proto::handshake::{HeadLimits, Policy};
 
 pub use self::invalid::InvalidConfig;
+pub use self::on_panic::OnPanic;
 use self::room::Room;
 use crate::engine::MAILBOX_MAX;
 use crate::pressure::Pressure;
@@ -25,17 +27,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A default cap below this is worth a warning.
 const CONNECTIONS_FEW: u32 = 100;
-
-/// What a callback that panics ends: see [`Config::on_panic`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnPanic {
-    /// What it was about.
-    #[default]
-    Close,
-    /// Its core, and with it the server.
-    Stop,
-}
 
 /// Settings of a server or client. Start from `Config::default()` and call what shall differ.
 ///
