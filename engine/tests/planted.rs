@@ -132,6 +132,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::ShareIgnored, Plain, Oracle(25)),
     (Bug::TurnLost, Plain, Oracle(8)),
     (Bug::TurnTaken, Plain, Engine),
+    (Bug::HandshakesFree, Sealed, Engine),
+    (Bug::HandshakeLost, Polite, Oracle(12)),
 ];
 
 /// What is found in a message, first match first, and who says so.

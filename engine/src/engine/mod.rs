@@ -7,7 +7,7 @@
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
 //! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `heard`: up to when peers have been
 //!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
-//!   receive buffers. `work`: how much a connection may have done in a pass.
+//!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
@@ -40,6 +40,8 @@ mod expire;
 mod flight;
 mod forms;
 mod frames;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod heard;
 pub(crate) mod holding;
 mod id;

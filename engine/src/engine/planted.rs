@@ -208,11 +208,15 @@ mod switch {
         TurnLost,
         /// They let those who come after them go first.
         TurnTaken,
+        /// A pass has as many steps of TLS handshakes as there are.
+        HandshakesFree,
+        /// Those that must wait are forgotten.
+        HandshakeLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 89] = [
+        pub const ALL: [Bug; 91] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -302,6 +306,8 @@ mod switch {
             Bug::ShareIgnored,
             Bug::TurnLost,
             Bug::TurnTaken,
+            Bug::HandshakesFree,
+            Bug::HandshakeLost,
         ];
     }
 

@@ -8,7 +8,7 @@ use super::planted::planted;
 use super::sealed::Sealed;
 use crate::handler::{CloseReason, Handler};
 use crate::ring::Ring;
-use crate::tls::{Tls, TlsError};
+use crate::tls::{HELD_MAX, Tls, TlsError};
 
 impl<R: Ring, H: Handler> Core<R, H> {
     /// Has a new connection speak TLS, as the server, if that is configured. False if rustls refuses.
@@ -46,8 +46,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if !is_heard || !tls.takes_bytes() {
             return;
         }
+        if handshaking && (self.handshakes.is_over() || !sealed.waiting.is_empty()) {
+            return self.defer_handshake(index, bytes);
+        }
+        let tls = &mut sealed.tls;
         let mut plain = std::mem::take(&mut self.plain);
         let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
+        if handshaking && tls.has_own() {
+            self.handshakes.on_step();
+        }
         if planted!(FlightLost, !handshaking; handshaking || tls.has_own()) {
             self.out.peers.mark(index);
         }
@@ -69,6 +76,40 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
+    /// Keeps bytes of a handshake for a later pass.
+    fn defer_handshake(&mut self, index: u32, bytes: &[u8]) {
+        let Some(sealed) = &mut self.conns[index as usize].tls else { return };
+        if sealed.waiting.is_empty() {
+            sealed.waiting = self.out.stores.pool.take(bytes.len(), bytes.len());
+            self.handshakes.wait(index, self.out.link(index).tenant.generation());
+        }
+        if sealed.waiting.len() + bytes.len() > HELD_MAX {
+            return self.fail_tls(index, &TlsError::TooLong);
+        }
+        self.out.stores.pool.append(bytes, &mut sealed.waiting);
+    }
+
+    /// Goes on with handshakes that had to wait, as many as a pass has room for.
+    pub(super) fn drive_handshakes(&mut self) {
+        while let Some((index, generation)) = self.handshakes.next() {
+            if self.out.link(index).tenant.generation() != generation {
+                continue;
+            }
+            let sealed = self.conns.get_mut(index as usize).and_then(|conn| conn.tls.as_mut());
+            let Some(mut bytes) = sealed.map(|sealed| std::mem::take(&mut sealed.waiting)) else { continue };
+            self.feed_sealed(index, &mut bytes);
+            self.out.stores.pool.put(bytes);
+            if self.out.link(index).life.is_past_end() {
+                self.on_eof(index);
+            }
+        }
+    }
+
+    /// Bytes of its handshake wait for their turn.
+    pub(super) fn handshake_waits(&self, index: u32) -> bool {
+        self.conns[index as usize].tls.as_ref().is_some_and(|sealed| !sealed.waiting.is_empty())
+    }
+
     /// TLS of a connection is broken: the peer gets the alert, if rustls has one, and nothing else any more.
     fn fail_tls(&mut self, index: u32, error: &TlsError) {
         if matches!(self.out.link(index).life, Life::Dying(..) | Life::Free) {
@@ -83,8 +124,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The peer's last byte has come. True if that leaves a handshake unfinished, which is then the reason of the end. A
     /// peer that has sent nothing only looked whether somebody listens.
     pub(super) fn is_cut(&mut self, index: u32) -> bool {
+        let waits = self.handshake_waits(index);
         let Some(sealed) = &mut self.conns[index as usize].tls else { return false };
-        if !sealed.tls.cut() {
+        if !sealed.tls.cut() && !waits {
             return false;
         }
         self.fail_tls(index, &TlsError::Cut);

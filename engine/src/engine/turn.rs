@@ -63,10 +63,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.stats.enters = planted!(EntersUnseen, 0; self.ring.enters());
         let messages = self.out.stats.messages;
         self.out.work.begin_pass(messages);
+        #[cfg(feature = "tls")]
+        self.handshakes.begin_pass(|| self.ring.has_more());
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
         }
         self.replay_stashes();
+        #[cfg(feature = "tls")]
+        self.drive_handshakes();
         if self.out.stats.messages != messages {
             self.ring.expect_more();
         }
@@ -103,6 +107,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // `on_start` may have asked to stop, before the first turn.
         let must_stop = self.out.stop && self.stopping.is_none();
         if !self.shortage.is_over() || !self.out.replay.is_empty() || !self.due.is_empty() || must_stop {
+            return Some(Time::default());
+        }
+        #[cfg(feature = "tls")]
+        if !self.handshakes.is_empty() {
             return Some(Time::default());
         }
         let deadline = self.out.peers.next_due(self.ring.now());

@@ -41,7 +41,7 @@ const OVERHEAD: usize = 32;
 /// Bytes of one connection that wait for their end. A record has at most 18 KiB; rustls takes handshake messages of
 /// 64 KiB, and their records' headers come on top. A handshake has no more than six messages from one side, so this
 /// bounds the whole handshake as well.
-const HELD_MAX: usize = 96 << 10;
+pub(crate) const HELD_MAX: usize = 96 << 10;
 
 /// Why nothing was sealed.
 #[derive(Debug)]
