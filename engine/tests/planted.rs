@@ -120,6 +120,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PanicUncounted, Plain, Oracle(7)),
     (Bug::PromiseForgotten, Plain, Oracle(24)),
     (Bug::PanicOutlived, Plain, Oracle(4)),
+    (Bug::VisitMissed, Plain, Oracle(4)),
+    (Bug::StateOfStale, Plain, Oracle(4)),
     (Bug::QueueForgotten, Plain, Oracle(19)),
     (Bug::TripForgotten, Plain, Oracle(19)),
     (Bug::HeadForgotten, Plain, Oracle(19)),
@@ -224,9 +226,10 @@ const WORDS: [(&str, By); 61] = [
 ];
 
 /// What is said in these files, if no word above is in it.
-const FILES: [(&str, By); 10] = [
+const FILES: [(&str, By); 11] = [
     ("tests/sim/board.rs", Oracle(27)),
     ("tests/sim/app.rs", Oracle(4)),
+    ("tests/sim/app/states.rs", Oracle(4)),
     ("tests/sim/wire.rs", Oracle(5)),
     ("tests/sim/packed.rs", Oracle(5)),
     ("tests/sim/dial.rs", Oracle(10)),

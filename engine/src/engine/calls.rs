@@ -1,4 +1,4 @@
-//! Owns the application: the only caller of its [`Handler`].
+//! Owns the application: the only caller of its [`Handler`], and what it keeps of connections.
 //!
 //! Promises that what was called is followed by `on_batch_end`: each callback of a pass leaves one owed, and
 //! [`Calls::batch_end`] pays it. A panic of the application is caught here, or by [`Calls::judge`] for messages: it is counted, told to
@@ -18,6 +18,7 @@ use super::id::ConnId;
 use super::panics::{Panicked, Payload, catch, let_go, theirs};
 use super::planted::planted;
 use super::reach::Reach;
+use super::states::{Lent, States};
 use super::ticks::Tick;
 use super::topics::Lagged;
 use crate::config::OnPanic;
@@ -33,8 +34,9 @@ enum Ends {
 }
 
 /// The application of a core, and whether it is owed an `on_batch_end`.
-pub(crate) struct Calls<H> {
+pub(crate) struct Calls<H: Handler> {
     handler: H,
+    states: States<H::Conn>,
     owed: bool,
     on_panic: OnPanic,
     /// The panic that ends the core.
@@ -45,15 +47,27 @@ pub(crate) struct Calls<H> {
 }
 
 impl<H: Handler> Calls<H> {
-    pub(crate) fn new(handler: H, on_panic: OnPanic) -> Self {
+    pub(crate) fn new(handler: H, on_panic: OnPanic, slots: usize) -> Self {
         Self {
             handler,
+            states: States::new(slots),
             owed: false,
             on_panic,
             fatal: None,
             #[cfg(any(test, feature = "sim"))]
             meant: None,
         }
+    }
+
+    /// A connection is open for the application from here on, until [`Self::closed`].
+    pub(crate) fn begin(&mut self, index: u32, state: H::Conn) {
+        self.states.begin(index, state);
+    }
+
+    /// The connection is open for the application.
+    #[inline]
+    pub(crate) fn has_state(&self, index: u32) -> bool {
+        self.states.has(index)
     }
 
     /// A panic of the application ends this core.
@@ -121,14 +135,14 @@ impl<H: Handler> Calls<H> {
         out: &mut Reach,
         name: &'static str,
         index: Option<u32>,
-        callback: impl FnOnce(&mut H, &mut Reach) -> R,
+        callback: impl FnOnce(&mut H, CoreCx<'_, H>) -> R,
     ) -> Result<R, Panicked> {
         if self.is_over() {
             return Err(self.refuse(callback));
         }
         self.owed = true;
-        let handler = &mut self.handler;
-        let called = catch(|| theirs(|| callback(handler, out)));
+        let (handler, states) = (&mut self.handler, Lent::All(&mut self.states));
+        let called = catch(|| theirs(|| callback(handler, CoreCx::new(out, states))));
         out.forgive();
         called.map_err(|panic| self.panicked(out, name, index, Ends::Its, panic))
     }
@@ -148,8 +162,8 @@ impl<H: Handler> Calls<H> {
         if self.is_over() {
             return;
         }
-        let handler = &mut self.handler;
-        let called = catch(|| theirs(|| callback(handler, &mut CoreCx::new(out))));
+        let (handler, states) = (&mut self.handler, Lent::All(&mut self.states));
+        let called = catch(|| theirs(|| callback(handler, &mut CoreCx::new(out, states))));
         out.forgive();
         if let Err(panic) = called {
             let _ = self.panicked(out, name, None, Ends::Core, panic); // `fatal` is what says so
@@ -162,11 +176,11 @@ impl<H: Handler> Calls<H> {
     }
 
     pub(crate) fn requested(&mut self, out: &mut Reach, opening: &Opening<'_>) -> Result<Response, Panicked> {
-        self.call(out, "on_request", None, |handler, out| handler.on_request(&mut CoreCx::new(out), opening))
+        self.call(out, "on_request", None, |handler, mut cx| handler.on_request(&mut cx, opening))
     }
 
     pub(crate) fn upgrading(&mut self, out: &mut Reach, opening: &Opening<'_>) -> Result<Verdict<H::Conn>, Panicked> {
-        self.call(out, "on_upgrade", None, |handler, out| handler.on_upgrade(&mut CoreCx::new(out), opening))
+        self.call(out, "on_upgrade", None, |handler, mut cx| handler.on_upgrade(&mut cx, opening))
     }
 
     pub(crate) fn answered(
@@ -175,63 +189,46 @@ impl<H: Handler> Calls<H> {
         dial: &Dialled,
         answered: &Answered<'_>,
     ) -> Result<Option<H::Conn>, Panicked> {
-        self.call(out, "on_answer", None, |handler, out| handler.on_answer(&mut CoreCx::new(out), dial, answered))
+        self.call(out, "on_answer", None, |handler, mut cx| handler.on_answer(&mut cx, dial, answered))
     }
 
     /// It is told of an end: a panic has nothing else to end.
     pub(crate) fn dial_failed(&mut self, out: &mut Reach, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
-        let callback =
-            |handler: &mut H, out: &mut Reach| handler.on_dial_failed(&mut CoreCx::new(out), dial, why, retry);
+        let callback = |handler: &mut H, mut cx: CoreCx<'_, H>| handler.on_dial_failed(&mut cx, dial, why, retry);
         let _ = self.call(out, "on_dial_failed", None, callback);
     }
 
     pub(crate) fn reconnecting(&mut self, out: &mut Reach, dial: &Dialled) -> Result<(), Panicked> {
-        self.call(out, "on_reconnect", None, |handler, out| handler.on_reconnect(&mut CoreCx::new(out), dial))
+        self.call(out, "on_reconnect", None, |handler, mut cx| handler.on_reconnect(&mut cx, dial))
     }
 
-    pub(crate) fn opened(&mut self, out: &mut Reach, index: u32, data: &mut H::Conn) -> Result<(), Panicked> {
-        self.call(out, "on_open", Some(index), |handler, out| handler.on_open(&mut Cx::new(out, data, index, true)))
+    pub(crate) fn opened(&mut self, out: &mut Reach, index: u32) -> Result<(), Panicked> {
+        self.call(out, "on_open", Some(index), |handler, cx| handler.on_open(&mut Cx::new(cx, index, true)))
     }
 
     /// `last`: no further whole message of this connection came with it. A panic goes on, to whoever works on the bytes of a
     /// receive, and [`Self::judge`]: to catch each message's would cost every message.
     #[inline]
-    pub(crate) fn message(
-        &mut self,
-        out: &mut Reach,
-        index: u32,
-        data: &mut H::Conn,
-        last: bool,
-        message: Message<'_>,
-    ) {
+    pub(crate) fn message(&mut self, out: &mut Reach, index: u32, last: bool, message: Message<'_>) {
         self.owed = true;
-        theirs(|| self.handler.on_message(&mut Cx::new(out, data, index, last), message));
+        let cx = CoreCx::new(out, Lent::All(&mut self.states));
+        theirs(|| self.handler.on_message(&mut Cx::new(cx, index, last), message));
     }
 
-    pub(crate) fn writable(&mut self, out: &mut Reach, index: u32, data: &mut H::Conn) -> Result<(), Panicked> {
-        self.call(out, "on_writable", Some(index), |handler, out| {
-            handler.on_writable(&mut Cx::new(out, data, index, true))
-        })
+    pub(crate) fn writable(&mut self, out: &mut Reach, index: u32) -> Result<(), Panicked> {
+        self.call(out, "on_writable", Some(index), |handler, cx| handler.on_writable(&mut Cx::new(cx, index, true)))
     }
 
-    pub(crate) fn lagged(
-        &mut self,
-        out: &mut Reach,
-        index: u32,
-        data: &mut H::Conn,
-        lagged: Lagged,
-    ) -> Result<(), Panicked> {
-        self.call(out, "on_lagged", Some(index), |handler, out| {
-            handler.on_lagged(&mut Cx::new(out, data, index, true), lagged)
-        })
+    pub(crate) fn lagged(&mut self, out: &mut Reach, index: u32, lagged: Lagged) -> Result<(), Panicked> {
+        self.call(out, "on_lagged", Some(index), |handler, cx| handler.on_lagged(&mut Cx::new(cx, index, true), lagged))
     }
 
     /// It is told of an end: a panic has nothing else to end.
-    pub(crate) fn closed(&mut self, out: &mut Reach, id: ConnId, data: H::Conn, why: &CloseReason<'_>) {
+    pub(crate) fn closed(&mut self, out: &mut Reach, id: ConnId, why: &CloseReason<'_>) {
+        let data = self.states.end(id.index()).expect("an open connection has a state");
         planted!(OnCloseLost, return);
         let index = Some(id.index());
-        let _ =
-            self.call(out, "on_close", index, |handler, out| handler.on_close(&mut CoreCx::new(out), id, data, why));
+        let _ = self.call(out, "on_close", index, |handler, mut cx| handler.on_close(&mut cx, id, data, why));
     }
 
     pub(crate) fn woken(&mut self, out: &mut Reach) {
@@ -249,15 +246,9 @@ impl<H: Handler> Calls<H> {
         self.call_of_core(out, "on_tick", |handler, cx| handler.on_tick(cx, tick));
     }
 
-    pub(crate) fn conn_timer(
-        &mut self,
-        out: &mut Reach,
-        index: u32,
-        data: &mut H::Conn,
-        timer: Fired,
-    ) -> Result<(), Panicked> {
-        self.call(out, "on_conn_timer", Some(index), |handler, out| {
-            handler.on_conn_timer(&mut Cx::new(out, data, index, true), timer)
+    pub(crate) fn conn_timer(&mut self, out: &mut Reach, index: u32, timer: Fired) -> Result<(), Panicked> {
+        self.call(out, "on_conn_timer", Some(index), |handler, cx| {
+            handler.on_conn_timer(&mut Cx::new(cx, index, true), timer)
         })
     }
 

@@ -1,7 +1,8 @@
 //! Owns what one core knows of its connections, in two tables of the same index.
 //!
-//! [`Conn`] is the receive side with the user's state; [`Link`] is the send side with the socket's operations. They are
-//! apart so that a handler can hold a borrowed message of one connection and send to any, without unsafe or RefCell.
+//! [`Conn`] is the receive side; [`Link`] is the send side with the socket's operations. They are
+//! apart so that a handler can hold a borrowed message of one connection and send to any, without unsafe or RefCell. (What the application
+//! keeps of a connection is apart for the same reason: see `states`.)
 //!
 //! A slot ends when its last operation has completed; then its generation steps, and ids and tokens of the earlier owner
 //! are stale.
@@ -50,9 +51,9 @@ impl Link {
     }
 }
 
-/// The receive side of a connection and the user's state.
-pub(crate) struct Conn<C> {
-    pub(crate) phase: Phase<C>,
+/// The receive side of a connection.
+pub(crate) struct Conn {
+    pub(crate) phase: Phase,
     /// Bytes received and not yet worked on: the handler paused, the output is full, or the connection has had its share of the pass.
     pub(crate) stash: Option<Box<Stash>>,
     /// What stands between the connection and its socket.
@@ -120,14 +121,14 @@ impl Stash {
 }
 
 /// What arriving bytes are.
-pub(crate) enum Phase<C> {
+pub(crate) enum Phase {
     /// Part of a request head; the buffer exists once a head has come in pieces.
     #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
     Head(HeadScan, Option<Box<Vec<u8>>>),
     /// Part of the server's answer to a request of ours.
     Answer(Box<Answering>),
     /// Frames.
-    Open { session: Session, data: C },
+    Open(Session),
     /// Nobody's: they are discarded.
     Ended,
 }

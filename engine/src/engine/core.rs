@@ -50,7 +50,7 @@ pub(crate) type Trim = Box<dyn Fn() -> bool>;
 pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) ring: R,
     pub(super) calls: Calls<H>,
-    pub(super) conns: Slab<Conn<H::Conn>>,
+    pub(super) conns: Slab<Conn>,
     pub(super) out: Reach,
     pub(super) config: Arc<Config>,
     pub(super) listeners: Listeners,
@@ -100,7 +100,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         out.stores.pool.watch(budget.floor(), budget.high());
         Self {
             ring,
-            calls: Calls::new(handler, config.on_panic),
+            calls: Calls::new(handler, config.on_panic, slots),
             conns: Slab::with_capacity(slots),
             out,
             config,

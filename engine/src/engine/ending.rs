@@ -75,13 +75,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.stores.pool.put(stash.bytes);
         }
         match std::mem::replace(&mut conn.phase, Phase::Ended) {
-            Phase::Open { mut session, data } => {
+            Phase::Open(mut session) => {
                 self.windows -= u32::from(session.keeps_window());
                 session.recycle(&mut self.out.stores.pool);
                 let id = self.out.peers.id_of(index);
                 self.out.stats.open -= 1;
                 self.out.alarms.end(index);
-                self.calls.closed(&mut self.out, id, data, why);
+                self.calls.closed(&mut self.out, id, why);
             }
             Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
             Phase::Answer(answering) => self.on_answer_lost(*answering, why),

@@ -58,7 +58,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return false;
         }
         let conn = &self.conns[index as usize];
-        let Phase::Open { session, .. } = &conn.phase else { return false };
+        let Phase::Open(session) = &conn.phase else { return false };
         let Some(kept) = session.begun() else {
             self.out.peers.begun().clear(index);
             return false;

@@ -1,6 +1,5 @@
 //! What happens when timers of the application and ticks have come.
 
-use super::conns::Phase;
 use super::core::Core;
 use super::planted::planted;
 use super::ticks::Tick;
@@ -25,12 +24,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let heard = self.heard.until();
             let Some((index, timer)) = self.out.alarms.pop_conn(heard) else { break };
             // One that ends with a callback of this pass takes its timers with it.
-            let Some(Phase::Open { data, .. }) = self.conns.get_mut(index as usize).map(|conn| &mut conn.phase) else {
+            if !self.calls.has_state(index) {
                 continue;
-            };
+            }
             self.out.stats.timers += 1;
             self.out.stats.timers_missed += timer.missed;
-            if self.calls.conn_timer(&mut self.out, index, data, timer).is_err() {
+            if self.calls.conn_timer(&mut self.out, index, timer).is_err() {
                 self.on_panicked(index);
             }
         }

@@ -61,7 +61,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     #[inline(always)] // it has one caller
     fn run_frames(&mut self, index: u32, bytes: &mut [u8], stop: usize) -> Option<usize> {
-        let Phase::Open { session, data } = &mut self.conns[index as usize].phase else { return None };
+        let Phase::Open(session) = &mut self.conns[index as usize].phase else { return None };
         let (out, calls) = (&mut self.out, &mut self.calls);
         let len = bytes.len();
         let mut input = session.input(bytes, &self.config.limits);
@@ -133,7 +133,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 }
             };
             out.stats.messages += 1;
-            calls.message(out, index, data, last, message);
+            calls.message(out, index, last, message);
             if out.has_aftermath() {
                 if let Some(placed) = out.settle_offer() {
                     let bytes = input.take_message().expect("an offered message lies in a buffer of its own");
@@ -156,7 +156,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The bytes are used up, and a message or a frame has begun to come: it has its time to be whole.
     #[inline(never)]
     fn on_begun(&mut self, index: u32) -> Option<usize> {
-        let Phase::Open { session, .. } = &self.conns[index as usize].phase else { return None };
+        let Phase::Open(session) = &self.conns[index as usize].phase else { return None };
         if let Some(kept) = session.begun().filter(|_| self.out.link(index).life.is_open()) {
             planted!(StallIgnored, return None);
             self.out.peers.begin_message(index, self.out.now, kept);
@@ -171,9 +171,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let _ = self.calls.judge(&mut self.out, index, panic);
         self.out.forgive();
         if let Some(placed) = self.out.settle_offer() {
-            let Phase::Open { session, .. } = &mut self.conns[index as usize].phase else {
-                unreachable!("it had a message")
-            };
+            let Phase::Open(session) = &mut self.conns[index as usize].phase else { unreachable!("it had a message") };
             let bytes = session.take_message().expect("an offered message lies in a buffer of its own");
             planted!(PromiseForgotten, return self.on_panicked(index));
             self.out.move_in(placed, bytes);

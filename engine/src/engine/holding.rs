@@ -41,14 +41,14 @@ impl Holding {
     }
 
     /// That of a connection. The answer to a dial is not in it, which is a head at most.
-    pub(crate) fn of<C>(link: &Link, conn: &Conn<C>, stores: &Stores) -> Self {
+    pub(crate) fn of(link: &Link, conn: &Conn, stores: &Stores) -> Self {
         // What is counted and does not wait is with the kernel.
         let queued = link.output.queued as usize;
         let mut holding = Holding { counted: queued, sending: queued, ..Self::default() };
         link.output.pieces().for_each(|piece| holding.add_output(piece, stores));
         match &conn.phase {
             Phase::Head(_, Some(head)) => holding.add(head.capacity(), head.len()),
-            Phase::Open { session, .. } => {
+            Phase::Open(session) => {
                 let (memory, counted) = session.held_bytes();
                 holding.add(memory, counted);
                 if session.has_window() {

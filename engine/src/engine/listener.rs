@@ -142,7 +142,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// A slot for a connection that is to open within `timeout`.
-    pub(super) fn take_slot(&mut self, socket: Socket, phase: Phase<H::Conn>, timeout: Duration) -> u32 {
+    pub(super) fn take_slot(&mut self, socket: Socket, phase: Phase, timeout: Duration) -> u32 {
         let conn = Conn {
             phase,
             stash: None,

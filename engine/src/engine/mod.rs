@@ -16,7 +16,7 @@
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
 //! Around the application: `reach` is all that a callback may touch, `backlog` what its output does, `draft` a message that it
-//! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `calls` the only caller.
+//! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `states` what it keeps of connections, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `fire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
@@ -73,6 +73,7 @@ mod settle;
 mod shortage;
 mod slow;
 mod spread;
+mod states;
 mod stop;
 mod stores;
 #[cfg(any(test, feature = "sim"))]
@@ -101,3 +102,4 @@ pub(crate) use self::core::{Core, Seat};
 pub(crate) use self::inbox::{Control, Resolve};
 pub(crate) use self::names::Names;
 pub(crate) use self::reach::{How, Reach};
+pub(crate) use self::states::Lent;

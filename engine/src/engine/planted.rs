@@ -192,6 +192,10 @@ mod switch {
         PromiseForgotten,
         /// A handler whose panic ends the core is called on.
         PanicOutlived,
+        /// A walk over all connections misses the last.
+        VisitMissed,
+        /// A stale id finds the state of whoever has its slot now.
+        StateOfStale,
         /// A listener is closed although connections wait there.
         QueueForgotten,
         /// A listener is closed although handshakes of TCP are under way.
@@ -260,7 +264,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 113] = [
+        pub const ALL: [Bug; 115] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -338,6 +342,8 @@ mod switch {
             Bug::PanicUncounted,
             Bug::PromiseForgotten,
             Bug::PanicOutlived,
+            Bug::VisitMissed,
+            Bug::StateOfStale,
             Bug::QueueForgotten,
             Bug::TripForgotten,
             Bug::HeadForgotten,

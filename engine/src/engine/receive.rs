@@ -73,7 +73,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Has a connection wait for receive buffers.
     pub(super) fn starve(&mut self, index: u32) {
         let in_frame = match &self.conns[index as usize].phase {
-            Phase::Open { session, .. } => session.is_in_frame(),
+            Phase::Open(session) => session.is_in_frame(),
             _ => false,
         };
         self.out.peers.begun().excuse(index);

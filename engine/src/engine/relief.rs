@@ -171,7 +171,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if life.is_open() && takes_words {
             let is_in_message =
-                matches!(&self.conns[index as usize].phase, Phase::Open { session, .. } if session.holds_buffer());
+                matches!(&self.conns[index as usize].phase, Phase::Open(session) if session.holds_buffer());
             let code = if is_in_message { CloseCode::TOO_BIG } else { CloseCode::TRY_AGAIN };
             self.out.close_frame(index, Some(code), "the server is short of memory");
             return self.end(index, &CloseReason::Memory, true);

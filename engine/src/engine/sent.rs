@@ -42,9 +42,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if self.out.relax(index) {
             planted!(WritableLost, return);
-            if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase
-                && self.calls.writable(&mut self.out, index, data).is_err()
-            {
+            if self.calls.has_state(index) && self.calls.writable(&mut self.out, index).is_err() {
                 self.on_panicked(index);
             }
         }

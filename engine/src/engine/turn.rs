@@ -5,7 +5,6 @@
 
 use std::io;
 
-use super::conns::Phase;
 use super::core::Core;
 use super::deadlines::Tick;
 use super::id::ConnId;
@@ -125,9 +124,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     #[cold]
     fn on_lagged(&mut self, index: u32, lagged: Lagged) {
-        if let Phase::Open { data, .. } = &mut self.conns[index as usize].phase
-            && self.calls.lagged(&mut self.out, index, data, lagged).is_err()
-        {
+        if self.calls.has_state(index) && self.calls.lagged(&mut self.out, index, lagged).is_err() {
             self.on_panicked(index);
         }
     }

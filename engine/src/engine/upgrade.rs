@@ -156,7 +156,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             None => Session::new(role),
         };
         self.windows += u32::from(session.keeps_window());
-        self.conns[index as usize].phase = Phase::Open { session, data };
+        self.conns[index as usize].phase = Phase::Open(session);
+        self.calls.begin(index, data);
         let packed = |agreed: Agreed| Framing::packed(&self.config.deflate, agreed.of(role));
         let framing = compression.map_or(Framing::PLAIN, packed);
         let framing = if role == Role::Client { framing.masked() } else { framing };
@@ -164,8 +165,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.peers.settle(index, Event::Opened { now, framing });
         self.out.set_pressure(index, pressure);
         self.out.peers.set_due(index, self.config.idle_timeout.map(|idle| now.after(idle)));
-        let Phase::Open { data, .. } = &mut self.conns[index as usize].phase else { unreachable!("set above") };
-        if self.calls.opened(&mut self.out, index, data).is_err() {
+        if self.calls.opened(&mut self.out, index).is_err() {
             self.on_panicked(index);
         }
     }

@@ -1,46 +1,34 @@
 //! One connection, by its id or as a callback's own, and the one set of verbs that both have: [`Conn`].
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 
 use wsring_proto::close::CloseCode;
 use wsring_proto::opcode::{Message, Opcode};
 
-use super::cx::{CoreCx, Prepared};
+use super::callbacks::{Conn, CoreCx, Handler};
+use super::cx::Prepared;
 use super::owned::OwnedMessage;
 use crate::engine::panics::ours;
 use crate::engine::{ConnId, DialId, How, SendOutcome};
 use crate::pressure::Pressure;
 
-/// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
-/// do with it, and through it with the core ([`CoreCx`], by deref).
-///
-/// A callback with a connection of its own has one in its [`Cx`](crate::Cx), by deref; [`CoreCx::conn`] finds any other.
-pub struct Conn<'a, H> {
-    core: CoreCx<'a, H>,
-    index: u32,
-}
-
-impl<H> CoreCx<'_, H> {
+impl<H: Handler> CoreCx<'_, H> {
     /// A connection of this core by its id. `None`: it is over (its `on_close` has been called, or is being called), it is
     /// another core's, or its id is an earlier connection's.
     #[inline]
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, H>> {
-        let index = self.out.peers.find(id)?;
-        self.out.link(index).life.is_the_applications().then(|| Conn::new(self.reborrow(), index))
+        let index = self.found(id)?;
+        Some(Conn::new(self.reborrow(), index))
+    }
+
+    /// The slot of a connection that is the application's.
+    #[inline]
+    pub(super) fn found(&self, id: ConnId) -> Option<u32> {
+        self.out.peers.find(id).filter(|&index| self.out.link(index).life.is_the_applications())
     }
 }
 
-impl<'a, H> Conn<'a, H> {
-    #[inline]
-    pub(super) fn new(core: CoreCx<'a, H>, index: u32) -> Self {
-        Self { core, index }
-    }
-
-    pub(super) fn index(&self) -> u32 {
-        self.index
-    }
-
+impl<H: Handler> Conn<'_, H> {
     /// Names this connection, now and in later callbacks of this core.
     pub fn id(&self) -> ConnId {
         self.core.out.peers.id_of(self.index)
@@ -158,23 +146,7 @@ impl<'a, H> Conn<'a, H> {
     }
 }
 
-impl<'a, H> Deref for Conn<'a, H> {
-    type Target = CoreCx<'a, H>;
-
-    #[inline]
-    fn deref(&self) -> &Self::Target {
-        &self.core
-    }
-}
-
-impl<H> DerefMut for Conn<'_, H> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.core
-    }
-}
-
-impl<H> fmt::Debug for Conn<'_, H> {
+impl<H: Handler> fmt::Debug for Conn<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn").field("id", &self.id()).field("queued", &self.queued()).finish_non_exhaustive()
     }

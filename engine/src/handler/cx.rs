@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 
 use wsring_proto::opcode::Message;
 
+use super::callbacks::{CoreCx, Handler};
 use crate::engine::panics::ours;
-use crate::engine::{ConnId, DialId, Reach};
+use crate::engine::{ConnId, DialId};
 use crate::target::Target;
 
 /// A message that goes to many connections of a core: see [`CoreCx::prepare`].
@@ -21,35 +22,7 @@ pub struct Prepared<'m> {
     thread: PhantomData<*mut ()>,
 }
 
-/// What a callback without a connection of its own can do: reach every connection of this core.
-///
-/// It belongs to the core's thread and cannot leave it:
-///
-/// ```compile_fail
-/// fn escape<H: wsring::Handler>(cx: &mut wsring::CoreCx<'_, H>) {
-///     fn needs_send<T: Send>(_: T) {}
-///     needs_send(cx);
-/// }
-/// ```
-pub struct CoreCx<'a, H> {
-    pub(super) out: &'a mut Reach,
-    /// Neither Send nor Sync: another thread must go through a `Handle`.
-    thread: PhantomData<*mut ()>,
-    handler: PhantomData<fn(H)>,
-}
-
-impl<'a, H> CoreCx<'a, H> {
-    #[inline]
-    pub(crate) fn new(out: &'a mut Reach) -> Self {
-        Self { out, thread: PhantomData, handler: PhantomData }
-    }
-
-    /// The same core, for as long as this one is lent.
-    #[inline]
-    pub(super) fn reborrow(&mut self) -> CoreCx<'_, H> {
-        CoreCx::new(self.out)
-    }
-
+impl<H: Handler> CoreCx<'_, H> {
     /// Takes up a message that goes to many connections: whatever their number, it is compressed once (for each window
     /// agreed on with them), and a long one takes its memory once: see [`Conn::send_prepared`](crate::Conn::send_prepared).
     /// Connections with a compressor of their own ([`Deflate::dedicated`](crate::Deflate::dedicated)) cannot share what is
@@ -103,7 +76,7 @@ impl<'a, H> CoreCx<'a, H> {
     }
 }
 
-impl<H> fmt::Debug for CoreCx<'_, H> {
+impl<H: Handler> fmt::Debug for CoreCx<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoreCx").field("stats", &self.stats()).finish_non_exhaustive()
     }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::conn::Conn;
-use super::cx::CoreCx;
+use super::callbacks::{Conn, CoreCx, Handler};
 use crate::engine::panics::ours;
 use crate::engine::{TimerId, TimersFull};
 use crate::ring::Time;
 
-impl<H> CoreCx<'_, H> {
+impl<H: Handler> CoreCx<'_, H> {
     /// The time of this pass of the loop. The clock is read once a pass, behind the wait: all callbacks of a pass see the same time, and what
     /// `on_message` is told had come by then. (A message that waited because its connection was not read had come earlier.)
     #[inline]
@@ -57,7 +56,7 @@ impl<H> CoreCx<'_, H> {
     }
 }
 
-impl<H> Conn<'_, H> {
+impl<H: Handler> Conn<'_, H> {
     /// Sets a timer of this connection: once `after` has passed [`on_conn_timer`](crate::Handler::on_conn_timer) is called with `key`.
     /// It ends with the connection, before its `on_close`. What the peer had sent by its time is handled first, if the connection is read: a
     /// peer that answered in time has been heard, however long the process stood still. So such a timer comes a pass later than one

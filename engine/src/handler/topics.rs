@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use wsring_proto::opcode::Message;
 
-use super::conn::Conn;
-use super::cx::CoreCx;
+use super::callbacks::{Conn, CoreCx, Handler};
 use crate::engine::panics::ours;
 use crate::engine::{
     ConnId, Counts, Delivery, Publish, Published, SubscribeError, Subscribed, Topic, TopicError, TopicId,
@@ -14,7 +13,7 @@ use crate::engine::{
 /// # Topics
 /// A message that is published goes to all connections of this core that have subscribed to its topic. What happens where a socket does
 /// not keep up, each subscription says: [`Delivery`].
-impl<H> CoreCx<'_, H> {
+impl<H: Handler> CoreCx<'_, H> {
     /// The topic of this name: the same on all cores, and by [`Handle::topic`](crate::Handle::topic). It takes a lock and hashes the name: ask once,
     /// and keep what is answered. A topic is never forgotten.
     ///
@@ -64,7 +63,7 @@ impl<H> CoreCx<'_, H> {
 }
 
 /// # Topics
-impl<H> Conn<'_, H> {
+impl<H: Handler> Conn<'_, H> {
     /// Subscribes this connection to a topic; again, to change how it is served. What the topic retains is given to a new subscriber in this
     /// very call, before anything else of the topic.
     ///

@@ -4,6 +4,7 @@
 mod acts;
 mod dialler;
 mod posting;
+mod states;
 mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -464,6 +465,9 @@ impl Handler for App {
         self.world.ledger.borrow_mut().people[peer].cut |= pressed;
         self.bounds.1.on_message(id, &self.world.trace);
         self.world.ledger.borrow_mut().people[peer].got.push(digest);
+        if digest.len.is_multiple_of(8) {
+            self.check_split(cx);
+        }
         self.act(cx, Some(id), Some(message));
         if self.wild == 0 || self.random.chance(900) {
             let outcome = cx.forward(message);
@@ -536,6 +540,7 @@ impl Handler for App {
         let called = self.called.take();
         assert_eq!(called, Some(self.world.trace.now()), "on_batch_end, and no other callback in its pass");
         self.check_queued(cx);
+        self.check_states(cx);
         self.check_timers(true);
         self.act(cx, None, None);
         self.stumble(About::Core);
@@ -561,6 +566,7 @@ impl Handler for App {
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);
+        self.check_states(cx);
         self.on_owner_closed(id);
         {
             let mut ledger = self.world.ledger.borrow_mut();

@@ -1,0 +1,230 @@
+//! [`Handler`], which an application implements, and the contexts that its callbacks are given: [`CoreCx`], [`Conn`], [`Cx`].
+//!
+//! Owns what they are; what can be done with them is in the files beside this one. Each reaches the one before it by deref.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode, header};
+use wsring_proto::opcode::Message;
+
+use super::opening::{Answered, Opening};
+use super::reason::CloseReason;
+use super::verdict::{Response, Verdict};
+use crate::engine::{ConnId, DialError, Dialled, Fired, Lagged, Lent, Reach, Tick};
+
+/// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
+///
+/// A callback that panics ends what it was about, and the others live on: see [`Config::on_panic`](crate::Config::on_panic).
+pub trait Handler: Sized {
+    /// The application's state of a connection, stored inline in its slot.
+    type Conn;
+
+    /// What other threads send to a core, by a [`Handle`](crate::Handle). Reserved: no mail is delivered yet, and other
+    /// threads have [`Handle::wake`](crate::Handle::wake) and [`Self::on_wake`] until it is. `()` will do.
+    type Mail: Send + 'static;
+
+    /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed, with TLS or without: accept or reject it. The
+    /// connection has no id before [`Self::on_open`], but every other one of the core may be sent to or closed. By default
+    /// 404: a handler that serves implements this.
+    fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Self::Conn> {
+        let _ = (cx, opening);
+        Verdict::reject_status(StatusCode::NOT_FOUND)
+    }
+
+    /// A plain HTTP request on the same port: whatever does not ask for an upgrade to WebSocket. The connection closes after
+    /// the response; a request body is not read. The response to a HEAD is written without its body.
+    ///
+    /// By default 404, and 200 to OPTIONS, with which HAProxy asks whether a server is up unless it is told otherwise. A check
+    /// by GET or HEAD (Apache's, those of clouds) needs a page: implement this.
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        let _ = cx;
+        if opening.request.method() == "OPTIONS" {
+            let mut response = Response::new(Vec::new());
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            return response;
+        }
+        let mut response = Response::new(b"this is a WebSocket endpoint\n".to_vec());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+
+    /// The core runs; called once, before anything else. Where a client dials from.
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A server opened a connection that we dialled (RFC 6455 §4.1): the application's state for it, or `None` to leave
+    /// it at once. The connection has no id before [`Self::on_open`]. By default `None`: a handler that dials implements
+    /// this.
+    fn on_answer(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, answered: &Answered<'_>) -> Option<Self::Conn> {
+        let _ = (cx, dial, answered);
+        None
+    }
+
+    /// An attempt to connect failed. `retry`: how long from now the next one comes, by the target's
+    /// [`Reconnect`](crate::Reconnect); `None`: the dial is over and its id stale.
+    ///
+    /// Of each attempt that was begun exactly one of this and `on_open` is called; after the `on_close` of a connection whose
+    /// attempts are used up, this tells [`DialError::Exhausted`].
+    fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, why: &DialError, retry: Option<Duration>) {
+        let _ = (cx, dial, why, retry);
+    }
+
+    /// A new attempt begins, after one that failed or a connection that was lost; `dial.attempt` counts them.
+    fn on_reconnect(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled) {
+        let _ = (cx, dial);
+    }
+
+    /// The connection is open, and what is sent here goes first. (On the server's side behind the 101, which is queued.)
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A whole message. It is borrowed from the receive buffer: copy what must outlive the call.
+    /// [`Conn::forward`] sends it on unchanged, which is cheap at any size.
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>);
+
+    /// The connection's output fell below the low-water mark after it had been above the high one.
+    fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A timer of the core has come: see [`CoreCx::set_timer`].
+    fn on_timer(&mut self, cx: &mut CoreCx<'_, Self>, timer: Fired) {
+        let _ = (cx, timer);
+    }
+
+    /// A tick: see [`Config::tick`](crate::Config::tick). Behind all else that this pass has to tell but `on_batch_end`. With
+    /// [`Flush::AtTick`](crate::Flush::AtTick) what was sent since the last tick, and what is sent here and in `on_batch_end`, goes out now.
+    fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, tick: Tick) {
+        let _ = (cx, tick);
+    }
+
+    /// A timer of this connection has come: see [`Conn::set_timer`]. Also while the connection is paused; never after its `on_close`.
+    fn on_conn_timer(&mut self, cx: &mut Cx<'_, Self>, timer: Fired) {
+        let _ = (cx, timer);
+    }
+
+    /// Messages of topics had to wait for this connection, none does any more, and it has missed some: so many, since this was last told.
+    fn on_lagged(&mut self, cx: &mut Cx<'_, Self>, lagged: Lagged) {
+        let _ = (cx, lagged);
+    }
+
+    /// Another thread called [`Handle::wake`](crate::Handle::wake) for this core; several calls may come as one.
+    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// All that arrived in this pass of the loop has been handled. Called in each pass that called anything else, behind that:
+    /// once, but again where the end of a pass calls back itself, because the core begins to stop or because TLS of a
+    /// connection turns out to be broken when it is to send.
+    fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// The connection is over: called exactly once for each `on_open`. Its id is stale from here on; only
+    /// [`CoreCx::unsent`] still knows it, and says how many bytes of its output no socket has taken, our Close aside: they will
+    /// still be tried after a Close of the peer, for as long as it takes any, and are lost after [`CloseReason::Reset`],
+    /// [`CloseReason::Timeout`] or [`CloseReason::Memory`].
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: Self::Conn, why: &CloseReason<'_>) {
+        let _ = (cx, id, conn, why);
+    }
+}
+
+/// What a callback without a connection of its own can do: reach every connection of this core.
+///
+/// It belongs to the core's thread and cannot leave it:
+///
+/// ```compile_fail
+/// fn escape<H: wsring::Handler>(cx: &mut wsring::CoreCx<'_, H>) {
+///     fn needs_send<T: Send>(_: T) {}
+///     needs_send(cx);
+/// }
+/// ```
+pub struct CoreCx<'a, H: Handler> {
+    pub(super) out: &'a mut Reach,
+    pub(super) states: Lent<'a, H::Conn>,
+    /// Neither Send nor Sync: another thread must go through a `Handle`.
+    thread: PhantomData<*mut ()>,
+}
+
+impl<'a, H: Handler> CoreCx<'a, H> {
+    #[inline]
+    pub(crate) fn new(out: &'a mut Reach, states: Lent<'a, H::Conn>) -> Self {
+        Self { out, states, thread: PhantomData }
+    }
+
+    /// The same core, for as long as this one is lent.
+    #[inline]
+    pub(super) fn reborrow(&mut self) -> CoreCx<'_, H> {
+        CoreCx::new(self.out, self.states.reborrow())
+    }
+}
+
+/// A connection of this core that the application has been told is open and has not been told is closed: what a callback can
+/// do with it, and through it with the core ([`CoreCx`], by deref).
+///
+/// A callback with a connection of its own has one in its [`Cx`](crate::Cx), by deref; [`CoreCx::conn`] finds any other.
+pub struct Conn<'a, H: Handler> {
+    pub(super) core: CoreCx<'a, H>,
+    pub(super) index: u32,
+}
+
+impl<'a, H: Handler> Conn<'a, H> {
+    #[inline]
+    pub(super) fn new(core: CoreCx<'a, H>, index: u32) -> Self {
+        Self { core, index }
+    }
+
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+impl<'a, H: Handler> Deref for Conn<'a, H> {
+    type Target = CoreCx<'a, H>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+impl<H: Handler> DerefMut for Conn<'_, H> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.core
+    }
+}
+
+/// A connection with its state: the callback's own, or one that [`CoreCx::cx_of`] or [`CoreCx::for_each`] found. What any connection has is
+/// in [`Conn`], by deref.
+pub struct Cx<'a, H: Handler> {
+    pub(super) conn: Conn<'a, H>,
+    pub(super) last: bool,
+}
+
+impl<'a, H: Handler> Cx<'a, H> {
+    #[inline]
+    pub(crate) fn new(core: CoreCx<'a, H>, index: u32, last: bool) -> Self {
+        Self { conn: Conn::new(core, index), last }
+    }
+}
+
+impl<'a, H: Handler> Deref for Cx<'a, H> {
+    type Target = Conn<'a, H>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.conn
+    }
+}
+
+impl<H: Handler> DerefMut for Cx<'_, H> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.conn
+    }
+}
