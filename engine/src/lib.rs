@@ -133,6 +133,7 @@ pub use handler::{
 pub use http;
 pub use pressure::Pressure;
 pub use reconnect::Reconnect;
+pub use ring::uring::heap::map_long_buffers;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};
 pub use ring::{Errno, Time};
 #[cfg(feature = "tls")]

@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsring::{Config, Cpu, Deflate, Feature, Features, HeadLimits, Limits, OriginList, Origins, Policy, Server, Stats};
+use wsring::{
+    Config, Cpu, Deflate, Feature, Features, HeadLimits, Limits, OriginList, Origins, Policy, Server, Stats,
+    map_long_buffers,
+};
 
 use crate::echo::{Echo, INBOX_HIGH, Room};
 use crate::tls;
@@ -21,6 +24,8 @@ const SPIN_US: u32 = 50;
 /// Bytes queued for a connection above which it is not read from; and beyond which nothing more is queued, if messages are short.
 const OUTPUT_HIGH: u32 = 1 << 20;
 const OUTPUT_MAX: u32 = 20 << 20;
+/// Buffers so long and longer go back to the system as soon as they are freed, whatever the C library would keep.
+const MAPPED_FROM: usize = 1 << 20;
 /// What a browser sends for a page without an origin.
 const NO_ORIGIN: &str = "null";
 
@@ -139,6 +144,7 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
             return Err(format!("--cores names core {twice} twice: each runs one thread").into());
         }
     }
+    let _ = map_long_buffers(MAPPED_FROM); // where the C library is another, it need not be told
     let config = config(&args)?;
     let scheme = if args.tls_cert.is_some() { "wss" } else { "ws" };
     let mut server = Server::bind(args.listen.as_slice())?;

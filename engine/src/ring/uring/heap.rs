@@ -1,6 +1,6 @@
 //! The process's memory, as the system bounds it and as the C library keeps it.
 //!
-//! Asks, and gives back; sets nothing that others would notice later.
+//! Asks, and gives back; sets nothing that others would notice later, unless the application says so ([`map_long_buffers`]).
 
 /// The limits on the address space and on private memory of this process (RLIMIT_AS, RLIMIT_DATA, getrlimit(2)).
 pub(crate) fn limits() -> impl Iterator<Item = u64> {
@@ -35,4 +35,32 @@ pub(crate) fn give_back() -> bool {
         }
     }
     true
+}
+
+/// Has glibc take each block of memory of `from_bytes` or more from the system by itself, and give it back as soon as it is freed
+/// (`M_MMAP_THRESHOLD`, mallopt(3)), and keep up to twice that of what is shorter. Otherwise it takes blocks from its heaps that are as long as the longest that was ever freed, up to
+/// 32 MiB, and may keep twice that, so that after some long messages a core may have much more memory than
+/// [`memory_max_bytes`](crate::Config::memory_max_bytes) until the heaps are trimmed. For a program that runs in little more memory than
+/// that; the command `wsring` does it, from 1 MiB.
+///
+/// It holds for all of the process and for good, what is not wsring's included; each such block costs two system calls, and its pages are
+/// zeroed by the system each time. Best called before anything else. `from_bytes`: up to 32 MiB. False if that is refused, or the C
+/// library is another than glibc (those that we know give back what is long anyway).
+pub fn map_long_buffers(from_bytes: usize) -> bool {
+    #[cfg(target_env = "gnu")]
+    {
+        // glibc before 2.35 takes no more, and what is beyond is meant for nothing.
+        let Some(from) = libc::c_int::try_from(from_bytes).ok().filter(|&from| from <= 32 << 20) else { return false };
+        // Setting one threshold stops glibc from adapting the other, which is 128 KiB at first: then shorter buffers would be taken from
+        // the system and given back again and again.
+        // SAFETY: it takes no pointer, is MT-safe, and changes where memory will come from, not what is in use.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, from) == 1 && libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * from) == 1
+        }
+    }
+    #[cfg(not(target_env = "gnu"))]
+    {
+        let _ = from_bytes;
+        false
+    }
 }
