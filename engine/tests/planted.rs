@@ -120,6 +120,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::PanicUncounted, Plain, Oracle(7)),
     (Bug::PromiseForgotten, Plain, Oracle(24)),
     (Bug::PanicOutlived, Plain, Oracle(4)),
+    (Bug::WaitingUncounted, Plain, Oracle(24)),
     (Bug::VisitMissed, Plain, Oracle(4)),
     (Bug::StateOfStale, Plain, Oracle(4)),
     (Bug::QueueForgotten, Plain, Oracle(19)),

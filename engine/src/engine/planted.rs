@@ -192,6 +192,8 @@ mod switch {
         PromiseForgotten,
         /// A handler whose panic ends the core is called on.
         PanicOutlived,
+        /// What waits for subscribers does not count to the core's memory.
+        WaitingUncounted,
         /// A walk over all connections misses the last.
         VisitMissed,
         /// A stale id finds the state of whoever has its slot now.
@@ -264,7 +266,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 115] = [
+        pub const ALL: [Bug; 116] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -342,6 +344,7 @@ mod switch {
             Bug::PanicUncounted,
             Bug::PromiseForgotten,
             Bug::PanicOutlived,
+            Bug::WaitingUncounted,
             Bug::VisitMissed,
             Bug::StateOfStale,
             Bug::QueueForgotten,

@@ -8,6 +8,7 @@ use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 
 use super::pack::Framing;
+use super::planted::planted;
 use super::reach::{How, Reach};
 use super::topics::{
     Caps, Counts, Delivery, Lagged, Outlet, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
@@ -60,6 +61,11 @@ impl Reach {
         let totals = topics.totals;
         (self.stats.published, self.stats.delivered) = (totals.published, totals.delivered);
         (self.stats.conflated, self.stats.dropped) = (totals.conflated, totals.dropped);
+        let held = topics.held_bytes();
+        if held != topics.charged {
+            planted!(WaitingUncounted, topics.charged = held);
+            self.stores.pool.note_change(std::mem::replace(&mut topics.charged, held), held);
+        }
         let has_ends = !topics.ends.slow.is_empty() || !topics.ends.panicked.is_empty();
         self.topics = Some(topics);
         if has_ends {
@@ -118,6 +124,11 @@ impl Reach {
 
     pub(crate) fn sum_of_counts(&mut self, index: u32) -> Counts {
         self.topics.as_mut().map_or_else(Counts::default, |topics| topics.sum(index))
+    }
+
+    /// The part that a connection has of the memory of all that waits.
+    pub(super) fn waiting_part(&self, index: u32) -> usize {
+        self.topics.as_ref().map_or(0, |topics| topics.part_of(index))
     }
 
     pub(crate) fn waits_since(&mut self, index: u32) -> Option<Time> {

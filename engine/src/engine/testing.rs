@@ -168,7 +168,8 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         let out = &self.core.out;
         let held = self.holdings().map(|holding| holding.memory - holding.shared).sum::<usize>();
         let packers = out.packer.all_own_bytes();
-        (out.stores.pool.lent_bytes(), held + packers + out.stores.shared_bytes() + with_ring)
+        let waiting = out.topics.as_ref().map_or(0, |topics| topics.found_bytes());
+        (out.stores.pool.lent_bytes(), held + waiting + packers + out.stores.shared_bytes() + with_ring)
     }
 
     /// The counters.

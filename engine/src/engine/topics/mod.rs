@@ -19,6 +19,7 @@ mod hash;
 mod lanes;
 mod moves;
 mod outlet;
+mod payload;
 mod pieces;
 mod publish;
 mod retained;

@@ -42,6 +42,7 @@ impl Topics {
         }
         if is_message {
             self.lane(conn).bytes += cost;
+            self.counted += u64::from(cost);
         }
         index
     }
@@ -109,6 +110,7 @@ impl Topics {
             self.pieces.unlink(&mut sub.rest, piece, Through::Own);
         }
         self.lane(conn).bytes -= cost;
+        self.counted -= u64::from(cost);
         if state == State::Queued {
             self.leave_lane(piece);
         }
@@ -156,6 +158,7 @@ impl Topics {
         }
         let lane = self.lane(conn);
         lane.bytes = lane.bytes - before + after;
+        self.counted = self.counted - u64::from(before) + u64::from(after);
     }
 
     /// What is held for a subscriber joins the lane.

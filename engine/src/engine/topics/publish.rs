@@ -6,6 +6,7 @@ use wsring_proto::opcode::Opcode;
 use super::delivery::{Policy, Published};
 use super::lanes::Sub;
 use super::outlet::{Outlet, Room};
+use super::payload::Payloads;
 use super::pieces::{Piece, State, cost_of};
 use super::retained::Told;
 use super::topic::{Entry, Numbers, text_or_not};
@@ -42,8 +43,8 @@ struct Sheet<'m> {
 }
 
 impl Sheet<'_> {
-    fn shared(&mut self) -> Bytes {
-        self.shared.get_or_insert_with(|| Bytes::copy_from_slice(self.told.bytes)).clone()
+    fn shared(&mut self, payloads: &Payloads) -> Bytes {
+        self.shared.get_or_insert_with(|| payloads.keep(self.told.bytes)).clone()
     }
 
     fn numbers(&self, prev: u64) -> Numbers {
@@ -215,7 +216,7 @@ impl Topics {
                 return self.lose(sub, sheet, Fate::Dropped);
             }
             opcode = if old.opcode == told.opcode { text_or_not(opcode, &merged) } else { Opcode::Binary };
-            bytes = Some(Bytes::from(merged));
+            bytes = Some(self.payloads.keep(merged));
         }
         let len = bytes.as_ref().map_or(told.bytes.len(), Bytes::len);
         let more = cost_of(len).saturating_sub(old.cost());
@@ -231,7 +232,7 @@ impl Topics {
         } else if more > 0 && !self.has_room(sub, 0, more, out.queued(conn)) {
             return self.lose(sub, sheet, Fate::Refused);
         }
-        let bytes = bytes.unwrap_or_else(|| sheet.shared());
+        let bytes = bytes.unwrap_or_else(|| sheet.shared(&self.payloads));
         let queued = self.pieces.at(piece).state == State::Queued;
         self.recount(sub, piece, bytes);
         let at = self.pieces.at(piece);
@@ -288,7 +289,7 @@ impl Topics {
         let mut piece = Piece::new(sub, state, told.key, self.subs[sub as usize].stretch);
         (piece.removes, piece.fixed, piece.seq, piece.opcode) = (told.removes, told.fixed, sheet.seq, told.opcode);
         piece.prev = tail.unwrap_or(sheet.seq.saturating_sub(1));
-        (piece.bytes, piece.merged) = (sheet.shared(), 1);
+        (piece.bytes, piece.merged) = (sheet.shared(&self.payloads), 1);
         (piece.published_at, piece.since) = (told.now, told.now);
         piece
     }

@@ -129,7 +129,7 @@ impl Topics {
     ) {
         let mut piece = Piece::new(sub, State::Queued, key, self.subs[sub as usize].stretch);
         (piece.retained, piece.seq, piece.opcode) = (true, seq, opcode);
-        (piece.bytes, piece.published_at, piece.since) = (bytes.to_vec().into(), at, self.now);
+        (piece.bytes, piece.published_at, piece.since) = (self.payloads.keep(bytes), at, self.now);
         self.enqueue(piece, out);
     }
 

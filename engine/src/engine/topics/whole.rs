@@ -8,7 +8,8 @@ use wsring_proto::close::CloseCode;
 use super::delivery::Lagged;
 use super::hash::Seeded;
 use super::lanes::{Lane, Sub};
-use super::pieces::{NONE, Pieces};
+use super::payload::Payloads;
+use super::pieces::{NONE, PIECE, Pieces};
 use super::topic::{Table, Topic};
 use crate::engine::deadlines::{Deadlines, Tick};
 use crate::engine::panics::Payload;
@@ -51,6 +52,11 @@ pub(crate) struct Topics {
     /// By connection; grown where there are subscriptions.
     pub(super) lane_of: Vec<u32>,
     pub(super) pieces: Pieces,
+    pub(super) payloads: Payloads,
+    /// What all lanes count.
+    pub(super) counted: u64,
+    /// What the core's memory was last told of [`Self::held_bytes`].
+    pub(crate) charged: usize,
     /// Pieces that can be found by their keys.
     pub(super) index: HashMap<(u32, u64), u32, Seeded>,
     /// When pieces may go that are held; made when the first is.
@@ -77,6 +83,9 @@ impl Topics {
             lanes: Slab::new(),
             lane_of: Vec::new(),
             pieces: Pieces::default(),
+            payloads: Payloads::default(),
+            counted: 0,
+            charged: 0,
             index: HashMap::with_hasher(seeded),
             held: None,
             due: Vec::new(),
@@ -179,6 +188,26 @@ impl Topics {
         if std::mem::replace(&mut table.entries[place as usize].in_step, false) {
             self.subs[sub as usize].last = table.retained.last_seq();
         }
+    }
+
+    /// Bytes of memory of all that waits.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.pieces.0.len() * PIECE as usize + self.payloads.held()
+    }
+
+    /// The part of that of one connection: what others wait for too it has as much of as of all together.
+    pub(crate) fn part_of(&self, conn: u32) -> usize {
+        let lane = self.lane_of.get(conn as usize).and_then(|&lane| self.lanes.get(lane as usize));
+        let part = |bytes: u32| u128::from(bytes) * self.held_bytes() as u128 / u128::from(self.counted.max(1));
+        lane.map_or(0, |lane| part(lane.bytes) as usize)
+    }
+
+    /// The same as [`Self::held_bytes`], by looking everywhere.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn found_bytes(&self) -> usize {
+        let payloads = self.pieces.0.iter().map(|(_, piece)| (piece.bytes.as_ptr() as usize, piece.bytes.len()));
+        let payloads: HashMap<usize, usize> = payloads.filter(|&(_, len)| len > 0).collect();
+        self.pieces.0.len() * PIECE as usize + payloads.values().sum::<usize>()
     }
 
     /// Since when the message in front of a lane has waited, or that whose place it took.
