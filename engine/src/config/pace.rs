@@ -1,4 +1,4 @@
-//! The values of the settings of the application's time, and what must be true of them.
+//! The values of the settings of time that are the application's to choose, and what must be true of them.
 
 use std::time::Duration;
 
@@ -11,20 +11,32 @@ pub(crate) struct Pace {
     pub(crate) timers_max: u32,
     pub(crate) tick: Option<Duration>,
     pub(crate) flush: Flush,
+    pub(crate) lifetime_max: Option<Duration>,
+    pub(crate) data_timeout: Option<Duration>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { timers_max: 1_000_000, tick: None, flush: Flush::default() }
+        Self { timers_max: 1_000_000, tick: None, flush: Flush::default(), lifetime_max: None, data_timeout: None }
     }
 }
 
 impl Pace {
     /// Whether each makes sense, which one that is, and what it must be.
-    pub(super) fn rules(&self) -> [(bool, &'static str, &'static str); 3] {
+    pub(super) fn rules(&self) -> [(bool, &'static str, &'static str); 5] {
         [
             (self.timers_max <= TIMERS_MAX, "timers_max", "must be at most 16777216"),
             (self.tick != Some(Duration::ZERO), "tick", "must be longer than nothing; None never ticks"),
+            (
+                self.lifetime_max != Some(Duration::ZERO),
+                "lifetime_max",
+                "must be longer than nothing; None is for ever",
+            ),
+            (
+                self.data_timeout != Some(Duration::ZERO),
+                "data_timeout",
+                "must be longer than nothing; None waits for ever",
+            ),
             (self.flush != Flush::AtTick || self.tick.is_some(), "flush", "at ticks needs a tick"),
         ]
     }

@@ -1,4 +1,4 @@
-//! Settings of the application's time.
+//! Settings of time that are the application's to choose: its timers, ticks and flushes, and how long connections last.
 
 use std::time::Duration;
 
@@ -21,6 +21,26 @@ impl Config {
     #[must_use]
     pub fn tick(mut self, period: impl Into<Option<Duration>>) -> Self {
         self.pace.tick = period.into();
+        self
+    }
+
+    /// A connection that has been open for so long is closed: it is told 1001, behind all that is queued for it, and `on_close` that it was
+    /// [`CloseReason::Lifetime`](crate::CloseReason::Lifetime). Each ends up to a tenth of the time sooner, at random, so that those which
+    /// came at once do not all come back at once; one that was dialled is dialled again, as its [`Reconnect`](crate::Reconnect)
+    /// says. For certificates, tokens and placements that change. `None` lets them last. Longer than nothing. Default `None`.
+    #[must_use]
+    pub fn lifetime_max(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.pace.lifetime_max = time.into();
+        self
+    }
+
+    /// A connection from which no whole message came for so long is closed: it is told 1001, and `on_close`
+    /// [`CloseReason::NoData`](crate::CloseReason::NoData). Pings, pongs and parts of messages do not count, which is the difference to
+    /// [`idle_timeout`](Self::idle_timeout); while it is not read, because it is paused or its output is high, it is not silent. For one
+    /// kind of connection among others set timers instead ([`Conn::set_timer`](crate::Conn::set_timer)). `None` never. Longer than nothing. Default `None`.
+    #[must_use]
+    pub fn data_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.pace.data_timeout = timeout.into();
         self
     }
 

@@ -1,4 +1,5 @@
-//! Owns the application's timers: of the core and of its connections, one-shot and repeating, and their names; and the core's ticks.
+//! Owns the application's timers: of the core and of its connections, one-shot and repeating, and their names; the core's ticks; and when
+//! connections come of age (`ages`).
 //!
 //! The core's are measured by the clock. Those of a connection are measured by up to when its peer has been heard (`heard`), as
 //! deadlines are, so they lie in a wheel of their own: what a peer had sent by then is handled first. Promises what [`Wheel`] does;
@@ -70,6 +71,22 @@ pub struct Fired {
     pub missed: u64,
 }
 
+/// What a time of a connection is that is no timer of the application's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// It has been open for as long as it may be.
+    Life,
+    /// It may have brought no message for as long as it may.
+    Silence,
+}
+
+/// What has come of a connection's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    Timer(Fired),
+    Age(Age),
+}
+
 /// A core has as many timers as it may: see [`Config::timers_max`](crate::Config::timers_max). Nothing was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the core has as many timers as timers_max allows")]
@@ -91,6 +108,8 @@ struct Alarm {
     next: u32,
     prev: u32,
     is_set: bool,
+    /// It is none of the application's, and does not count.
+    age: Option<Age>,
 }
 
 /// The timers of a core.
@@ -165,20 +184,38 @@ impl Alarms {
         if self.count >= self.most {
             return Err(TimersFull);
         }
+        self.count += 1;
+        Ok(self.begin_alarm(now, after, repeats, key, owner, None))
+    }
+
+    /// Sets such a time of a connection, `after` from `now`. It comes and ends as its timers do.
+    pub(crate) fn set_age(&mut self, now: Time, after: Duration, age: Age, owner: u32) {
+        self.begin_alarm(now, after, false, 0, Some(owner), Some(age));
+    }
+
+    fn begin_alarm(
+        &mut self,
+        now: Time,
+        after: Duration,
+        repeats: bool,
+        key: u64,
+        owner: Option<u32>,
+        age: Option<Age>,
+    ) -> TimerId {
         let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX).max(1);
         let due = now.as_nanos().saturating_add(planted!(TimerEarly, after.div_ceil(2); after));
         let index = self.take_place();
         let owner = owner.unwrap_or(NONE);
         let alarm = &mut self.alarms[index as usize];
         let period = if repeats { after } else { 0 };
-        *alarm = Alarm { key, period, owner, is_set: true, next: NONE, prev: NONE, ..*alarm };
+        *alarm = Alarm { key, period, owner, is_set: true, age, next: NONE, prev: NONE, ..*alarm };
         let id = TimerId::new(self.place, alarm.generation, index);
         if owner != NONE {
             self.link(index, owner);
         }
         self.insert(index, owner, due);
         self.next = self.next.min(Time::from_nanos(due));
-        Ok(id)
+        id
     }
 
     /// It does not come any more. False: it has come, was cancelled, or its connection has ended.
@@ -212,11 +249,12 @@ impl Alarms {
         self.look_ahead();
     }
 
-    /// A connection's timer that has come, and which connection that is. `heard`: up to when its peer has been heard.
-    pub(crate) fn pop_conn(&mut self, heard: Time) -> Option<(u32, Fired)> {
+    /// A connection's time that has come, and which connection that is. `heard`: up to when its peer has been heard.
+    pub(crate) fn pop_conn(&mut self, heard: Time) -> Option<(u32, Came)> {
         let index = self.conns.pop(&mut self.nodes, heard.as_nanos())?;
-        let owner = self.alarms[index as usize].owner;
-        Some((owner, self.fire(index, heard)))
+        let Alarm { owner, age, .. } = self.alarms[index as usize];
+        let fired = self.fire(index, heard);
+        Some((owner, age.map_or(Came::Timer(fired), Came::Age)))
     }
 
     /// A timer of the core's that has come.
@@ -257,7 +295,6 @@ impl Alarms {
     }
 
     fn take_place(&mut self) -> u32 {
-        self.count += 1;
         if self.free == NONE {
             self.nodes.push(Node::out());
             self.alarms.push(Alarm {
@@ -268,6 +305,7 @@ impl Alarms {
                 next: NONE,
                 prev: NONE,
                 is_set: false,
+                age: None,
             });
             return self.alarms.len() as u32 - 1;
         }
@@ -289,7 +327,7 @@ impl Alarms {
         let alarm = &mut self.alarms[index as usize];
         (alarm.is_set, alarm.generation) = (false, alarm.generation.wrapping_add(1));
         alarm.next = std::mem::replace(&mut self.free, index);
-        self.count -= 1;
+        self.count -= u32::from(alarm.age.is_none());
     }
 
     /// Puts it in front of those of its connection.

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use super::accepts::Listeners;
+use super::ages::Ages;
 use super::budget::Budget;
 use super::calls::Calls;
 use super::conns::{Conn, IDLE_STASHES_MAX, Stash};
@@ -66,6 +67,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) trim: Option<Trim>,
     /// What deadlines are measured by.
     pub(super) heard: Heard,
+    /// How long connections last.
+    pub(super) ages: Ages,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
     /// Open connections whose peer may refer to its earlier messages (RFC 7692 §7.1.1): each may have an inflater of its own.
@@ -95,6 +98,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     ) -> Self {
         let Seat { place, control, random, resolve, trim, names } = seat;
         let slots = config.sockets_max();
+        let ages = Ages::new(&config);
         let budget = Budget::new(config.memory_max_bytes);
         let mut out = Reach::new(place, blocks, slots, &config, random, names);
         out.stores.pool.watch(budget.floor(), budget.high());
@@ -112,6 +116,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             budget,
             trim,
             heard: Heard::default(),
+            ages,
             admitted: 0,
             windows: 0,
             stopping: None,

@@ -1,5 +1,6 @@
 //! What happens when timers of the application and ticks have come.
 
+use super::alarms::Came;
 use super::core::Core;
 use super::planted::planted;
 use super::ticks::Tick;
@@ -22,11 +23,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn fire_due_timers(&mut self) {
         for _ in 0..FIRE_MAX {
             let heard = self.heard.until();
-            let Some((index, timer)) = self.out.alarms.pop_conn(heard) else { break };
+            let Some((index, came)) = self.out.alarms.pop_conn(heard) else { break };
             // One that ends with a callback of this pass takes its timers with it.
             if !self.calls.has_state(index) {
                 continue;
             }
+            let timer = match came {
+                Came::Timer(timer) => timer,
+                Came::Age(age) => {
+                    self.on_age(index, age);
+                    continue;
+                }
+            };
             self.out.stats.timers += 1;
             self.out.stats.timers_missed += timer.missed;
             if self.calls.conn_timer(&mut self.out, index, timer).is_err() {

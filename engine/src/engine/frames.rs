@@ -24,7 +24,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
     #[inline]
     pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
         let stop = self.out.stop_of(index, bytes.len());
-        if let Some(stopped) = self.decode(index, bytes, stop) {
+        let stopped = self.decode(index, bytes, stop);
+        if self.ages.is_timed() {
+            self.note_data(index);
+        }
+        if let Some(stopped) = stopped {
             self.stash(index, &bytes[stopped..]);
         }
     }
@@ -265,6 +269,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(mut stash) = self.conns[index as usize].stash.take() else { return };
         let stop = self.out.share_of(index);
         let stopped = self.decode(index, &mut stash.bytes[stash.at..], stop);
+        if self.ages.is_timed() {
+            self.note_data(index);
+        }
         self.out.peers.mark(index);
         match stopped {
             Some(at) => {

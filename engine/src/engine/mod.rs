@@ -5,7 +5,7 @@
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there;
 //!   `pongs`: those that wait behind high output.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
-//! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `alarms`: the application's timers, in the order of `wheel`, and `ticks`; `held`: output that waits for those. `heard`: up to when peers have been
+//! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `alarms`: the application's timers, in the order of `wheel`, and `ticks`; `ages`: how long connections last; `held`: output that waits for those. `heard`: up to when peers have been
 //!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
 //!   receive buffers. `work`: how much a connection may have done in a pass.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
@@ -19,11 +19,13 @@
 //! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `states` what it keeps of connections, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `fire`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
+//! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
 //! `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
 mod accepts;
+mod ages;
+mod aging;
 mod alarms;
 mod answering;
 mod backlog;

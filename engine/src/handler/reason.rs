@@ -33,6 +33,10 @@ pub enum CloseReason<'a> {
     /// The peer began a message and did not go on with it fast enough ([`Config::message_timeout`](crate::Config::message_timeout)); it was
     /// told 1008.
     Stalled,
+    /// No whole message came from the peer within the [`Config::data_timeout`](crate::Config::data_timeout); it was told 1001.
+    NoData,
+    /// It was open for as long as [`Config::lifetime_max`](crate::Config::lifetime_max) allows; the peer was told 1001.
+    Lifetime,
     /// The socket failed, and of what the peer had said before that nothing is left: a Close of its would be the reason instead.
     Reset(Errno),
     /// TLS failed.
@@ -61,6 +65,8 @@ impl fmt::Display for CloseReason<'_> {
             Self::Eof => f.write_str("the peer ended the connection without a close"),
             Self::Timeout => f.write_str("the peer is silent"),
             Self::Stalled => f.write_str("the peer did not finish a message in time"),
+            Self::NoData => f.write_str("the peer sent no message"),
+            Self::Lifetime => f.write_str("the connection was open for as long as it may be"),
             Self::Reset(errno) => write!(f, "the connection broke: {errno}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => fmt::Display::fmt(error, f),

@@ -181,7 +181,7 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(Config) -> Config;
-    let cases: [(Change, &str); 27] = [
+    let cases: [(Change, &str); 29] = [
         (|c| c.connections_max(0), "connections_max"),
         (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
         (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
@@ -205,6 +205,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (|c| c.message_timeout(Duration::ZERO), "message_timeout"),
         (|c| c.timers_max((1 << 24) + 1), "timers_max"),
         (|c| c.tick(Duration::ZERO), "tick"),
+        (|c| c.lifetime_max(Duration::ZERO), "lifetime_max"),
+        (|c| c.data_timeout(Duration::ZERO), "data_timeout"),
         (|c| c.flush(Flush::AtTick), "flush"),
         (|c| c.connections_max(1_048_513), "connections_max"),
         (|c| c.pass_share_messages(0), "pass_share_messages"),
@@ -226,6 +228,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         .pass_share_messages(1)
         .timers_max(1 << 24)
         .tick(Duration::from_millis(1))
+        .lifetime_max(Duration::from_secs(60))
+        .data_timeout(Duration::from_nanos(1))
         .flush(Flush::AtTick)
         .recv_buffers(RecvBuffers::Fixed { count: 1, bytes: 1 })
         .send_buffers(SendBuffers { count: 1, bytes: 512 })

@@ -428,7 +428,16 @@ impl Play {
 
     /// What `on_close` was told.
     pub fn reason(&self, peer: usize) -> Option<&'static str> {
-        let known = ["Timeout", "Stalled", "Eof", "Stopped", "Local { clean: false }", "Local { clean: true }"];
+        let known = [
+            "NoData",
+            "Lifetime",
+            "Timeout",
+            "Stalled",
+            "Eof",
+            "Stopped",
+            "Local { clean: false }",
+            "Local { clean: true }",
+        ];
         let seen = self.seen.borrow();
         let (_, reason) = seen.reasons.get(&peer)?;
         known.into_iter().find(|known| known == reason)

@@ -114,7 +114,10 @@ fn those_of_a_connection_end_with_it_and_are_measured_by_what_was_heard() {
     let ids: Vec<TimerId> = (0..9).map(|key| set(Some(key as u32 % 3), key, key == 4)).collect();
     set(None, 100, false);
     assert_eq!(alarms.pop_conn(at(9)), None);
-    let pop = |alarms: &mut Alarms, heard| alarms.pop_conn(at(heard)).map(|(owner, fired)| (owner, fired.key));
+    let pop = |alarms: &mut Alarms, heard| match alarms.pop_conn(at(heard))? {
+        (owner, Came::Timer(fired)) => Some((owner, fired.key)),
+        (_, Came::Age(_)) => panic!("none was set"),
+    };
     assert_eq!([20; 3].map(|heard| pop(&mut alarms, heard)), [Some((0, 0)), Some((1, 1)), None]);
     assert!(alarms.cancel(ids[3]), "in the middle of its connection's");
     for owner in [0, 0, 77] {
