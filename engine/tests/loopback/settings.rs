@@ -229,7 +229,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         .timers_max(1 << 24)
         .tick(Duration::from_millis(1))
         .lifetime_max(Duration::from_secs(60))
-        .data_timeout(Duration::from_nanos(1))
+        .data_timeout(Duration::from_secs(60))
         .flush(Flush::AtTick)
         .recv_buffers(RecvBuffers::Fixed { count: 1, bytes: 1 })
         .send_buffers(SendBuffers { count: 1, bytes: 512 })
