@@ -1,4 +1,5 @@
-//! What this program serves or does itself until a signal: the raw echoes, wsring's core in another runtime, wsring's client.
+//! What this program serves or does itself until a signal: the raw echoes and fan-outs, wsring's core in another runtime,
+//! wsring's client.
 //!
 //! Owns: their command lines. Promises: they listen on loopback unless asked, and say in the end how often they entered the
 //! kernel, where that is known. Refuses to know: who loads them.
@@ -10,7 +11,7 @@ use clap::Args;
 
 use crate::dial::{self, Target};
 use crate::signals::{STOP, stop_on_signals};
-use crate::{client_echo, epoll_echo, proc, ring_client, ring_echo, tls, tokio_echo};
+use crate::{client_echo, epoll_echo, epoll_fanout, proc, ring_client, ring_echo, ring_fanout, tls, tokio_echo};
 
 #[derive(Args)]
 pub struct EchoArgs {
@@ -48,7 +49,7 @@ pub struct RingArgs {
 }
 
 #[derive(Args)]
-pub struct TokioArgs {
+pub struct ListenArgs {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: String,
@@ -103,7 +104,27 @@ pub fn ring_echo(args: &RingArgs) -> io::Result<()> {
     ended
 }
 
-pub fn tokio_echo(args: &TokioArgs) -> io::Result<()> {
+pub fn epoll_fanout(args: &ListenArgs) -> io::Result<()> {
+    stop_on_signals();
+    proc::raise_descriptor_limit()?;
+    let mut fanout = epoll_fanout::EpollFanout::bind(dial::resolve(&args.listen, args.allow_remote)?)?;
+    eprintln!("epoll-fanout: listening on {}", fanout.local_addr()?);
+    let ended = fanout.run(&STOP);
+    eprintln!("epoll-fanout: enters={}", fanout.syscalls());
+    ended
+}
+
+pub fn ring_fanout(args: &ListenArgs) -> io::Result<()> {
+    stop_on_signals();
+    proc::raise_descriptor_limit()?;
+    let mut fanout = ring_fanout::RingFanout::bind(dial::resolve(&args.listen, args.allow_remote)?)?;
+    eprintln!("ring-fanout: listening on {}", fanout.local_addr()?);
+    let ended = fanout.run(&STOP);
+    eprintln!("ring-fanout: enters={}", fanout.enters());
+    ended
+}
+
+pub fn tokio_echo(args: &ListenArgs) -> io::Result<()> {
     stop_on_signals();
     proc::raise_descriptor_limit()?;
     let echo = tokio_echo::TokioEcho::bind(dial::resolve(&args.listen, args.allow_remote)?)?;

@@ -2,14 +2,15 @@
 //!
 //! Owns: their spelling. Promises: what is printed can be typed again. Refuses to know: how a load is run.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::client_echo::Flight;
-use crate::contenders::Way;
+use crate::contenders::{Program, Way};
 use crate::frames::Payload;
 use crate::load::Shape;
+use crate::load::feed::Readers;
+use crate::load::noisy::Noise;
 use crate::results::{self, Figure};
+
+mod spelling;
 
 /// A shape of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,26 @@ pub enum Cell {
     },
     /// A client is what is measured, and the harness echoes.
     Client(Flight),
+    /// Values of keys, and readers of whom some are slow.
+    Feed {
+        /// Who reads all.
+        fast: Readers,
+        /// Who reads 1/100 of what it would be sent.
+        slow: Readers,
+        /// Updates of all keys in a second.
+        rate: u32,
+        /// Keys.
+        keys: u32,
+    },
+    /// A game that tells its players of each tick.
+    Tick {
+        /// Players.
+        players: usize,
+        /// Ticks a second.
+        hz: u32,
+    },
+    /// One connection that says little, beside one that says as much as it can.
+    Noisy(Noise),
 }
 
 /// What `--quick` measures.
@@ -43,10 +64,12 @@ pub const FULL: &str = "20x64x16,125x64x16,125x64x1,125x1000x16,125x1000x1,1024x
     ascii:16384x64x1,utf8:16384x64x1,rate:125x64@60000,fanout:125x1000x1,connect:32,idle:10000,\
     deflate:1024x64x16,deflate:16384x64x1,tls:125x64x1,tls:125x64x16,tls:16384x64x1";
 
+/// What applications do, beside the fan-out: with `--applications`.
+pub const APPLICATIONS: &str = "feed:500x20@50000/1000,feed:500x20+50x200@50000/1000,fanout:125x1000x4,fanout:16384x1000x1,\
+    tick:2000x30,noisy:tiny,noisy:ping,noisy:long,noisy:packed";
+
 /// Bytes of the one message that a connection carries before it rests.
 pub const IDLE_SIZE: usize = 125;
-const CONNECTIONS_MAX: usize = 100_000;
-const SIZE_MAX: usize = 16 << 20;
 
 impl Cell {
     /// In words.
@@ -56,10 +79,25 @@ impl Cell {
             Way::Deflate => ", compressed both ways (permessage-deflate)",
             Way::Tls => ", over TLS",
             Way::Client => " by the client that is measured",
+            Way::FanOut | Way::Feed | Way::Game => "",
         };
         let plural = |count: usize| if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") };
         match *self {
             Cell::Idle { connections } => format!("{connections} connections at rest after one message"),
+            Cell::Feed { fast, slow, rate, keys } => {
+                let slow = match slow.count {
+                    0 => String::new(),
+                    count => format!(", and {count} who read 1/100 of their {} keys", slow.keys),
+                };
+                let Readers { count, keys: each } = fast;
+                format!(
+                    "{rate} updates/s of {keys} keys to {count} readers of {each} keys each{slow} (latency from publishing)"
+                )
+            }
+            Cell::Tick { players, hz } => format!("{players} players, {hz} ticks/s"),
+            Cell::Noisy(noise) => {
+                format!("a round trip every millisecond, beside one peer that sends {}", noise.title())
+            }
             Cell::Client(Flight { connections, depth, size }) => {
                 format!("{size} bytes, {}, {depth} in flight each{way}", plural(connections))
             }
@@ -89,6 +127,27 @@ impl Cell {
             Cell::Idle { connections } | Cell::Load { connections, .. } | Cell::Client(Flight { connections, .. }) => {
                 connections
             }
+            // Each fast reader has two descriptors here.
+            Cell::Feed { fast, slow, .. } => (2 * fast.count + slow.count) as usize,
+            Cell::Tick { players, .. } => players,
+            Cell::Noisy(_) => 2,
+        }
+    }
+
+    /// How many servers a turn of it takes, one after the other.
+    pub fn phases(&self) -> u32 {
+        match self {
+            Cell::Feed { slow: Readers { count: 1.., .. }, .. } | Cell::Noisy(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// What its server does of its own accord.
+    pub fn program(&self) -> Program {
+        match *self {
+            Cell::Feed { rate, keys, .. } => Program { rate, keys, ..Program::default() },
+            Cell::Tick { hz, .. } => Program { hz, ..Program::default() },
+            _ => Program::default(),
         }
     }
 
@@ -98,6 +157,20 @@ impl Cell {
             Cell::Idle { .. } => Way::Plain,
             Cell::Load { way, .. } => way,
             Cell::Client(_) => Way::Client,
+            Cell::Feed { .. } => Way::Feed,
+            Cell::Tick { .. } => Way::Game,
+            Cell::Noisy(Noise::Packed) => Way::Deflate,
+            Cell::Noisy(_) => Way::Plain,
+        }
+    }
+
+    /// The same of one who does not speak WebSocket: none if such a one has no part in it.
+    pub fn raw_way(&self) -> Option<Way> {
+        match self {
+            Cell::Load { shape: Shape::FanOut { .. }, .. } => Some(Way::FanOut),
+            Cell::Load { way: Way::Deflate, .. } | Cell::Load { shape: Shape::Connect, .. } => None,
+            Cell::Client(_) | Cell::Feed { .. } | Cell::Tick { .. } | Cell::Noisy(Noise::Packed) => None,
+            Cell::Idle { .. } | Cell::Load { .. } | Cell::Noisy(_) => Some(self.way()),
         }
     }
 
@@ -111,15 +184,8 @@ impl Cell {
             // What compressing costs depends on how well it is done: a rate, with the bytes that it bought beside it.
             Cell::Load { way: Way::Deflate, .. } => results::RATE,
             Cell::Load { .. } | Cell::Client(_) => results::CPU,
-        }
-    }
-
-    /// Whether a server that returns bytes as they come can take part.
-    pub fn suits_raw(&self) -> bool {
-        match self {
-            Cell::Idle { .. } => true,
-            Cell::Load { way: Way::Deflate, .. } | Cell::Client(_) => false,
-            Cell::Load { shape, .. } => matches!(shape, Shape::Closed { .. } | Shape::Open { .. }),
+            Cell::Feed { .. } | Cell::Noisy(_) => results::P99,
+            Cell::Tick { .. } => results::TICK_CPU,
         }
     }
 
@@ -127,98 +193,8 @@ impl Cell {
     pub fn path(&self) -> &'static str {
         match self {
             Cell::Load { shape: Shape::FanOut { .. }, .. } => "/bcast",
+            Cell::Feed { .. } => "/feed",
             _ => "/",
-        }
-    }
-}
-
-impl FromStr for Cell {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Cell, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is none of SIZExCONNECTIONSxDEPTH, ascii:..., utf8:..., deflate:..., tls:..., client:..., \
-                 rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH, connect:AT_A_TIME, idle:CONNECTIONS"
-            )
-        };
-        let (kind, numbers) = text.trim().split_once(':').unwrap_or(("binary", text.trim()));
-        let numbers: Vec<usize> =
-            numbers.split(['x', '@']).map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-        let cell = match (kind, &numbers[..]) {
-            ("binary" | "ascii" | "utf8" | "deflate" | "tls", &[size, connections, depth]) => {
-                let (payload, way) = match kind {
-                    "binary" => (Payload::Binary, Way::Plain),
-                    "ascii" => (Payload::Ascii, Way::Plain),
-                    "deflate" => (Payload::Ascii, Way::Deflate),
-                    "tls" => (Payload::Binary, Way::Tls),
-                    _ => (Payload::MultiByte, Way::Plain),
-                };
-                let depth = u32::try_from(depth).map_err(|_| wrong())?;
-                // Nothing is compressed of an empty message.
-                if way == Way::Deflate && size == 0 {
-                    return Err(wrong());
-                }
-                Cell::Load { shape: Shape::Closed { depth }, payload, size, connections, way }
-            }
-            ("rate", &[size, connections, rate]) if text.contains('@') => {
-                let rate = u32::try_from(rate).map_err(|_| wrong())?;
-                Cell::Load { shape: Shape::Open { rate }, payload: Payload::Binary, size, connections, way: Way::Plain }
-            }
-            ("fanout", &[size, connections, depth]) => {
-                let depth = u32::try_from(depth).map_err(|_| wrong())?;
-                Cell::Load {
-                    shape: Shape::FanOut { depth },
-                    payload: Payload::Binary,
-                    size,
-                    connections,
-                    way: Way::Plain,
-                }
-            }
-            ("client", &[size, connections, depth]) => {
-                let depth = u32::try_from(depth).map_err(|_| wrong())?;
-                Cell::Client(Flight { connections, depth, size })
-            }
-            ("connect", &[connections]) => {
-                Cell::Load { shape: Shape::Connect, payload: Payload::Binary, size: 0, connections, way: Way::Plain }
-            }
-            ("idle", &[connections]) => Cell::Idle { connections },
-            _ => return Err(wrong()),
-        };
-        let (connections, size, counts) = match cell {
-            Cell::Idle { connections } => (connections, 0, true),
-            Cell::Client(Flight { connections, depth, size }) => (connections, size, depth > 0),
-            Cell::Load { shape, size, connections, .. } => {
-                let counts =
-                    !matches!(shape, Shape::Closed { depth: 0 } | Shape::FanOut { depth: 0 } | Shape::Open { rate: 0 });
-                (connections, size, counts)
-            }
-        };
-        let fits = (1..=CONNECTIONS_MAX).contains(&connections) && size <= SIZE_MAX && counts;
-        if fits { Ok(cell) } else { Err(wrong()) }
-    }
-}
-
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Cell::Idle { connections } => write!(f, "idle:{connections}"),
-            Cell::Client(Flight { connections, depth, size }) => write!(f, "client:{size}x{connections}x{depth}"),
-            Cell::Load { shape, payload, size, connections, way } => {
-                let kind = match (way, payload) {
-                    (Way::Deflate, _) => "deflate:",
-                    (Way::Tls, _) => "tls:",
-                    (_, Payload::Binary) => "",
-                    (_, Payload::Ascii) => "ascii:",
-                    (_, Payload::MultiByte) => "utf8:",
-                };
-                match shape {
-                    Shape::Closed { depth } => write!(f, "{kind}{size}x{connections}x{depth}"),
-                    Shape::Open { rate } => write!(f, "rate:{size}x{connections}@{rate}"),
-                    Shape::FanOut { depth } => write!(f, "fanout:{size}x{connections}x{depth}"),
-                    Shape::Connect => write!(f, "connect:{connections}"),
-                }
-            }
         }
     }
 }
@@ -229,7 +205,12 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_typed_again() {
-        for name in QUICK.split(',').chain(FULL.split(',')).chain(["client:125x64x16", "client:0x1x1"]) {
+        for name in QUICK
+            .split(',')
+            .chain(FULL.split(','))
+            .chain(APPLICATIONS.split(','))
+            .chain(["client:125x64x16", "client:0x1x1"])
+        {
             let cell: Cell = name.parse().expect(name);
             assert_eq!(cell.to_string(), name.trim());
             assert!(!cell.title().is_empty());
@@ -248,9 +229,15 @@ mod tests {
             ("125x64x16", Way::Plain, results::CPU, true),
             ("client:125x64x16", Way::Client, results::CPU, false),
             ("utf8:125x64x16", Way::Plain, results::RATE, true),
+            ("fanout:125x64x16", Way::Plain, results::CPU, true),
+            ("connect:1", Way::Plain, results::CPU, false),
+            ("feed:1x1@1/1", Way::Feed, results::P99, false),
+            ("tick:1x1", Way::Game, results::TICK_CPU, false),
+            ("noisy:ping", Way::Plain, results::P99, true),
+            ("noisy:packed", Way::Deflate, results::P99, false),
         ] {
             let cell: Cell = name.parse().expect(name);
-            assert_eq!((cell.way(), cell.main(), cell.suits_raw()), (way, main, raw), "{name}");
+            assert_eq!((cell.way(), cell.main(), cell.raw_way().is_some()), (way, main, raw), "{name}");
         }
     }
 
@@ -280,6 +267,19 @@ mod tests {
             "client:1x0x1",
             "client:1x1x0",
             "client:16777217x1x1",
+            "feed:1x1@1",
+            "feed:0x1@1/1",
+            "feed:1x2@1/1",
+            "feed:1x1+1x2@1/1",
+            "feed:1x1+1@1/1",
+            "feed:1x1@0/1",
+            "feed:100001x1@1/1",
+            "tick:1",
+            "tick:0x1",
+            "tick:1x0",
+            "tick:1x1001",
+            "noisy:",
+            "noisy:loud",
         ] {
             assert!(bad.parse::<Cell>().is_err(), "{bad}");
         }

@@ -25,10 +25,16 @@ pub enum Way {
     Tls,
     /// As a client: it dials.
     Client,
+    /// What it receives from anybody goes to everybody: of those alone that do not speak WebSocket. Others have a path for that.
+    FanOut,
+    /// As the server of a feed of values.
+    Feed,
+    /// As the server of a game with a fixed tick.
+    Game,
 }
 
 impl Way {
-    const ALL: [Way; 4] = [Way::Plain, Way::Deflate, Way::Tls, Way::Client];
+    const ALL: [Way; 7] = [Way::Plain, Way::Deflate, Way::Tls, Way::Client, Way::FanOut, Way::Feed, Way::Game];
 
     /// In `peers.json`.
     fn key(self) -> &'static str {
@@ -37,6 +43,9 @@ impl Way {
             Way::Deflate => "deflate_command",
             Way::Tls => "tls_command",
             Way::Client => "client_command",
+            Way::FanOut => "fanout_command",
+            Way::Feed => "feed_command",
+            Way::Game => "game_command",
         }
     }
 
@@ -47,6 +56,9 @@ impl Way {
             Way::Deflate => ":deflate",
             Way::Tls => ":tls",
             Way::Client => ":client",
+            Way::FanOut => ":fanout",
+            Way::Feed => ":feed",
+            Way::Game => ":game",
         }
     }
 }
@@ -62,6 +74,19 @@ pub struct Place<'a> {
     pub certificate: Option<(&'a Path, &'a Path)>,
     /// `{connections}`, `{depth}` and `{size}`: what a client does.
     pub flight: Option<Flight>,
+    /// `{keys}` and `{rate}`: what a feed publishes; `{hz}`: ticks a second of a game.
+    pub program: Program,
+}
+
+/// What a server does of its own accord.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Keys of a feed.
+    pub keys: u32,
+    /// Updates of all keys in a second.
+    pub rate: u32,
+    /// Ticks a second.
+    pub hz: u32,
 }
 
 /// A server and how to start it.
@@ -108,6 +133,9 @@ impl Contender {
             ("{connections}", count(|flight| flight.connections)),
             ("{depth}", count(|flight| flight.depth as usize)),
             ("{size}", count(|flight| flight.size)),
+            ("{keys}", place.program.keys.to_string()),
+            ("{rate}", place.program.rate.to_string()),
+            ("{hz}", place.program.hz.to_string()),
         ];
         let fill = |word: &String| parts.iter().fold(word.clone(), |word, (part, value)| word.replace(part, value));
         Some(self.command(way)?.iter().map(fill).collect())
@@ -155,13 +183,14 @@ impl FromStr for Contender {
     type Err = String;
 
     /// `NAME=COMMAND`; `NAME:raw=COMMAND` for a raw echo, `NAME:deflate=COMMAND` for cells whose messages are compressed,
-    /// `NAME:tls=COMMAND` for those over TLS and `NAME:client=COMMAND` for those that measure a client. The command is split at blanks; there is no quoting.
+    /// `NAME:tls=COMMAND` for those over TLS, `NAME:client=COMMAND` for those that measure a client, `NAME:feed=COMMAND` and `NAME:game=COMMAND`
+    /// for feed: and tick: cells, `NAME:raw:fanout=COMMAND` for fanout: cells without WebSocket. The command is split at blanks; there is no quoting.
     fn from_str(text: &str) -> Result<Contender, String> {
         let (name, command) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=COMMAND"))?;
         let command: Vec<String> = words(command).collect();
-        let (name, way) = [Way::Deflate, Way::Tls, Way::Client]
+        let (name, way) = Way::ALL
             .iter()
-            .find_map(|way| Some((name.strip_suffix(way.suffix())?, *way)))
+            .find_map(|way| Some((name.strip_suffix(way.suffix()).filter(|_| *way != Way::Plain)?, *way)))
             .unwrap_or((name, Way::Plain));
         let (name, raw) = name.strip_suffix(":raw").map_or((name, false), |name| (name, true));
         if name.is_empty() || !command.iter().any(|word| word.contains("{port}")) {
@@ -187,7 +216,10 @@ pub fn own() -> io::Result<Vec<Contender>> {
     let wait = format!("serve --cores {{core}} --spin-us 0 {listen}");
     let ours = |name, serve: &str, client: &str| {
         let (deflate, tls) = (format!("{serve} --deflate shared"), format!("{serve} {files}"));
-        let servers = [(Way::Plain, serve), (Way::Deflate, &deflate), (Way::Tls, &tls)];
+        let feed = format!("{serve} --demo feed --keys {{keys}} --rate {{rate}}");
+        let game = format!("{serve} --demo game --hz {{hz}}");
+        let servers =
+            [(Way::Plain, serve), (Way::Deflate, &deflate), (Way::Tls, &tls), (Way::Feed, &feed), (Way::Game, &game)];
         let mut ours = Contender::own(name, &server, &servers, false);
         // The client is this program, around the library.
         let client = [(Way::Client, client)];
@@ -201,6 +233,7 @@ pub fn own() -> io::Result<Vec<Contender>> {
     let (epoll, ring) = (format!("epoll-echo {listen}"), format!("ring-echo {listen}"));
     let tokio = format!("tokio-uring {listen}");
     let ring_tls = format!("{ring} {files}");
+    let (epoll_all, ring_all) = (format!("epoll-fanout {listen}"), format!("ring-fanout {listen}"));
     Ok(vec![
         ours("wsring", &serve, client),
         ours("wsring (waiting)", &wait, &client_waits),
@@ -208,6 +241,8 @@ pub fn own() -> io::Result<Vec<Contender>> {
         Contender::own("epoll-echo", &program, &[(Way::Plain, &epoll)], true),
         Contender::own("ring-echo", &program, &[(Way::Plain, &ring), (Way::Tls, &ring_tls)], true),
         Contender::own("wsring (deflate 6)", &server, &[(Way::Deflate, &level)], false),
+        Contender::own("epoll-fanout", &program, &[(Way::FanOut, &epoll_all)], true),
+        Contender::own("ring-fanout", &program, &[(Way::FanOut, &ring_all)], true),
     ])
 }
 
@@ -241,7 +276,7 @@ mod tests {
     use super::*;
 
     fn at(port: u16, core: usize) -> Place<'static> {
-        Place { port, core, certificate: None, flight: None }
+        Place { port, core, certificate: None, flight: None, program: Program::default() }
     }
 
     #[test]
@@ -265,6 +300,14 @@ mod tests {
         let filled = ["dial", "7", "64x16", "of", "125"].map(String::from);
         assert_eq!(client.command_at(Way::Client, Place { flight, ..at(7, 0) }), Some(filled.into()));
         assert!(client.is_variant() && client.command(Way::Plain).is_none());
+        let feed: Contender = "x:feed=serve {port} {keys}@{rate}".parse().expect("good");
+        let program = Program { keys: 10, rate: 500, hz: 30 };
+        let filled = ["serve", "7", "10@500"].map(String::from);
+        assert_eq!(feed.command_at(Way::Feed, Place { program, ..at(7, 0) }), Some(filled.into()));
+        let game: Contender = "x:game=serve {port} {hz}".parse().expect("good");
+        assert_eq!(game.command_at(Way::Game, Place { program, ..at(7, 0) }).expect("a command")[2], "30");
+        let all: Contender = "x:raw:fanout=serve {port}".parse().expect("good");
+        assert!(all.raw && all.is_variant() && all.command(Way::FanOut).is_some());
         assert!(!tls.merge(&ring), "a raw echo and a WebSocket server are not one");
         for bad in ["", ":tls=echo {port}", "echo {port}", "=echo {port}", "x=echo", "x="] {
             assert!(bad.parse::<Contender>().is_err(), "{bad}");

@@ -101,6 +101,12 @@ impl Target {
         Ok(Target { offer: Some((offer.to_owned(), context)), ..self })
     }
 
+    /// The same server by another path; nothing of it for a raw echo, which has none.
+    pub fn at_path(&self, path: &str) -> Target {
+        let web = self.web.as_ref().map(|(host, _)| (host.clone(), path.to_owned()));
+        Target { web, ..self.clone() }
+    }
+
     /// How replies are compressed, if they are.
     pub fn context(&self) -> Option<Context> {
         self.offer.as_ref().map(|(_, context)| *context)

@@ -28,7 +28,7 @@ impl Drop for Running {
     }
 }
 
-fn listen(run: impl FnOnce(&AtomicBool, &dyn Fn(SocketAddr)) -> io::Result<()> + Send + 'static) -> Running {
+pub(crate) fn listen(run: impl FnOnce(&AtomicBool, &dyn Fn(SocketAddr)) -> io::Result<()> + Send + 'static) -> Running {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let (tell, told) = mpsc::channel();

@@ -1,8 +1,9 @@
-//! `wsring-bench`: a load client, three baselines, and comparisons of servers that alternate.
+//! `wsring-bench`: a load client, baselines, and comparisons of servers that alternate.
 //!
 //! ```text
 //! wsring-bench epoll-echo --listen 127.0.0.1:9000        a baseline
 //! wsring-bench ring-echo --listen 127.0.0.1:9000         the other raw one; with --tls-cert and --tls-key over TLS
+//! wsring-bench epoll-fanout --listen 127.0.0.1:9000      as a raw fan-out; ring-fanout is the other
 //! wsring-bench tokio-uring --listen 127.0.0.1:9000       wsring's core in another runtime
 //! wsring-bench load --url ws://127.0.0.1:9001/ ...       one server under load; --deflate compresses, --tls-ca is for wss://
 //! wsring-bench idle --url ws://127.0.0.1:9001/ --pid N   memory of connections at rest
@@ -27,6 +28,8 @@ mod dial;
 #[cfg(test)]
 mod echo_tests;
 mod epoll_echo;
+mod epoll_fanout;
+mod fanout_log;
 mod fault;
 mod frames;
 mod idle;
@@ -40,9 +43,11 @@ mod results;
 mod ring_buffers;
 mod ring_client;
 mod ring_echo;
+mod ring_fanout;
 mod show;
 mod signals;
 mod single;
+mod sockets;
 mod stream;
 mod tls;
 mod tokio_echo;
@@ -55,7 +60,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use baselines::{ClientArgs, EchoArgs, RingArgs, TokioArgs};
+use baselines::{ClientArgs, EchoArgs, ListenArgs, RingArgs};
 use compare::command::CompareArgs;
 use single::{IdleArgs, LoadArgs};
 
@@ -73,8 +78,12 @@ enum Task {
     EpollEcho(EchoArgs),
     /// Echo raw bytes on io_uring, one thread: the limit.
     RingEcho(RingArgs),
+    /// Send what anybody sends to everybody, as raw bytes on epoll, one thread: the fan-out's baseline.
+    EpollFanout(ListenArgs),
+    /// The same on io_uring: the fan-out's limit.
+    RingFanout(ListenArgs),
     /// Echo messages with wsring's core on the sockets of a tokio-uring runtime: what a ring of its own earns.
-    TokioUring(TokioArgs),
+    TokioUring(ListenArgs),
     /// Keep messages in flight with wsring's client until a signal, or until the server closes: what client: cells measure.
     #[command(hide = true)]
     RingClient(ClientArgs),
@@ -101,6 +110,8 @@ fn perform(task: Task) -> io::Result<()> {
     match task {
         Task::EpollEcho(args) => baselines::echo(&args),
         Task::RingEcho(args) => baselines::ring_echo(&args),
+        Task::EpollFanout(args) => baselines::epoll_fanout(&args),
+        Task::RingFanout(args) => baselines::ring_fanout(&args),
         Task::TokioUring(args) => baselines::tokio_echo(&args),
         Task::RingClient(args) => baselines::ring_client(&args),
         Task::Load(args) => single::load_one(&args),

@@ -43,6 +43,12 @@ fn read_clock(clock: libc::clockid_t) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
+/// Nanoseconds of CLOCK_MONOTONIC, which is the same for all processes of a machine.
+pub fn monotonic_nanos() -> u64 {
+    let time = read_clock(libc::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    time.as_nanos() as u64
+}
+
 /// CPU time of the calling thread, user and system, in nanoseconds (clock_gettime(2)).
 pub fn thread_cpu() -> io::Result<Duration> {
     read_clock(libc::CLOCK_THREAD_CPUTIME_ID)

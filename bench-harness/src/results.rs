@@ -57,6 +57,54 @@ figures! {
     P9999 "latency_p9999_us" "latency p99.99, us" 1 Lower;
     /// As above.
     MAX "latency_max_us" "latency max, us" 1 Lower;
+    /// The same of the same connections in the same turn, without those that disturb them: slow readers, a noisy neighbour.
+    ALONE_P50 "alone_p50_us" "p50 alone, us" 1 Lower;
+    /// As above.
+    ALONE_P99 "alone_p99_us" "p99 alone, us" 1 Lower;
+    /// As above.
+    ALONE_P999 "alone_p999_us" "p99.9 alone, us" 1 Lower;
+    /// [`P50`] / [`ALONE_P50`], and so on.
+    TIMES_P50 "disturbed_p50_ratio" "p50 disturbed / alone" 2 Lower;
+    /// As above.
+    TIMES_P99 "disturbed_p99_ratio" "p99 disturbed / alone" 2 Lower;
+    /// As above.
+    TIMES_P999 "disturbed_p999_ratio" "p99.9 disturbed / alone" 2 Lower;
+    /// Updates that a feed's server published.
+    PUBLISHED "published_per_s" "updates published/s" 0 Higher;
+    /// Of what slow readers read, from publishing to reading.
+    AGE_P50 "slow_age_p50_ms" "age read by the slow, p50, ms" 0 Lower;
+    /// As above.
+    AGE_MAX "slow_age_max_ms" "age read by the slow, max, ms" 0 Lower;
+    /// What of the greatest age of any slow reader the bytes in its two sockets do not account for, at its rate.
+    AGE_BEYOND "slow_age_beyond_sockets_ms" "age beyond sockets, max, ms" 0 Lower;
+    /// Updates of all readers that another took the place of, when the counted time was over, for each that was published.
+    CONFLATED "conflated_percent" "conflated, %" 1 Neither;
+    /// Resident memory of the server's process when the counted time was over.
+    RSS_THEN "rss_bytes" "RSS, bytes" 0 Lower;
+    /// What that of a turn with slow readers is more than that of the one without.
+    RSS_MORE "rss_more_bytes" "RSS for the slow, bytes" 0 Lower;
+    /// CPU time of the server's process for each tick of a game.
+    TICK_CPU "server_cpu_us_per_tick" "server CPU, us/tick" 1 Lower;
+    /// Ticks that a player got for each that there was: 1, or some were passed over.
+    TICKS "messages_per_player_and_tick" "messages/player and tick" 5 Higher;
+    /// Times that a player's socket had something for each message: 1 if each tick leaves in one send.
+    PIECES "receives_per_message" "receives/message" 4 Lower;
+    /// How late the server says that its ticks were.
+    TOLD_P50 "told_late_p50_us" "late by its own word, p50, us" 0 Lower;
+    /// As above.
+    TOLD_P99 "told_late_p99_us" "late by its own word, p99, us" 0 Lower;
+    /// Of the first player, how much later than in a row without drift whose earliest is on time.
+    LATE_P50 "late_p50_us" "first player late, p50, us" 1 Lower;
+    /// As above.
+    LATE_P99 "late_p99_us" "first player late, p99, us" 1 Lower;
+    /// From the first player's message of a tick to the last player's.
+    SKEW_P50 "skew_p50_us" "skew p50, us" 1 Lower;
+    /// As above.
+    SKEW_P99 "skew_p99_us" "skew p99, us" 1 Lower;
+    /// What a noisy neighbour got rid of: how much a server let it have.
+    NOISE "neighbour_bytes_per_s" "neighbour, bytes/s" 0 Neither;
+    /// How late the load itself may have looked at what had come.
+    LOAD_LATE "load_late_p99_us" "load late, p99, us" 1 Neither;
     /// System calls as the server counts them itself.
     SYSCALLS "syscalls_per_message" "syscalls/message" 4 Lower;
     /// Resident memory of the server's process for each connection at rest.

@@ -21,14 +21,20 @@ use crate::{compare, deflate, machine, proc, results, show};
 #[derive(Args)]
 pub struct CompareArgs {
     /// Four shapes of load in under three minutes. This is the default.
-    #[arg(long, conflicts_with_all = ["full", "cells"])]
+    #[arg(long, conflicts_with_all = ["full", "applications", "cells"])]
     quick: bool,
     /// All shapes of load in under 40 minutes.
     #[arg(long, conflicts_with = "cells")]
     full: bool,
+    /// What applications do: a feed with slow readers, a fan-out, a game's tick, a noisy neighbour. Half an hour; --seconds 60 --rounds 5
+    /// is for the ages of what slow readers read, and takes hours.
+    #[arg(long, conflicts_with_all = ["full", "cells"])]
+    applications: bool,
     /// Shapes of load: SIZExCONNECTIONSxDEPTH, ascii:... or utf8:... for text, deflate:... for trades as JSON, compressed
     /// both ways, tls:... over TLS 1.3 (AES-128-GCM), rate:SIZExCONNECTIONS@RATE, fanout:SIZExSUBSCRIBERSxDEPTH,
-    /// connect:AT_A_TIME, idle:CONNECTIONS, client:SIZExCONNECTIONSxDEPTH for what a client needs, in the server's place.
+    /// connect:AT_A_TIME, idle:CONNECTIONS, client:SIZExCONNECTIONSxDEPTH for what a client needs, in the server's place;
+    /// feed:READERSxKEYS[+SLOWxKEYS]@RATE/ALL_KEYS for a feed of values, with and without slow readers, tick:PLAYERSxHZ for a game,
+    /// noisy:tiny|ping|long|packed for one quiet peer beside such a neighbour and without it.
     #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
     /// Rounds for each; in every round each server has its turn.
@@ -45,7 +51,9 @@ pub struct CompareArgs {
     only: Vec<String>,
     /// Another server: NAME=COMMAND, or NAME:raw=COMMAND for one that returns bytes as they come; {port} and {core} are filled
     /// in. NAME:deflate=COMMAND is the same server for deflate: cells, NAME:tls=COMMAND for tls: cells, with {cert} and {key};
-    /// NAME:client=COMMAND is a client that dials {port}, for client: cells, with {connections}, {depth} and {size}.
+    /// NAME:client=COMMAND is a client that dials {port}, for client: cells, with {connections}, {depth} and {size}; NAME:feed=COMMAND with
+    /// {keys} and {rate} and NAME:game=COMMAND with {hz} speak the protocols of `wsring serve --demo`; NAME:raw:fanout=COMMAND sends
+    /// what comes from anybody to everybody.
     #[arg(long)]
     extra: Vec<Contender>,
     /// What deflate: cells offer.
@@ -223,7 +231,11 @@ const PEERS: &str = "bench-harness/peers/target/peers.json";
 
 fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
     let contenders = choose(args)?;
-    let set = if args.full { cells::FULL } else { cells::QUICK };
+    let set = match (args.full, args.applications) {
+        (true, _) => cells::FULL,
+        (_, true) => cells::APPLICATIONS,
+        _ => cells::QUICK,
+    };
     let cells: Vec<Cell> = match &args.cells[..] {
         [] => set.split(',').map(|cell| cell.parse().map_err(invalid)).collect::<io::Result<_>>()?,
         cells => cells.to_vec(),
@@ -232,7 +244,7 @@ fn plan(args: &CompareArgs) -> io::Result<compare::Plan> {
     if let Some(cell) = cells.iter().find(|cell| cell.connections() as u64 + 64 > limit) {
         return Err(invalid(format!("{cell} needs more descriptors than {limit} (`ulimit -n -H`)")));
     }
-    let quick = !args.full && args.cells.is_empty();
+    let quick = !args.full && !args.applications && args.cells.is_empty();
     let (rounds, measured, warmup) = if quick { (3, 700, 200) } else { (5, 1500, 300) };
     let mut plan = compare::Plan {
         cells,

@@ -4,6 +4,8 @@ mod stage;
 mod turns;
 
 use super::*;
+use crate::load::Bodies;
+use std::time::{Duration, Instant};
 
 fn contender(words: &[&str]) -> Contender {
     let mut all = words.iter().map(|word| word.parse::<Contender>().expect("a contender"));
@@ -17,16 +19,21 @@ fn who_cannot_is_left_out_with_a_reason() {
     let plain = contender(&["plain=./a {port}"]);
     let both = contender(&["both=./a {port}", "both:deflate=./a {port}"]);
     let raw = contender(&["raw:raw=./a {port}", "raw:raw:tls=./a {port}"]);
+    let all_to_all = contender(&["all:raw:fanout=./a {port}"]);
     let variant = contender(&["variant:deflate=./a {port}"]);
     let cell = |name: &str| name.parse::<Cell>().expect(name);
     for (name, takes_parts, reasons) in [
-        ("125x64x1", [true, true, true, false], [false; 4]),
-        ("deflate:1024x64x16", [false, true, false, true], [true, false, false, false]),
-        ("tls:125x64x1", [false, false, true, false], [true, true, false, false]),
-        ("client:125x64x1", [false, false, false, false], [true, true, false, false]),
-        ("fanout:125x64x1", [true, true, false, false], [false; 4]),
+        ("125x64x1", [true, true, true, false, false], [false; 5]),
+        ("deflate:1024x64x16", [false, true, false, true, false], [true, false, false, false, false]),
+        ("tls:125x64x1", [false, false, true, false, false], [true, true, false, false, false]),
+        ("client:125x64x1", [false; 5], [true, true, false, false, false]),
+        ("fanout:125x64x1", [true, true, false, false, true], [false; 5]),
+        ("feed:1x1@1/1", [false; 5], [true, true, false, false, false]),
+        ("tick:1x1", [false; 5], [true, true, false, false, false]),
+        ("noisy:ping", [true, true, true, false, false], [false; 5]),
+        ("noisy:packed", [false, true, false, true, false], [true, false, false, false, false]),
     ] {
-        let all = [&plain, &both, &raw, &variant];
+        let all = [&plain, &both, &raw, &variant, &all_to_all];
         assert_eq!(all.map(|one| takes_part(one, &cell(name))), takes_parts, "{name}");
         assert_eq!(all.map(|one| left_out(one, &cell(name)).is_some()), reasons, "{name}");
     }

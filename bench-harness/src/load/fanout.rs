@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 use super::course::{Clock, Turns, count, dial, on_conn};
 use super::plan::{Bodies, OnEdge, Outcome, Plan, histogram};
 use crate::dial;
-use crate::frames::{Echo, Frames, Replies};
+use crate::frames::{Frames, Replies};
 use crate::net::{Event, Keep, Net};
 
 /// How long a server has to let everybody join.
@@ -49,13 +49,11 @@ struct Load<'a> {
 }
 
 pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdge<'_>) -> io::Result<Outcome> {
-    if plan.target.echo() == Echo::Raw || plan.target.context().is_some() {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "a raw echo cannot fan out, and compressed messages do not",
-        ));
+    if plan.target.context().is_some() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "compressed messages do not fan out"));
     }
-    let frames = Frames::new(plan.payload, plan.size, depth as usize, Echo::WebSocket, random)?;
+    // Without WebSocket everybody gets the very bytes that the publisher sent.
+    let frames = Frames::new(plan.payload, plan.size, depth as usize, plan.target.echo(), random)?;
     let net = dial(plan, plan.connections + 1, frames.run(), Keep::All)?;
     // A server may answer the handshake before it has put the newcomer among those who receive.
     thread::sleep(JOIN_WAIT);
@@ -80,7 +78,7 @@ pub(super) fn run(plan: &Plan, depth: u32, random: &mut dyn Read, on_edge: OnEdg
     };
     let outcome = count(&mut load, plan, clock, on_edge);
     if outcome.is_ok() {
-        dial::say_goodbye(load.net.into_streams(), Echo::WebSocket);
+        dial::say_goodbye(load.net.into_streams(), plan.target.echo());
     }
     outcome
 }

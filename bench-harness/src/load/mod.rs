@@ -9,7 +9,11 @@ mod connect;
 mod course;
 mod echo;
 mod fanout;
+pub mod feed;
+pub mod noisy;
 mod plan;
+pub mod texts;
+pub mod tick;
 
 use std::io::{self, ErrorKind, Read};
 

@@ -1,6 +1,8 @@
 //! The load client against servers of a few lines: a good one, and ones that lie.
 
+mod applications;
 mod deflate;
+mod feed;
 
 use super::plan::DISCARD_MIN;
 use super::*;

@@ -21,9 +21,15 @@ pub use html::html;
 pub use lines::{hgrm, write};
 pub use table::{markdown, summary, table};
 
+use crate::results::{
+    AGE_BEYOND, AGE_MAX, AGE_P50, ALONE_P50, ALONE_P99, ALONE_P999, LATE_P99, LOAD_LATE, NOISE, PIECES,
+};
 use crate::results::{ALL, Better, Cell, Contender, Figure, Run, Spread};
 use crate::results::{CLIENT_BUSY, CLIENT_CPU, CPU, KERNEL, MAX, P50, P90, P99, P999, P9999, RATE, RSS, RSS_AT_REST};
-use crate::results::{RSS_BEFORE, SERVER_BUSY, STOLEN, SYSCALLS, TRAVELS, WAITED};
+use crate::results::{
+    PUBLISHED, RSS_MORE, RSS_THEN, SKEW_P50, SKEW_P99, TICK_CPU, TICKS, TIMES_P50, TIMES_P99, TIMES_P999,
+};
+use crate::results::{RSS_BEFORE, SERVER_BUSY, STOLEN, SYSCALLS, TOLD_P99, TRAVELS, WAITED};
 
 /// How a contender stands to the base in one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +46,7 @@ enum Verdict {
 const VERDICT_ROUNDS_MIN: usize = 3;
 
 /// What a reader must know of two figures, at the foot of every report.
-const CAVEATS: [&str; 7] = [
+const CAVEATS: [&str; 9] = [
     "\"kernel, bytes/connection\" is the kernel memory of the whole machine and counts both ends of each connection, \
      the server's and the load's.",
     "In idle: cells \"RSS\" is the server's process after its warm-up, before any connection rests, and with all of them at \
@@ -53,6 +59,10 @@ const CAVEATS: [&str; 7] = [
     "In tls: cells all speak TLS 1.3 with AES-128-GCM; the load encrypts and decrypts on its own core, which is in none of \
      the server's figures but makes the load busier than without TLS.",
     "In client: cells a client is measured: \"server\" is its process, \"client\" the echo on the load's core that answers it.",
+    "In feed: and noisy: cells \"alone\" is the same turn without slow readers, or without the noise, on a server of its own. A latency there \
+     ends when the load looks: \"load late\" bounds its part of it.",
+    "\"age beyond sockets\" is what of the greatest age of a slow reader's values the bytes in its two sockets do not account for, at \
+     the rate at which it reads.",
 ];
 
 /// What a ratio to the base says about the contender; nothing for a figure that is neither good nor bad, or from too few
@@ -96,6 +106,23 @@ fn beside(cell: &Cell) -> Option<(Figure, &'static str)> {
 
 /// What connections at rest cost, a contender's share and in all, where that was measured.
 const MEMORY: [Figure; 4] = [RSS, KERNEL, RSS_BEFORE, RSS_AT_REST];
+
+/// What is told in full of cells whose main figure says little alone: what applications do.
+const APPLICATION: [Figure; 26] = [
+    P50, P99, P999, ALONE_P50, ALONE_P99, ALONE_P999, TIMES_P50, TIMES_P99, TIMES_P999, TICK_CPU, TICKS, PIECES,
+    TOLD_P99, LATE_P99, SKEW_P50, SKEW_P99, AGE_P50, AGE_MAX, AGE_BEYOND, RSS_THEN, RSS_MORE, PUBLISHED, NOISE, RATE,
+    CPU, LOAD_LATE,
+];
+
+/// What is told in full of a cell, where a ratio alone would not do.
+fn told_in_full(cell: &Cell) -> Vec<Figure> {
+    if cell.main == RSS {
+        return MEMORY.to_vec();
+    }
+    let all = measured(cell);
+    let is_application = all.iter().any(|figure| [LOAD_LATE, TICK_CPU].contains(figure));
+    APPLICATION.into_iter().filter(|figure| is_application && all.contains(figure)).collect()
+}
 
 /// The figures that somebody has in this cell, the main one first.
 fn measured(cell: &Cell) -> Vec<Figure> {

@@ -5,10 +5,10 @@
 
 use super::grid::{Grid, WIDTH_MAX};
 use super::{
-    CAVEATS, MEMORY, absence, beside, direction, disturbances, factor, label, marked, measured, number, partial, reason,
+    CAVEATS, absence, beside, direction, disturbances, factor, label, marked, measured, number, partial, reason,
 };
-use super::{rounds, short, turns};
-use crate::results::{Better, Cell, Figure, RSS, Run, Spread};
+use super::{rounds, short, told_in_full, turns};
+use crate::results::{Better, Cell, Figure, Run, Spread};
 
 /// One cell: a row for each contender, a column for each figure, and the ratios to `base`.
 pub fn table(run: &Run, cell: &Cell, base: usize) -> String {
@@ -156,7 +156,7 @@ pub fn markdown(run: &Run, base: usize) -> String {
         out.push('\n');
     }
     out.push('\n');
-    out += &memory(run);
+    out += &in_full(run);
     for note in foot(run) {
         out += &format!("- {note}\n");
     }
@@ -164,18 +164,22 @@ pub fn markdown(run: &Run, base: usize) -> String {
 }
 
 /// Cells at rest once more, in bytes and with a row for each contender: ratios alone do not say whether what one connection
-/// needs matters beside what the server needs without any.
-fn memory(run: &Run) -> String {
+/// needs matters beside what the server needs without any. And what applications do, where no figure says it alone.
+fn in_full(run: &Run) -> String {
     let mut out = String::new();
-    for cell in run.cells.iter().filter(|cell| cell.main == RSS) {
+    for cell in &run.cells {
+        let figures = told_in_full(cell);
+        if figures.is_empty() {
+            continue;
+        }
         out += &format!("| {}, medians |", plain(&cell.title));
-        MEMORY.iter().for_each(|figure| out += &format!(" {} |", figure.name));
-        out += &format!("\n|---|{}\n", "---:|".repeat(MEMORY.len()));
+        figures.iter().for_each(|figure| out += &format!(" {} |", figure.name));
+        out += &format!("\n|---|{}\n", "---:|".repeat(figures.len()));
         for (at, contender) in run.contenders.iter().enumerate() {
             let mark = if marked(run, cell, at) { " \u{2020}" } else { "" };
             out += &format!("| {}{mark} |", plain(&label(contender)));
-            for figure in MEMORY {
-                let value = cell.spread(at, figure).map(|spread| number(spread.median, figure.digits));
+            for figure in &figures {
+                let value = cell.spread(at, *figure).map(|spread| number(spread.median, figure.digits));
                 out += &format!(" {} |", value.unwrap_or_else(|| absence(run, cell, at).into()));
             }
             out.push('\n');

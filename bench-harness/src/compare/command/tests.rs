@@ -56,6 +56,9 @@ fn the_sets_end_in_time() {
     let quick = planned(&["--quick"]);
     assert!(quick.expected() < Duration::from_secs(3 * 60), "{:?}", quick.expected());
     assert!(!quick.contenders.iter().any(Contender::is_variant), "nobody who finds no cell");
+    let applications = planned(&["--applications"]);
+    assert!(applications.expected() < Duration::from_secs(30 * 60), "{:?}", applications.expected());
+    assert!(applications.contenders.iter().any(|contender| contender.name == "ring-fanout"));
 }
 
 #[test]
@@ -78,6 +81,7 @@ fn the_command_line_is_sound() {
     assert!(Cli::try_parse_from(["x", "compare", "--deflate-offer", "gzip"]).is_err());
     assert!(Cli::try_parse_from(["x", "load", "--raw", "127.0.0.1:1", "--rate", "5", "--depth", "2"]).is_err());
     assert!(Cli::try_parse_from(["x", "compare", "--quick", "--full"]).is_err());
+    assert!(Cli::try_parse_from(["x", "compare", "--applications", "--full"]).is_err());
     assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
     assert!(seconds("3600").is_ok() && seconds("3600.1").is_err() && seconds("-1").is_err());
 }
