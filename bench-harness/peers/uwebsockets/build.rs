@@ -12,6 +12,7 @@ const U_SOCKETS: [&str; 5] = ["bsd.c", "context.c", "loop.c", "socket.c", "event
 
 fn main() {
     println!("cargo:rerun-if-changed=src/echo.cpp");
+    println!("cargo:rerun-if-changed=src/feed.h");
     println!("cargo:rerun-if-env-changed=CXX");
     println!("cargo:rerun-if-env-changed=CC");
     println!("cargo:rerun-if-env-changed=PEERS_TARGET_CPU");

@@ -1,4 +1,4 @@
-// An echo server on uWebSockets, to be measured.
+// An echo server on uWebSockets, to be measured; with `--feed KEYS RATE` a feed of values on /feed (`feed.h`).
 //
 // Owns its settings: with `--deflate shared` it accepts permessage-deflate with one compressor for all connections. Promises that no message is dropped and that `/bcast` reaches everybody there, the sender included.
 // Replies to the messages of one read leave together without help: the library corks a socket while it reads from it.
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "App.h"
+#include "feed.h"
 
 namespace {
 
@@ -33,7 +34,7 @@ uWS::App::WebSocketBehavior<Nothing> behavior(bool deflate, Message on_message) 
 }
 
 int usage() {
-    std::fprintf(stderr, "usage: peer-uwebsockets --listen ADDRESS:PORT [--deflate shared]\n");
+    std::fprintf(stderr, "usage: peer-uwebsockets --listen ADDRESS:PORT [--deflate shared | --feed KEYS RATE]\n");
     return 2;
 }
 
@@ -41,7 +42,8 @@ int usage() {
 
 int main(int argc, char **argv) {
     const bool deflate = argc == 5 && std::strcmp(argv[3], "--deflate") == 0 && std::strcmp(argv[4], "shared") == 0;
-    if ((argc != 3 && !deflate) || std::strcmp(argv[1], "--listen") != 0) {
+    const bool feeds = argc == 6 && std::strcmp(argv[3], "--feed") == 0 && std::atoi(argv[4]) > 0 && std::atoi(argv[5]) > 0;
+    if ((argc != 3 && !deflate && !feeds) || std::strcmp(argv[1], "--listen") != 0) {
         return usage();
     }
     const std::string address = argv[2];
@@ -58,6 +60,9 @@ int main(int argc, char **argv) {
     });
     fan_out.open = [](auto *ws) { ws->subscribe(TOPIC); };
     app.ws<Nothing>("/bcast", std::move(fan_out));
+    if (feeds) {
+        feed::serve(app, static_cast<unsigned>(std::atoi(argv[4])), static_cast<unsigned>(std::atoi(argv[5])));
+    }
     app.ws<Nothing>("/*", behavior(deflate, [deflate](auto *ws, std::string_view message, uWS::OpCode opcode) {
         ws->send(message, opcode, deflate);
     }));
