@@ -1,7 +1,7 @@
 //! The io_uring driver: the only code that speaks to the kernel. One ring of one thread. `probe` asks the kernel what it does, `setup`
 //! makes the ring, `teardown` ends it; `recv_buffers` owns what the kernel receives into, `send_blocks` what it sends from, `descriptors`
-//! the sockets that are in no table, `connects` those that are not connected yet; `heap` is about the process's memory; this file turns
-//! [`Op`]s into SQEs and CQEs into [`Done`]s.
+//! the sockets that are in no table, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
+//! process's memory; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
 //! [`Token`]. So a payload is found by one index, and memory is kept for sends that are with the kernel, not for connections.
@@ -16,11 +16,11 @@ pub mod send_blocks;
 mod setup;
 mod sizes;
 mod teardown;
+mod waker;
 
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::opcode::AsyncCancel2;
@@ -36,6 +36,7 @@ pub use recv_buffers::Lease;
 pub(crate) use setup::descriptors_open;
 pub use setup::{RingConfig, SetupError, raise_nofile, usable};
 pub use sizes::{QueueEntries, RecvBuffers, SendBuffers};
+pub use waker::Waker;
 
 use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
 use connects::{Connects, Step};
@@ -70,34 +71,6 @@ const NO_SYN: [SockFilter; 5] = {
 
 /// Of what the driver does for itself, such as some cancels: nobody is told of it.
 const OWN: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
-
-/// Wakes a ring that waits, from any thread. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Waker(Arc<OwnedFd>);
-
-impl Waker {
-    /// Of a ring that is yet to be made: [`Uring::new`] takes it. What wakes it before is not lost. Costs a descriptor.
-    ///
-    /// # Errors
-    /// If the process or the machine has no descriptor left.
-    pub fn new() -> Result<Self, SetupError> {
-        // SAFETY: eventfd(2) takes no pointers; a negative result is an error and is handled.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(SetupError::new("the waker", 1, io::Error::last_os_error()));
-        }
-        // SAFETY: `fd` is a fresh descriptor that nobody else owns.
-        Ok(Self(Arc::new(unsafe { OwnedFd::from_raw_fd(fd) })))
-    }
-
-    /// Completes the ring's [`Op::Wake`]. One write(2); wakes that come before it is armed again are not lost.
-    pub fn wake(&self) {
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: write(2) reads 8 bytes through a valid pointer. It fails only when the counter is at its maximum,
-        // and then the ring is about to wake anyway.
-        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-}
 
 /// A payload the kernel holds.
 struct Sending {
@@ -270,7 +243,7 @@ impl Uring {
             },
             Op::Wake => {
                 let count = &raw mut *self.wake_count;
-                opcode::Read::new(Fd(self.waker.0.as_raw_fd()), count.cast(), 8).build()
+                opcode::Read::new(Fd(self.waker.fd()), count.cast(), 8).build()
             }
         };
         // By such a token a completion ends what the kernel has memory for, which it still reads or writes.
