@@ -3,15 +3,15 @@
 //! [`Ring`] is all that `engine` knows of io_uring(7): operations go in with a [`Token`], completions come out with the
 //! same token. [`uring`] is the kernel, `sim` is a deterministic kernel with faults for tests. The seam promises:
 //!
-//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it spins, which it does only
-//!   for a while after [`Ring::expect_more`].
+//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it finds what it waits for without one: by spinning,
+//!   which it does only for a while after [`Ring::expect_more`], or because it was rung.
 //! - What the kernel holds, nobody else can name: the memory of a send is moved into [`Op::Send`] and comes back with
 //!   its completion; received bytes are lent by a [`Ring::Lease`] that is not `Clone` and must be given back by
 //!   [`Ring::release`].
 //! - Every operation completes. [`Op::Accept`] and [`Op::Recv`] complete many times; exactly one completion of each
 //!   says that it has ended.
 //!
-//! The seam knows nothing of WebSocket. Cross-core mail will stand beside `Wake`.
+//! The seam knows nothing of WebSocket.
 
 use std::io;
 use std::net::SocketAddr;

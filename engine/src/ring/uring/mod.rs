@@ -42,6 +42,7 @@ use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, T
 use connects::{Connects, Step};
 use descriptors::Descriptors;
 use recv_buffers::{BufferRing, GROUP};
+use waker::Alarm;
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
 const ENTER_GETEVENTS: u32 = 1;
@@ -97,9 +98,7 @@ pub struct Uring {
     /// What tells the kernel that a socket is a slot of that table.
     socket_flags: squeue::Flags,
     listeners: Vec<Option<TcpListener>>,
-    waker: Waker,
-    /// What a wake reads: eight bytes of a counter that nobody looks at.
-    wake_count: Box<u64>,
+    alarm: Alarm,
     ready: Vec<cqueue::Entry>,
     cursor: usize,
     origin: Instant,
@@ -160,8 +159,7 @@ impl Uring {
             many: vec![None; listeners.len()],
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
             listeners: listeners.into_iter().map(Some).collect(),
-            waker,
-            wake_count: Box::new(0),
+            alarm: Alarm::new(waker),
             ready: Vec::with_capacity(config.queue_entries.completion as usize),
             cursor: 0,
             origin: Instant::now(),
@@ -182,7 +180,7 @@ impl Uring {
     /// Wakes this ring from another thread. A server makes its wakers before its rings, so this is for rings that are used alone.
     #[cfg(feature = "unstable-ring")]
     pub fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.alarm.waker().clone()
     }
 
     /// How many listeners it was given.
@@ -241,10 +239,7 @@ impl Uring {
                 None => opcode::Close::new(Fixed(socket.0)).build(),
                 Some(descriptors) => opcode::Close::new(Fd(descriptors.give_up(socket))).build(),
             },
-            Op::Wake => {
-                let count = &raw mut *self.wake_count;
-                opcode::Read::new(Fd(self.waker.fd()), count.cast(), 8).build()
-            }
+            Op::Wake => unreachable!("the alarm has it"),
         };
         // By such a token a completion ends what the kernel has memory for, which it still reads or writes.
         assert!(!matches!(token.kind(), Kind::Send | Kind::Connect), "{token:?} is of an operation that has memory");
@@ -288,7 +283,7 @@ impl Uring {
         loop {
             // SAFETY: what the entry points to is kept until its completion: sends by `self.sends` (no memory
             // moves its bytes when it is moved itself, and of shared bytes one owner is there), addresses and slots by
-            // `self.connects`, the wake by `self.wake_count`; receives name a registered buffer group. `drop` waits for
+            // `self.connects`, the wake by `self.alarm`; receives name a registered buffer group. `drop` waits for
             // all completions, and keeps the memory for ever if they do not come, but for that of connects: the kernel has
             // copied the address when it took the entry (io_connect_prep), and fills the slot before it comes back.
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
@@ -334,13 +329,21 @@ impl Uring {
         self.ready.extend(self.uring.completion());
     }
 
-    /// Polls until a completion shows or `most` has passed, and says how long that was if none did. Deferred completions
+    /// Takes up what is there. No system call if the kernel is to do nothing and has nothing to tell.
+    fn poll(&mut self) -> io::Result<()> {
+        let queue = self.uring.submission();
+        let is_idle = queue.is_empty() && !queue.taskrun() && !queue.cq_overflow();
+        drop(queue);
+        if is_idle { Ok(()) } else { self.enter(0, ENTER_GETEVENTS, None) }
+    }
+
+    /// Polls until a completion shows, somebody rings, or `most` has passed, and says how long that was. Deferred completions
     /// and those that did not fit into the queue show only when entered for.
     fn spin(&mut self, most: Duration) -> io::Result<Option<Duration>> {
         let start = Instant::now();
         let mut looks = 0_u32;
         loop {
-            if !self.uring.completion().is_empty() {
+            if !self.uring.completion().is_empty() || self.alarm.is_rung() {
                 return Ok(None);
             }
             let flags = self.uring.submission();
@@ -461,8 +464,10 @@ impl Ring for Uring {
     type Lease = Lease;
 
     fn submit(&mut self, token: Token, op: Op) {
-        if let Op::Close { socket, reset: true } = op {
-            self.reset_on_close(socket);
+        match op {
+            Op::Close { socket, reset: true } => self.reset_on_close(socket),
+            Op::Wake => return self.alarm.arm(token).iter().for_each(|entry| self.push(entry)),
+            _ => {}
         }
         let entry = self.entry(token, op);
         self.push(&entry);
@@ -474,6 +479,8 @@ impl Ring for Uring {
         let mut timeout = until.map(|until| until.since(self.now));
         if timeout == Some(Duration::ZERO) || self.cursor < self.ready.len() {
             self.enter(0, ENTER_GETEVENTS, None)?;
+        } else if self.alarm.is_rung() {
+            self.poll()?;
         } else {
             let mut wait = true;
             let spin = self.spin_until.since(self.now);
@@ -486,13 +493,17 @@ impl Ring for Uring {
                 timeout = timeout.map(|timeout| timeout.saturating_sub(spun.unwrap_or_default()));
                 wait = spun.is_some() && timeout != Some(Duration::ZERO);
             }
-            if wait {
+            if wait && self.alarm.sleep() {
                 let timespec = timeout.map(Timespec::from);
                 let args = timespec.as_ref().map(|timespec| SubmitArgs::new().timespec(timespec));
                 self.enter(1, ENTER_GETEVENTS, args.as_ref())?;
+                self.alarm.wake_up();
+            } else if wait {
+                self.poll()?;
             }
         }
         self.gather();
+        self.alarm.look();
         self.now = Time::from_nanos(self.origin.elapsed().as_nanos() as u64);
         Ok(())
     }
@@ -516,7 +527,9 @@ impl Ring for Uring {
     #[inline]
     fn next(&mut self) -> Option<(Token, Done<Lease>)> {
         loop {
-            let entry = self.ready.get(self.cursor)?.clone();
+            let Some(entry) = self.ready.get(self.cursor).cloned() else {
+                return self.alarm.tell().map(|token| (token, Done::Woken));
+            };
             self.cursor += 1;
             // io_uring(7): IORING_CQE_F_MORE says that another completion of the same operation follows.
             self.in_flight -= u32::from(!cqueue::more(entry.flags()));
@@ -533,7 +546,10 @@ impl Ring for Uring {
                 Kind::Cancel => Done::Cancelled,
                 Kind::Unacked => self.unacked(token, entry.result()),
                 Kind::Close => Done::Closed,
-                Kind::Wake => Done::Woken,
+                Kind::Wake => match self.alarm.on_read() {
+                    Some(token) => return Some((token, Done::Woken)),
+                    None => continue,
+                },
             };
             return Some((token, done));
         }

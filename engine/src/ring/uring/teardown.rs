@@ -42,7 +42,7 @@ impl Drop for Uring {
         }
         // Memory that the kernel may yet read or write is never given back. A send block keeps the region that it lies in.
         std::mem::forget(std::mem::take(&mut self.sends));
-        std::mem::forget(std::mem::take(&mut self.wake_count));
+        self.alarm.keep_for_ever();
         self.buffers.keep_for_ever();
     }
 }

@@ -2,6 +2,7 @@
 
 mod accepts;
 mod unacked;
+mod wakes;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -464,24 +465,6 @@ fn a_wait_that_polls_takes_what_overflowed() {
         }
     }
     assert_eq!(seen, vec![11; pairs.len()]);
-}
-
-/// Wakes are not lost, also those that come before the wake is armed again.
-#[test]
-fn a_wake_from_another_thread_completes() {
-    let mut bench = Bench::new(|_| ());
-    let wake = Token::new(Kind::Wake, 0, 0);
-    bench.ring.submit(wake, Op::Wake);
-    bench.quiet();
-    let waker = bench.ring.waker();
-    std::thread::spawn(move || waker.wake()).join().expect("no panic");
-    assert!(matches!(bench.done(wake), Done::Woken));
-    bench.ring.waker().wake();
-    bench.quiet();
-    bench.ring.submit(wake, Op::Wake);
-    assert!(matches!(bench.done(wake), Done::Woken));
-    bench.ring.submit(wake, Op::Wake);
-    bench.quiet();
 }
 
 /// Deferred: the completion is not there before the ring enters for it. Otherwise any syscall of the thread brings it.
