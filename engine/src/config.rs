@@ -21,6 +21,7 @@ pub use self::invalid::InvalidConfig;
 pub use self::on_panic::OnPanic;
 use self::pace::Pace;
 use self::room::Room;
+use crate::engine::MAILBOX_MAX;
 use crate::pressure::Pressure;
 use crate::ring::uring::{
     Feature, Features, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, descriptors_open, heap,
@@ -80,6 +81,7 @@ pub struct Config {
     pub(crate) queue_entries: QueueEntries,
     pub(crate) pace: Pace,
     pub(crate) on_panic: OnPanic,
+    pub(crate) mailbox_max: u32,
     pub(crate) deflate: Deflate,
     pub(crate) features: Features,
     #[cfg(feature = "tls")]
@@ -121,6 +123,7 @@ impl Default for Config {
             queue_entries: ring.queue_entries,
             pace: Pace::default(),
             on_panic: OnPanic::default(),
+            mailbox_max: MAILBOX_MAX,
             deflate: Deflate::off(),
             features: ring.features,
             #[cfg(feature = "tls")]
@@ -201,7 +204,7 @@ impl Config {
     /// | `on_upgrade`, `on_request` | its request, which is answered 500 |
     /// | `on_answer`, `on_reconnect` | its attempt, with [`DialError::Panicked`](crate::DialError::Panicked); the target's policy may dial again |
     /// | `on_close`, `on_dial_failed` | nothing more than what it was told of |
-    /// | `on_start`, `on_wake`, `on_timer`, `on_tick`, `on_batch_end` | its core |
+    /// | `on_start`, `on_wake`, `on_mail`, `on_timer`, `on_tick`, `on_batch_end` | its core |
     ///
     /// Each is counted ([`Stats::panics`](crate::Stats::panics)) and told to the log. The handler goes on being called, so what one callback has half done is seen by
     /// the next. With [`OnPanic::Stop`] each ends its core: for tests, whose failed assertions nobody may swallow, and where a
@@ -408,6 +411,14 @@ impl Config {
         self
     }
 
+    /// Letters that a core's mailbox holds: mail, and what a [`Handle`](crate::Handle) sends and closes. One more is refused
+    /// ([`MailError::Full`](crate::MailError::Full)). 1 to 1,048,576; default 16,384. The first letter takes memory for all, of 64 bytes or more each.
+    #[must_use]
+    pub fn mailbox_max(mut self, letters: u32) -> Self {
+        self.mailbox_max = letters;
+        self
+    }
+
     /// How long a core polls rather than sleeps after it had a message (or a [`Handle`](crate::Handle) woke it), at most a second:
     /// lower latency for a busier core. Connections that come and go, and acknowledgements of what was sent, do not make it
     /// poll. Default zero. See `docs/decisions/0016-polling-follows-messages.md` for figures.
@@ -488,6 +499,7 @@ impl Config {
                 "pass_share_messages",
                 "must be at least 1 and at most 1000000",
             ),
+            (matches!(self.mailbox_max, 1..=0x10_0000), "mailbox_max", "must be 1 to 1048576"),
             (recv_buffers_fit, "recv_buffers", "must be a power of two up to 32768, of at least one byte each"),
             (
                 self.send_buffers.bytes >= 512 && send_bytes <= 1 << 30,

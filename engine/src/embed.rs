@@ -4,26 +4,50 @@
 //! Under the feature `unstable-ring`. Promises what a core of [`Server`](crate::Server) promises. Refuses to know how the ring waits.
 #![forbid(unsafe_code)]
 
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
+use wsring_proto::close::CloseCode;
 
 use crate::config::Config;
 use crate::cores::{CoreState, Place};
-use crate::engine::{Control, Core, Names, Seat};
-use crate::handler::Handler;
+use crate::engine::{Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Seat};
+use crate::handle::{Handle, Member};
+use crate::handler::{Handler, OwnedMessage};
 use crate::ring::uring::{Features, heap};
 use crate::ring::{Ring, SendBlocks, Time};
 use crate::server::{Error, resolve_for};
 use crate::stats::Stats;
 
-/// What other threads hold of an engine. Each call is followed by a wake of the ring.
-#[derive(Clone, Debug, Default)]
-pub struct Remote(Arc<Control>);
+/// What other threads hold of an engine: see [`Handle`](crate::Handle).
+pub struct Remote<M = ()>(Member<M>);
 
-impl Remote {
+impl<M> Clone for Remote<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M> fmt::Debug for Remote<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl<M> Remote<M> {
+    /// Of an engine that is yet to be made, and looks when `bell` has woken its ring.
+    pub fn new(bell: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Member::new(Bell::new(bell), MAILBOX_MAX))
+    }
+
+    /// Has the mailbox hold as many letters as these settings say, unless there is one already.
+    pub fn configure(&self, config: &Config) {
+        self.0.set_mailbox_max(config.mailbox_max.max(1));
+    }
+
     /// Asks for a clean stop.
     pub fn stop(&self) {
         self.0.stop();
@@ -37,13 +61,42 @@ impl Remote {
     /// How far the life of the core has come.
     #[must_use]
     pub fn state(&self) -> CoreState {
-        self.0.state()
+        self.0.control.state()
     }
 
-    /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
+    /// Asks for `on_wake`.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+
+    /// Sends mail: see [`Handle::mail`](crate::Handle::mail).
+    ///
+    /// # Errors
+    /// [`MailError`], with the mail.
+    pub fn mail(&self, mail: M) -> Result<(), MailError<M>> {
+        self.0.mail(mail)
+    }
+
+    /// Sends to a connection: see [`Handle::send`](crate::Handle::send).
+    ///
+    /// # Errors
+    /// [`MailError`], with the message.
+    pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
+        self.0.send(to, message.into())
+    }
+
+    /// Closes a connection: see [`Handle::close`](crate::Handle::close).
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
+        self.0.close(id, code, reason)
+    }
+
+    /// The counters: see [`Handle::stats`](crate::Handle::stats).
     #[must_use]
-    pub fn wake(&self) -> bool {
-        self.0.wake()
+    pub fn stats(&self, patience: Duration) -> Option<Stats> {
+        self.0.stats(patience)
     }
 }
 
@@ -83,7 +136,7 @@ pub struct Engine<R: Ring, H: Handler> {
 }
 
 impl<R: Ring, H: Handler> Engine<R, H> {
-    /// An engine at this place, with so many listeners of the ring. Names are looked up on other threads, which then call `wake`.
+    /// An engine at this place, with so many listeners of the ring. Names are looked up on other threads. A remote is one engine's.
     ///
     /// # Errors
     /// [`Error::Start`] if the operating system has no random numbers.
@@ -93,21 +146,16 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         ring: R,
         handler: H,
         listeners: u32,
-        remote: &Remote,
-        wake: impl Fn() + Clone + Send + 'static,
+        remote: &Remote<H::Mail>,
     ) -> Result<Self, Error> {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
-        let control = Arc::clone(&remote.0);
-        let resolve = Some(resolve_for(Arc::clone(&control), wake));
+        let member = remote.0.clone();
+        let (control, mailbox) = (Arc::clone(&member.control), member.reader());
         let names = Arc::new(Names::new(settings.0.topics.topics_max));
-        let seat = Seat {
-            place,
-            control: Arc::clone(&control),
-            random,
-            resolve,
-            trim: Some(Box::new(heap::give_back)),
-            names,
-        };
+        let handle = Box::new(Handle::new(place, [member.clone()], Arc::clone(&names)));
+        let resolve = Some(resolve_for(Arc::clone(&control), move || member.ring()));
+        let trim: Option<Box<dyn Fn() -> bool>> = Some(Box::new(heap::give_back));
+        let seat = Seat { place, control: Arc::clone(&control), mailbox, handle, random, resolve, trim, names };
         let core = Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), listeners);
         Ok(Self { core, place, control })
     }

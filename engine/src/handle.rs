@@ -1,41 +1,155 @@
-//! Reaches running cores from other threads: [`Handle`]; and what a core's handler is told when it is made: [`CoreInfo`].
+//! Reaches running cores from other threads: [`Handle`]; and what a core's handler is told when it is made: [`CoreInfo`]. What callbacks do
+//! with other cores stands here as well, because it is the same.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
+
+use wsring_proto::close::CloseCode;
 
 use crate::cores::{CoreState, Cpu, Place};
-use crate::engine::{Control, Names, TopicError, TopicId};
-use crate::ring::uring::{SetupError, Waker};
+use crate::engine::{Bell, ConnId, Control, Letter, MailError, Mailbox, Names, Reader, TopicError, TopicId};
+use crate::handler::{CoreCx, Handler, OwnedMessage};
+use crate::stats::Stats;
 
 /// What other threads hold of one core. It is made before the core's thread is: what it is told before the core runs waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
+pub(crate) struct Member<M> {
     pub(crate) control: Arc<Control>,
-    pub(crate) waker: Waker,
+    mailbox: Arc<Mailbox<M>>,
+    bell: Bell,
+}
+
+impl<M> Member<M> {
+    /// Of a core that looks when `bell` is rung, and whose mailbox holds so many letters.
+    pub(crate) fn new(bell: Bell, mailbox_max: u32) -> Self {
+        Self { control: Arc::default(), mailbox: Arc::new(Mailbox::new(bell.clone(), mailbox_max)), bell }
+    }
+
+    /// The core's own end of its mailbox, of which there is one.
+    pub(crate) fn reader(&self) -> Reader<M> {
+        Reader::new(Arc::clone(&self.mailbox))
+    }
+
+    /// Room for so many letters, unless there is one already.
+    #[cfg(feature = "unstable-ring")]
+    pub(crate) fn set_mailbox_max(&self, letters: u32) {
+        self.mailbox.set_room(letters);
+    }
+
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+
+    pub(crate) fn stop_accepting(&self) {
+        self.control.stop_accepting();
+        self.ring();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.control.stop();
+        self.ring();
+    }
+
+    pub(crate) fn wake(&self) {
+        // Only the first since the last `on_wake` rings.
+        if self.control.wake() {
+            self.ring();
+        }
+    }
+
+    pub(crate) fn mail(&self, mail: M) -> Result<(), MailError<M>> {
+        self.mailbox.post(Letter::Mail(mail)).map_err(|error| {
+            error.map(|letter| match letter {
+                Letter::Mail(mail) => mail,
+                _ => unreachable!("what was posted comes back"),
+            })
+        })
+    }
+
+    pub(crate) fn send(&self, id: ConnId, message: OwnedMessage) -> Result<(), MailError<OwnedMessage>> {
+        self.mailbox.post(Letter::Send(id, message)).map_err(|error| {
+            error.map(|letter| match letter {
+                Letter::Send(_, message) => message,
+                _ => unreachable!("what was posted comes back"),
+            })
+        })
+    }
+
+    pub(crate) fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
+        self.mailbox.post(Letter::Close(id, code, reason.into())).map_err(|error| error.map(drop))
+    }
+
+    pub(crate) fn stats(&self, patience: Duration) -> Option<Stats> {
+        let stats = self.control.stats(|| self.ring(), patience)?;
+        // Senders count those, also behind the core's end.
+        Some(Stats { mail_refused: self.mailbox.refused(), mail_unread: self.mailbox.unread(), ..stats })
+    }
+}
+
+impl<M> Clone for Member<M> {
+    fn clone(&self) -> Self {
+        let Self { control, mailbox, bell } = self;
+        Self { control: Arc::clone(control), mailbox: Arc::clone(mailbox), bell: bell.clone() }
+    }
 }
 
 /// Reaches the cores of a server or client from any thread. Cheap to clone.
 ///
 /// It exists before the first core runs ([`CoreInfo::handle`]), and what it asks of a core that does not run yet is done once that
-/// does. After the end it does nothing. `M` is [`Handler::Mail`](crate::Handler::Mail), which is reserved: no mail is delivered
-/// yet.
+/// does. After the end it does nothing. `M` is [`Handler::Mail`].
+///
+/// What is sent by [`mail`](Self::mail), [`send`](Self::send) and [`close`](Self::close) lies in the core's mailbox
+/// ([`Config::mailbox_max`](crate::Config::mailbox_max)) until its next pass; what one thread sends to a core is worked on in the order sent. A core that
+/// sleeps is woken by the first of them, by a system call; one that runs, or polls ([`Config::spin`](crate::Config::spin)), needs none.
+///
+/// ```
+/// use wsring::{Client, CoreCx, Cx, Handler, MailError, Message, Place};
+///
+/// struct Sum(u64);
+///
+/// impl Handler for Sum {
+///     type Conn = ();
+///     type Mail = u64;
+///     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+///     fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, mail: u64) {
+///         self.0 += mail;
+///         if mail == 0 {
+///             println!("{}", self.0);
+///             cx.stop_core();
+///         }
+///     }
+/// }
+///
+/// let running = Client::new().start(|_| Sum(0))?;
+/// let handle = running.handle();
+/// for number in [1, 2, 3, 0] {
+///     if let Err(MailError::Full(number)) = handle.mail(Place::new(0), number) {
+///         println!("the core takes less than it is sent, and {number} is not");
+///     }
+/// }
+/// running.join()?;
+/// # Ok::<(), wsring::Error>(())
+/// ```
 pub struct Handle<M = ()> {
-    members: Arc<[Member]>,
+    /// At the places from this on.
+    first: Place,
+    members: Arc<[Member<M>]>,
     names: Arc<Names>,
-    mail: PhantomData<fn(M)>,
 }
 
 impl<M> Handle<M> {
-    /// Of so many cores that do not run yet.
-    pub(crate) fn new(cores: usize, topics_max: u32) -> Result<Self, SetupError> {
-        let member = |_| Ok(Member { control: Arc::default(), waker: Waker::new()? });
-        let members: Vec<_> = Place::first(cores).map(member).collect::<Result<_, SetupError>>()?;
-        Ok(Self { members: members.into(), names: Arc::new(Names::new(topics_max)), mail: PhantomData })
+    /// Of cores that do not run yet, at the places from `first` on.
+    pub(crate) fn new(first: Place, members: impl IntoIterator<Item = Member<M>>, names: Arc<Names>) -> Self {
+        Self { first, members: members.into_iter().collect(), names }
     }
 
-    pub(crate) fn member(&self, place: Place) -> &Member {
-        &self.members[place.index()]
+    /// `None`: there is no such core.
+    fn find(&self, place: Place) -> Option<&Member<M>> {
+        self.members.get(place.index().checked_sub(self.first.index())?)
+    }
+
+    pub(crate) fn member(&self, place: Place) -> &Member<M> {
+        self.find(place).unwrap_or_else(|| panic!("there is no core {place}: there are {}", self.cores()))
     }
 
     pub(crate) fn names(&self) -> &Arc<Names> {
@@ -57,17 +171,60 @@ impl<M> Handle<M> {
 
     /// The place of every core, in order.
     pub fn places(&self) -> impl Iterator<Item = Place> + use<M> {
-        Place::first(self.members.len())
+        Place::first(self.first.index() + self.members.len()).skip(self.first.index())
+    }
+
+    /// Sends to a core: its [`on_mail`](Handler::on_mail) is called, soon. Does not wait. `Ok` says that it is in the core's mailbox; what a
+    /// core has not read when it ends is dropped and counted ([`Stats::mail_unread`]).
+    ///
+    /// # Errors
+    /// [`MailError`], with the mail.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn mail(&self, to: Place, mail: M) -> Result<(), MailError<M>> {
+        self.member(to).mail(mail)
+    }
+
+    /// Sends a message to a connection, as [`Conn::send_owned`](crate::Conn::send_owned) does on its core. Does not wait. `Ok` says that it is in the
+    /// mailbox of that core. If the output of the connection is at its cap then, or the connection is closing or over, the message is dropped and counted:
+    /// [`Stats::refused`], [`Stats::gone`], [`Stats::mail_gone`].
+    ///
+    /// # Errors
+    /// [`MailError`], with the message; [`MailError::Gone`] also for an id of another server's core that this one does not have.
+    pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
+        let message = message.into();
+        match self.find(to.place()) {
+            Some(member) => member.send(to, message),
+            None => Err(MailError::Gone(message)),
+        }
+    }
+
+    /// Starts the closing handshake of a connection, as [`Conn::close`](crate::Conn::close) does on its core. Does not wait. If the connection is over by
+    /// then, that is counted ([`Stats::mail_gone`]).
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
+        self.find(id.place()).map_or(Err(MailError::Gone(())), |member| member.close(id, code, reason))
+    }
+
+    /// The counters of a core, from its next pass, or those of its end. Waits for that, at most for `patience`. `None`: it did not answer in time, or it
+    /// failed and has no counters left.
+    ///
+    /// In a callback it would wait for its own core in vain: that has [`CoreCx::stats`].
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn stats(&self, place: Place, patience: Duration) -> Option<Stats> {
+        self.member(place).stats(patience)
     }
 
     /// Accepts nobody more on any core, and serves on: those who wait in the listeners' queues are accepted and served, then the listeners are
     /// closed. The first half of a drain, before a [`stop`](Self::stop): a server that shares the port by SO_REUSEPORT gets all that is new. Cannot be
     /// taken back. Does not wait.
     pub fn stop_accepting(&self) {
-        for member in self.members.iter() {
-            member.control.stop_accepting();
-            member.waker.wake();
-        }
+        self.members.iter().for_each(Member::stop_accepting);
     }
 
     /// Begins a clean stop of all cores. Every open peer is told 1001, and cut after the stop timeout. Requests in progress and
@@ -77,10 +234,7 @@ impl<M> Handle<M> {
     /// would begin one in that time begins a second later, with whoever listens then. A handshake that takes longer is reset by the
     /// kernel, unless another server shares the port and `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14, ip-sysctl).
     pub fn stop(&self) {
-        for member in self.members.iter() {
-            member.control.stop();
-            member.waker.wake();
-        }
+        self.members.iter().for_each(Member::stop);
     }
 
     /// How far the life of a core has come. Never blocks; what it says may be over when it returns, but [`CoreState::Ended`] and
@@ -93,29 +247,44 @@ impl<M> Handle<M> {
         self.member(place).control.state()
     }
 
-    /// Has [`on_wake`](crate::Handler::on_wake) called on a core, soon. Calls that come before it runs may come as one. Does not
+    /// Has [`on_wake`](Handler::on_wake) called on a core, soon. Calls that come before it runs may come as one. Does not
     /// wait.
     ///
     /// # Panics
     /// If there is no such core.
     pub fn wake(&self, place: Place) {
-        let member = self.member(place);
-        // Only the first since the last `on_wake` costs a syscall.
-        if member.control.wake() {
-            member.waker.wake();
-        }
+        self.member(place).wake();
     }
 }
 
 impl<M> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self { members: Arc::clone(&self.members), names: Arc::clone(&self.names), mail: PhantomData }
+        Self { first: self.first, members: Arc::clone(&self.members), names: Arc::clone(&self.names) }
     }
 }
 
 impl<M> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("cores", &self.cores()).finish_non_exhaustive()
+    }
+}
+
+/// What a callback sends to cores, its own among them.
+impl<H: Handler> CoreCx<'_, H> {
+    /// Reaches every core, also from other threads: clone it for them.
+    pub fn handle(&self) -> &Handle<H::Mail> {
+        self.any_handle().downcast_ref().expect("a core is made with a handle of its handler's mail")
+    }
+
+    /// Sends to a core, as [`Handle::mail`] does. To this one as well: that comes in a later pass.
+    ///
+    /// # Errors
+    /// [`MailError`], with the mail.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn mail(&self, to: Place, mail: H::Mail) -> Result<(), MailError<H::Mail>> {
+        self.handle().mail(to, mail)
     }
 }
 
@@ -150,16 +319,46 @@ impl<M> fmt::Debug for CoreInfo<M> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    fn of<M>(first: u8, cores: usize) -> Handle<M> {
+        Handle::new(Place::new(first), (0..cores).map(|_| Member::new(Bell::new(|| ()), 2)), Arc::new(Names::new(1)))
+    }
 
     /// Whatever mail is: a handle goes to any thread.
     #[test]
     fn a_handle_of_any_mail_is_for_any_thread() {
         fn needs<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
-        let handle = Handle::<std::cell::Cell<u8>>::new(2, 1).expect("two descriptors");
+        let handle = of::<Cell<u8>>(0, 2);
         needs(&handle);
         let places: Vec<_> = handle.places().map(Place::index).collect();
         assert_eq!((handle.cores(), places), (2, vec![0, 1]));
         needs(&CoreInfo { place: Place::new(1), cpu: Cpu::new(0), cores: 2, handle });
+    }
+
+    /// A handle of one core that has another place than the first.
+    #[test]
+    fn cores_are_found_by_their_places() {
+        let handle = of::<u8>(3, 1);
+        assert_eq!(handle.places().collect::<Vec<_>>(), [Place::new(3)]);
+        let id = |place| ConnId::new(Place::new(place), 1, 1);
+        for place in [0, 2, 4] {
+            assert!(matches!(handle.send(id(place), "nobody's".to_owned()), Err(MailError::Gone(_))));
+            assert_eq!(handle.close(id(place), CloseCode::NORMAL, ""), Err(MailError::Gone(())));
+        }
+        assert_eq!(handle.mail(Place::new(3), 7), Ok(()));
+        assert!(handle.send(id(3), "second".to_owned()).is_ok());
+        assert_eq!(handle.mail(Place::new(3), 8), Err(MailError::Full(8)));
+        assert_eq!(handle.close(id(3), CloseCode::NORMAL, ""), Err(MailError::Full(())));
+        let full = handle.send(id(3), "third".to_owned()).expect_err("there is room for two").into_inner();
+        assert_eq!(full, OwnedMessage::from("third".to_owned()));
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no core 2")]
+    fn mail_to_no_core_is_a_fault_of_the_caller() {
+        let _ = of::<u8>(0, 2).mail(Place::new(2), 7);
     }
 }

@@ -44,6 +44,11 @@
 //! subscription says what happens while its socket does not keep up: [`Delivery`]. `examples/market_feed.rs` has slow readers get the
 //! newest value of each instrument, and nobody wait for them.
 //!
+//! # Other threads
+//! A [`Handle`] reaches every core from any thread: [`mail`](Handle::mail) has [`Handler::on_mail`] called there, [`send`](Handle::send) and
+//! [`close`](Handle::close) are for a connection by its id, [`stats`](Handle::stats) asks for counters. [`Running::handle`] is one, the factory of handlers is
+//! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]).
+//!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
 //! state of the connection that a server opened, [`Handler::on_dial_failed`] says why there is none, and a [`Reconnect`] policy
@@ -121,8 +126,8 @@ pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig, OnPanic};
 pub use cores::{CoreState, Cpu, InvalidCpu, Place};
 pub use engine::{
-    ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, Publish, Published, Retain,
-    SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError, TopicId, Update,
+    ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, MailError, Publish, Published,
+    Retain, SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError, TopicId, Update,
 };
 pub use flush::Flush;
 pub use handle::{CoreInfo, Handle};

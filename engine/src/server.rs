@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::affinity;
 use crate::config::{Config, InvalidConfig};
 use crate::cores::{CoreState, Cpu, InvalidCpu, Place, cpus_of};
-use crate::engine::{Control, Core, Resolve, Seat};
+use crate::engine::{Bell, Control, Core, Names, Resolve, Seat};
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
 use crate::resolver;
@@ -198,7 +198,7 @@ impl Server {
 }
 
 /// Runs what `start` starts until SIGINT or SIGTERM, or until it ends by itself.
-pub(crate) fn run_until_signal<M: 'static>(
+pub(crate) fn run_until_signal<M: Send + 'static>(
     start: impl FnOnce() -> Result<Running<M>, Error>,
 ) -> Result<Vec<Stats>, Error> {
     // Before the first connection: a peer that has been accepted is told 1001, however early the signal.
@@ -230,19 +230,26 @@ pub(crate) fn start_cores<H: Handler>(
     let config = config.resolved(cores.len(), features)?;
     let (connections_max, memory_max) = (config.connections_cap(), config.memory_budget());
     let (config, factory) = (Arc::new(config), Arc::new(factory));
-    let handle = Handle::new(cores.len(), config.topics.topics_max)?;
+    let wakers: Vec<Waker> = cores.iter().map(|_| Waker::new()).collect::<Result<_, _>>()?;
+    let member = |waker: &Waker| {
+        let waker = waker.clone();
+        Member::new(Bell::new(move || waker.wake()), config.mailbox_max)
+    };
+    let names = Arc::new(Names::new(config.topics.topics_max));
+    let handle = Handle::new(Place::new(0), wakers.iter().map(member), names);
     let (ready, readies) = mpsc::channel();
     let (ended, ends) = mpsc::channel();
     let mut threads = Vec::with_capacity(cores.len());
     let mut failed = None;
-    for ((place, &cpu), sockets) in handle.places().zip(&cores).zip(sockets) {
+    for (((place, &cpu), sockets), waker) in handle.places().zip(&cores).zip(sockets).zip(wakers) {
         let info = CoreInfo { place, cpu, cores: cores.len(), handle: handle.clone() };
         let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
         let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
-            let Member { control, waker } = info.handle.member(place).clone();
+            let member = info.handle.member(place).clone();
+            let (control, mailbox) = (Arc::clone(&member.control), member.reader());
             let _tenure = control.begin();
-            let made = set_up(place, cpu, sockets, &config, waker.clone());
+            let made = set_up(place, cpu, sockets, &config, waker);
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -254,17 +261,12 @@ pub(crate) fn start_cores<H: Handler>(
             };
             let listeners = ring.listeners();
             let features = ring.features();
+            let handle = Box::new(info.handle.clone());
             let names = Arc::clone(info.handle.names());
             let handler = factory(info);
-            let resolve = Some(resolve_for(Arc::clone(&control), move || waker.wake()));
-            let seat = Seat {
-                place,
-                control: Arc::clone(&control),
-                random,
-                resolve,
-                trim: Some(Box::new(heap::give_back)),
-                names,
-            };
+            let resolve = Some(resolve_for(Arc::clone(&control), move || member.ring()));
+            let trim: Option<Box<dyn Fn() -> bool>> = Some(Box::new(heap::give_back));
+            let seat = Seat { place, control: Arc::clone(&control), mailbox, handle, random, resolve, trim, names };
             let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
             // Goes before the engine does, whose ring waits for its last completions: the others need not.
             let _ended = ended;
@@ -379,7 +381,7 @@ impl Signals {
     }
 
     /// Each stops the server from now on; those already caught, at once.
-    fn stop<M: 'static>(mut self, handle: Handle<M>) -> Result<(), Error> {
+    fn stop<M: Send + 'static>(mut self, handle: Handle<M>) -> Result<(), Error> {
         let watch = move || self.0.forever().for_each(|_| handle.stop());
         std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
         Ok(())
@@ -457,7 +459,7 @@ impl<M> Running<M> {
     /// [`Error::Start`] if the handlers cannot be installed.
     pub fn stop_on_signals(&self) -> Result<(), Error>
     where
-        M: 'static,
+        M: Send + 'static,
     {
         Signals::new()?.stop(self.handle())
     }
@@ -511,7 +513,7 @@ mod tests {
             Ok(Stats { messages: 7, ..Stats::default() })
         })];
         struct Mail; // has no `Debug`
-        let handle = Handle::<Mail>::new(0, 1).expect("no descriptor");
+        let handle = Handle::<Mail>::new(Place::new(0), [], Arc::new(Names::new(1)));
         let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
         let running =
             Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1, memory_max: 1 };

@@ -104,6 +104,15 @@ counters! {
     ticks_missed,
     /// Microseconds by which ticks were late, all together.
     ticks_late_us,
+    /// Calls of [`on_mail`](crate::Handler::on_mail).
+    mails,
+    /// Letters that a full mailbox did not take: mail, and what a [`Handle`](crate::Handle) would have sent or closed. As of the last time that
+    /// the core looked.
+    mail_refused,
+    /// What a [`Handle`](crate::Handle) sent to, or closed, when that connection was over.
+    mail_gone,
+    /// Letters that were taken and not read, because the core ended.
+    mail_unread,
     /// Receives that found no free buffer and were submitted again.
     starved,
     /// Accepts that failed for want of sockets, descriptors or memory, or for a reason that has nothing to do with one connection.

@@ -159,10 +159,15 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::LaneKept, Plain, Oracle(27)),
     (Bug::LagOfNewest, Plain, Oracle(29)),
     (Bug::LagUntold, Plain, Oracle(29)),
+    (Bug::MailReordered, Plain, Oracle(30)),
+    (Bug::MailLost, Plain, Oracle(30)),
+    (Bug::WakeLost, Plain, Oracle(30)),
+    (Bug::MailUncounted, Plain, Oracle(7)),
+    (Bug::UnreadUncounted, Plain, Oracle(7)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 61] = [
+const WORDS: [(&str, By); 63] = [
     ("topics are miscounted", Oracle(28)),
     ("the age of what waits", Oracle(29)),
     ("was never told", Oracle(29)),
@@ -172,6 +177,8 @@ const WORDS: [(&str, By); 61] = [
     ("held half a message", Oracle(22)),
     ("its time to answer a ping", Oracle(23)),
     ("where it waited to be accepted", Oracle(19)),
+    ("has come out of order, or one is lost", Oracle(30)),
+    ("was on the way for", Oracle(30)),
     ("left its request unanswered", Oracle(19)),
     ("more memory is in use than", Oracle(24)),
     ("the engine's count of its memory", Oracle(24)),

@@ -11,7 +11,7 @@ pub(crate) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { topics_max: 100_000, subscriptions_max: 10_000, socket_send_bytes: None, socket_unsent_bytes: None }
+        Self { topics_max: TOPICS_MAX, subscriptions_max: 10_000, socket_send_bytes: None, socket_unsent_bytes: None }
     }
 }
 

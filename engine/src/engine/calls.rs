@@ -236,6 +236,12 @@ impl<H: Handler> Calls<H> {
         self.call_of_core(out, "on_wake", H::on_wake);
     }
 
+    pub(crate) fn mail(&mut self, out: &mut Reach, mail: H::Mail) {
+        self.owed = true;
+        out.stats.mails += 1;
+        self.call_of_core(out, "on_mail", |handler, cx| handler.on_mail(cx, mail));
+    }
+
     pub(crate) fn timer(&mut self, out: &mut Reach, timer: Fired) {
         self.owed = true;
         self.call_of_core(out, "on_timer", |handler, cx| handler.on_timer(cx, timer));

@@ -1,6 +1,7 @@
 //! One thread's engine as a whole: what it owns, and how it begins. What it does is in the stations: `turn` is the loop, and each
 //! of the others is entered by one kind of event.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -14,6 +15,7 @@ use super::conns::{Conn, IDLE_STASHES_MAX, Stash};
 use super::deadlines::Tick;
 use super::heard::Heard;
 use super::inbox::{Control, Resolve};
+use super::mailbox::Reader;
 use super::names::Names;
 use super::reach::Reach;
 use super::shortage::Shortage;
@@ -30,10 +32,16 @@ pub(super) const PART: u32 = 65_483;
 /// What the kernel may keep for a peer behind our end, unless a test sets another: as much as may be on its way.
 const KEPT_MAX: u32 = 64 << 10;
 
+/// Letters that a pass reads, unless a test sets another number: tens of microseconds of callbacks.
+const LETTERS_MAX: u32 = 256;
+
 /// A core's place in the process, and what it has of the world beside its ring.
-pub(crate) struct Seat {
+pub(crate) struct Seat<M> {
     pub(crate) place: Place,
     pub(crate) control: Arc<Control>,
+    pub(crate) mailbox: Reader<M>,
+    /// A `Handle<M>`, by which callbacks reach other cores.
+    pub(crate) handle: Box<dyn Any>,
     /// A CSPRNG (RFC 6455 §10.3).
     pub(crate) random: StdRng,
     /// `None`: names are not looked up, and dials of them fail.
@@ -56,6 +64,9 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) config: Arc<Config>,
     pub(super) listeners: Listeners,
     pub(super) control: Arc<Control>,
+    pub(super) mailbox: Reader<H::Mail>,
+    /// Letters that a pass reads.
+    pub(super) letters_max: u32,
     /// Who waits for receive buffers.
     pub(super) shortage: Shortage,
     pub(super) due: Vec<u32>,
@@ -89,18 +100,19 @@ pub(crate) struct Core<R: Ring, H: Handler> {
 
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(crate) fn new(
-        seat: Seat,
+        seat: Seat<H::Mail>,
         ring: R,
         blocks: SendBlocks,
         handler: H,
         config: Arc<Config>,
         listeners: u32,
     ) -> Self {
-        let Seat { place, control, random, resolve, trim, names } = seat;
+        let Seat { place, control, mailbox, handle, random, resolve, trim, names } = seat;
         let slots = config.sockets_max();
         let ages = Ages::new(&config);
         let budget = Budget::new(config.memory_max_bytes);
         let mut out = Reach::new(place, blocks, slots, &config, random, names);
+        out.handle = handle;
         out.stores.pool.watch(budget.floor(), budget.high());
         Self {
             ring,
@@ -110,6 +122,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             config,
             listeners: Listeners::new(listeners),
             control,
+            mailbox,
+            letters_max: LETTERS_MAX,
             shortage: Shortage::default(),
             due: Vec::new(),
             idle_stashes: Vec::with_capacity(IDLE_STASHES_MAX),

@@ -5,8 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use super::board::Board;
 use crate::cores::CoreState;
+use crate::stats::Stats;
 
 /// What other threads tell a core.
 #[derive(Debug, Default)]
@@ -19,6 +22,7 @@ pub(crate) struct Control {
     resolved: Mutex<Vec<Resolved>>,
     /// A [`CoreState`].
     state: AtomicU8,
+    board: Board,
 }
 
 /// A lookup for a dial: its index, and the number of the timer that this lookup has. A dial looks its name up anew in each
@@ -55,6 +59,11 @@ impl Control {
         all.into_iter().find(|known| *known as u8 == state).expect("nobody else stores one")
     }
 
+    /// The core's counters, from a pass after this call or from its end, if that comes in time. `ring` wakes the ring.
+    pub(crate) fn stats(&self, ring: impl FnOnce(), patience: Duration) -> Option<Stats> {
+        self.board.ask(ring, patience)
+    }
+
     /// A name was looked up.
     pub(crate) fn resolved(&self, resolved: Resolved) {
         self.resolved.lock().expect("nobody panics with it").push(resolved);
@@ -69,6 +78,7 @@ pub(crate) struct Tenure(Arc<Control>);
 impl Drop for Tenure {
     fn drop(&mut self) {
         self.0.tell(if std::thread::panicking() { CoreState::Failed } else { CoreState::Ended });
+        self.0.board.end(None); // unless its last counters are there
     }
 }
 
@@ -87,15 +97,30 @@ impl Control {
     }
 
     pub(super) fn take_woken(&self) -> bool {
-        self.woken.swap(false, Ordering::AcqRel)
+        take(&self.woken)
     }
 
     /// Names that were looked up since the last call.
     pub(super) fn take_resolved(&self) -> Vec<Resolved> {
-        match self.has_resolved.swap(false, Ordering::AcqRel) {
+        match take(&self.has_resolved) {
             true => std::mem::take(&mut *self.resolved.lock().expect("nobody panics with it")),
             false => Vec::new(),
         }
+    }
+
+    /// Somebody wants its counters at the end of this pass: the number of that question.
+    pub(super) fn question(&self) -> Option<u64> {
+        self.board.question()
+    }
+
+    /// Its counters, to that question.
+    pub(super) fn answer(&self, question: u64, stats: Stats) {
+        self.board.answer(question, stats);
+    }
+
+    /// Its counters at its end.
+    pub(super) fn answer_last(&self, stats: Stats) {
+        self.board.end(Some(stats));
     }
 
     /// That is never taken back.
@@ -107,6 +132,11 @@ impl Control {
     pub(crate) fn must_stop(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
+}
+
+/// Takes a mark off. Whoever set it has woken the ring since, so what is seen without a locked instruction is not old.
+fn take(mark: &AtomicBool) -> bool {
+    mark.load(Ordering::Relaxed) && mark.swap(false, Ordering::AcqRel)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called.
-//! - `inbox`: what other threads leave. `panics`: whose a panic is. `tokens`: of operations that belong to no connection.
+//! - `inbox`: what other threads leave; `mailbox`: what they send; `board`: what they ask for. `panics`: whose a panic is. `tokens`: of operations that
+//!   belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
@@ -19,8 +20,8 @@
 //! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `states` what it keeps of connections, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
-//! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `ending`, `stop`. `settle` is the only submitter of a connection's operations,
-//! `turn` is the loop, and `core` is all of it together.
+//! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `letters` (what other threads
+//! want), `ending`, `stop`. `settle` is the only submitter of a connection's operations, `turn` is the loop, and `core` is all of it together.
 #![forbid(unsafe_code)]
 
 mod accepts;
@@ -30,6 +31,7 @@ mod alarms;
 mod answering;
 mod backlog;
 mod begun;
+mod board;
 mod budget;
 mod calls;
 mod conns;
@@ -51,8 +53,10 @@ pub(crate) mod holding;
 mod id;
 mod inbox;
 mod input;
+mod letters;
 mod life;
 mod listener;
+mod mailbox;
 mod names;
 mod output;
 mod pack;
@@ -102,6 +106,8 @@ pub use self::topics::{Counts, Delivery, Lagged, Published, Retain, SubscribeErr
 pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};
 pub(crate) use self::inbox::{Control, Resolve};
-pub(crate) use self::names::Names;
+pub use self::mailbox::MailError;
+pub(crate) use self::mailbox::{Bell, Letter, MAILBOX_MAX, Mailbox, Reader};
+pub(crate) use self::names::{Names, TOPICS_MAX};
 pub(crate) use self::reach::{How, Reach};
 pub(crate) use self::states::Lent;

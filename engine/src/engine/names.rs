@@ -5,6 +5,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+/// Topics that there may be, if nobody says how many.
+pub(crate) const TOPICS_MAX: u32 = 100_000;
+
 /// Names a topic, on all cores that a [`Handle`](crate::Handle) reaches: an index, so that publishing hashes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(u32);

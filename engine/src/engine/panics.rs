@@ -81,10 +81,13 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Payload> {
     })
 }
 
-/// Lets what a panic said go, which the application made and which may panic in turn.
-pub(crate) fn let_go(panic: Payload) {
-    if let Err(another) = catch(|| theirs(|| drop(panic))) {
-        std::mem::forget(another);
+/// Lets go what the application made, such as what a panic said, and which may panic in turn.
+pub(crate) fn let_go<T>(it: T) {
+    if let Err(panic) = catch(|| theirs(|| drop(it))) {
+        // What that said may panic as well, and then that is kept for ever.
+        if let Err(another) = catch(|| theirs(|| drop(panic))) {
+            std::mem::forget(another);
+        }
     }
 }
 
@@ -138,7 +141,7 @@ mod tests {
                 panic_with("and in the end");
             }
         }
-        let_go(Box::new(Spiteful));
+        let_go(Box::new(Spiteful) as Payload);
         assert!(matches!(WHOSE.get(), Whose::Unknown));
     }
 }

@@ -52,6 +52,12 @@ impl Peers {
         (is_it && !link.life.is_free()).then_some(id.index())
     }
 
+    /// The index of a connection that the application has been told is open and has not been told is closed.
+    #[inline]
+    pub(crate) fn find_open(&self, id: ConnId) -> Option<u32> {
+        self.find(id).filter(|&index| self.get(index).life.is_the_applications())
+    }
+
     /// Gives a slot to a socket whose handshake is due then.
     pub(crate) fn take(&mut self, index: u32, socket: Socket, due: Tick) {
         if self.links.len() <= index as usize {

@@ -262,11 +262,21 @@ mod switch {
         LagOfNewest,
         /// The application is not told what a connection missed.
         LagUntold,
+        /// A letter is read before the one in front of it.
+        MailReordered,
+        /// A letter is taken and not read.
+        MailLost,
+        /// Letters that a pass has not read wait for somebody to wake the core.
+        WakeLost,
+        /// Letters that found no room are not counted.
+        MailUncounted,
+        /// Letters that were not read are not counted.
+        UnreadUncounted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 116] = [
+        pub const ALL: [Bug; 121] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -383,6 +393,11 @@ mod switch {
             Bug::LaneKept,
             Bug::LagOfNewest,
             Bug::LagUntold,
+            Bug::MailReordered,
+            Bug::MailLost,
+            Bug::WakeLost,
+            Bug::MailUncounted,
+            Bug::UnreadUncounted,
         ];
     }
 

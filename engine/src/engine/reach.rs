@@ -4,6 +4,7 @@
 //! submits an operation. What callbacks want is left in the links and the list of connections to settle; `settle` makes
 //! operations of it at the end of the pass.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +146,8 @@ pub(crate) struct Reach {
     /// Connections with a message of a topic in whose closure the application panicked.
     pub(super) panicked: Vec<(ConnId, Panic)>,
     pub(crate) names: Arc<Names>,
+    /// Of this core and those beside it: a `Handle` of the handler's mail, once there is a core.
+    pub(crate) handle: Box<dyn Any>,
 }
 
 impl Reach {
@@ -189,6 +192,7 @@ impl Reach {
             subscriptions_max: config.topics.subscriptions_max,
             panicked: Vec::new(),
             names,
+            handle: Box::new(()),
         }
     }
 

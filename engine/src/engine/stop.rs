@@ -29,6 +29,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.control.tell(state);
         if self.calls.has_failed() {
             self.out.alarms.stop();
+            self.mailbox.close();
         }
         let stopping = Patience::new(self.config.stop_timeout, self.config.stop_max);
         self.stopping = Some(self.out.now.after(stopping.whole));
@@ -104,8 +105,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// After the loop. The panic that has ended the core goes on from here.
     pub(super) fn finish(&mut self) -> Stats {
         self.abandon_all();
+        self.mailbox.close();
+        self.count_letters();
+        let stats = self.stats();
+        self.control.answer_last(stats);
         self.calls.go_on();
-        self.stats()
+        stats
     }
 
     /// After the loop: whoever is still there was opened and gets its `on_close`. What is dialled from here on is forgotten.

@@ -12,22 +12,51 @@ use rand::rngs::StdRng;
 use super::core::{Core, Seat};
 pub use super::holding::Holding;
 use super::id::ConnId;
-use super::inbox::{self, Control};
-use super::names::Names;
+use super::inbox;
+use super::mailbox::{Bell, MAILBOX_MAX};
+use super::names::{Names, TOPICS_MAX};
 #[cfg(any(test, feature = "planted"))]
 pub use super::planted::{Bug, plant};
 use crate::config::Config;
 use crate::cores::Place;
+use crate::handle::{Handle, Member};
 use crate::handler::Handler;
 use crate::ring::sim::SimRing;
 use crate::ring::{Ring, SendBlocks};
 use crate::stats::Stats;
 
-/// What another thread would hold of the core: see [`Handle`](crate::Handle). The ring's waker must be rung as well.
-#[derive(Clone, Debug, Default)]
-pub struct Remote(Arc<Control>);
+/// There is one core.
+const PLACE: Place = Place::new(0);
 
-impl Remote {
+/// What another thread would hold of the core: see [`Handle`].
+#[derive(Debug)]
+pub struct Remote<M = ()>(Handle<M>);
+
+impl<M> Clone for Remote<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Of a ring that must be woken as well by whoever asks for something.
+impl<M> Default for Remote<M> {
+    fn default() -> Self {
+        Self::new(|| (), MAILBOX_MAX)
+    }
+}
+
+impl<M> Remote<M> {
+    /// Of a core whose ring is woken by `bell`, and with room for so many letters.
+    pub fn new(bell: impl Fn() + Send + Sync + 'static, mailbox_max: u32) -> Self {
+        let names = Arc::new(Names::new(TOPICS_MAX));
+        Self(Handle::new(PLACE, [Member::new(Bell::new(bell), mailbox_max)], names))
+    }
+
+    /// The handle of this one core.
+    pub fn handle(&self) -> Handle<M> {
+        self.0.clone()
+    }
+
     /// Asks for a clean stop.
     pub fn stop(&self) {
         self.0.stop();
@@ -40,7 +69,7 @@ impl Remote {
 
     /// Asks for `on_wake`.
     pub fn wake(&self) {
-        let _ = self.0.wake();
+        self.0.wake(PLACE);
     }
 
     /// A name was looked up: see [`Engine::resolver`].
@@ -48,7 +77,7 @@ impl Remote {
     /// # Panics
     /// If another thread panicked in here.
     pub fn resolved(&self, lookup: Lookup, found: io::Result<Vec<SocketAddr>>) {
-        self.0.resolved((lookup.0, found));
+        self.0.member(PLACE).control.resolved((lookup.0, found));
     }
 }
 
@@ -71,13 +100,20 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     ///
     /// # Panics
     /// If the configuration makes no sense.
-    pub fn new(config: Config, ring: R, handler: H, listeners: u32, remote: &Remote) -> Self {
+    pub fn new(config: Config, ring: R, handler: H, listeners: u32, remote: &Remote<H::Mail>) -> Self {
         config.check().expect("a valid configuration");
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
-        let control = Arc::clone(&remote.0);
-        let names = Arc::new(Names::new(config.topics.topics_max));
-        let random = StdRng::seed_from_u64(0);
-        let seat = Seat { place: Place::new(0), control, random, resolve: None, trim: None, names };
+        let member = remote.0.member(PLACE);
+        let seat = Seat {
+            place: PLACE,
+            control: Arc::clone(&member.control),
+            mailbox: member.reader(),
+            handle: Box::new(remote.handle()),
+            random: StdRng::seed_from_u64(0),
+            resolve: None,
+            trim: None,
+            names: Arc::clone(remote.0.names()),
+        };
         let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), listeners);
         core.calls.meant = Some(|_| false);
         Self { core }
@@ -103,6 +139,13 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     pub fn share_from(mut self, bytes: usize) -> Self {
         self.core.out.share_from = bytes.max(1);
         self.core.out.forms.share_from = bytes.max(1);
+        self
+    }
+
+    /// Has a pass read at most so many letters, at least one, instead of 256.
+    #[must_use]
+    pub fn letters_max(mut self, letters: u32) -> Self {
+        self.core.letters_max = letters.max(1);
         self
     }
 

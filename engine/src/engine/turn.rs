@@ -175,19 +175,4 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Done::Accepted { .. } | Done::Connected { .. } | Done::Woken => unreachable!("handled above"),
         }
     }
-
-    fn on_woken(&mut self) {
-        self.ring.submit(WAKE, Op::Wake);
-        if self.control.take_woken() {
-            self.calls.woken(&mut self.out);
-            self.ring.expect_more();
-        }
-        for (lookup, found) in self.control.take_resolved() {
-            self.on_resolved(lookup, found);
-        }
-        self.out.stop_accepting |= self.control.must_stop_accepting();
-        if self.control.must_stop() && self.stopping.is_none() {
-            self.begin_stop();
-        }
-    }
 }

@@ -21,8 +21,7 @@ pub trait Handler: Sized {
     /// The application's state of a connection, stored inline in its slot.
     type Conn;
 
-    /// What other threads send to a core, by a [`Handle`](crate::Handle). Reserved: no mail is delivered yet, and other
-    /// threads have [`Handle::wake`](crate::Handle::wake) and [`Self::on_wake`] until it is. `()` will do.
+    /// What other threads and cores send to a core: see [`Handle::mail`](crate::Handle::mail). A handler that gets none has `()`.
     type Mail: Send + 'static;
 
     /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed, with TLS or without: accept or reject it. The
@@ -115,6 +114,13 @@ pub trait Handler: Sized {
     /// Another thread called [`Handle::wake`](crate::Handle::wake) for this core; several calls may come as one.
     fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
         let _ = cx;
+    }
+
+    /// Another thread, or a core (this one too), sent this: by [`Handle::mail`](crate::Handle::mail) or [`CoreCx::mail`]. What one sender
+    /// sends comes in order, and in order with what it sends and closes by [`Handle::send`](crate::Handle::send) and
+    /// [`Handle::close`](crate::Handle::close). A pass takes at most 256 letters, so that connections have their turn in between.
+    fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, mail: Self::Mail) {
+        let _ = (cx, mail);
     }
 
     /// All that arrived in this pass of the loop has been handled. Called in each pass that called anything else, behind that:

@@ -24,7 +24,7 @@ impl<H: Handler> CoreCx<'_, H> {
     /// The slot of a connection that is the application's.
     #[inline]
     pub(super) fn found(&self, id: ConnId) -> Option<u32> {
-        self.out.peers.find(id).filter(|&index| self.out.link(index).life.is_the_applications())
+        self.out.peers.find_open(id)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What is asked for (send, close, pause) is noted and done at the end of the pass; a call never calls back.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -23,6 +24,11 @@ pub struct Prepared<'m> {
 }
 
 impl<H: Handler> CoreCx<'_, H> {
+    /// A `Handle` of the handler's mail.
+    pub(crate) fn any_handle(&self) -> &dyn Any {
+        &*self.out.handle
+    }
+
     /// Takes up a message that goes to many connections: whatever their number, it is compressed once (for each window
     /// agreed on with them), and a long one takes its memory once: see [`Conn::send_prepared`](crate::Conn::send_prepared).
     /// Connections with a compressor of their own ([`Deflate::dedicated`](crate::Deflate::dedicated)) cannot share what is

@@ -18,8 +18,8 @@ use wsring_proto::opcode::{Message, Opcode};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedMessage {
-    pub(super) opcode: Opcode,
-    pub(super) bytes: Bytes,
+    pub(crate) opcode: Opcode,
+    pub(crate) bytes: Bytes,
 }
 
 impl OwnedMessage {

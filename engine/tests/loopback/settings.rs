@@ -181,7 +181,7 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(Config) -> Config;
-    let cases: [(Change, &str); 29] = [
+    let cases: [(Change, &str); 31] = [
         (|c| c.connections_max(0), "connections_max"),
         (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
         (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
@@ -211,6 +211,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (|c| c.connections_max(1_048_513), "connections_max"),
         (|c| c.pass_share_messages(0), "pass_share_messages"),
         (|c| c.pass_share_messages(1_000_001), "pass_share_messages"),
+        (|c| c.mailbox_max(0), "mailbox_max"),
+        (|c| c.mailbox_max((1 << 20) + 1), "mailbox_max"),
     ];
     for (change, name) in cases {
         let config = change(Config::default());
@@ -222,6 +224,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     // At the edge of each they pass.
     let edge = Config::default()
         .connections_max(1)
+        .mailbox_max(1 << 20)
         .output_low_bytes(4096)
         .output_high_bytes(4096)
         .output_max_bytes(1 << 30)
@@ -287,6 +290,7 @@ fn every_error_can_be_named_and_told() {
     error::<wsring::RequestError>();
     error::<wsring::OriginError>();
     error::<wsring::DialError>();
+    error::<wsring::MailError<u8>>();
     error::<wsring::AnswerError>();
     error::<wsring::CompressionError>();
     error::<wsring::Violation>();

@@ -3,6 +3,8 @@
 
 mod acts;
 mod dialler;
+mod mail;
+mod messages;
 mod posting;
 mod states;
 mod timing;
@@ -10,18 +12,17 @@ mod timing;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use wsring::bytes::Bytes;
 use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
     Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Lagged, Message,
-    Opening, OwnedMessage, Pressure, Response, SendOutcome, Tick, Verdict,
+    Opening, Pressure, Response, SendOutcome, Tick, Verdict,
 };
 
 use super::board::Board;
 use super::clumsy::{About, Clumsy};
-use super::given::Given;
+use super::mail::Note;
 use super::oracle::{Digest, Person, Reason};
 use super::{Manners, World, pressures::Pressures, turns::Turns};
 
@@ -62,6 +63,8 @@ pub struct App {
     clumsy: Option<Clumsy>,
     timing: Option<Timing>,
     beat: Option<Beat>,
+    /// For mail to its own core: a stream of its own, and whose that mail is.
+    own_mail: Option<(Random, usize)>,
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
@@ -108,6 +111,7 @@ impl App {
             clumsy,
             timing: None,
             beat: None,
+            own_mail: None,
             pressures,
             said,
             bounds,
@@ -194,63 +198,9 @@ impl App {
         self.sent(id, digest, outcome);
     }
 
-    /// Gives one message away to several.
-    fn give(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
-        let bytes = Bytes::from_owner(Given::new(message.as_bytes(), &self.world.given));
-        let owned = match message {
-            Message::Text(_) => OwnedMessage::text(bytes).expect("it is text"),
-            Message::Binary(_) => bytes.into(),
-        };
-        for _ in 0..self.random.range(1, 3) {
-            let id = self.somebody().unwrap_or(id);
-            let owned = owned.clone();
-            self.send_by(cx, id, message, |conn| conn.send_owned(owned));
-        }
-    }
-
-    /// Writes a message in place, or spoils it.
-    fn write(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
-        let (bytes, spoilt) = (message.as_bytes(), self.random.chance(300));
-        match message {
-            Message::Binary(_) => {
-                self.send_by(cx, id, message, |conn| conn.send_with(bytes.len(), |place| place.copy_from_slice(bytes)))
-            }
-            Message::Text(_) if spoilt && !bytes.is_empty() => {
-                let Some(mut conn) = self.conn(cx, id) else { return };
-                let queued = conn.queued();
-                let outcome = conn.send_text_with(bytes.len(), |place| place.fill(0xff));
-                assert_eq!(conn.queued(), queued, "what is no text was queued");
-                if let Ok(outcome) = outcome {
-                    assert!(!outcome.is_queued(), "what is no text was taken");
-                    self.sent(id, Digest::of(true, bytes), outcome);
-                }
-            }
-            Message::Text(_) => self.send_by(cx, id, message, |conn| {
-                let outcome = conn.send_text_with(bytes.len(), |place| place.copy_from_slice(bytes));
-                outcome.expect("it is text")
-            }),
-        }
-    }
-
-    /// Sends a few long messages of which compressing leaves little, and what it leaves is long enough to have memory of its own.
-    fn send_bulk(&mut self, cx: &mut Core<'_>, id: ConnId) {
-        let Some((random, left)) = &mut self.bulk else { return };
-        if *left == 0 || !random.chance(200) {
-            return;
-        }
-        let count = random.range(1, u64::from(*left)) as u32;
-        *left -= count;
-        let (len, noise) = (random.range(20_000, 150_000) as usize, random.range(100, 9_000) as usize);
-        for _ in 0..count {
-            let Some((random, _)) = &mut self.bulk else { return };
-            let mut message: Vec<u8> = (0..noise).map(|_| random.bits() as u8).collect();
-            message.resize(len, b'-');
-            self.send_to(cx, id, Message::Binary(&message));
-        }
-    }
-
     /// A connection by its id: it is found from its `on_open` to its `on_close`, and no longer.
     fn conn<'c>(&self, cx: &'c mut Core<'_>, id: ConnId) -> Option<Conn<'c, App>> {
+        self.learn(cx);
         let conn = cx.conn(id);
         assert_eq!(conn.is_some(), self.open.contains_key(&id), "{id}, which is open for the application or not");
         assert!(conn.as_ref().is_none_or(|conn| conn.id() == id));
@@ -310,6 +260,7 @@ impl App {
 
     /// The counters are those of this very moment.
     fn check_stats(&self, cx: &Core<'_>) {
+        self.learn(cx);
         let (stats, ledger) = (cx.stats(), self.world.ledger.borrow());
         let sum = |of: fn(&Person) -> usize| ledger.people.iter().map(|person| of(person) as u64).sum::<u64>();
         let same = [
@@ -319,6 +270,7 @@ impl App {
             ("opened", stats.opened, sum(|person| person.opened as usize)),
             ("dials_failed", stats.dials_failed, ledger.dials_failed),
             ("panics", stats.panics, ledger.panics),
+            ("mails", stats.mails, ledger.post.mails()),
         ];
         for (what, engine, known) in same {
             assert_eq!(engine, known, "the engine miscounts {what} in a callback");
@@ -345,7 +297,7 @@ impl Drop for App {
 
 impl Handler for App {
     type Conn = usize;
-    type Mail = ();
+    type Mail = Note;
 
     fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
         let peer: usize = opening.request.path()[1..].parse().expect("the path names the peer");
@@ -441,6 +393,7 @@ impl Handler for App {
         assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);
+        self.world.ledger.borrow_mut().post.known.push((id, peer));
         if self.bulk.is_some() {
             // What an earlier owner of its slot may have been sent too.
             self.send_to(cx, id, Message::Text(&"much of the same ".repeat(50)));
@@ -532,6 +485,13 @@ impl Handler for App {
         for _ in 0..self.resumes.len() {
             self.resume_one(cx);
         }
+        self.act(cx, None, None);
+        self.stumble(About::Core);
+    }
+
+    fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, note: Note) {
+        self.note("on_mail", &[11]);
+        self.got_mail(&note);
         self.act(cx, None, None);
         self.stumble(About::Core);
     }

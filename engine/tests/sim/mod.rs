@@ -1,7 +1,7 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `turns` watches whose turn it is, `dial`
+//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `mail` other threads, `draws` what else a seed decides, `turns` watches whose turn it is, `dial`
 //! knows what a dial may come to, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
@@ -11,7 +11,9 @@ mod board;
 mod channel;
 mod clumsy;
 mod dial;
+mod draws;
 mod given;
+mod mail;
 mod oracle;
 mod packed;
 mod peer;
@@ -34,12 +36,14 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use wsring::engine::testing::{Engine, Holding, Lookup, Remote};
 use wsring::ring::Time;
-use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
+use wsring::ring::sim::{Bell, Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, OnPanic, SendBuffers, Stats};
 
-use app::{App, Beat, Dialler, Timing, timers_max};
+use app::{App, Beat, Timing, timers_max};
 use clumsy::{Clumsy, Meant};
 use dial::Dial;
+use draws::{bulk, dialler, early_acts, memory_max, part, share_from, shut_after, start};
+use mail::{Mailers, Note, Plan};
 use oracle::Ledger;
 use peer::Peer;
 use pressures::Pressures;
@@ -88,6 +92,8 @@ const WATCH: u64 = 0;
 const DIALLED: u64 = 1 << 40;
 /// Called when a name has been looked up.
 const NAMES: u64 = DIALLED + 1;
+/// Called when another thread is to send mail.
+const MAIL: u64 = DIALLED + 2;
 
 /// Beyond the cap of an output: the head of an answer, a ping, two pongs and a Close; and over TLS what records add to all of it.
 const CONTROL_MAX: usize = 4_000;
@@ -98,7 +104,8 @@ type Names = Rc<RefCell<Vec<(String, u16, Lookup)>>>;
 /// Peers, names, and the watch.
 struct Town {
     peers: Vec<Peer>,
-    remote: Remote,
+    remote: Remote<Note>,
+    mailers: Option<Mailers>,
     world: World,
     stop_at: Time,
     /// Nobody more is accepted from then on.
@@ -169,6 +176,10 @@ impl Outside for Town {
             WATCH => {}
             DIALLED => return self.welcome(net),
             NAMES => return,
+            MAIL => {
+                let handle = self.remote.handle();
+                return self.mailers.iter_mut().for_each(|all| all.on_event(net, &handle, &self.world, MAIL));
+            }
             peer => return self.peers[peer as usize - 1].on_event(net),
         }
         if self.stopped || self.world.ledger.borrow().stopped_at.is_some() {
@@ -330,60 +341,6 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings
 }
 
-/// What all peers may have the engine keep: in a quarter of the seeds little, drawn apart from everything else.
-fn memory_max(seed: u64) -> Option<usize> {
-    let mut random = Random::new(seed ^ 0x6d65_6d6f_7279);
-    let most = random.pick(&[100_000, 300_000, 1_000_000]);
-    random.chance(250).then(|| random.range(65_536, most) as usize)
-}
-
-/// When the clock begins: in one of eight seeds a few seconds before the engine's count of ticks, 16 ms each in 32 bits,
-/// begins anew. Drawn apart from everything else.
-fn start(seed: u64) -> Time {
-    const WRAP: u64 = (1 << 32) * 16_000_000;
-    let mut random = Random::new(seed ^ 0x0077_7261_7002);
-    Time::from_nanos(if random.chance(125) { WRAP - random.below(3_000_000_000) } else { 0 })
-}
-
-/// When nobody more is accepted, while the core serves on: in a tenth of the seeds, drawn apart from everything else.
-fn shut_after(seed: u64, manners: Manners) -> Option<Duration> {
-    let mut random = Random::new(seed ^ 0x7368_7574_2121);
-    (manners == Manners::Rude && random.chance(100))
-        .then(|| Duration::from_micros(random.pick(&[1, 10, 100]) * random.below(2_000)))
-}
-
-/// Where long sends are parted, drawn apart from everything else. A send block may be larger than a part.
-fn part(seed: u64, manners: Manners) -> Option<u32> {
-    let mut random = Random::new(seed ^ 0x7069_6563_6573);
-    (manners == Manners::Rude && random.chance(500)).then(|| random.range(16, 4_000) as u32)
-}
-
-/// From which length on a message that is given away is sent from where it lies, drawn apart from everything else.
-fn share_from(seed: u64, manners: Manners) -> Option<usize> {
-    let mut random = Random::new(seed ^ 0x7368_6172_6564);
-    (manners == Manners::Rude && random.chance(800)).then(|| random.range(1, 2_000) as usize)
-}
-
-/// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
-fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> {
-    let mut random = Random::new(seed ^ 0x6469_616c_7301);
-    let dials = manners == Manners::Quiet || random.chance(330);
-    let left = random.range(1, if manners == Manners::Quiet { 3 } else { 10 }) as u32;
-    dials.then_some(Dialler { random, left, handshake_timeout: settings.handshake_timeout, pause: settings.pause })
-}
-
-/// What the application does where no connection is open yet: in half of the seeds, drawn apart from everything else.
-fn early_acts(seed: u64) -> Option<Random> {
-    let mut random = Random::new(seed ^ 0x0065_6172_6c79_012c);
-    random.chance(500).then_some(random)
-}
-
-/// Messages of which compressing leaves little: in half of the seeds that compress, drawn apart from everything else.
-fn bulk(seed: u64, packs: bool) -> Option<Random> {
-    let mut random = Random::new(seed ^ 0x0062_756c_6b03);
-    (packs && random.chance(500)).then_some(random)
-}
-
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
     run_as(seed, manners, aloud, |config| (config, None))
@@ -451,6 +408,11 @@ fn run_on(
     let early = manners == Manners::Rude && random.chance(250);
     let stop_ns = if early { random.pick(&[1, 3, 30]) * random.below(1_000_000) } else { 6_000_000_000 };
     let asked = Names::default();
+    let plan = Plan::new(seed, manners, dialler.is_some());
+    let (mailbox_max, letters_max) = plan.as_ref().map_or((1, 1), |plan| (plan.mailbox_max, plan.letters_max));
+    let (mailers, own_mail) = plan.map(|plan| (plan.mailers, plan.own)).unzip();
+    let bell = Bell::default();
+    let rung = bell.clone();
     let town = Town {
         random: Random::new(seed ^ 0x7365_7276_6572),
         sim: sim.clone(),
@@ -458,7 +420,8 @@ fn run_on(
         asked: Rc::clone(&asked),
         found: Vec::new(),
         peers,
-        remote: Remote::default(),
+        remote: Remote::new(move || rung.ring(), mailbox_max),
+        mailers,
         world: world.clone(),
         early,
         stop_at: sim.start.plus(Duration::from_nanos(stop_ns)),
@@ -467,23 +430,24 @@ fn run_on(
         tick: Duration::from_millis(random.range(1, 10)),
     };
     let remote = town.remote.clone();
-    let keys: Vec<u64> = (WATCH..=count).collect();
+    let keys: Vec<u64> = (WATCH..=count).chain(town.mailers.is_some().then_some(MAIL)).collect();
     let listeners = sim.listeners;
     let Settings { config, kept, queued_max, pressures, memory_max, least, pause, .. } = settings;
     let (beat, config) = Beat::configure(seed, world.start, config);
-    let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys);
+    let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys).rung_by(bell);
     let bounds = (queued_max, turns::Turns::new(turns::share(seed, manners)));
     let app = App::new(random.fork(), world.clone(), dialler, early_acts(seed), clumsy, pressures, bounds);
     let app = app
         .and_bulk(bulk(seed, packs))
         .and_timing(Timing::new(seed, manners, pause), beat)
-        .and_board(board::Board::new(seed, manners));
+        .and_board(board::Board::new(seed, manners))
+        .and_mail(own_mail);
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
     }
-    engine = engine.kept(kept).least(least);
+    engine = engine.kept(kept).least(least).letters_max(letters_max);
     if let Some(bytes) = share_from(seed, manners) {
         engine = engine.share_from(bytes);
     }

@@ -13,6 +13,7 @@ use wsring::{DeflateMode, Stats};
 
 use super::board::{self, Posts, Subscription};
 use super::dial::{Dial, Reply};
+use super::mail::Post;
 use super::{Manners, Settings};
 
 /// A message, by its kind, length and hash.
@@ -133,6 +134,7 @@ pub struct Ledger {
     pub posts: Posts,
     /// By tag.
     pub dials: Vec<Dial>,
+    pub post: Post,
     pub dials_failed: u64,
     pub stopped_at: Option<Time>,
     /// When a panic began to end the core.
@@ -179,6 +181,11 @@ impl Ledger {
         self.pause = settings.pause;
         self.memory_max = settings.memory_max;
         self.connection_bytes = if settings.deflate.mode == DeflateMode::Off { 0 } else { 450 << 10 };
+    }
+
+    /// How long the process stands still.
+    pub fn pause(&self) -> Duration {
+        self.pause
     }
 
     /// Compares everything with everything.
@@ -230,6 +237,7 @@ impl Ledger {
             self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
             self.judge_unanswered(manners, stats);
         }
+        self.post.judge(stats);
         let full = sum(|person| usize::from(person.status == Some(503)));
         let of_memory = stats.memory_refused + stats.memory_closed;
         let counted = stats.full + of_memory + if self.stopped_at.is_some() { stats.declined } else { 0 };

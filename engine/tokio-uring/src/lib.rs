@@ -74,58 +74,104 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::Time;
-use wsring::{Config, CoreState, Error, Handler, Place, Stats};
+use wsring::{CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Place, Stats};
 
 use crate::listening::Listening;
 use crate::ring::TokioRing;
 use crate::shared::Shared;
 
 /// One thread's server, or client if it has no listener.
-#[derive(Debug, Default)]
-pub struct Server {
+///
+/// `M` is its handler's [`Mail`](Handler::Mail).
+#[derive(Debug)]
+pub struct Server<M = ()> {
     listeners: Vec<TcpListener>,
     config: Config,
     place: Option<Place>,
-    handle: Handle,
+    handle: Handle<M>,
 }
 
-/// Reaches a server from any thread, before it runs and while it does.
-#[derive(Clone, Debug, Default)]
-pub struct Handle {
-    remote: Remote,
+/// Reaches a server from any thread, before it runs and while it does. `M` is its handler's [`Mail`](Handler::Mail).
+#[derive(Debug)]
+pub struct Handle<M = ()> {
+    remote: Remote<M>,
     notify: Arc<Notify>,
 }
 
-impl Handle {
+impl<M> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self { remote: self.remote.clone(), notify: Arc::clone(&self.notify) }
+    }
+}
+
+impl<M> Default for Handle<M> {
+    fn default() -> Self {
+        let notify = Arc::new(Notify::new());
+        let rung = Arc::clone(&notify);
+        Self { remote: Remote::new(move || rung.notify_one()), notify }
+    }
+}
+
+impl<M> Default for Server<M> {
+    fn default() -> Self {
+        Self { listeners: Vec::new(), config: Config::default(), place: None, handle: Handle::default() }
+    }
+}
+
+impl<M> Handle<M> {
     /// Begins a clean stop: every open peer is told 1001 and cut after the stop timeout, requests in progress and connections that
     /// wait are answered 503, and nobody more is accepted. Does not wait.
     pub fn stop(&self) {
         self.remote.stop();
-        self.notify.notify_one();
     }
 
     /// Accepts nobody more, and serves on. Does not wait.
     pub fn stop_accepting(&self) {
         self.remote.stop_accepting();
-        self.notify.notify_one();
     }
 
     /// Has `on_wake` called, soon. Calls that come before it runs may come as one.
     pub fn wake(&self) {
-        if self.remote.wake() {
-            self.notify.notify_one();
-        }
+        self.remote.wake();
     }
-}
 
-impl Handle {
     /// How far the life of the server has come; one that is dropped has [ended](CoreState::Ended).
     pub fn state(&self) -> CoreState {
         self.remote.state()
     }
+
+    /// Has [`on_mail`](Handler::on_mail) called with this, soon: see [`wsring::Handle::mail`].
+    ///
+    /// # Errors
+    /// [`MailError`], with the mail.
+    pub fn mail(&self, mail: M) -> Result<(), MailError<M>> {
+        self.remote.mail(mail)
+    }
+
+    /// Sends a message to a connection: see [`wsring::Handle::send`]. Its id must be of this server.
+    ///
+    /// # Errors
+    /// [`MailError`], with the message.
+    pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
+        self.remote.send(to, message)
+    }
+
+    /// Closes a connection: see [`wsring::Handle::close`]. Its id must be of this server.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
+        self.remote.close(id, code, reason)
+    }
+
+    /// The counters, from the next pass or from the end, waiting at most for so long: see [`wsring::Handle::stats`]. It blocks its thread, so not on
+    /// that of the server.
+    pub fn stats(&self, patience: Duration) -> Option<Stats> {
+        self.remote.stats(patience)
+    }
 }
 
-impl Server {
+impl<M: Send + 'static> Server<M> {
     /// Without a listener, with default settings.
     #[must_use]
     pub fn new() -> Self {
@@ -143,6 +189,7 @@ impl Server {
     /// Replaces the settings. Those of the ring have no effect: see the [module](self).
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
+        self.handle.remote.configure(&config);
         self.config = config;
         self
     }
@@ -156,7 +203,7 @@ impl Server {
     }
 
     /// Reaches this server from any thread.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> Handle<M> {
         self.handle.clone()
     }
 
@@ -170,7 +217,7 @@ impl Server {
     /// # Panics
     /// Outside of a tokio-uring runtime; and with what the handler panicked with, if that ends the core
     /// ([`Config::on_panic`]), when its peers have been told 1011.
-    pub async fn run<H: Handler>(self, handler: H) -> Result<Stats, Error> {
+    pub async fn run<H: Handler<Mail = M>>(self, handler: H) -> Result<Stats, Error> {
         let Self { listeners, config, place, handle: Handle { remote, notify } } = self;
         let place = place.unwrap_or(Place::new(0));
         let settings = Settings::new(config)?;
@@ -179,9 +226,8 @@ impl Server {
         let listeners: Vec<_> = listeners.into_iter().map(listen).collect::<io::Result<_>>().map_err(Error::Start)?;
         let count = listeners.len() as u32;
         let origin = Instant::now();
-        let ring = TokioRing::new(Rc::clone(&shared), listeners, settings.sockets_max(), Arc::clone(&notify), origin);
-        let wake = move || notify.notify_one();
-        let mut engine = Engine::new(place, &settings, ring, handler, count, &remote, wake)?;
+        let ring = TokioRing::new(Rc::clone(&shared), listeners, settings.sockets_max(), notify, origin);
+        let mut engine = Engine::new(place, &settings, ring, handler, count, &remote)?;
         let mut clock = Clock { shared, origin, sleep: None };
         engine.run(async |until| clock.wait(until).await).await
     }

@@ -28,7 +28,7 @@ pub use acks::Abort;
 pub use buffers::SimLease;
 pub use config::{Faults, SimConfig};
 pub use kernel::Counts;
-pub use net::{Net, Outside, PipeId, Read, Written};
+pub use net::{Bell, Net, Outside, PipeId, Read, Written};
 pub use random::Random;
 pub use trace::{Trace, hash_of, mix};
 
@@ -73,6 +73,13 @@ impl SimRing {
             idle_polls: 0,
             ended: false,
         }
+    }
+
+    /// Is woken by this bell as well.
+    #[must_use]
+    pub fn rung_by(mut self, bell: Bell) -> Self {
+        self.net.bell = bell;
+        self
     }
 
     /// What the kernel has done.
@@ -139,6 +146,7 @@ impl SimRing {
             let mut outside = self.outside.take().expect("the world outside does not wait for completions");
             outside.on_event(&mut self.net, key);
             self.outside = Some(outside);
+            self.net.hear_bell();
         }
     }
 
@@ -186,6 +194,7 @@ impl Ring for SimRing {
         if self.net.config.pauses_unsubmitted && self.submitted.iter().any(|(_, op)| matches!(op, Op::Send { .. })) {
             self.stand_still();
         }
+        self.net.hear_bell(); // what the engine's own callbacks have rung
         let polls = until.is_some_and(|until| until <= self.clock);
         let idle = self.submitted.is_empty();
         for (token, op) in std::mem::take(&mut self.submitted) {

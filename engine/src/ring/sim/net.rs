@@ -6,6 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::acks::{Abort, Acks};
@@ -165,6 +167,23 @@ pub struct Net {
     /// Connections that the engine made and nobody has looked at: where to, and the connection.
     pub(super) dialled: VecDeque<(SocketAddr, PipeId)>,
     pub(super) kernel: Kernel,
+    /// Rung by whoever has nothing of the ring but this.
+    pub(super) bell: Bell,
+}
+
+/// Wakes a simulated ring from wherever: as another thread does, or the engine itself.
+#[derive(Clone, Debug, Default)]
+pub struct Bell(Arc<AtomicBool>);
+
+impl Bell {
+    /// Has the ring tell that it was woken, soon.
+    pub fn ring(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Net {
@@ -182,6 +201,7 @@ impl Net {
             dialled: VecDeque::new(),
             kernel: Kernel::new(&config),
             config,
+            bell: Bell::default(),
         }
     }
 
@@ -197,8 +217,16 @@ impl Net {
 
     /// Rings the ring's waker, as another thread would.
     pub fn wake(&mut self) {
+        self.bell.take();
         self.kernel.wakes = true;
         self.soon(Event::Wake);
+    }
+
+    /// The same, if the bell was rung.
+    pub(super) fn hear_bell(&mut self) {
+        if self.bell.take() {
+            self.wake();
+        }
     }
 
     /// Connects to a listener; `key` is called whenever the connection may have changed. `None`: refused, because the

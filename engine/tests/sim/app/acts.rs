@@ -19,6 +19,7 @@ impl App {
     pub(super) fn act(&mut self, cx: &mut Core<'_>, own: Option<ConnId>, message: Option<Message<'_>>) {
         self.check_stats(cx);
         self.act_on_dials(cx);
+        self.mail_itself(cx);
         self.act_on_topics(cx);
         self.act_on_timers(cx, own);
         while self.random.chance(self.wild) {

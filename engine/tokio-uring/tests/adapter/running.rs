@@ -2,11 +2,13 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsring::{Config, CoreState, Error, OnPanic, Place};
+use wsring::{
+    CloseCode, Config, CoreCx, CoreState, Cx, Error, Handler, MailError, Message, OnPanic, Opening, Place, Verdict,
+};
 use wsring_tokio_uring::Server;
 
 use crate::common::*;
@@ -233,4 +235,56 @@ fn two_servers_in_one_runtime() {
     }
     handles.iter().for_each(wsring_tokio_uring::Handle::stop);
     runtime.join().expect("both end");
+}
+
+/// Adds up its mail, and answers the connection that asks.
+struct Sum(u64, Sender<String>);
+
+impl Handler for Sum {
+    type Conn = ();
+    type Mail = u64;
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
+        let _ = cx.handle().send(cx.id(), "by the handle".to_owned());
+        let _ = cx.handle().close(cx.id(), CloseCode::NORMAL, "that is all");
+    }
+
+    fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, mail: u64) {
+        self.0 += mail;
+        if mail == 7 {
+            let place = cx.handle().places().next().expect("there is one core");
+            cx.mail(place, 0).expect("there is room");
+        } else if mail == 0 {
+            let _ = self.1.send(self.0.to_string());
+        }
+    }
+}
+
+/// Mail of other threads and of the core itself, before the server runs and while it does; at any place.
+#[test]
+fn mail_reaches_the_server() {
+    let (told, tells) = mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let server = Server::new().listen(listener).place(Place::new(3)).config(Config::default().mailbox_max(1002));
+    let handle = server.handle();
+    (0..1000).for_each(|_| handle.mail(2).expect("there is room"));
+    handle.mail(7).expect("there is room");
+    handle.mail(1).expect("there is room");
+    assert_eq!(handle.mail(5), Err(MailError::Full(5)));
+    let thread = std::thread::spawn(move || tokio_uring::start(server.run(Sum(0, told))));
+    assert_eq!(tells.recv_timeout(WAIT).expect("all is counted"), "2008");
+    let mut client = Client::connect(addr);
+    client.send(TEXT, b"and by a handle?");
+    client.expect(TEXT, b"by the handle");
+    assert_eq!(client.expect_close(), (1000, "that is all".to_owned()));
+    let stats = handle.stats(WAIT).expect("it runs");
+    assert_eq!((stats.mails, stats.mail_refused, stats.opened), (1003, 1, 1));
+    handle.stop();
+    let last = thread.join().expect("no panic").expect("a clean end");
+    assert_eq!((handle.mail(5), handle.stats(WAIT)), (Err(MailError::Gone(5)), Some(last)));
 }

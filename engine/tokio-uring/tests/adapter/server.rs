@@ -24,14 +24,14 @@ impl Running {
 }
 
 /// Runs a server in a runtime of its own.
-pub fn start<H: Handler>(server: Server, factory: impl FnOnce(usize) -> H + Send + 'static) -> Running {
+pub fn start<H: Handler<Mail = ()>>(server: Server, factory: impl FnOnce(usize) -> H + Send + 'static) -> Running {
     let handle = server.handle();
     let thread = std::thread::spawn(move || tokio_uring::start(server.run(factory(0))));
     Running { handle, thread }
 }
 
 /// See `wsring_testkit::serve_at`; a runtime has one thread.
-pub fn serve_at<H: Handler>(
+pub fn serve_at<H: Handler<Mail = ()>>(
     addr: SocketAddr,
     config: Config,
     core_count: usize,
@@ -44,7 +44,7 @@ pub fn serve_at<H: Handler>(
 }
 
 /// See `wsring_testkit::serve`.
-pub fn serve<H: Handler>(
+pub fn serve<H: Handler<Mail = ()>>(
     config: Config,
     core_count: usize,
     factory: impl Fn(usize) -> H + Send + Sync + 'static,
@@ -54,7 +54,10 @@ pub fn serve<H: Handler>(
 }
 
 /// See `wsring_testkit::start_client`.
-pub fn start_client<H: Handler>(config: Config, factory: impl Fn(usize) -> H + Send + Sync + 'static) -> Running {
+pub fn start_client<H: Handler<Mail = ()>>(
+    config: Config,
+    factory: impl Fn(usize) -> H + Send + Sync + 'static,
+) -> Running {
     start(Server::new().config(strict(config)), factory)
 }
 
