@@ -8,6 +8,7 @@
 //! wsring-bench load --url ws://127.0.0.1:9001/ ...       one server under load; --deflate compresses, --tls-ca is for wss://
 //! wsring-bench idle --url ws://127.0.0.1:9001/ --pid N   memory of connections at rest
 //! wsring-bench ring-client --core 0 --url ws://...       wsring's client, which keeps messages in flight: for client: cells
+//! wsring-bench mail                                   how long mail takes from a thread to a core of wsring
 //! wsring-bench compare --quick                           wsring, its peers and the baselines, turn by turn
 //! ```
 //!
@@ -35,6 +36,7 @@ mod frames;
 mod idle;
 mod load;
 mod machine;
+mod mail;
 mod net;
 mod poller;
 mod proc;
@@ -91,6 +93,8 @@ enum Task {
     Load(LoadArgs),
     /// Read a server's memory around connections that rest, and print one JSON line.
     Idle(IdleArgs),
+    /// Send mail to a core of wsring from another thread, and print how long it takes.
+    Mail(mail::MailArgs),
     /// Load servers in turns and compare them.
     Compare(Box<CompareArgs>),
 }
@@ -116,6 +120,7 @@ fn perform(task: Task) -> io::Result<()> {
         Task::RingClient(args) => baselines::ring_client(&args),
         Task::Load(args) => single::load_one(&args),
         Task::Idle(args) => single::idle_one(&args),
+        Task::Mail(args) => mail::measure(&args),
         Task::Compare(args) => compare::command::compare_all(*args),
     }
 }

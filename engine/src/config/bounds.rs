@@ -1,5 +1,7 @@
 //! The values of the settings of topics and of what sockets hold, and what must be true of them.
 
+use crate::engine::TOPICS_MAX;
+
 /// See the setters in `topics`.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {

@@ -23,7 +23,7 @@ use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 
 use super::setup::SetupError;
-use crate::ring::Token;
+use crate::ring::{Kind, Token};
 
 /// It runs, or polls, and looks here before it sleeps.
 const AWAKE: u8 = 0;
@@ -110,6 +110,7 @@ impl Alarm {
 
     /// Sets it; with what to hand to the kernel, if the kernel does not have that still.
     pub(super) fn arm(&mut self, token: Token) -> Option<squeue::Entry> {
+        assert_eq!(token.kind(), Kind::Wake, "by another kind something else would complete");
         self.token = Some(token);
         if std::mem::replace(&mut self.reads, true) {
             return None;
@@ -171,7 +172,6 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Kind;
 
     const WAKE: Token = Token::new(Kind::Wake, 0, 0);
 
