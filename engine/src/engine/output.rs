@@ -39,15 +39,40 @@ pub(crate) struct Output {
     pub(crate) queued: u32,
     /// A send is with the kernel.
     pub(crate) is_sending: bool,
-    /// The last send that was not of a block was of memory that others may have too.
-    pub(crate) is_shared: bool,
+    /// And so much memory.
+    pub(crate) lent: Lent,
     /// Messages of topics wait beside this output, to go when it is empty.
     pub(crate) waits: bool,
 }
 
+/// What memory the kernel has of an output, in a byte: of a long piece that is sent in parts it has all of it until the last has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lent(u8);
+
+impl Lent {
+    /// None, or a block, which is its core's for good.
+    pub(crate) const BLOCK: Self = Self(0);
+    const SHARED: Self = Self(u8::MAX);
+
+    pub(crate) fn of(memory: &Memory) -> Self {
+        let of_its_own = || memory.held_bytes().checked_ilog2().map_or(Self::BLOCK, |log| Self(log as u8));
+        if memory.is_shared() { Self::SHARED } else { of_its_own() }
+    }
+
+    /// How many bytes that is at least, and more than half, of a send with so many bytes left. Of what others have too nobody knows how
+    /// many they are: `mean`, as much as on average.
+    pub(crate) fn bytes(self, left: usize, mean: usize) -> usize {
+        match self {
+            Self::BLOCK => left,
+            Self::SHARED => left.min(mean),
+            Self(log) => left.max(1 << log),
+        }
+    }
+}
+
 impl Output {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: None, queued: 0, is_sending: false, is_shared: false, waits: false }
+        Self { first: None, rest: None, queued: 0, is_sending: false, lent: Lent::BLOCK, waits: false }
     }
 
     /// No piece waits; a send may be with the kernel.
@@ -425,6 +450,21 @@ mod tests {
         assert_eq!(pieces.len(), 1);
         assert_eq!(pieces[0].len() as u32, output.queued);
         assert_eq!(stores.blocks.in_use(), 0);
+    }
+
+    /// A long buffer is the kernel's until its last byte has gone.
+    #[test]
+    fn what_the_kernel_has_is_counted_whole() {
+        let mut stores = stores();
+        let heap = |len| Memory::Heap(Heap::Pooled(Vec::with_capacity(len)));
+        for (len, left, bytes) in [(131_072, 7, 131_072), (100_000, 7, 65_536), (100_000, 90_000, 90_000), (1, 1, 1)] {
+            assert_eq!(Lent::of(&heap(len)).bytes(left, 50), bytes);
+        }
+        let block = Memory::Block(stores.blocks.take().expect("there are blocks"));
+        assert_eq!((Lent::of(&block), Lent::BLOCK.bytes(7, 50)), (Lent::BLOCK, 7));
+        stores.recycle(block);
+        let shared = Lent::of(&Memory::Heap(Heap::Shared(Box::new(Bytes::from(vec![7; 300])))));
+        assert_eq!((shared.bytes(300, 50), shared.bytes(20, 50)), (50, 20));
     }
 
     #[test]

@@ -101,8 +101,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return None;
         }
         let Holding { memory, sending, pieces, .. } = Holding::of(link, conn, &self.out.stores);
-        // Of what the kernel has of memory that others have too, nobody knows how many they are: as many as on average.
-        let sending = if link.output.is_shared { sending.min(self.out.stores.mean_part()) } else { sending };
+        let sending = link.output.lent.bytes(sending, self.out.stores.mean_part());
         let memory = memory + sending + self.out.packer.own_bytes(index) + self.out.waiting_part(index as u32);
         Some((Holder { memory, index: index as u32, generation: link.tenant.generation() }, pieces))
     }

@@ -4,6 +4,7 @@ use super::conns::Phase;
 use super::core::Core;
 use super::flight::Unacked;
 use super::life::Life;
+use super::output::Lent;
 use super::planted::planted;
 use crate::handler::Handler;
 use crate::ring::{Errno, Payload, Ring};
@@ -11,7 +12,7 @@ use crate::ring::{Errno, Payload, Ring};
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_sent(&mut self, index: u32, mut payload: Payload, result: Result<usize, Errno>) {
         let link = self.out.peers.touch(index);
-        link.output.is_sending = false;
+        (link.output.is_sending, link.output.lent) = (false, Lent::BLOCK);
         let sent = *result.as_ref().unwrap_or(&0) as u32;
         link.output.queued -= sent;
         let is_looked_at = link.flight.unacked != Unacked::Unknown;

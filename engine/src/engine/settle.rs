@@ -7,9 +7,9 @@ use super::conns::{Link, Stash, Waiting};
 use super::core::{Core, PART};
 use super::flight::{Recv, Unacked};
 use super::life::{Dying, Event, Life, Parting};
-use super::output::COALESCE_MAX;
 #[cfg(feature = "tls")]
 use super::output::Next;
+use super::output::{COALESCE_MAX, Lent};
 use super::planted::planted;
 use super::reach::Waits;
 use crate::handler::Handler;
@@ -201,7 +201,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let partible = planted!(BlockParted, true; !matches!(payload.memory, Memory::Block(_)));
         if partible {
             payload.to = payload.from + next_part(&payload, self.part);
-            self.out.peers.settling(index).output.is_shared = payload.memory.is_shared();
+            self.out.peers.settling(index).output.lent = Lent::of(&payload.memory);
         }
         let link = self.out.peers.settling(index);
         debug_assert!(payload.from < payload.to, "a send of nothing");
