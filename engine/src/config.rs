@@ -382,8 +382,8 @@ impl Config {
         self
     }
 
-    /// Letters that a core's mailbox holds: mail, and what a [`Handle`](crate::Handle) sends and closes. One more is refused
-    /// ([`MailError::Full`](crate::MailError::Full)). 1 to 1,048,576; default 16,384. The first letter takes memory for all, of 64 bytes or more each.
+    /// Letters that a core's mailbox holds: mail, and what a [`Handle`](crate::Handle) sends, publishes and closes. One more is refused
+    /// ([`MailError::Full`](crate::MailError::Full)). 1 to 1,048,576; default 16,384. The first letter takes memory for all, of 80 bytes or more each.
     #[must_use]
     pub fn mailbox_max(mut self, letters: u32) -> Self {
         self.mailbox_max = letters;

@@ -14,7 +14,9 @@ use wsring_proto::close::CloseCode;
 
 use crate::config::Config;
 use crate::cores::{CoreState, Place};
-use crate::engine::{Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Seat};
+use crate::engine::{
+    Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
+};
 use crate::handle::{Handle, Member};
 use crate::handler::{Handler, OwnedMessage};
 use crate::ring::uring::{Features, heap};
@@ -22,12 +24,12 @@ use crate::ring::{Ring, SendBlocks, Time};
 use crate::server::{Error, resolve_for};
 use crate::stats::Stats;
 
-/// What other threads hold of an engine: see [`Handle`](crate::Handle).
-pub struct Remote<M = ()>(Member<M>);
+/// What other threads hold of an engine: see [`Handle`](crate::Handle). All remotes of a process call topics the same.
+pub struct Remote<M = ()>(Member<M>, Arc<Names>);
 
 impl<M> Clone for Remote<M> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.clone(), Arc::clone(&self.1))
     }
 }
 
@@ -40,11 +42,12 @@ impl<M> fmt::Debug for Remote<M> {
 impl<M> Remote<M> {
     /// Of an engine that is yet to be made, and looks when `bell` has woken its ring.
     pub fn new(bell: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Member::new(Bell::new(bell), MAILBOX_MAX))
+        Self(Member::new(Bell::new(bell), MAILBOX_MAX), Arc::new(Names::of_process(TOPICS_MAX)))
     }
 
-    /// Has the mailbox hold as many letters as these settings say, unless there is one already.
+    /// Has the mailbox hold as many letters as these settings say, unless there is one already; and as many topics have names.
     pub fn configure(&self, config: &Config) {
+        self.1.set_max(config.topics.topics_max);
         self.0.set_mailbox_max(config.mailbox_max.max(1));
     }
 
@@ -83,6 +86,27 @@ impl<M> Remote<M> {
     /// [`MailError`], with the message.
     pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
         self.0.send(to, message.into())
+    }
+
+    /// The topic of this name, in all engines of the process: see [`Handle::topic`](crate::Handle::topic).
+    ///
+    /// # Errors
+    /// If there are as many already as the settings allow this engine to know.
+    pub fn topic(&self, name: &str) -> Result<TopicId, TopicError> {
+        self.1.topic(name)
+    }
+
+    /// Publishes to the subscribers of this engine: see [`Handle::publish_on`](crate::Handle::publish_on).
+    ///
+    /// # Errors
+    /// [`MailError`], with the message.
+    pub fn publish(
+        &self,
+        topic: TopicId,
+        how: Publish,
+        message: impl Into<OwnedMessage>,
+    ) -> Result<(), MailError<OwnedMessage>> {
+        self.0.publish(topic, how, message.into())
     }
 
     /// Closes a connection: see [`Handle::close`](crate::Handle::close).
@@ -151,7 +175,8 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
         let member = remote.0.clone();
         let (control, mailbox) = (Arc::clone(&member.control), member.reader());
-        let names = Arc::new(Names::new(settings.0.topics.topics_max));
+        remote.1.set_max(settings.0.topics.topics_max);
+        let names = Arc::clone(&remote.1);
         let handle = Box::new(Handle::new(place, [member.clone()], Arc::clone(&names)));
         let resolve = Some(resolve_for(Arc::clone(&control), move || member.ring()));
         let trim: Option<Box<dyn Fn() -> bool>> = Some(Box::new(heap::give_back));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wsring_proto::close::CloseCode;
 
 use crate::cores::{CoreState, Cpu, Place};
-use crate::engine::{Bell, ConnId, Control, Letter, MailError, Mailbox, Names, Reader, TopicError, TopicId};
+use crate::engine::{Bell, ConnId, Control, Letter, MailError, Mailbox, Names, Publish, Reader, TopicError, TopicId};
 use crate::handler::{CoreCx, Handler, OwnedMessage};
 use crate::stats::Stats;
 
@@ -75,6 +75,20 @@ impl<M> Member<M> {
         })
     }
 
+    pub(crate) fn publish(
+        &self,
+        topic: TopicId,
+        how: Publish,
+        message: OwnedMessage,
+    ) -> Result<(), MailError<OwnedMessage>> {
+        self.mailbox.post(Letter::Publish(topic, how, message)).map_err(|error| {
+            error.map(|letter| match letter {
+                Letter::Publish(_, _, message) => message,
+                _ => unreachable!("what was posted comes back"),
+            })
+        })
+    }
+
     pub(crate) fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
         self.mailbox.post(Letter::Close(id, code, reason.into())).map_err(|error| error.map(drop))
     }
@@ -98,7 +112,7 @@ impl<M> Clone for Member<M> {
 /// It exists before the first core runs ([`CoreInfo::handle`]), and what it asks of a core that does not run yet is done once that
 /// does. After the end it does nothing. `M` is [`Handler::Mail`].
 ///
-/// What is sent by [`mail`](Self::mail), [`send`](Self::send) and [`close`](Self::close) lies in the core's mailbox
+/// What is sent by [`mail`](Self::mail), [`send`](Self::send), [`publish`](Self::publish) and [`close`](Self::close) lies in the core's mailbox
 /// ([`Config::mailbox_max`](crate::Config::mailbox_max)) until its next pass; what one thread sends to a core is worked on in the order sent. A core that
 /// sleeps is woken by the first of them, by a system call; one that runs, or polls ([`Config::spin`](crate::Config::spin)), needs none.
 ///
@@ -200,6 +214,54 @@ impl<M> Handle<M> {
         }
     }
 
+    /// Publishes a message to the subscribers of all cores, the caller's own among them: each core's mailbox takes it, and its next pass publishes it there as
+    /// [`CoreCx::publish`] does, numbers it for its own subscribers, and counts it ([`Stats::published`]). The memory of the message is shared by all cores. Does not
+    /// wait.
+    ///
+    /// Each core has what one thread publishes by handles in the order in which that was published, and in order with what else that thread sends to the
+    /// core. What a callback publishes by [`CoreCx::publish`] is published at once, so before what it has published by a handle.
+    ///
+    /// A core whose mailbox is full, or that has ended, goes without: see [`Posted`]. [`publish_on`](Self::publish_on) is for those who would
+    /// rather try again there.
+    pub fn publish(&self, topic: TopicId, message: impl Into<OwnedMessage>) -> Posted {
+        self.publish_as(topic, Publish::default(), message)
+    }
+
+    /// The same, with a key: see [`CoreCx::publish_keyed`].
+    pub fn publish_keyed(&self, topic: TopicId, key: u64, message: impl Into<OwnedMessage>) -> Posted {
+        self.publish_as(topic, Publish::keyed(key), message)
+    }
+
+    /// The same, as `how` says.
+    pub fn publish_as(&self, topic: TopicId, how: Publish, message: impl Into<OwnedMessage>) -> Posted {
+        let (message, mut posted) = (message.into(), Posted::default());
+        for member in self.members.iter() {
+            match member.publish(topic, how, message.clone()) {
+                Ok(()) => posted.taken += 1,
+                Err(MailError::Full(_)) => posted.full += 1,
+                Err(MailError::Gone(_)) => posted.gone += 1,
+            }
+        }
+        posted
+    }
+
+    /// The same, to the subscribers of one core.
+    ///
+    /// # Errors
+    /// [`MailError`], with the message.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    pub fn publish_on(
+        &self,
+        place: Place,
+        topic: TopicId,
+        how: Publish,
+        message: impl Into<OwnedMessage>,
+    ) -> Result<(), MailError<OwnedMessage>> {
+        self.member(place).publish(topic, how, message.into())
+    }
+
     /// Starts the closing handshake of a connection, as [`Conn::close`](crate::Conn::close) does on its core. Does not wait. If the connection is over by
     /// then, that is counted ([`Stats::mail_gone`]).
     ///
@@ -266,6 +328,26 @@ impl<M> Clone for Handle<M> {
 impl<M> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("cores", &self.cores()).finish_non_exhaustive()
+    }
+}
+
+/// How many cores took a message that a [`Handle`] published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "a core whose mailbox is full goes without"]
+#[non_exhaustive]
+pub struct Posted {
+    /// It is in their mailboxes.
+    pub taken: u32,
+    /// Their mailboxes are full, and their subscribers go without. Each counts it ([`Stats::mail_refused`]).
+    pub full: u32,
+    /// They have ended or failed.
+    pub gone: u32,
+}
+
+impl Posted {
+    /// No core went without that still runs.
+    pub fn is_everywhere(self) -> bool {
+        self.full == 0
     }
 }
 
@@ -354,6 +436,28 @@ mod tests {
         assert_eq!(handle.close(id(3), CloseCode::NORMAL, ""), Err(MailError::Full(())));
         let full = handle.send(id(3), "third".to_owned()).expect_err("there is room for two").into_inner();
         assert_eq!(full, OwnedMessage::from("third".to_owned()));
+        let topic = handle.topic("news").expect("there is room for one");
+        let full = handle.publish_on(Place::new(3), topic, Publish::default(), "fourth".to_owned());
+        assert_eq!(full, Err(MailError::Full(OwnedMessage::from("fourth".to_owned()))));
+    }
+
+    /// A core whose mailbox is full goes without what is published, the others do not; the memory is one.
+    #[test]
+    fn what_is_published_goes_to_each_core_that_has_room() {
+        let handle = of::<u8>(0, 3);
+        let topic = handle.topic("news").expect("there is room for one");
+        assert_eq!((handle.mail(Place::new(1), 1), handle.mail(Place::new(1), 2)), (Ok(()), Ok(())));
+        drop(handle.member(Place::new(2)).reader());
+        let bytes = bytes::Bytes::from(vec![7; 100]);
+        let posted = handle.publish_keyed(topic, 5, bytes.clone());
+        assert_eq!((posted, posted.is_everywhere()), (Posted { taken: 1, full: 1, gone: 1 }, false));
+        assert_eq!(handle.publish(topic, vec![1]), Posted { taken: 1, full: 1, gone: 1 });
+        let reader = handle.member(Place::new(0)).reader();
+        let Some(Letter::Publish(to, how, message)) = reader.take() else { panic!("it was published") };
+        assert_eq!((to, how), (topic, Publish::keyed(5)));
+        assert_eq!(message.as_bytes().as_ptr(), bytes.as_ptr(), "it was copied");
+        let stats = |place| handle.member(Place::new(place)).mailbox.refused();
+        assert_eq!([stats(0), stats(1), stats(2)], [0, 2, 0]);
     }
 
     #[test]

@@ -46,7 +46,8 @@
 //!
 //! # Other threads
 //! A [`Handle`] reaches every core from any thread: [`mail`](Handle::mail) has [`Handler::on_mail`] called there, [`send`](Handle::send) and
-//! [`close`](Handle::close) are for a connection by its id, [`stats`](Handle::stats) asks for counters. [`Running::handle`] is one, the factory of handlers is
+//! [`close`](Handle::close) are for a connection by its id, [`publish`](Handle::publish) is for
+//! the subscribers of all cores, [`stats`](Handle::stats) asks for counters. [`Running::handle`] is one, the factory of handlers is
 //! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]).
 //!
 //! # Dialling out
@@ -130,7 +131,7 @@ pub use engine::{
     Retain, SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError, TopicId, Update,
 };
 pub use flush::Flush;
-pub use handle::{CoreInfo, Handle};
+pub use handle::{CoreInfo, Handle, Posted};
 pub use handler::{
     Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Request, Response,
     Verdict, Violation,

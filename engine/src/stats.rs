@@ -106,7 +106,7 @@ counters! {
     ticks_late_us,
     /// Calls of [`on_mail`](crate::Handler::on_mail).
     mails,
-    /// Letters that a full mailbox did not take: mail, and what a [`Handle`](crate::Handle) would have sent or closed. As of the last time that
+    /// Letters that a full mailbox did not take: mail, and what a [`Handle`](crate::Handle) would have sent, published or closed. As of the last time that
     /// the core looked.
     mail_refused,
     /// What a [`Handle`](crate::Handle) sent to, or closed, when that connection was over.

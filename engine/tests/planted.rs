@@ -161,6 +161,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::LagUntold, Plain, Oracle(29)),
     (Bug::MailReordered, Plain, Oracle(30)),
     (Bug::MailLost, Plain, Oracle(30)),
+    (Bug::PublishOvertakes, Plain, Oracle(30)),
+    (Bug::PublishLost, Plain, Oracle(30)),
     (Bug::WakeLost, Plain, Oracle(30)),
     (Bug::MailUncounted, Plain, Oracle(7)),
     (Bug::UnreadUncounted, Plain, Oracle(7)),

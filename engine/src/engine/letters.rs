@@ -50,6 +50,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 }
             );
             planted!(
+                PublishOvertakes,
+                if matches!(letter, Letter::Publish(..))
+                    && let Some(later) = self.mailbox.take()
+                {
+                    self.read(later)
+                }
+            );
+            planted!(
                 MailLost,
                 if read == 3 {
                     continue;
@@ -68,6 +76,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Some(index) => _ = self.out.send_owned(index, opcode, bytes),
                 None => self.out.stats.mail_gone += 1,
             },
+            Letter::Publish(topic, how, OwnedMessage { opcode, bytes }) => {
+                planted!(PublishLost, return);
+                // The counters of the topic say what became of it.
+                _ = self.out.publish(topic.index(), how, opcode, &bytes);
+            }
             Letter::Close(id, code, reason) => match self.out.peers.find_open(id) {
                 Some(index) => self.out.close(index, Some(code), &reason),
                 None => self.out.stats.mail_gone += 1,

@@ -13,8 +13,10 @@ use crossbeam_queue::ArrayQueue;
 use wsring_proto::close::CloseCode;
 
 use super::id::ConnId;
+use super::names::TopicId;
 use super::panics::let_go;
 use super::planted::planted;
+use super::topics::Publish;
 use crate::handler::OwnedMessage;
 
 /// Letters of a mailbox, if nobody says how many.
@@ -47,9 +49,13 @@ pub(crate) enum Letter<M> {
     Mail(M),
     /// A message for a connection.
     Send(ConnId, OwnedMessage),
+    /// A message for the subscribers of a topic.
+    Publish(TopicId, Publish, OwnedMessage),
     /// A connection is to be closed.
     Close(ConnId, CloseCode, Box<str>),
 }
+
+const _: () = assert!(size_of::<Letter<()>>() <= 72, "the first letter of a core takes memory for all");
 
 /// Why a letter was not taken; with what it was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +166,7 @@ impl<M> Reader<M> {
     }
 
     /// The next letter.
-    pub(super) fn take(&self) -> Option<Letter<M>> {
+    pub(crate) fn take(&self) -> Option<Letter<M>> {
         self.0.queue.get()?.pop()
     }
 

@@ -99,9 +99,10 @@ pub use self::dials::{DialId, Dialled};
 pub use self::id::ConnId;
 pub use self::names::{TopicError, TopicId};
 pub use self::reach::SendOutcome;
-pub use self::spread::Publish;
 pub use self::ticks::Tick;
-pub use self::topics::{Counts, Delivery, Lagged, Published, Retain, SubscribeError, Subscribed, Topic, Update};
+pub use self::topics::{
+    Counts, Delivery, Lagged, Publish, Published, Retain, SubscribeError, Subscribed, Topic, Update,
+};
 
 pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};

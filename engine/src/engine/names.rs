@@ -3,7 +3,10 @@
 //! Promises that a name has one [`TopicId`] for as long as the cores run. Refuses to know who subscribes.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+#[cfg(feature = "unstable-ring")]
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Topics that there may be, if nobody says how many.
 pub(crate) const TOPICS_MAX: u32 = 100_000;
@@ -27,16 +30,31 @@ pub struct TopicError {
     pub max: u32,
 }
 
-/// All names.
+type Ids = Mutex<HashMap<Box<str>, TopicId>>;
+
+/// All names, and how many there may be by the settings of whoever asks.
 #[derive(Debug)]
 pub(crate) struct Names {
-    max: u32,
-    ids: Mutex<HashMap<Box<str>, TopicId>>,
+    max: AtomicU32,
+    ids: Arc<Ids>,
 }
 
 impl Names {
     pub(crate) fn new(max: u32) -> Self {
-        Self { max, ids: Mutex::default() }
+        Self { max: AtomicU32::new(max), ids: Arc::default() }
+    }
+
+    /// Those that all engines of the process share which nobody has started together.
+    #[cfg(feature = "unstable-ring")]
+    pub(crate) fn of_process(max: u32) -> Self {
+        static IDS: LazyLock<Arc<Ids>> = LazyLock::new(Arc::default);
+        Self { max: AtomicU32::new(max), ids: Arc::clone(&IDS) }
+    }
+
+    /// So many from now on.
+    #[cfg(feature = "unstable-ring")]
+    pub(crate) fn set_max(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// The topic of this name.
@@ -45,9 +63,9 @@ impl Names {
         if let Some(&id) = ids.get(name) {
             return Ok(id);
         }
-        let next = ids.len() as u32;
-        if next >= self.max {
-            return Err(TopicError { max: self.max });
+        let (next, max) = (ids.len() as u32, self.max.load(Ordering::Relaxed));
+        if next >= max {
+            return Err(TopicError { max });
         }
         let id = TopicId(next);
         ids.insert(name.into(), id);
@@ -67,5 +85,16 @@ mod tests {
         assert_eq!((names.topic("a"), names.topic("b")), (Ok(first), Ok(second)));
         assert_eq!(names.topic("c"), Err(TopicError { max: 2 }));
         assert_eq!(names.topic("a"), Ok(first), "a full list knows what is in it");
+    }
+    #[cfg(feature = "unstable-ring")]
+    #[test]
+    fn engines_of_a_process_share_names_and_each_has_its_cap() {
+        let (one, other) = (Names::of_process(TOPICS_MAX), Names::of_process(TOPICS_MAX));
+        let id = one.topic("of all engines").unwrap();
+        assert_eq!(other.topic("of all engines"), Ok(id));
+        other.set_max(1);
+        assert_eq!(other.topic("one more"), Err(TopicError { max: 1 }));
+        assert_eq!(other.topic("of all engines"), Ok(id));
+        assert!(one.topic("one more").is_ok());
     }
 }

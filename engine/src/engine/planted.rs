@@ -266,6 +266,10 @@ mod switch {
         MailReordered,
         /// A letter is taken and not read.
         MailLost,
+        /// What was published from elsewhere comes behind the next letter.
+        PublishOvertakes,
+        /// What was published from elsewhere is not published.
+        PublishLost,
         /// Letters that a pass has not read wait for somebody to wake the core.
         WakeLost,
         /// Letters that found no room are not counted.
@@ -276,7 +280,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 121] = [
+        pub const ALL: [Bug; 123] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -395,6 +399,8 @@ mod switch {
             Bug::LagUntold,
             Bug::MailReordered,
             Bug::MailLost,
+            Bug::PublishOvertakes,
+            Bug::PublishLost,
             Bug::WakeLost,
             Bug::MailUncounted,
             Bug::UnreadUncounted,

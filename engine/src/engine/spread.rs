@@ -5,48 +5,18 @@
 
 use wsring_proto::close::CONTROL_PAYLOAD_MAX;
 use wsring_proto::encode;
-use wsring_proto::opcode::{Message, Opcode};
+use wsring_proto::opcode::Opcode;
 
 use super::pack::Framing;
 use super::planted::planted;
 use super::reach::{How, Reach};
 use super::topics::{
-    Caps, Counts, Delivery, Lagged, Outlet, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
+    Caps, Counts, Delivery, Lagged, Outlet, Publish, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
 };
 use crate::ring::Time;
 
 /// A connection with more than so many bytes queued does not keep up; what waits for it goes on in steps of that many.
 const FLOW: u32 = 64 << 10;
-
-/// How a message of a topic is published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Publish {
-    key: Option<u64>,
-    fixed: bool,
-    removes: bool,
-}
-
-impl Publish {
-    /// With this key: where messages are conflated, with those of the same key alone.
-    pub const fn keyed(key: u64) -> Self {
-        Self { key: Some(key), fixed: false, removes: false }
-    }
-
-    /// It is sent in its place, a trade among prices: no newer message takes its place, it takes none, and what waits of its topic goes
-    /// first. It is no state, so it is not retained.
-    pub const fn must_not_conflate(mut self) -> Self {
-        self.fixed = true;
-        self
-    }
-
-    /// It takes its key away: a late subscriber is not told of the key any more. It is sent as any other; where messages are conflated it takes the
-    /// place of the one that waits, and is not merged.
-    pub const fn removes(mut self) -> Self {
-        self.removes = true;
-        self
-    }
-}
 
 impl Reach {
     /// The topics, at work.
@@ -96,9 +66,10 @@ impl Reach {
         self.with_topics(|topics, _| topics.configure(topic, how));
     }
 
-    pub(crate) fn publish(&mut self, topic: u32, how: Publish, message: Message<'_>) -> Published {
+    /// Text is known to be text.
+    pub(crate) fn publish(&mut self, topic: u32, how: Publish, opcode: Opcode, bytes: &[u8]) -> Published {
         let Publish { key, fixed, removes } = how;
-        let (opcode, bytes, now) = (message.opcode(), message.as_bytes(), self.clock);
+        let now = self.clock;
         self.with_topics(|topics, out| {
             topics.publish(topic, Told { key, opcode, bytes, now, removes, fixed: fixed && !removes }, out)
         })

@@ -28,7 +28,8 @@ impl<H: Handler> CoreCx<'_, H> {
         self.out.configure_topic(topic.index(), how);
     }
 
-    /// Publishes a message to all subscribers of this core. It is encoded once for all that agreed on the same compression and do not mask.
+    /// Publishes a message to all subscribers of this core; [`Handle::publish`](crate::Handle::publish), which [`Self::handle`] has too, to those of all
+    /// cores. It is encoded once for all that agreed on the same compression and do not mask.
     /// Subscribers are given messages of a topic in the order in which they are published.
     #[inline]
     pub fn publish<'m>(&mut self, topic: TopicId, message: impl Into<Message<'m>>) -> Published {
@@ -50,7 +51,7 @@ impl<H: Handler> CoreCx<'_, H> {
     #[inline]
     pub fn publish_as<'m>(&mut self, topic: TopicId, how: Publish, message: impl Into<Message<'m>>) -> Published {
         let message = message.into();
-        ours(|| self.out.publish(topic.index(), how, message))
+        ours(|| self.out.publish(topic.index(), how, message.opcode(), message.as_bytes()))
     }
 
     /// How long the message has waited that waits first of those that topics have for a connection, or the one whose place it took: nothing that waits

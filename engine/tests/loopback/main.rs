@@ -5,7 +5,7 @@
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
 //! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop and wake. `mail`: what other threads and cores send. `panics`: what a callback that panics ends. `stops`: who is not open yet at a stop. `settings`: each setting shows its effect.
 //! - `last_words`: what is heard of peers that break their connections. `slow`: peers that do not read. `stalls`: messages that begin and do not end. `sends`: the ways to send a message. `timers`: of the application.
-//! - `topics`: what is published, and to whom. `backlog`: two ends that have more to say than sockets hold.
+//! - `topics`: what is published, and to whom; `publishing`: on all cores. `backlog`: two ends that have more to say than sockets hold.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
 //! - `tls`: all of it over TLS, and how that fails.
@@ -32,6 +32,7 @@ mod opening;
 mod panics;
 mod peer;
 mod programme;
+mod publishing;
 mod redialling;
 mod restarts;
 mod sends;

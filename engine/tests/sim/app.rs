@@ -491,7 +491,7 @@ impl Handler for App {
 
     fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, note: Note) {
         self.note("on_mail", &[11]);
-        self.got_mail(&note);
+        self.got_mail(cx, &note);
         self.act(cx, None, None);
         self.stumble(About::Core);
     }

@@ -1,7 +1,7 @@
-//! Other threads: each sends mail and messages for connections to the core, at random times and in bursts; and what is known of all that.
+//! Other threads: each sends mail to the core, messages for connections, and messages for topics, at random times and in bursts; and what is known of all that.
 //!
 //! Of a message for a connection nobody is told what became of it, so there is mail behind each: when that comes, at the latest, the
-//! counters tell (`app/mail.rs`).
+//! counters tell (`app/mail.rs`). What was published they tell in the same way, and `board` knows the rest.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use wsring::ring::Time;
 use wsring::ring::sim::{Net, Random};
 use wsring::{ConnId, Handle, MailError, Place, Stats};
 
-use super::oracle::Digest;
+use super::oracle::{Digest, Ledger};
 use super::{Manners, World};
 
 /// The one core.
@@ -26,6 +26,8 @@ pub struct Note {
     /// Counts what of this sender was taken.
     number: u64,
     at: Time,
+    /// So much was published before it, by any thread.
+    behind: u64,
 }
 
 /// What senders and the application know of letters.
@@ -42,6 +44,8 @@ pub struct Post {
     /// Of those, messages for connections that were over.
     pub gone: u64,
     sends_taken: u64,
+    /// What threads have published was taken so often.
+    published: u64,
     /// Connections that were open once, and whose.
     pub known: Vec<(ConnId, usize)>,
 }
@@ -56,7 +60,7 @@ impl Post {
     /// Sends mail; whether it was taken.
     pub fn mail(&mut self, from: usize, at: Time, mail: impl FnOnce(Note) -> Result<(), MailError<Note>>) -> bool {
         let number = self.taken[from];
-        match mail(Note { from, number, at }) {
+        match mail(Note { from, number, at, behind: self.published }) {
             Ok(()) => self.taken[from] += 1,
             Err(MailError::Full(note)) => {
                 assert_eq!((note.from, note.number), (from, number), "the mail of another comes back");
@@ -67,9 +71,13 @@ impl Post {
         self.taken[from] > number
     }
 
-    /// Mail has come, in a process that stood still for so long.
-    pub fn on_mail(&mut self, note: &Note, now: Time, pause: Duration) {
-        let Note { from, number, at } = *note;
+    /// Mail has come, in a process that stood still for so long; and the core has read so much that was published.
+    pub fn on_mail(&mut self, note: &Note, now: Time, pause: Duration, read: u64) {
+        let Note { from, number, at, behind } = *note;
+        assert_eq!(
+            read, behind,
+            "mail {number} of sender {from} comes, and what was published has come out of order, or one is lost"
+        );
         assert_eq!(number, self.come[from], "mail {number} of sender {from} has come out of order, or one is lost");
         self.come[from] += 1;
         let took = now.since(at);
@@ -82,8 +90,8 @@ impl Post {
     }
 
     /// Every letter that was taken was read or counted.
-    pub fn judge(&self, stats: &Stats) {
-        let taken = self.taken.iter().sum::<u64>() + self.sends_taken;
+    pub fn judge(&self, stats: &Stats, read: u64) {
+        let taken = self.taken.iter().sum::<u64>() + self.sends_taken + self.published - read;
         // Behind the last callback a message may have found its connection over.
         let late = stats.mail_gone - self.gone;
         assert!(late <= self.sends.len() as u64, "the engine miscounts messages that find nobody: {late} too many");
@@ -106,6 +114,8 @@ pub struct Mailers {
     left: u32,
     /// They send to connections as well.
     sends: bool,
+    /// They publish as well.
+    publishes: bool,
     /// The longest time between two bursts.
     gap_us_max: u64,
 }
@@ -120,7 +130,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn new(seed: u64, manners: Manners, dials: bool) -> Option<Self> {
+    pub fn new(seed: u64, manners: Manners, dials: bool, has_topics: bool) -> Option<Self> {
         let mut random = Random::new(seed ^ 0x006d_6169_6c73);
         if !random.chance(333) {
             return None;
@@ -134,12 +144,18 @@ impl Plan {
         // Heartbeats are counted as messages are, so with dials nobody knows whose a message was.
         let sends = !dials && random.chance(600);
         let own = random.fork();
-        let mailers = Mailers { random, senders, left, sends, gap_us_max };
+        let publishes = has_topics && random.chance(700);
+        let mailers = Mailers { random, senders, left, sends, publishes, gap_us_max };
         Some(Self { mailbox_max, letters_max, mailers, own })
     }
 }
 
 impl Mailers {
+    /// Whether they publish.
+    pub fn publish(&self) -> bool {
+        self.publishes
+    }
+
     /// Somebody sends a burst, and when the next one comes `key` is called. `None` as long as nobody has begun.
     pub fn on_event(&mut self, net: &mut Net, handle: &Handle<Note>, world: &World, key: u64) {
         let mut ledger = world.ledger.borrow_mut();
@@ -147,7 +163,7 @@ impl Mailers {
             return;
         }
         self.left -= 1;
-        let post = &mut ledger.post;
+        let Ledger { post, posts, .. } = &mut *ledger;
         let from = self.random.pick(&self.senders);
         while post.taken.len() <= from {
             post.add_sender();
@@ -156,6 +172,11 @@ impl Mailers {
         for _ in 0..self.random.range(1, most) {
             if self.sends && self.random.chance(300) {
                 self.send(handle, post);
+            }
+            while self.publishes && self.random.chance(400) {
+                let posted = posts.post(&mut self.random, handle);
+                post.published += u64::from(posted.taken);
+                post.refused += u64::from(posted.full);
             }
             // Behind each message there is mail, or no other message before the next pass.
             if !post.mail(from, net.now(), |note| handle.mail(CORE, note)) {

@@ -408,7 +408,13 @@ fn run_on(
     let early = manners == Manners::Rude && random.chance(250);
     let stop_ns = if early { random.pick(&[1, 3, 30]) * random.below(1_000_000) } else { 6_000_000_000 };
     let asked = Names::default();
-    let plan = Plan::new(seed, manners, dialler.is_some());
+    let board = board::Board::new(seed, manners);
+    let plan = Plan::new(seed, manners, dialler.is_some(), board.is_some());
+    let board = if plan.as_ref().is_some_and(|plan| plan.mailers.publish()) {
+        board.map(board::Board::closing_nobody)
+    } else {
+        board
+    };
     let (mailbox_max, letters_max) = plan.as_ref().map_or((1, 1), |plan| (plan.mailbox_max, plan.letters_max));
     let (mailers, own_mail) = plan.map(|plan| (plan.mailers, plan.own)).unzip();
     let bell = Bell::default();
@@ -440,7 +446,7 @@ fn run_on(
     let app = app
         .and_bulk(bulk(seed, packs))
         .and_timing(Timing::new(seed, manners, pause), beat)
-        .and_board(board::Board::new(seed, manners))
+        .and_board(board)
         .and_mail(own_mail);
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
@@ -478,6 +484,8 @@ fn run_on(
     // Who reads slowly takes its time for what has arrived.
     engine.ring().settle_outside(Duration::from_secs(600));
     let counts = engine.ring().counts();
+    // Behind the last callback other threads may have published as well.
+    world.ledger.borrow_mut().posts.learn(stats.published);
     let ledger = world.ledger.borrow();
     ledger.judge(manners, &stats, &counts, ended_at);
     ledger.judge_stop(ended_at);

@@ -237,7 +237,7 @@ impl Ledger {
             self.judge_beats(stats, sum(|person| person.queued.len()), sum(|person| person.beats));
             self.judge_unanswered(manners, stats);
         }
-        self.post.judge(stats);
+        self.post.judge(stats, self.posts.read());
         let full = sum(|person| usize::from(person.status == Some(503)));
         let of_memory = stats.memory_refused + stats.memory_closed;
         let counted = stats.full + of_memory + if self.stopped_at.is_some() { stats.declined } else { 0 };

@@ -74,7 +74,10 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::Time;
-use wsring::{CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Place, Stats};
+use wsring::{
+    CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Place, Publish, Stats, TopicError,
+    TopicId,
+};
 
 use crate::listening::Listening;
 use crate::ring::TokioRing;
@@ -154,6 +157,28 @@ impl<M> Handle<M> {
     /// [`MailError`], with the message.
     pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
         self.remote.send(to, message)
+    }
+
+    /// The topic of this name: the same for all servers of the process. See [`wsring::Handle::topic`].
+    ///
+    /// # Errors
+    /// If there are [`Config::topics_max`] already, those of other servers included.
+    pub fn topic(&self, name: &str) -> Result<TopicId, TopicError> {
+        self.remote.topic(name)
+    }
+
+    /// Publishes a message to the subscribers of this server: see [`wsring::Handle::publish_on`]. Who runs several servers, one a thread, publishes by the handle of
+    /// each; clones of an [`OwnedMessage`] share its memory.
+    ///
+    /// # Errors
+    /// [`MailError`], with the message.
+    pub fn publish(
+        &self,
+        topic: TopicId,
+        how: Publish,
+        message: impl Into<OwnedMessage>,
+    ) -> Result<(), MailError<OwnedMessage>> {
+        self.remote.publish(topic, how, message)
     }
 
     /// Closes a connection: see [`wsring::Handle::close`]. Its id must be of this server.

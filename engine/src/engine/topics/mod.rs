@@ -16,6 +16,7 @@ mod delivery;
 mod drain;
 mod gaps;
 mod hash;
+mod how;
 mod lanes;
 mod moves;
 mod outlet;
@@ -28,6 +29,7 @@ mod topic;
 mod whole;
 
 pub use self::delivery::{Counts, Delivery, Lagged, Published, SubscribeError, Subscribed};
+pub use self::how::Publish;
 pub(crate) use self::outlet::{Outlet, Room};
 pub use self::retained::Retain;
 pub(crate) use self::retained::Told;

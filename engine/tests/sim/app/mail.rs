@@ -28,16 +28,19 @@ impl App {
         }
     }
 
-    pub(super) fn got_mail(&mut self, note: &Note) {
+    pub(super) fn got_mail(&mut self, cx: &Core<'_>, note: &Note) {
+        self.learn(cx);
         let now = self.world.trace.now();
         let mut ledger = self.world.ledger.borrow_mut();
         let pause = ledger.pause();
-        ledger.post.on_mail(note, now, pause);
+        let read = ledger.posts.read();
+        ledger.post.on_mail(note, now, pause, read);
     }
 
-    /// Before the application sends, or counts: what has become of the message that another thread sent, if its letter has been read.
+    /// Before the application sends, publishes, or counts: what has become of what other threads sent and published, if their letters have been read.
     pub(super) fn learn(&self, cx: &Core<'_>) {
         let mut ledger = self.world.ledger.borrow_mut();
+        ledger.posts.learn(cx.stats().published);
         let Some(&(peer, digest)) = ledger.post.sends.front() else { return };
         let stats = cx.stats();
         let queued: usize = ledger.people.iter().map(|Person { queued, .. }| queued.len()).sum();

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wsring::{
-    CloseCode, Config, CoreCx, CoreState, Cx, Error, Handler, MailError, Message, OnPanic, Opening, Place, Verdict,
+    CloseCode, Config, CoreCx, CoreState, Cx, Delivery, Error, Handler, MailError, Message, OnPanic, Opening,
+    OwnedMessage, Place, Publish, Verdict,
 };
 use wsring_tokio_uring::Server;
 
@@ -287,4 +288,55 @@ fn mail_reaches_the_server() {
     handle.stop();
     let last = thread.join().expect("no panic").expect("a clean end");
     assert_eq!((handle.mail(5), handle.stats(WAIT)), (Err(MailError::Gone(5)), Some(last)));
+}
+
+/// Subscribes its connections to `news`.
+struct Subscriber;
+
+impl Handler for Subscriber {
+    type Conn = ();
+    type Mail = ();
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let news = cx.topic("news").expect("there is room");
+        cx.subscribe(news, Delivery::queue()).expect("it is open");
+        let _ = cx.send("subscribed");
+    }
+
+    fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+}
+
+/// A topic is the same for all servers of the process, in whatever order each hears of it; and a message goes to each by its handle.
+#[test]
+fn servers_of_two_threads_have_the_same_topics() {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let servers = listeners.map(|listener| Server::new().listen(listener));
+    let handles = servers.each_ref().map(Server::handle);
+    for name in ["one server alone", "has heard of these"] {
+        handles[0].topic(name).expect("there is room");
+    }
+    let running = servers.map(|server| start(server, |_| Subscriber));
+    let mut clients = addrs.map(Client::connect);
+    clients.iter_mut().for_each(|client| client.expect(TEXT, b"subscribed"));
+    let news = handles[0].topic("news").expect("there is room");
+    assert_eq!(handles[1].topic("news"), Ok(news));
+    for text in ["first", "second"] {
+        let message = OwnedMessage::from(text.to_owned());
+        for handle in &handles {
+            assert_eq!(handle.publish(news, Publish::keyed(1), message.clone()), Ok(()));
+        }
+    }
+    for client in &mut clients {
+        client.expect(TEXT, b"first");
+        client.expect(TEXT, b"second");
+    }
+    handles.iter().for_each(wsring_tokio_uring::Handle::stop);
+    for server in running {
+        assert_eq!(server.join().expect("a clean end")[0].published, 2);
+    }
 }
