@@ -166,6 +166,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::WakeLost, Plain, Oracle(30)),
     (Bug::MailUncounted, Plain, Oracle(7)),
     (Bug::UnreadUncounted, Plain, Oracle(7)),
+    (Bug::HandshakesFree, Sealed, Engine),
+    (Bug::HandshakeLost, Polite, Oracle(8)),
 ];
 
 /// What is found in a message, first match first, and who says so.

@@ -116,7 +116,14 @@ impl Stash {
     /// How much waits.
     #[cold]
     pub(crate) fn waiting(&self) -> Waiting {
-        if self.bytes.len() - self.at <= MUCH { Waiting::Little } else { Waiting::Much }
+        Waiting::of(self.bytes.len() - self.at)
+    }
+}
+
+impl Waiting {
+    /// So many bytes, and at least one.
+    pub(crate) fn of(bytes: usize) -> Self {
+        if bytes <= MUCH { Waiting::Little } else { Waiting::Much }
     }
 }
 

@@ -96,6 +96,9 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     /// What one receive decrypts to; empty between receives.
     #[cfg(feature = "tls")]
     pub(super) plain: Vec<u8>,
+    /// Whose TLS handshake waits for its turn.
+    #[cfg(feature = "tls")]
+    pub(super) handshakes: super::handshakes::Handshakes,
 }
 
 impl<R: Ring, H: Handler> Core<R, H> {
@@ -140,6 +143,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             resolve,
             #[cfg(feature = "tls")]
             plain: Vec::new(),
+            #[cfg(feature = "tls")]
+            handshakes: Default::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::handler::{CloseReason, Handler};
 use crate::ring::{Errno, Ring};
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// The peer's last byte has come. What is stashed before it is delivered first.
+    /// The peer's last byte has come. What waits before it is worked on first.
     pub(super) fn on_eof(&mut self, index: u32) {
         self.out.peers.mark(index);
         let stashed = self.conns[index as usize].stash.is_some();
@@ -20,7 +20,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return;
         }
         #[cfg(feature = "tls")]
-        if self.is_cut(index) {
+        if self.handshake_waits(index) || self.is_cut(index) {
             return;
         }
         match self.out.link(index).life {

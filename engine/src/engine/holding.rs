@@ -64,6 +64,7 @@ impl Holding {
         if let Some(sealed) = &conn.tls {
             holding.add(sealed.held_bytes(), Sealed::BYTES);
             sealed.rest().into_iter().for_each(|piece| holding.add_output(piece, stores));
+            holding.add(sealed.waiting.capacity(), sealed.waiting.len());
         }
         holding
     }

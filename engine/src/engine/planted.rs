@@ -276,11 +276,15 @@ mod switch {
         MailUncounted,
         /// Letters that were not read are not counted.
         UnreadUncounted,
+        /// A pass has as many steps of TLS handshakes as there are.
+        HandshakesFree,
+        /// Those that must wait are forgotten.
+        HandshakeLost,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 123] = [
+        pub const ALL: [Bug; 125] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -404,6 +408,8 @@ mod switch {
             Bug::WakeLost,
             Bug::MailUncounted,
             Bug::UnreadUncounted,
+            Bug::HandshakesFree,
+            Bug::HandshakeLost,
         ];
     }
 

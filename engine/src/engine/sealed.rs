@@ -20,6 +20,8 @@ pub(crate) struct Sealed {
     pub(super) tls: Tls,
     /// What a short send left: encrypted already, so it goes before anything else.
     rest: Option<Payload>,
+    /// Received in a handshake that waits for its turn. Without capacity otherwise.
+    pub(super) waiting: Vec<u8>,
 }
 
 impl Sealed {
@@ -28,7 +30,7 @@ impl Sealed {
 
     pub(crate) fn new(tls: Tls, pool: &mut Pool) -> Box<Self> {
         pool.charge(Tls::BYTES);
-        Box::new(Self { tls, rest: None })
+        Box::new(Self { tls, rest: None, waiting: Vec::new() })
     }
 
     /// What the application may know of it.
@@ -103,6 +105,7 @@ impl Sealed {
             stores.recycle(rest.memory);
             len
         });
+        stores.pool.put(self.waiting);
         self.tls.recycle(&mut stores.pool);
         stores.pool.discharge(Tls::BYTES);
         unsent

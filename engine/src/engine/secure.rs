@@ -1,6 +1,7 @@
 //! Where TLS stands in the engine: between a connection's socket and everything else. Received bytes are decrypted before
 //! `frames` sees them, output is encrypted when `settle` takes it to be sent, and neither knows of the other's bytes.
 
+use super::conns::Waiting;
 use super::core::Core;
 use super::life::{Event, Life};
 use super::output::Next;
@@ -29,6 +30,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Ciphertext of a connection, in order.
     pub(super) fn feed_sealed(&mut self, index: u32, bytes: &mut [u8]) {
+        self.unseal(index, bytes, false);
+    }
+
+    /// The same. `has_turn`: if it is of a handshake, it has waited for its turn.
+    fn unseal(&mut self, index: u32, bytes: &mut [u8], has_turn: bool) {
         let life = self.out.link(index).life;
         let Some(sealed) = &mut self.conns[index as usize].tls else { return };
         let tls = &mut sealed.tls;
@@ -46,8 +52,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if !is_heard || !tls.takes_bytes() {
             return;
         }
+        if handshaking && planted!(HandshakesFree, false; !has_turn) {
+            return self.defer_handshake(index, bytes);
+        }
         let mut plain = std::mem::take(&mut self.plain);
         let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
+        if handshaking && tls.has_own() {
+            self.handshakes.on_step();
+        }
         if planted!(FlightLost, !handshaking; handshaking || tls.has_own()) {
             self.out.peers.mark(index);
         }
@@ -69,6 +81,51 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
+    /// Keeps bytes of a handshake for the end of the pass, or of a later one; much is not received meanwhile, as with a stash.
+    fn defer_handshake(&mut self, index: u32, bytes: &[u8]) {
+        let Some(sealed) = &mut self.conns[index as usize].tls else { return };
+        if sealed.waiting.is_empty() {
+            sealed.waiting = self.out.stores.pool.take(bytes.len(), bytes.len());
+            self.handshakes.wait(index, self.out.link(index).tenant.generation());
+        }
+        self.out.stores.pool.append(bytes, &mut sealed.waiting);
+        if Waiting::of(sealed.waiting.len()) == Waiting::Much {
+            self.out.peers.mark(index);
+        }
+    }
+
+    /// How much of a connection waits, with what does of its handshake; `waiting`: without.
+    #[cold]
+    pub(super) fn waiting_of(&self, index: u32, waiting: Waiting) -> Waiting {
+        let sealed = self.conns.get(index as usize).and_then(|conn| conn.tls.as_ref());
+        match sealed.map_or(0, |sealed| sealed.waiting.len()) {
+            0 => waiting,
+            bytes => Waiting::of(bytes),
+        }
+    }
+
+    /// Goes on with handshakes, as far as a pass may. `busy`: it had something else.
+    pub(super) fn drive_handshakes(&mut self, busy: bool) {
+        self.handshakes.begin_waiting(busy || self.ring.has_more());
+        while let Some((index, generation)) = self.handshakes.next() {
+            if self.out.link(index).tenant.generation() != generation {
+                continue;
+            }
+            let sealed = self.conns.get_mut(index as usize).and_then(|conn| conn.tls.as_mut());
+            let Some(mut bytes) = sealed.map(|sealed| std::mem::take(&mut sealed.waiting)) else { continue };
+            self.unseal(index, &mut bytes, true);
+            self.out.stores.pool.put(bytes);
+            if self.out.link(index).life.is_past_end() {
+                self.on_eof(index);
+            }
+        }
+    }
+
+    /// Bytes of its handshake wait for their turn.
+    pub(super) fn handshake_waits(&self, index: u32) -> bool {
+        self.conns[index as usize].tls.as_ref().is_some_and(|sealed| !sealed.waiting.is_empty())
+    }
+
     /// TLS of a connection is broken: the peer gets the alert, if rustls has one, and nothing else any more.
     fn fail_tls(&mut self, index: u32, error: &TlsError) {
         if matches!(self.out.link(index).life, Life::Dying(..) | Life::Free) {
@@ -83,8 +140,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The peer's last byte has come. True if that leaves a handshake unfinished, which is then the reason of the end. A
     /// peer that has sent nothing only looked whether somebody listens.
     pub(super) fn is_cut(&mut self, index: u32) -> bool {
+        let waits = self.handshake_waits(index);
         let Some(sealed) = &mut self.conns[index as usize].tls else { return false };
-        if !sealed.tls.cut() {
+        if !sealed.tls.cut() && !waits {
             return false;
         }
         self.fail_tls(index, &TlsError::Cut);

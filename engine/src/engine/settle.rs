@@ -65,7 +65,7 @@ fn next_step(link: &Link, waiting: Waiting, starved: bool) -> Step {
             _ => Step::Nothing,
         },
         life if link.flight.recv == Recv::Armed
-            && (life.is_the_applications() || matches!(life, Life::Broken { .. })) =>
+            && (waiting == Waiting::Much || life.is_the_applications() || matches!(life, Life::Broken { .. })) =>
         {
             Step::CancelRecv
         }
@@ -90,6 +90,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.settle_output(index);
         let stash = self.conns.get(index as usize).and_then(|conn| conn.stash.as_deref());
         let waiting = stash.map_or(Waiting::Nothing, Stash::waiting);
+        #[cfg(feature = "tls")]
+        let waiting = if self.handshakes.is_empty() { waiting } else { self.waiting_of(index, waiting) };
         loop {
             let waits = self.shortage.waits(index) && !self.is_released(index);
             let step = next_step(self.out.link(index), waiting, waits);
@@ -300,8 +302,7 @@ mod tests {
                 expected,
                 "{life:?} has a little that waits"
             );
-            let is_held = life.is_the_applications() || matches!(life, Life::Broken { .. });
-            let expected = if is_held { Step::CancelRecv } else { Step::Nothing };
+            let expected = if life.is_free() { Step::Nothing } else { Step::CancelRecv };
             assert_eq!(next_step(&link(life, Recv::Armed), Much, false), expected, "{life:?} has much that waits");
             for waiting in [Little, Much] {
                 assert_eq!(next_step(&link(life, Recv::Idle), waiting, false), Step::Nothing, "{life:?}: {waiting:?}");

@@ -58,7 +58,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         (self.out.clock, self.out.now) = (self.ring.now(), Tick::of(self.ring.now()));
         // Something is due, but peers that spoke in time may not have been heard yet: those of twenty are, after a pause of the process.
         if until.is_some_and(|until| until <= before) {
-            let more = self.ring.has_more() || !self.shortage.is_over() || !self.out.replay.is_empty();
+            let more = self.ring.has_more() || self.is_behind();
             self.heard.on_pass(before, more, self.conns.len());
         } else {
             self.heard.skip_to(before, tick);
@@ -67,10 +67,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.stats.enters = planted!(EntersUnseen, 0; self.ring.enters());
         let messages = self.out.stats.messages;
         self.out.work.begin_pass(messages);
+        #[cfg(feature = "tls")]
+        let accepted = self.out.stats.accepted;
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
         }
         self.replay_stashes();
+        #[cfg(feature = "tls")]
+        if !self.handshakes.is_empty() {
+            self.drive_handshakes(self.out.stats.messages != messages || self.out.stats.accepted != accepted);
+        }
         if self.out.stats.messages != messages {
             self.ring.expect_more();
         }
@@ -144,7 +150,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn until(&self) -> Option<Time> {
         // `on_start` may have asked to stop, before the first turn.
         let must_stop = self.out.stop && self.stopping.is_none();
-        if !self.shortage.is_over() || !self.out.replay.is_empty() || !self.due.is_empty() || must_stop {
+        if self.is_behind() || !self.due.is_empty() || must_stop {
             return Some(Time::default());
         }
         let deadline = self.out.peers.next_due(self.ring.now());
@@ -152,6 +158,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let topics = self.out.topics_due(self.ring.now());
         let others = [self.listeners.retry_at(), self.stop_due(), self.dial_due(), self.budget.look_at(), alarm];
         others.into_iter().chain([deadline, topics]).flatten().min()
+    }
+
+    /// Something has come, or may have, that had to wait for a later pass.
+    #[inline]
+    fn is_behind(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if !self.handshakes.is_empty() {
+            return true;
+        }
+        !self.shortage.is_over() || !self.out.replay.is_empty()
     }
 
     #[inline(always)] // the loop calls it alone, and a completion that stays in registers saves some 20 instructions

@@ -343,17 +343,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
 
 /// Runs one seed and judges it. Panics with what went wrong.
 pub fn run(seed: u64, manners: Manners, aloud: bool) -> Outcome {
-    run_as(seed, manners, aloud, |config| (config, None))
-}
-
-/// The same with a configuration that `change` has changed, and peers that speak TLS if it says how.
-pub fn run_as(
-    seed: u64,
-    manners: Manners,
-    aloud: bool,
-    change: impl FnOnce(Config) -> (Config, Option<Arc<ClientConfig>>),
-) -> Outcome {
-    run_on(kernel(seed, manners), seed, manners, aloud, change)
+    run_on(kernel(seed, manners), seed, manners, aloud, |config| (config, None))
 }
 
 fn kernel(seed: u64, manners: Manners) -> SimConfig {
@@ -363,6 +353,7 @@ fn kernel(seed: u64, manners: Manners) -> SimConfig {
     }
 }
 
+/// The same on that kernel, with a configuration that `change` has changed, and peers that speak TLS if it says how.
 fn run_on(
     mut sim: SimConfig,
     seed: u64,
