@@ -53,6 +53,20 @@ fn a_frame_that_drips_ends() {
     }
 }
 
+/// Each byte shows that the peer lives, and is an answer to a ping: the frame ends nevertheless.
+#[test]
+fn a_frame_that_drips_a_byte_for_each_ping_ends() {
+    for from in [0, 7, 20] {
+        let config = config().idle_timeout(ms(120)).pong_timeout(ms(160));
+        let whole = frame(Opcode::Binary, &[1; 1_000]);
+        let mut steps = vec![(0, 0, Do::Open), (100, 0, Do::Write(whole[..from].to_vec()))];
+        steps.extend((0..100).map(|i| (280 + 180 * i as u64, 0, Do::Write(vec![whole[from + i]]))));
+        let play = stage::play(config, quiet(), Act::echo(), steps, 20_000);
+        assert!(play.count(0, Opcode::Ping) >= 4, "it was to answer some: {play:?}");
+        assert_stalled(&play, if from == 0 { 1_280 } else { 1_100 });
+    }
+}
+
 /// A long message on a slow link has as long again for each 16 KiB that came in time; one byte less is too little.
 #[test]
 fn a_slow_message_comes_through() {

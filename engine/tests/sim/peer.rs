@@ -581,8 +581,11 @@ impl Peer {
         }
     }
 
-    /// An answer does not wait for the pause between two steps.
+    /// An answer does not wait for the pause between two steps. In the middle of what goes in pieces it waits behind them: a byte for each
+    /// ping would be a drip as fast as it has to be.
     fn hurry(&mut self, now: Time) {
-        self.write_at = self.write_at.min(now);
+        if self.pace.is_none() {
+            self.write_at = self.write_at.min(now);
+        }
     }
 }
