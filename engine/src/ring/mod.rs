@@ -28,7 +28,8 @@ pub mod uring;
 pub use errno::Errno;
 pub use uring::send_blocks::{Block, SendBlocks};
 
-/// Nanoseconds of the ring's monotonic clock (CLOCK_MONOTONIC under io_uring, virtual in the simulation).
+/// Nanoseconds of the ring's monotonic clock: of CLOCK_MONOTONIC (clock_gettime(2)), so that it can be compared with what other cores and
+/// other processes of the machine read; virtual in the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Time(u64);
 

@@ -167,3 +167,37 @@ fn what_is_sent_comes_at_the_tick() {
     let stats = finish(running);
     assert!(stats.ticks >= 3 && stats.sent == 12, "one tick a round at least: {stats}");
 }
+
+/// Tells what the time was as it started, and in a later pass.
+struct Clocked {
+    started: Time,
+    tell: Sender<(Time, Time)>,
+}
+
+impl Handler for Clocked {
+    type Conn = ();
+    type Mail = ();
+
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        self.started = cx.now();
+        cx.set_timer(Duration::ZERO, 0).expect("below the cap");
+    }
+
+    fn on_timer(&mut self, cx: &mut CoreCx<'_, Self>, _: Fired) {
+        let _ = self.tell.send((self.started, cx.now()));
+        cx.stop_core();
+    }
+
+    fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+}
+
+/// Also in `on_start`, and however long before the machine was started.
+#[test]
+fn a_core_has_the_time_of_the_machine() {
+    let (tell, told) = channel();
+    let before = monotonic();
+    let running = start_client(Config::default(), move |_| Clocked { started: Time::default(), tell: tell.clone() });
+    running.join().expect("it stops by itself");
+    let (started, later) = told.recv().expect("it told before it stopped");
+    assert!(before <= started && started <= later && later <= monotonic(), "{before:?} {started:?} {later:?}");
+}

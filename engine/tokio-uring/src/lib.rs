@@ -73,7 +73,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
-use wsring::ring::Time;
+use wsring::ring::{Time, uring};
 use wsring::{
     CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Place, Publish, Stats, TopicError,
     TopicId,
@@ -250,10 +250,9 @@ impl<M: Send + 'static> Server<M> {
         let listen = |listener| Listening::new(listener, settings.nodelay(), Rc::clone(&shared));
         let listeners: Vec<_> = listeners.into_iter().map(listen).collect::<io::Result<_>>().map_err(Error::Start)?;
         let count = listeners.len() as u32;
-        let origin = Instant::now();
-        let ring = TokioRing::new(Rc::clone(&shared), listeners, settings.sockets_max(), notify, origin);
+        let ring = TokioRing::new(Rc::clone(&shared), listeners, settings.sockets_max(), notify);
         let mut engine = Engine::new(place, &settings, ring, handler, count, &remote)?;
-        let mut clock = Clock { shared, origin, sleep: None };
+        let mut clock = Clock { shared, origin: (uring::monotonic(), Instant::now()), sleep: None };
         engine.run(async |until| clock.wait(until).await).await
     }
 }
@@ -261,7 +260,8 @@ impl<M: Send + 'static> Server<M> {
 /// Waits for completions, or for a point in time.
 struct Clock {
     shared: Rc<Shared>,
-    origin: Instant,
+    /// The same moment by the ring's clock and by that of timers; no later by the former, so that none comes early.
+    origin: (Time, Instant),
     /// Set to the earliest time that was asked for and has not come: deadlines mostly move back, and coming too early
     /// costs less than setting it every pass.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -272,7 +272,8 @@ impl Clock {
         if !self.shared.is_empty() {
             return;
         }
-        let until = until.map(|until| self.origin + Duration::from_nanos(until.as_nanos()));
+        let (time, instant) = self.origin;
+        let until = until.map(|until| instant + until.since(time));
         if until.is_some_and(|until| until <= Instant::now()) {
             return tokio::task::yield_now().await; // there is work left; others have their turn first
         }

@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use slab::Slab;
 use tokio::sync::Notify;
@@ -18,7 +17,7 @@ use tokio_uring::net::TcpStream;
 use crate::conn::Conn;
 use crate::listening::Listening;
 use crate::shared::{Event, Shared, errno_of};
-use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Time, Token};
+use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Time, Token, uring};
 
 /// The place of a connection that receives nothing.
 const NOWHERE: u32 = u32::MAX;
@@ -35,7 +34,6 @@ pub(crate) struct TokioRing {
     /// Rung by other threads.
     notify: Arc<Notify>,
     waking: Option<AbortHandle>,
-    origin: Instant,
     now: Time,
 }
 
@@ -45,7 +43,6 @@ impl TokioRing {
         listeners: Vec<Rc<Listening>>,
         sockets_max: usize,
         notify: Arc<Notify>,
-        origin: Instant,
     ) -> Self {
         Self {
             shared,
@@ -56,8 +53,7 @@ impl TokioRing {
             connects: Vec::new(),
             notify,
             waking: None,
-            origin,
-            now: Time::default(),
+            now: uring::monotonic(),
         }
     }
 
@@ -170,7 +166,7 @@ impl Ring for TokioRing {
 
     /// Reads the clock: see the module.
     fn wait(&mut self, _until: Option<Time>) -> io::Result<()> {
-        self.now = Time::from_nanos(self.origin.elapsed().as_nanos() as u64);
+        self.now = uring::monotonic();
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
 //! [`Token`]. So a payload is found by one index, and memory is kept for sends that are with the kernel, not for connections.
 
+mod clock;
 mod connects;
 mod descriptors;
 mod features;
@@ -29,6 +30,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 use socket2::{SockFilter, SockRef};
 
+#[cfg(feature = "unstable-ring")]
+pub use clock::monotonic;
 #[cfg(feature = "unstable-ring")]
 pub use descriptors::{reset_on_close, unacked};
 pub use features::{Feature, Features, UnknownFeature};
@@ -101,7 +104,6 @@ pub struct Uring {
     alarm: Alarm,
     ready: Vec<cqueue::Entry>,
     cursor: usize,
-    origin: Instant,
     now: Time,
     spin: Duration,
     /// Before this a wait polls rather than sleeps.
@@ -162,8 +164,7 @@ impl Uring {
             alarm: Alarm::new(waker),
             ready: Vec::with_capacity(config.queue_entries.completion as usize),
             cursor: 0,
-            origin: Instant::now(),
-            now: Time::default(),
+            now: clock::monotonic(),
             spin: config.spin,
             spin_until: Time::default(),
             features,
@@ -504,7 +505,7 @@ impl Ring for Uring {
         }
         self.gather();
         self.alarm.look();
-        self.now = Time::from_nanos(self.origin.elapsed().as_nanos() as u64);
+        self.now = clock::monotonic();
         Ok(())
     }
 
