@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{
     CloseCode, CloseReason, ConnId, CoreCx, CoreInfo, Cx, Handle, Handler, Message, Opening, Place, Response,
     SendOutcome, Verdict,
 };
+
+use crate::pages;
 
 /// Bytes in a core's inbox above which the senders of other cores wait until it has looked.
 pub(crate) const INBOX_HIGH: usize = 8 << 20;
@@ -129,22 +130,7 @@ impl Handler for Echo {
     }
 
     fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        const ECHO: &str = "a WebSocket echo server: connect with ws://\n";
-        let (status, body) = match (opening.request.path(), opening.request.method()) {
-            // Proxies that are told no path check `/`, by any of the three methods; HAProxy does it by OPTIONS.
-            (_, "OPTIONS") => (StatusCode::OK, ""),
-            ("/healthz", "GET" | "HEAD") => (StatusCode::OK, "ok\n"),
-            ("/", "GET" | "HEAD") => (StatusCode::OK, ECHO),
-            ("/healthz" | "/", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD or OPTIONS\n"),
-            _ => (StatusCode::NOT_FOUND, ECHO),
-        };
-        let mut response = Response::new(body.into());
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if status == StatusCode::METHOD_NOT_ALLOWED || opening.request.method() == "OPTIONS" {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-        }
-        response
+        pages::answer(opening, "a WebSocket echo server: connect with ws://\n")
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {

@@ -1,4 +1,4 @@
-//! The `wsring` command: tries the engine out. `wsring serve` echoes, `wsring connect` talks to a server.
+//! The `wsring` command: tries the engine out. `wsring serve` echoes or serves a demo, `wsring connect` talks to a server.
 #![allow(rustdoc::bare_urls)] // comments of options are help texts, which are plain
 
 use std::process::ExitCode;
@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod connect;
+mod demo;
 mod echo;
 mod lines;
+mod pages;
 mod serve;
 mod tls;
 
@@ -21,7 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Echo every message; `GET /healthz` answers, `/bcast` sends each message to everybody connected there.
+    /// Echo every message; `GET /healthz` answers, `/bcast` sends each message to everybody connected there. Or serve a demo.
     Serve(serve::Args),
     /// Connect to a server: lines of the input become messages, messages become lines of the output.
     Connect(connect::Args),

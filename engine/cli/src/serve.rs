@@ -1,7 +1,7 @@
 //! `wsring serve`: from the command line to a running server, and one line at each end of its life.
 //!
 //! Owns what each option means and refuses values that make no sense (exit status 2 for the command line, 1 for what
-//! the machine cannot do). Knows nothing of messages: see `echo`.
+//! the machine cannot do). Knows nothing of messages: see `echo` and `demo`.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -12,10 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wsring::{
-    Config, Cpu, Deflate, Feature, Features, HeadLimits, Limits, OriginList, Origins, Policy, Server, Stats,
-    map_long_buffers,
+    Config, CoreInfo, Cpu, Deflate, Feature, Features, Handler, HeadLimits, Limits, OriginList, Origins, Policy,
+    Server, Stats, map_long_buffers,
 };
 
+use crate::demo::chat::{self, Chat};
+use crate::demo::feed::{self, Feed};
+use crate::demo::game::{self, Game};
+use crate::demo::{self, Demo};
 use crate::echo::{Echo, INBOX_HIGH, Room};
 use crate::tls;
 
@@ -94,6 +98,8 @@ pub(crate) struct Args {
     /// Kernel feature to do without; may be given several times.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     without: Vec<Feature>,
+    #[command(flatten)]
+    demo: demo::Args,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -145,14 +151,51 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
         }
     }
     let _ = map_long_buffers(MAPPED_FROM); // where the C library is another, it need not be told
+    let demo = args.demo.demo();
     let config = config(&args)?;
-    let scheme = if args.tls_cert.is_some() { "wss" } else { "ws" };
     let mut server = Server::bind(args.listen.as_slice())?;
-    if let Some(cores) = &args.cores {
-        server = server.cores(cores.iter().copied());
+    let cores = match demo {
+        Some(demo @ (Demo::Game | Demo::Chat)) => Some(vec![one_core(&args, demo)?]),
+        Some(Demo::Feed) | None => args.cores.clone(),
+    };
+    if let Some(cores) = cores {
+        server = server.cores(cores);
     }
-    let room = Arc::new(Room::new(INBOX_HIGH));
-    let running = server.config(config).start(move |core| Echo::new(core, Arc::clone(&room)))?;
+    let scheme = if args.tls_cert.is_some() { "wss" } else { "ws" };
+    match demo {
+        None => {
+            let room = Arc::new(Room::new(INBOX_HIGH));
+            serve(server.config(config), scheme, move |core| Echo::new(core, Arc::clone(&room)))
+        }
+        Some(Demo::Feed) => {
+            let (keys, rate) = (args.demo.keys(), args.demo.rate());
+            serve(server.config(feed::config(config, keys)), scheme, move |core| Feed::new(&core, keys, rate))
+        }
+        Some(Demo::Game) => serve(server.config(game::config(config, args.demo.hz())), scheme, |_| Game::new()),
+        Some(Demo::Chat) => serve(server.config(chat::config(config)), scheme, |_| Chat::default()),
+    }
+}
+
+/// The core of a demo that runs on one: the one that was named, or the first that the process may use.
+fn one_core(args: &Args, demo: Demo) -> Result<Cpu, Box<dyn Error>> {
+    match args.cores.as_deref() {
+        Some(&[core]) => return Ok(core),
+        Some(_) => return Err(format!("the demo {demo} runs on one core: name one with --cores").into()),
+        None => {}
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = list.and_then(|list| list.trim().split(['-', ',']).next()?.parse().ok());
+    Ok(Cpu::new(first.ok_or("no core in the affinity mask: name one with --cores")?))
+}
+
+/// Serves until a signal, and says so at both ends.
+fn serve<H: Handler>(
+    server: Server,
+    scheme: &str,
+    make: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let running = server.start(make)?;
     running.stop_on_signals()?;
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(Cpu::to_string).collect();
@@ -176,9 +219,10 @@ fn say(line: &str) {
 }
 
 fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
-    let longest = u64::from(args.max_message);
+    let max_message = args.demo.demo().map_or(args.max_message, |_| args.max_message.min(demo::MESSAGE_MAX));
+    let longest = u64::from(max_message);
     // An echo of the longest message must fit behind what may be queued already; a broadcast, behind one that long.
-    let output_max_bytes = (2 * args.max_message + OUTPUT_HIGH + (1 << 20)).clamp(OUTPUT_MAX, 1 << 30);
+    let output_max_bytes = (2 * max_message + OUTPUT_HIGH + (1 << 20)).clamp(OUTPUT_MAX, 1 << 30);
     let mut policy = Policy::default().subprotocols(&args.subprotocol);
     if !args.origin.is_empty() {
         let origins = args.origin.iter().filter(|&text| text != NO_ORIGIN);

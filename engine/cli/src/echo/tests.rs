@@ -76,5 +76,5 @@ fn a_sender_that_waits_for_the_other_core_goes_on() {
     drop(members);
     running.handle().stop();
     let stats = running.join().unwrap();
-    assert_eq!(stats.iter().map(|core| core.messages).collect::<Vec<_>>(), [COUNT.into(), COUNT.into()]);
+    assert_eq!(stats.iter().map(|core| core.messages).collect::<Vec<_>>(), [u64::from(COUNT); 2]);
 }

@@ -5,9 +5,12 @@
 //! started here too.
 
 mod broadcast;
+mod chat;
 mod connect;
 mod deflate;
 mod examples;
+mod feed;
+mod game;
 mod http;
 mod limits;
 mod losses;
