@@ -1,89 +1,77 @@
-//! A chat room: each line goes to everybody, and a slow reader neither stalls the room nor fills our memory.
+//! Chat rooms: each line goes to everybody in the room, and a slow reader neither stalls the room nor fills our memory.
 //!
 //! Run `cargo run --example chat`, open two browser consoles and type in both
 //!
 //! ```js
-//! ws = new WebSocket("ws://127.0.0.1:9001/?ann"); ws.onmessage = m => console.log(m.data)
+//! ws = new WebSocket("ws://127.0.0.1:9001/lounge?ann"); ws.onmessage = m => console.log(m.data)
 //! ws.send("hello")
 //! ```
 //!
-//! What stands behind the `?` is the name. The room lives on one core, so that one handler knows all its members. (A room
-//! over several cores posts copies to the others: `engine/cli/src/echo.rs` shows it.)
+//! The path is the room, and what stands behind the `?` is the name. A room is a topic, and who is in it has subscribed. The rooms live on
+//! one core, so that one handler knows how many are in each.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use wsring::{CloseReason, ConnId, CoreCx, Cx, Handler, Message, Opening, SendOutcome, Server, Verdict};
+use wsring::http::StatusCode;
+use wsring::{
+    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Delivery, Handler, Lagged, Message, Opening, Server, TopicId,
+    Verdict,
+};
 
-/// Who is here, by connection.
+/// Lines that wait for a member who reads more slowly than the room talks; older ones are dropped.
+const LINES_MAX: u32 = 100;
+
+/// How many are in each room.
 #[derive(Default)]
 struct Chat {
-    members: BTreeMap<ConnId, Member>,
+    here: HashMap<TopicId, u32>,
 }
 
-#[derive(Default)]
 struct Member {
-    /// Reads slower than the room talks: gets nothing more until its output has drained.
-    behind: bool,
-    /// Lines not sent to it meanwhile.
-    missed: u64,
-}
-
-impl Chat {
-    /// One line to everybody, the speaker included.
-    fn say(&mut self, cx: &mut CoreCx<'_, Self>, line: &str) {
-        for (&id, member) in &mut self.members {
-            if member.behind {
-                member.missed += 1;
-                continue;
-            }
-            match cx.conn(id).map(|mut conn| conn.send(line)) {
-                Some(SendOutcome::Queued) => {}
-                // This line is queued, but much waits before it: stop here, `on_writable` tells when to go on.
-                Some(SendOutcome::High) => member.behind = true,
-                // Not queued: so much waits that the hard limit is reached, or the connection is closing.
-                _ => member.missed += 1,
-            }
-        }
-    }
+    name: String,
+    room: TopicId,
 }
 
 impl Handler for Chat {
-    /// The member's name.
-    type Conn = String;
+    type Conn = Member;
     type Mail = ();
 
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<String> {
-        let name = opening.request.query().filter(|name| !name.is_empty()).unwrap_or("somebody");
-        Verdict::accept(name.to_owned())
+    fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Member> {
+        let name = opening.request.query().filter(|name| !name.is_empty()).unwrap_or("somebody").to_owned();
+        // A topic is for ever: `Config::topics_max` bounds how many rooms peers can think of.
+        match cx.topic(opening.request.path()) {
+            Ok(room) => Verdict::accept(Member { name, room }),
+            Err(_) => Verdict::reject_status(StatusCode::SERVICE_UNAVAILABLE),
+        }
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        self.members.insert(cx.id(), Member::default());
-        let line = format!("* {} joins, {} here", cx.data(), self.members.len());
-        self.say(cx, &line);
+        let (Member { name, room }, mut conn) = cx.split();
+        let here = self.here.entry(*room).or_default();
+        *here += 1;
+        if let Err(error) = conn.subscribe(*room, Delivery::drop_oldest(LINES_MAX)) {
+            conn.close(CloseCode::TRY_AGAIN, &error.to_string());
+        }
+        conn.publish(*room, format!("* {name} joins, {here} here").as_str());
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         if let Message::Text(text) = message {
-            let line = format!("{}: {text}", cx.data());
-            self.say(cx, &line);
+            let (Member { name, room }, mut conn) = cx.split();
+            conn.publish(*room, format!("{name}: {text}").as_str());
         }
     }
 
-    /// A member that was behind has read most of what waited for it.
-    fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
-        let Some(member) = self.members.get_mut(&cx.id()) else { return };
-        member.behind = false;
-        let missed = std::mem::take(&mut member.missed);
-        if missed > 0 {
-            let _ = cx.send(&format!("* you missed {missed} lines")); // its output has just drained: there is room
-        }
+    /// A member that was behind has got all that waited for it.
+    fn on_lagged(&mut self, cx: &mut Cx<'_, Self>, lagged: Lagged) {
+        let _ = cx.send(format!("* you missed {} lines", lagged.dropped).as_str()); // nothing waits: there is room
     }
 
-    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, name: String, _: &CloseReason<'_>) {
-        self.members.remove(&id);
-        let line = format!("* {name} leaves, {} here", self.members.len());
-        self.say(cx, &line);
+    fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, _: ConnId, member: Member, _: &CloseReason<'_>) {
+        let Member { name, room } = member;
+        let here = self.here.entry(room).or_default();
+        *here -= 1;
+        cx.publish(room, format!("* {name} leaves, {here} here").as_str());
     }
 }
 
@@ -94,7 +82,7 @@ fn main() -> Result<(), wsring::Error> {
 
 /// Runs on one core until Ctrl-C.
 pub fn serve(addr: &str, cpu: usize) -> Result<(), wsring::Error> {
-    let server = Server::bind(addr)?.cores([cpu]);
-    println!("chat on ws://{}/?name", server.local_addrs()?[0]);
+    let server = Server::bind(addr)?.cores([cpu]).config(Config::default().topics_max(1_000));
+    println!("chat on ws://{}/lounge?name", server.local_addrs()?[0]);
     server.run(|_| Chat::default()).map(drop)
 }

@@ -1,6 +1,6 @@
 //! A market feed: 10,000 instruments, desks that each want some of them, and slow desks that hurt nobody.
 //!
-//! Run `cargo run --release --example market_feed` and say `K17 K18` in `websocat ws://127.0.0.1:9001/`. Each instrument is a topic that
+//! Run `cargo run --release --example market_feed` and say `K17 K18` in `wsring connect ws://127.0.0.1:9001/`. Each instrument is a topic that
 //! retains its last price, so a desk sees the present state first, then updates with their numbers: `prev` is the last that this desk
 //! got, and a gap shows there. A desk that reads slowly gets the newest price of each instrument, never a backlog, and is told
 //! what it missed.
@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use wsring::{
-    CoreCx, CoreInfo, Cx, Delivery, Error, Handler, Lagged, Message, Opening, Retain, Server, Topic, TopicId, Update,
-    Verdict,
+    Config, CoreCx, Cx, Delivery, Error, Handler, Lagged, Message, Opening, Retain, Server, Tick, Topic, TopicId,
+    Update, Verdict,
 };
 
 const INSTRUMENTS: usize = 10_000;
@@ -57,12 +57,12 @@ impl Handler for Feed {
     }
 
     fn on_lagged(&mut self, cx: &mut Cx<'_, Self>, lagged: Lagged) {
-        let _ = cx.send(format!(r#"{{"missed":{}}}"#, lagged.conflated).as_str());
+        let _ = cx.send(format!(r#"{{"missed":{}}}"#, lagged.conflated).as_str()); // nothing waits: there is room
     }
 
     /// The market moves.
-    fn on_wake(&mut self, cx: &mut CoreCx<'_, Self>) {
-        for _ in 0..50 {
+    fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, _: Tick) {
+        for _ in 0..250 {
             self.next = (self.next + 7_919) % INSTRUMENTS;
             let (topic, price) = &mut self.prices[self.next];
             *price += 0.01;
@@ -71,22 +71,15 @@ impl Handler for Feed {
     }
 }
 
-/// Serves on the first core until SIGINT or SIGTERM; a thread says when the market moves.
-pub fn serve(addr: &str) -> Result<(), Error> {
-    let server = Server::bind(addr)?;
-    println!("a market feed on ws://{}/", server.local_addrs()?[0]);
-    let feed = |core: CoreInfo| {
-        std::thread::spawn(move || {
-            loop {
-                core.handle.wake(core.place);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        Feed { prices: Vec::with_capacity(INSTRUMENTS), next: 0 }
-    };
-    server.run(feed).map(drop)
+fn main() -> Result<(), Error> {
+    serve("127.0.0.1:9001", 0)
 }
 
-fn main() -> Result<(), Error> {
-    serve("127.0.0.1:9001")
+/// Serves on one core until Ctrl-C.
+pub fn serve(addr: &str, cpu: usize) -> Result<(), Error> {
+    // What lies in a socket grows old there.
+    let config = Config::default().tick(Duration::from_millis(5)).socket_unsent_bytes(16 << 10);
+    let server = Server::bind(addr)?.cores([cpu]).config(config);
+    println!("a market feed on ws://{}/", server.local_addrs()?[0]);
+    server.run(|_| Feed { prices: Vec::with_capacity(INSTRUMENTS), next: 0 }).map(drop)
 }

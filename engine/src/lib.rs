@@ -48,12 +48,17 @@
 //! A [`Handle`] reaches every core from any thread: [`mail`](Handle::mail) has [`Handler::on_mail`] called there, [`send`](Handle::send) and
 //! [`close`](Handle::close) are for a connection by its id, [`publish`](Handle::publish) is for
 //! the subscribers of all cores, [`stats`](Handle::stats) asks for counters. [`Running::handle`] is one, the factory of handlers is
-//! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]).
+//! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]). `examples/control.rs` is a thread in control of running cores.
+//!
+//! # Time
+//! Timers of a core and of a connection ([`CoreCx::set_timer`], [`Conn::set_timer`]), and a tick that does not drift ([`Config::tick`]), for
+//! which output may wait ([`Flush`]). `examples/game_tick.rs` tells its players of the world 30 times a second, in one segment each.
 //!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
 //! state of the connection that a server opened, [`Handler::on_dial_failed`] says why there is none, and a [`Reconnect`] policy
-//! dials again. A [`Client`] runs cores without a listener. `examples/relay.rs` is a client and a server on one core.
+//! dials again. A [`Client`] runs cores without a listener. `examples/relay.rs` and `examples/gateway.rs` are
+//! a client and a server on one core.
 //!
 //! # TLS
 //! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`;
