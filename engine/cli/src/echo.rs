@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use wsring::{
-    CloseCode, CloseReason, ConnId, CoreCx, CoreInfo, Cx, Handle, Handler, Message, Opening, Place, Response,
-    SendOutcome, Verdict,
+    CloseCode, CloseReason, ConnId, CoreCx, CoreInfo, Cx, Delivery, Handle, Handler, Message, Opening, Place, Response,
+    TopicId, Verdict,
 };
 
 use crate::pages;
@@ -84,7 +84,9 @@ pub(crate) struct Echo {
     place: Place,
     handle: Handle,
     room: Arc<Room>,
-    /// This core's connections on `/bcast`.
+    /// What `/bcast` is; there once the core has started.
+    topic: Option<TopicId>,
+    /// This core's connections there.
     members: BTreeSet<ConnId>,
     /// Those of them that wait for other cores.
     paused: Vec<ConnId>,
@@ -98,22 +100,23 @@ pub(crate) enum Purpose {
 
 impl Echo {
     pub(crate) fn new(core: CoreInfo, room: Arc<Room>) -> Self {
-        Self { place: core.place, handle: core.handle, room, members: BTreeSet::new(), paused: Vec::new() }
+        Self { place: core.place, handle: core.handle, room, topic: None, members: BTreeSet::new(), paused: Vec::new() }
     }
 
     fn broadcast(&mut self, cx: &mut CoreCx<'_, Self>, message: Message<'_>) {
-        let prepared = cx.prepare(message);
+        let Some(topic) = self.topic else { return };
+        if cx.publish(topic, message).refused == 0 {
+            return;
+        }
+        // Rare, and to be found by looking at all: who has missed one.
         self.members.retain(|&member| {
             let Some(mut conn) = cx.conn(member) else { return false };
-            match conn.send_prepared(&prepared) {
-                SendOutcome::Queued | SendOutcome::High => true,
+            let has_missed = conn.counts(topic).is_some_and(|counts| counts.dropped > 0);
+            if has_missed {
                 // RFC 6455 §7.4.1: no code says "too slow"; 1008 is the one for what no other code says.
-                SendOutcome::Refused => {
-                    conn.close(CloseCode::POLICY, "too slow for this room");
-                    false
-                }
-                _ => false,
+                conn.close(CloseCode::POLICY, "too slow for this room");
             }
+            !has_missed
         });
     }
 }
@@ -121,6 +124,10 @@ impl Echo {
 impl Handler for Echo {
     type Conn = Purpose;
     type Mail = ();
+
+    fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
+        self.topic = cx.topic("/bcast").ok();
+    }
 
     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Purpose> {
         match opening.request.path() {
@@ -134,7 +141,9 @@ impl Handler for Echo {
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        if matches!(cx.data(), Purpose::Broadcast) {
+        if let (Purpose::Broadcast, Some(topic)) = (cx.data(), self.topic)
+            && cx.subscribe(topic, Delivery::queue()).is_ok()
+        {
             self.members.insert(cx.id());
         }
     }

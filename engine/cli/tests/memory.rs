@@ -250,7 +250,7 @@ fn a_broadcast_lies_in_memory_once() {
     drop((members, packed));
     sender.close();
     let stats = server.stop();
-    assert_eq!((stats["messages"], stats["sent"], stats["refused"]), (1, MEMBERS as u64 + 1, 0));
+    assert_eq!((stats["messages"], stats["delivered"], stats["dropped"]), (1, MEMBERS as u64 + 1, 0));
 }
 
 /// What hostile peers do to a core's budget.
