@@ -41,6 +41,8 @@ pub struct Target {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// `Sec-WebSocket-Extensions` of the handshake: compression, which the server must accept.
     offer: Option<(String, Context)>,
+    /// The server sends messages as soon as it has answered the handshake.
+    speaks_first: bool,
 }
 
 fn invalid(why: String) -> io::Error {
@@ -89,7 +91,7 @@ impl Target {
         let has_port = host.rfind(':') > host.rfind(']');
         let with_port = if has_port { host.to_owned() } else { format!("{host}:{port}") };
         let addr = resolve(&with_port, allow_remote)?;
-        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())), tls: None, offer: None })
+        Ok(Target { addr, web: Some((host.to_owned(), path.to_owned())), tls: None, offer: None, speaks_first: false })
     }
 
     /// The same server, which must accept this offer of permessage-deflate (RFC 7692 §5).
@@ -107,6 +109,11 @@ impl Target {
         Target { web, ..self.clone() }
     }
 
+    /// The same server, which may send messages of its own accord: nothing behind the answer's head is taken with it.
+    pub fn speaking_first(self) -> Target {
+        Target { speaks_first: true, ..self }
+    }
+
     /// How replies are compressed, if they are.
     pub fn context(&self) -> Option<Context> {
         self.offer.as_ref().map(|(_, context)| *context)
@@ -119,7 +126,7 @@ impl Target {
 
     /// A raw byte echo at `HOST:PORT`.
     pub fn raw(host: &str, allow_remote: bool) -> io::Result<Target> {
-        Ok(Target { addr: resolve(host, allow_remote)?, web: None, tls: None, offer: None })
+        Ok(Target { addr: resolve(host, allow_remote)?, web: None, tls: None, offer: None, speaks_first: false })
     }
 
     /// What comes back from there.
@@ -172,7 +179,9 @@ impl Target {
     /// Reads the answer to [`Target::ask`] and checks it.
     pub fn hear(&self, stream: &mut Stream) -> io::Result<()> {
         let offer = self.offer.as_ref().map(|(offer, _)| &offer[..]);
-        if self.web.is_some() { read_answer(stream, offer) } else { Ok(()) }
+        // What comes behind the head stays in the socket if the head is read byte by byte.
+        let step = if self.speaks_first { 1 } else { HEAD_BYTES_MAX };
+        if self.web.is_some() { read_answer(stream, offer, step) } else { Ok(()) }
     }
 }
 
@@ -202,12 +211,12 @@ pub fn say_goodbye(mut streams: Vec<Stream>, echo: Echo) -> usize {
     left
 }
 
-fn read_answer(stream: &mut Stream, offer: Option<&str>) -> io::Result<()> {
+fn read_answer(stream: &mut Stream, offer: Option<&str>, step: usize) -> io::Result<()> {
     let mut head = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
     let deadline = Instant::now() + ANSWER_WAIT;
     while !head[..filled].ends_with(b"\r\n\r\n") {
-        // Nothing was asked yet, so a server that sends on after its head is wrong here, and ends in this error too.
+        // Where nothing was asked yet, a server that sends on after its head is wrong, and ends in this error too.
         let fault = |why: &str| io::Error::new(ErrorKind::InvalidData, format!("opening handshake: {why}"));
         if filled == head.len() {
             return Err(fault("the answer's head does not end in 8 KiB"));
@@ -215,7 +224,8 @@ fn read_answer(stream: &mut Stream, offer: Option<&str>) -> io::Result<()> {
         if Instant::now() > deadline {
             return Err(fault("the answer's head does not end in 5 s"));
         }
-        match stream.read(&mut head[filled..]) {
+        let end = head.len().min(filled + step);
+        match stream.read(&mut head[filled..end]) {
             Ok(0) => return Err(fault("the server closed the connection")),
             Ok(count) => filled += count,
             // A ring that has just ended in this process may interrupt its thread.

@@ -99,6 +99,8 @@ struct Load<'a> {
     bytes_per_second: u64,
     /// The slow reader whose step is next, and when.
     next_step: (usize, u64),
+    /// When readers began to subscribe.
+    since: u64,
     /// When the ring was last looked at.
     looked: u64,
     updates: u64,
@@ -178,6 +180,7 @@ impl Load<'_> {
             slow.push(open_one(at, open)?);
         }
         let net = Net::new(streams, &[], Patience::Poll, Keep::All)?;
+        let since = proc::monotonic_nanos();
         for (nth, fast) in fast.iter_mut().enumerate() {
             say(&mut fast.stream, &subscribe(&fast.reader)).map_err(|error| on_conn(nth, error))?;
         }
@@ -201,6 +204,7 @@ impl Load<'_> {
             reads_on: false,
             bytes_per_second: slow::bytes_per_second(plan.slow, plan.keys, plan.rate),
             next_step: (0, now),
+            since,
             looked: now,
             updates: 0,
             bytes: 0,
@@ -245,22 +249,22 @@ impl Load<'_> {
         self.net.wait(timeout)?;
         let now = proc::monotonic_nanos();
         // What was found by polling had just come. Else it may have come as soon as the last look was over.
-        let since = if self.net.idle() > idle { now } else { self.looked };
+        let came = if self.net.idle() > idle { now } else { self.looked };
         self.looked = now;
         while let Some(event) = self.net.next() {
             match event {
                 Event::Received(conn, piece) => {
-                    let now = proc::monotonic_nanos();
+                    let (now, since) = (proc::monotonic_nanos(), self.since);
                     let Load { net, fast, newest, latencies, late, counts, .. } = self;
                     let Fast { stream, texts, reader, asked } = &mut fast[conn];
                     let ages = self.counting.then_some(latencies);
-                    let mut told = Told { now, newest, ages, updates: 0, bytes: 0, counts };
+                    let mut told = Told { now, since, newest, ages, updates: 0, bytes: 0, counts };
                     let taken = told.take(net.bytes(piece), texts, reader, asked, stream, &mut |_| ());
                     let (updates, bytes) = (told.updates, told.bytes);
                     net.release(piece);
                     taken.map_err(|error| on_conn(conn, error))?;
                     if self.counting && updates > 0 {
-                        late.saturating_record_n((now - since).max(1), updates);
+                        late.saturating_record_n((now - came).max(1), updates);
                     }
                     self.updates += updates;
                     self.bytes += bytes;
@@ -297,8 +301,8 @@ impl Load<'_> {
     fn read_one(&mut self, nth: usize, most: u64) -> io::Result<()> {
         let Load { slow, newest, ages, counts, buffer, .. } = self;
         let ages = self.counting.then_some(ages);
-        let now = proc::monotonic_nanos();
-        let mut told = Told { now, newest, ages, updates: 0, bytes: 0, counts };
+        let (now, since) = (proc::monotonic_nanos(), self.since);
+        let mut told = Told { now, since, newest, ages, updates: 0, bytes: 0, counts };
         let read = slow[nth].read(most, buffer, &mut told);
         self.updates += told.updates;
         self.bytes += told.bytes;

@@ -158,8 +158,12 @@ pub fn run(plan: &Plan, on_edge: OnEdge<'_>) -> io::Result<(Outcome, Shown)> {
     }
     let input = texts::text(r#"{"input":{"dx":1}}"#);
     let join = |nth: usize| {
-        let stream =
-            plan.target.at_path(&format!("/game?name=p{nth}")).dial(nth).map_err(|error| on_conn(nth, error))?;
+        let stream = plan
+            .target
+            .at_path(&format!("/game?name=p{nth}"))
+            .speaking_first()
+            .dial(nth)
+            .map_err(|error| on_conn(nth, error))?;
         stream.tcp.set_nonblocking(true)?;
         Ok(stream)
     };

@@ -27,6 +27,8 @@ pub struct Readers {
 /// Where everything that readers are told goes.
 pub struct Told<'a> {
     pub now: u64,
+    /// When readers began to subscribe: what is published for them is not older.
+    pub since: u64,
     /// The newest number of each key that anybody has seen.
     pub newest: &'a mut [u64],
     /// Ages of values, if they count.
@@ -60,8 +62,9 @@ impl Told<'_> {
                     if !reader.take(&update).map_err(|why| wrong(why.to_string()))? {
                         return Ok(());
                     }
-                    if update.at > self.now + AHEAD_NANOS {
-                        return Err(wrong(format!("t is {} and CLOCK_MONOTONIC {}", update.at, self.now)));
+                    if update.at > self.now + AHEAD_NANOS || update.at < self.since {
+                        let (since, now) = (self.since, self.now);
+                        return Err(wrong(format!("t is {}, CLOCK_MONOTONIC {since} to {now}", update.at)));
                     }
                     let age = self.now.saturating_sub(update.at).max(1);
                     self.updates += 1;

@@ -34,8 +34,10 @@ enum Lie {
     Overcounted,
     /// Nothing of K3 is sent to a reader that has fallen behind.
     Stale,
-    /// `t` is of another clock.
+    /// `t` is of another clock, which is ahead.
     Clock,
+    /// `t` is the time since the server began.
+    Own,
     /// A sentence that is none.
     Word,
 }
@@ -161,6 +163,7 @@ fn send(stream: &mut TcpStream, lie: Lie, state: &Weak<Mutex<State>>) -> io::Res
                         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
                         at = since.as_nanos() as u64;
                     }
+                    Lie::Own if is_time => at = 5_000_000,
                     Lie::Word if is_time => lines.push(r#"{"error":"no such key"}"#.to_owned()),
                     _ => {}
                 }
@@ -244,6 +247,7 @@ fn whatever_is_not_as_it_must_be_is_named() {
         (Lie::Uncounted, 2, "add up"),
         (Lie::Overcounted, 0, "sent by the server's count"),
         (Lie::Clock, 0, "CLOCK_MONOTONIC"),
+        (Lie::Own, 0, "CLOCK_MONOTONIC"),
         (Lie::Word, 0, "no such key"),
         (Lie::Stale, 2, "K3 is at"),
     ] {
