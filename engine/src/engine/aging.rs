@@ -4,6 +4,8 @@
 //! without such limits pays a comparison a receive. Their times come as timers of a connection do (`alarms`), so what a peer had sent by
 //! then is handled first.
 
+use std::time::Duration;
+
 use rand::Rng;
 use wsring_proto::close::CloseCode;
 
@@ -14,6 +16,8 @@ use crate::ring::Ring;
 
 /// The part of its time that a connection may end sooner.
 const SPREAD: f64 = 0.1;
+/// A century: no arithmetic with it overflows.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 impl<R: Ring, H: Handler> Core<R, H> {
     /// A connection opens.
@@ -21,7 +25,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.out.clock;
         if let Some(lifetime) = self.ages.lifetime {
             let part = (self.out.random.next_u32() as f64) / f64::from(u32::MAX);
-            self.out.alarms.set_age(now, lifetime.mul_f64(1.0 - SPREAD * part), Age::Life, index);
+            self.out.alarms.set_age(now, lifetime.min(LONGEST).mul_f64(1.0 - SPREAD * part), Age::Life, index);
         }
         if let Some(silence) = self.ages.silence {
             self.ages.note(index, now);

@@ -15,9 +15,11 @@ use super::wheel::{NONE, Node, Wheel};
 use crate::cores::Place;
 use crate::ring::Time;
 
-/// Bits of an index in a [`TimerId`]: the most timers that a core can be allowed.
-const INDEX_BITS: u32 = 24;
-pub(crate) const TIMERS_MAX: u32 = 1 << INDEX_BITS;
+/// The most timers that a core can be allowed.
+pub(crate) const TIMERS_MAX: u32 = 1 << 24;
+/// Bits of an index in a [`TimerId`]: as many timers, and both ages of each connection.
+const INDEX_BITS: u32 = 25;
+const GENERATION: u32 = u32::MAX >> (INDEX_BITS - 24);
 
 /// Names a timer of one core until it has fired for the last time, is cancelled, or its connection ends. A stale id is a
 /// quiet nothing, never another timer.
@@ -26,7 +28,7 @@ pub struct TimerId(u64);
 
 impl TimerId {
     fn new(place: Place, generation: u32, index: u32) -> Self {
-        Self(u64::from(place.number()) << 56 | u64::from(generation) << INDEX_BITS | u64::from(index))
+        Self(u64::from(place.number()) << 56 | u64::from(generation & GENERATION) << INDEX_BITS | u64::from(index))
     }
 
     /// The place of the core that has the timer.
@@ -35,11 +37,11 @@ impl TimerId {
     }
 
     fn generation(self) -> u32 {
-        (self.0 >> INDEX_BITS) as u32
+        (self.0 >> INDEX_BITS) as u32 & GENERATION
     }
 
     fn index(self) -> u32 {
-        self.0 as u32 & (TIMERS_MAX - 1)
+        self.0 as u32 & ((1 << INDEX_BITS) - 1)
     }
 }
 
@@ -222,7 +224,9 @@ impl Alarms {
     pub(crate) fn cancel(&mut self, id: TimerId) -> bool {
         let index = id.index();
         let alarm = self.alarms.get(index as usize);
-        let is_it = |alarm: &Alarm| alarm.is_set && alarm.generation == id.generation() && id.place() == self.place;
+        let is_it = |alarm: &Alarm| {
+            alarm.is_set && alarm.generation & GENERATION == id.generation() && id.place() == self.place
+        };
         if !alarm.is_some_and(is_it) {
             return false;
         }
@@ -307,6 +311,7 @@ impl Alarms {
                 is_set: false,
                 age: None,
             });
+            assert!(self.alarms.len() <= 1 << INDEX_BITS, "more times than an id can name");
             return self.alarms.len() as u32 - 1;
         }
         let index = self.free;

@@ -68,7 +68,7 @@ mod tests {
         }
         handshakes.begin_waiting(false);
         assert_eq!(handshakes.next(), Some((0, 7)));
-        // What has nothing to compute is no step.
+        // What is not whole yet has nothing to compute, and is no step.
         assert_eq!(handshakes.next(), Some((1, 7)));
         handshakes.on_step();
         assert!(handshakes.next().is_none() && !handshakes.is_empty());

@@ -64,6 +64,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 }
             );
             self.read(letter);
+            self.out.forgive(); // it is no connection's work
         }
         self.mailbox.go_on();
     }

@@ -190,6 +190,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn tidy(&mut self) {
         self.out.stores.pool.tidy(self.budget.floor());
         self.out.forms.clear();
+        self.out.tidy_topics();
         let (held, now) = (self.out.stores.pool.held_bytes(), self.ring.now());
         if self.budget.wants_trim(held, now) && self.trim.as_ref().is_none_or(|trim| trim()) {
             self.budget.note_trimmed(held, now);

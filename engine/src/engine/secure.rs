@@ -57,7 +57,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let mut plain = std::mem::take(&mut self.plain);
         let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
-        if handshaking && tls.has_own() {
+        let has_worked = tls.take_worked();
+        if handshaking && (has_worked || tls.has_own()) {
             self.handshakes.on_step();
         }
         if planted!(FlightLost, !handshaking; handshaking || tls.has_own()) {

@@ -63,7 +63,7 @@ impl Reach {
     }
 
     pub(crate) fn configure_topic(&mut self, topic: u32, how: Topic) {
-        self.with_topics(|topics, _| topics.configure(topic, how));
+        drop(self.with_topics(|topics, _| topics.configure(topic, how)));
     }
 
     /// Text is known to be text.
@@ -97,6 +97,13 @@ impl Reach {
         self.topics.as_mut().map_or_else(Counts::default, |topics| topics.sum(index))
     }
 
+    /// See [`Topics::tidy`].
+    pub(super) fn tidy_topics(&mut self) {
+        if let Some(topics) = &mut self.topics {
+            topics.tidy();
+        }
+    }
+
     /// The part that a connection has of the memory of all that waits.
     pub(super) fn waiting_part(&self, index: u32) -> usize {
         self.topics.as_ref().map_or(0, |topics| topics.part_of(index))
@@ -126,12 +133,14 @@ impl Reach {
     #[inline(never)]
     pub(super) fn drain(&mut self, index: u32) {
         self.with_topics(|topics, out| topics.drain(index, out));
+        self.forgive(); // nor is that work of whoever is worked on next
     }
 
     /// What has been held long enough goes on.
     pub(super) fn expire_topics(&mut self) {
         if self.topics.as_ref().is_some_and(|topics| topics.next_due(self.clock).is_some()) {
             self.with_topics(|topics, out| topics.expire(out));
+            self.forgive(); // it is no connection's work
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Tls {
     own: Vec<u8>,
     /// A byte has come.
     begun: bool,
+    /// See [`Self::take_worked`].
+    worked: bool,
     /// The peer's close_notify has come: it sends no more (RFC 8446 §6.1).
     peer_closed: bool,
     end: End,
@@ -141,7 +143,15 @@ impl Tls {
     }
 
     fn new(side: Side) -> Self {
-        Self { side, held: Vec::new(), own: Vec::new(), begun: false, peer_closed: false, end: End::Open }
+        Self {
+            side,
+            held: Vec::new(),
+            own: Vec::new(),
+            begun: false,
+            worked: false,
+            peer_closed: false,
+            end: End::Open,
+        }
     }
 
     fn state(&self) -> &CommonState {
@@ -194,6 +204,12 @@ impl Tls {
     /// Whether TLS itself has something to send. Behind our close_notify it has not.
     pub(crate) fn has_own(&self) -> bool {
         !self.own.is_empty() || self.end == End::Open && self.state().wants_write()
+    }
+
+    /// Whether records were worked on since it was last asked: each may have cost a computation, whether or not that leaves something to send (in
+    /// TLS 1.2 the shared secret does not).
+    pub(crate) fn take_worked(&mut self) -> bool {
+        mem::take(&mut self.worked)
     }
 
     /// Takes received bytes, which are overwritten, and appends what they decrypt to to `plain`.
@@ -268,6 +284,7 @@ impl Tls {
                 Side::Client(conn) => step(conn.process_tls_records(rest), plain, &mut self.own, pool),
             };
             at += done;
+            self.worked |= done > 0;
             match step {
                 Ok(Step::Again) => {}
                 Ok(Step::Starved) => return Ok(at),

@@ -337,7 +337,7 @@ impl Facts {
                 self.value.remove(&key);
                 self.last.remove(&key);
             }
-            _ if self.last.contains_key(&key) || self.last.len() < self.max => {
+            _ if self.last.contains_key(&key) || !fixed && self.last.len() < self.max => {
                 *self.last.entry(key).or_default() += 1;
                 if !fixed {
                     self.value.insert(key, number);

@@ -9,6 +9,8 @@ use wsring_proto::close::CloseCode;
 
 /// Bytes that may wait for one subscription, unless its [`Delivery`] says otherwise.
 const BYTES_MAX: u32 = 1 << 20;
+/// The same where messages are merged, which copies them each time.
+const MERGED_MAX: u32 = 64 << 10;
 
 /// What a subscription does with messages beyond what its connection's socket takes.
 ///
@@ -73,9 +75,11 @@ impl Delivery {
     }
 
     /// As [`conflate`](Self::conflate), and the newer message is made of both by what the topic was given to
-    /// [`merge`](crate::Topic::merge) with; without that it takes the older one's place.
+    /// [`merge`](crate::Topic::merge) with; without that it takes the older one's place. At most 64 KiB of them wait unless
+    /// [`bytes_max`](Self::bytes_max) says otherwise: merging copies what waits, for each message and each reader that does not keep up. Once
+    /// what is merged does not fit, what follows of its key is refused until it has gone, and counted as dropped.
     pub const fn merge() -> Self {
-        Self::new(Policy::Merge, u32::MAX, u32::MAX)
+        Self::new(Policy::Merge, u32::MAX, MERGED_MAX)
     }
 
     /// Closes the connection with this code when more than so many messages, or more than 1 MiB of them, would wait.

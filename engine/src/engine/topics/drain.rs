@@ -117,11 +117,11 @@ impl Topics {
 
     /// A subscriber was given this message.
     pub(super) fn on_given(&mut self, sub: u32, key: Option<u64>, seq: u64, one_sequence: bool) {
-        let sub = &mut self.subs[sub as usize];
         if one_sequence {
+            let sub = &mut self.subs[sub as usize];
             sub.last = sub.last.max(seq);
-        } else if let Some(lost) = &mut sub.lost {
-            lost.remove(&key);
+        } else {
+            self.forget_lost(sub, key);
         }
     }
 

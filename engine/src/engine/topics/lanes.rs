@@ -39,6 +39,8 @@ pub(super) struct Sub {
     /// Pieces in the lane.
     pub(super) queued: u32,
     pub(super) held: u32,
+    /// Those held, oldest first: they are in no lane.
+    pub(super) holds: List,
     pub(super) conflated: u64,
     pub(super) dropped: u64,
     /// The highest number that it was given, unless it is in step.
@@ -56,6 +58,9 @@ pub(super) struct Lane {
     pub(super) fifo: List,
     /// Of all that waits.
     pub(super) bytes: u32,
+    /// Pieces of its subscriptions, and keys of which they have lost something.
+    pub(super) pieces: u32,
+    pub(super) lost: u32,
     pub(super) first: u32,
     pub(super) count: u32,
     pub(super) lagged: Lagged,

@@ -40,6 +40,7 @@ impl Topics {
                 Some(key) => drop(self.index.insert((owner, key), index)),
             }
         }
+        self.lane(conn).pieces += 1;
         if is_message {
             self.lane(conn).bytes += cost;
             self.counted += u64::from(cost);
@@ -100,7 +101,10 @@ impl Topics {
         match state {
             State::Cooling => return,
             State::Queued => {}
-            State::Held => sub.held -= 1,
+            State::Held => {
+                sub.held -= 1;
+                self.pieces.unlink(&mut sub.holds, piece, Through::Lane);
+            }
         }
         if !retained {
             sub.waiting -= 1;
@@ -137,7 +141,9 @@ impl Topics {
                 _ => {}
             }
         }
+        let conn = sub.conn;
         self.pieces.free(piece);
+        self.lane(conn).pieces -= 1;
     }
 
     /// A piece has other bytes, and counts as a message from now on.
@@ -163,13 +169,8 @@ impl Topics {
 
     /// What is held for a subscriber joins the lane.
     pub(super) fn release_held(&mut self, sub: u32, out: &mut impl Outlet) {
-        let mut piece = self.subs[sub as usize].own.first;
         while self.subs[sub as usize].held > 0 {
-            let next = self.pieces.next(piece, Through::Own);
-            if self.pieces.at(piece).state == State::Held {
-                self.release(piece, out);
-            }
-            piece = next;
+            self.release(self.subs[sub as usize].holds.first, out);
         }
     }
 
@@ -179,7 +180,9 @@ impl Topics {
             held.remove(piece);
         }
         let sub = self.pieces.at(piece).sub;
-        self.subs[sub as usize].held -= 1;
+        let owner = &mut self.subs[sub as usize];
+        owner.held -= 1;
+        self.pieces.unlink(&mut owner.holds, piece, Through::Lane);
         self.pieces.at(piece).since = self.now;
         self.join_lane(piece, out);
     }
@@ -217,7 +220,7 @@ impl Topics {
 
     /// Drops a message that waits.
     pub(super) fn drop_piece(&mut self, piece: u32) {
-        let Piece { sub, key, prev, retained, state, until, .. } = *self.pieces.at(piece);
+        let Piece { sub, key, seq, prev, retained, state, until, .. } = *self.pieces.at(piece);
         let conn = self.subs[sub as usize].conn;
         self.discard(piece);
         if state == State::Held {
@@ -226,9 +229,11 @@ impl Topics {
         if retained {
             return;
         }
-        self.lose_at(sub, key, |lost| {
-            lost.head.get_or_insert(prev);
-        });
+        if seq > 0 {
+            self.lose_at(sub, key, |lost| {
+                lost.head.get_or_insert(prev);
+            });
+        }
         self.subs[sub as usize].dropped += planted!(DropUncounted, 0; 1);
         self.totals.dropped += 1;
         if state == State::Queued {
@@ -243,11 +248,21 @@ impl Topics {
             if self.has_room(sub, messages, cost, out.queued(conn)) {
                 return true;
             }
-            if delivery.policy != Policy::DropOldest || own.is_empty() {
+            let may_fit = self.may_fit(sub, messages, cost, out.queued(conn));
+            if delivery.policy != Policy::DropOldest || own.is_empty() || !may_fit {
                 return false;
             }
             self.drop_piece(own.first);
         }
+    }
+
+    /// There would be room if nothing of the subscription's own waited.
+    fn may_fit(&mut self, sub: u32, messages: u32, cost: u32, queued: u32) -> bool {
+        let Sub { conn, delivery, waiting_bytes, .. } = self.subs[sub as usize];
+        let others = u64::from(self.lane(conn).bytes - waiting_bytes) + u64::from(queued);
+        messages <= delivery.messages_max
+            && cost <= delivery.bytes_max
+            && others + u64::from(cost) <= u64::from(self.caps.bytes_max)
     }
 
     pub(super) fn has_room(&mut self, sub: u32, messages: u32, cost: u32, queued: u32) -> bool {

@@ -69,6 +69,8 @@ pub(super) struct Piece {
     pub(super) removes: bool,
     /// It is not conflated.
     pub(super) fixed: bool,
+    /// What was to be merged into it did not fit: nothing more is tried.
+    pub(super) full: bool,
     /// It can be found by its key.
     pub(super) indexed: bool,
     /// The stretch of its subscription within which messages are conflated.
@@ -99,6 +101,7 @@ impl Piece {
             retained: false,
             removes: false,
             fixed: false,
+            full: false,
             indexed: false,
             stretch,
             key,

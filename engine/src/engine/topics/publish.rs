@@ -7,7 +7,7 @@ use super::delivery::{Policy, Published};
 use super::lanes::Sub;
 use super::outlet::{Outlet, Room};
 use super::payload::Payloads;
-use super::pieces::{Piece, State, cost_of};
+use super::pieces::{Piece, State, Through, cost_of};
 use super::retained::Told;
 use super::topic::{Entry, Numbers, text_or_not};
 use super::whole::Topics;
@@ -101,6 +101,9 @@ impl Topics {
             *count += 1;
         }
         self.topics[topic as usize].as_mut().expect("it was put back").entries = entries;
+        if let Some(panic) = sheet.panic.take() {
+            let_go(panic); // nobody was to be given it at once
+        }
         self.scratch = sheet.written;
         self.totals.published += 1;
         self.totals.delivered += u64::from(published.sent);
@@ -210,6 +213,9 @@ impl Topics {
         let (policy, old) = (self.subs[sub as usize].delivery.policy, self.pieces.at(piece));
         let (mut bytes, mut opcode) = (None, told.opcode);
         if policy == Policy::Merge && !told.removes && !old.removes {
+            if old.full {
+                return self.lose(sub, sheet, Fate::Refused);
+            }
             let mut merged = Vec::new();
             if let Err(panic) = table.topic.merged(&old.bytes, told.bytes, &mut merged) {
                 self.ends.panicked.push((self.subs[sub as usize].conn, panic));
@@ -230,7 +236,16 @@ impl Topics {
                 Err(fate) => return self.lose(sub, sheet, fate),
             }
         } else if more > 0 && !self.has_room(sub, 0, more, out.queued(conn)) {
-            return self.lose(sub, sheet, Fate::Refused);
+            if policy == Policy::Merge {
+                self.pieces.at(piece).full = true; // nor will there be for what is merged next
+                return self.lose(sub, sheet, Fate::Refused);
+            }
+            // An older value is worth nothing beside a newer one, for which the policy finds room or does not.
+            self.drop_piece(piece);
+            return match self.find(sub, told.key) {
+                Some(cooling) => self.hold(sub, cooling, sheet, out),
+                None => self.wait(sub, sheet, out),
+            };
         }
         let bytes = bytes.unwrap_or_else(|| sheet.shared(&self.payloads));
         let queued = self.pieces.at(piece).state == State::Queued;
@@ -262,10 +277,11 @@ impl Topics {
         let piece = self.piece(sub, State::Held, sheet);
         let piece = self.attach(piece);
         self.pieces.at(piece).until = until;
-        self.subs[sub as usize].held += 1;
+        let owner = &mut self.subs[sub as usize];
+        owner.held += 1;
+        self.pieces.push(&mut owner.holds, piece, Through::Lane);
         planted!(RateIgnored, {
-            self.subs[sub as usize].held -= 1;
-            self.join_lane(piece, out);
+            self.release(piece, out);
             return fate;
         });
         self.hold_until(piece, until);

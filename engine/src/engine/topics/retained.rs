@@ -137,7 +137,8 @@ impl Retained {
         }
         let place = match self.places.get(&told.key) {
             Some(&place) => place,
-            None if self.entries.len() >= max as usize => return 0,
+            // What is no state takes no place of a state.
+            None if told.fixed || self.entries.len() >= max as usize => return 0,
             None => {
                 let place = self.entries.len() as u32;
                 self.entries.push(Entry { key: told.key, seq: 0, value: None });

@@ -54,7 +54,16 @@ impl Topics {
             return;
         }
         let (lagged, ended) = (Lagged::default(), Counts::default());
-        let lane = self.lanes.insert(Lane { fifo: List::EMPTY, bytes: 0, first: NONE, count: 0, lagged, ended });
+        let lane = self.lanes.insert(Lane {
+            fifo: List::EMPTY,
+            bytes: 0,
+            pieces: 0,
+            lost: 0,
+            first: NONE,
+            count: 0,
+            lagged,
+            ended,
+        });
         if self.lane_of.len() <= conn as usize {
             self.lane_of.resize(conn as usize + 1, NONE);
         }
@@ -79,6 +88,7 @@ impl Topics {
             waiting_bytes: 0,
             queued: 0,
             held: 0,
+            holds: List::EMPTY,
             conflated: 0,
             dropped: 0,
             last: base,
@@ -177,7 +187,10 @@ impl Topics {
         }
         let lane = std::mem::replace(&mut self.lane_of[conn as usize], NONE);
         let lane = self.lanes.remove(lane as usize);
-        debug_assert!(lane.fifo.is_empty() && lane.bytes == 0 && lane.count == 0, "{lane:?}");
+        debug_assert!(
+            lane.fifo.is_empty() && lane.bytes == 0 && lane.pieces == 0 && lane.lost == 0 && lane.count == 0,
+            "{lane:?}"
+        );
         out.set_waits(conn, false);
     }
 
@@ -194,6 +207,7 @@ impl Topics {
         }
         self.subs[sub as usize].dropped += dropped;
         self.totals.dropped += dropped;
+        self.forget_all_lost(sub);
         let counts = self.counts_of(sub);
         let Sub { conn, topic, place, next, prev, .. } = self.subs.remove(sub as usize);
         self.pairs.remove(&(conn, topic));

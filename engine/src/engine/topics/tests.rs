@@ -316,7 +316,7 @@ impl Bench {
                 facts.last.remove(&key);
             }
             _ => {
-                if facts.last.contains_key(&key) || facts.last.len() < facts.max {
+                if facts.last.contains_key(&key) || !fixed && facts.last.len() < facts.max {
                     *facts.last.entry(key).or_default() += 1;
                     if !fixed {
                         facts.value.insert(key, payload.clone());

@@ -15,6 +15,9 @@ use crate::engine::deadlines::{Deadlines, Tick};
 use crate::engine::panics::Payload;
 use crate::ring::Time;
 
+/// What a key counts of which a subscription has lost something.
+const LOST: usize = 64;
+
 /// Limits of a core.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
@@ -55,6 +58,8 @@ pub(crate) struct Topics {
     pub(super) payloads: Payloads,
     /// What all lanes count.
     pub(super) counted: u64,
+    /// Keys of which subscriptions have lost something.
+    pub(super) lost_keys: usize,
     /// What the core's memory was last told of [`Self::held_bytes`].
     pub(crate) charged: usize,
     /// Pieces that can be found by their keys.
@@ -85,6 +90,7 @@ impl Topics {
             pieces: Pieces::default(),
             payloads: Payloads::default(),
             counted: 0,
+            lost_keys: 0,
             charged: 0,
             index: HashMap::with_hasher(seeded),
             held: None,
@@ -116,12 +122,11 @@ impl Topics {
         place
     }
 
-    /// A topic is treated so from now on.
-    pub(crate) fn configure(&mut self, topic: u32, how: Topic) {
-        if let Some(table) = self.table(topic) {
-            table.retained.set(how.retain);
-            table.topic = how;
-        }
+    /// A topic is treated so from now on. How it was before is the caller's to let go: closures of the application's are in it.
+    pub(crate) fn configure(&mut self, topic: u32, how: Topic) -> Option<Topic> {
+        let table = self.table(topic).as_mut()?;
+        table.retained.set(how.retain);
+        Some(std::mem::replace(&mut table.topic, how))
     }
 
     /// Has [`Self::expire`] come up with a piece then.
@@ -192,14 +197,15 @@ impl Topics {
 
     /// Bytes of memory of all that waits.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.pieces.0.len() * PIECE as usize + self.payloads.held()
+        self.pieces.0.len() * PIECE as usize + self.payloads.held() + self.lost_keys * LOST
     }
 
-    /// The part of that of one connection: what others wait for too it has as much of as of all together.
+    /// The part of that of one connection: its pieces, what it knows to be lost, and as much of all payloads as of all that waits.
     pub(crate) fn part_of(&self, conn: u32) -> usize {
         let lane = self.lane_of.get(conn as usize).and_then(|&lane| self.lanes.get(lane as usize));
-        let part = |bytes: u32| u128::from(bytes) * self.held_bytes() as u128 / u128::from(self.counted.max(1));
-        lane.map_or(0, |lane| part(lane.bytes) as usize)
+        let payloads = |bytes: u32| u128::from(bytes) * self.payloads.held() as u128 / u128::from(self.counted.max(1));
+        let own = |lane: &Lane| lane.pieces as usize * PIECE as usize + lane.lost as usize * LOST;
+        lane.map_or(0, |lane| own(lane) + payloads(lane.bytes) as usize)
     }
 
     /// The same as [`Self::held_bytes`], by looking everywhere.
@@ -207,7 +213,16 @@ impl Topics {
     pub(crate) fn found_bytes(&self) -> usize {
         let payloads = self.pieces.0.iter().map(|(_, piece)| (piece.bytes.as_ptr() as usize, piece.bytes.len()));
         let payloads: HashMap<usize, usize> = payloads.filter(|&(_, len)| len > 0).collect();
-        self.pieces.0.len() * PIECE as usize + payloads.values().sum::<usize>()
+        let lost = self.subs.iter().map(|(_, sub)| sub.lost.as_ref().map_or(0, |lost| lost.len())).sum::<usize>();
+        self.pieces.0.len() * PIECE as usize + payloads.values().sum::<usize>() + lost * LOST
+    }
+
+    /// Memory of a burst that is over is given back.
+    pub(crate) fn tidy(&mut self) {
+        if self.pieces.0.is_empty() {
+            (self.pieces, self.held) = (Pieces::default(), None);
+            self.index.shrink_to(0);
+        }
     }
 
     /// Since when the message in front of a lane has waited, or that whose place it took.
