@@ -89,7 +89,7 @@ fn with_core(
     let taken = Arc::new(AtomicU64::new(0));
     let counts = Arc::clone(&taken);
     let running = Client::new().cores([args.core]).config(Config::default().spin(spin)).start(move |_| Taker {
-        times: Histogram::new(3).expect("three digits"),
+        times: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("up to a minute, three digits"),
         taken: Arc::clone(&counts),
         next: 0,
         says,
