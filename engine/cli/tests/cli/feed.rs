@@ -356,10 +356,11 @@ fn close_ends_a_desk_that_does_not_keep_up() {
             break frame;
         }
         desk.read(&frame.payload);
+        assert!(desk.updates < FAR / 2, "it goes on");
     };
     assert_eq!(close.close_code(), 1008, "{close:?}");
     assert_eq!(&close.payload[2..], b"too slow");
-    assert!(desk.missing == 0 && desk.updates < FAR / 2, "{} came, {} are missing", desk.updates, desk.missing);
+    assert_eq!(desk.missing, 0);
     serve.stop();
 }
 
