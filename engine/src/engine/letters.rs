@@ -83,7 +83,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 _ = self.out.publish(topic.index(), how, opcode, &bytes);
             }
             Letter::Close(id, code, reason) => match self.out.peers.find_open(id) {
-                Some(index) => self.out.close(index, Some(code), &reason),
+                Some(index) => self.out.flush_and_close(index, code, &reason),
                 None => self.out.stats.mail_gone += 1,
             },
         }

@@ -3,7 +3,7 @@
 //! Promises that the topics are never reached twice at once: they are taken out while they work, and what they end is ended
 //! when they are back. Refuses to know what is waited for.
 
-use wsring_proto::close::CONTROL_PAYLOAD_MAX;
+use wsring_proto::close::{CONTROL_PAYLOAD_MAX, CloseCode};
 use wsring_proto::encode;
 use wsring_proto::opcode::Opcode;
 
@@ -122,10 +122,16 @@ impl Reach {
     }
 
     /// All that waits for a connection goes into its output, as far as there is room: it is about to be closed.
-    pub(crate) fn flush_topics(&mut self, index: u32) {
+    pub(super) fn flush_topics(&mut self, index: u32) {
         if self.topics.is_some() {
             self.with_topics(|topics, out| topics.flush(index, out));
         }
+    }
+
+    /// Starts the closing handshake as the application does, behind all that waits.
+    pub(crate) fn flush_and_close(&mut self, index: u32, code: CloseCode, reason: &str) {
+        self.flush_topics(index);
+        self.close(index, Some(code), reason);
     }
 
     /// What waits for a connection goes on.

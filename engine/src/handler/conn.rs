@@ -39,8 +39,8 @@ impl<H: Handler> Conn<'_, H> {
         self.core.out.dials.of_conn(self.index)
     }
 
-    /// Queues a copy of a message. It leaves with all others of the pass, in one send. Never blocks; allocates only when no
-    /// pooled buffer fits.
+    /// Queues a copy of a message. It leaves with all others of the pass, or of the tick ([`Config::flush`](crate::Config::flush)), in one send.
+    /// Never blocks; allocates only when no pooled buffer fits.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
         let message = message.into();
@@ -114,11 +114,13 @@ impl<H: Handler> Conn<'_, H> {
     /// Starts the closing handshake: what is queued goes out, and what waits of topics as far as
     /// [`output_max_bytes`](crate::Config::output_max_bytes) has room, then a Close with `code` and `reason` (cut to 123 bytes at a
     /// character). Its subscriptions end. No effect if it is closing already.
+    ///
+    /// What the peer sends from here on is not handed out: whole messages are counted ([`Stats::discarded`](crate::Stats::discarded)).
+    /// The connection is over, and `on_close` called, when the peer has answered. A peer that takes nothing, or has taken all and does not answer, is reset after
+    /// [`closing_timeout`](crate::Config::closing_timeout), 5 s by default; one that goes on taking what is queued for it, however slowly, after
+    /// [`closing_max`](crate::Config::closing_max), 10 minutes.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        ours(|| {
-            self.core.out.flush_topics(self.index);
-            self.core.out.close(self.index, Some(code), reason);
-        });
+        ours(|| self.core.out.flush_and_close(self.index, code, reason));
     }
 
     /// Takes no more messages from the connection until [`resume`](Self::resume); the peer feels TCP's back-pressure.

@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use wsring::{
-    Client as Dialler, CloseCode, CloseReason, Config, ConnId, CoreCx, CoreInfo, CoreState, Cx, Error, Handle, Handler,
-    MailError, Message, OnPanic, Opening, OwnedMessage, Place, Running, Server, Stats, Verdict,
+    Client as Dialler, CloseCode, CloseReason, Config, ConnId, CoreCx, CoreInfo, CoreState, Cx, Delivery, Error,
+    Handle, Handler, MailError, Message, OnPanic, Opening, OwnedMessage, Place, Running, Server, Stats, Verdict,
 };
 
 use crate::common::*;
@@ -235,6 +235,59 @@ impl Handler for Ids {
     }
 
     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+}
+
+/// Subscribes each connection to `news`, and waits where mail has it wait.
+struct Newsroom(Sender<ConnId>);
+
+impl Handler for Newsroom {
+    type Conn = ();
+    type Mail = Receiver<()>;
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+        Verdict::accept(())
+    }
+
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let news = cx.topic("news").expect("there is room");
+        cx.subscribe(news, Delivery::conflate()).expect("it is open");
+        let _ = self.0.send(cx.id());
+    }
+
+    fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+
+    fn on_mail(&mut self, _: &mut CoreCx<'_, Self>, waits: Receiver<()>) {
+        waits.recv().expect("the test lets it go on");
+    }
+}
+
+/// More is published in a pass than an output takes at once, so that a part waits: a close by a handle lets that go first, as one by a
+/// callback does.
+#[test]
+fn a_close_by_a_handle_comes_behind_what_waits_of_topics() {
+    let (told, ids) = mpsc::channel();
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(strict(Config::default()));
+    let running = server.start(move |_| Newsroom(told.clone())).expect("it starts");
+    let mut client = Client::connect(running.local_addrs()[0]);
+    let (handle, id) = (running.handle(), ids.recv_timeout(WAIT).expect("it opens"));
+    let news = handle.topic("news").expect("there is room");
+    // All that is sent until the core goes on is read in one pass.
+    let (go_on, waits) = mpsc::channel();
+    handle.mail(FIRST, waits).expect("there is room");
+    for (key, fill) in [(0, 1), (1, 2), (2, 3), (1, 4)] {
+        assert!(handle.publish_keyed(news, key, vec![fill; 100_000]).is_everywhere());
+    }
+    handle.close(id, CloseCode::new(4000).expect("a code"), "that is all").expect("there is room");
+    go_on.send(()).expect("it waits");
+    for fill in [1, 4, 3] {
+        client.expect(BINARY, &[fill; 100_000]);
+    }
+    assert_eq!(client.expect_close(), (4000, "that is all".to_owned()));
+    client.send(CLOSE, &4000_u16.to_be_bytes());
+    assert_eq!(client.expect_end(), End::Eof);
+    handle.stop();
+    let stats = running.join().expect("a clean end")[0];
+    assert_eq!((stats.published, stats.delivered, stats.conflated, stats.dropped), (4, 3, 1, 0));
 }
 
 /// What the first connection of any server's first core is called: its first slot, and the first who has it.
