@@ -1,8 +1,8 @@
 //! A thread in control of running cores: it has them tell everybody something, admit nobody, count, and stop.
 //!
 //! Run `cargo run --example control`, connect with `wsring connect ws://127.0.0.1:9001/` from other terminals, and type here
-//! `say the market closes`, `admit nobody`, `stats` and `stop`. The cores share nothing with the thread but a [`Handle`], by which it mails
-//! them, and each serves its own connections: what is for all of them goes to each core.
+//! `say the market closes`, `admit nobody`, `stats` and `stop`. The cores share nothing with the thread but a [`Handle`], by which it
+//! publishes to the connections of all of them, and mails each.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::time::Duration;
@@ -13,12 +13,8 @@ use wsring::{CoreCx, Cx, Delivery, Handle, Handler, Message, Opening, Server, To
 /// How long a core may take to say what it has counted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the thread mails to a core.
-#[derive(Clone)]
-enum Order {
-    Say(String),
-    Admit(bool),
-}
+/// What the thread mails to a core: whether it admits more.
+struct Admits(bool);
 
 struct Board {
     news: TopicId,
@@ -27,7 +23,7 @@ struct Board {
 
 impl Handler for Board {
     type Conn = ();
-    type Mail = Order;
+    type Mail = Admits;
 
     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
         if self.admits { Verdict::accept(()) } else { Verdict::reject_status(StatusCode::SERVICE_UNAVAILABLE) }
@@ -39,44 +35,40 @@ impl Handler for Board {
 
     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
 
-    fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, order: Order) {
-        match order {
-            Order::Say(text) => {
-                cx.publish(self.news, text.as_str());
-            }
-            Order::Admit(admits) => self.admits = admits,
-        }
+    fn on_mail(&mut self, _: &mut CoreCx<'_, Self>, Admits(admits): Admits) {
+        self.admits = admits;
     }
 }
 
 /// Carries out orders, a line each, until there are no more.
-fn control(handle: &Handle<Order>, orders: impl BufRead, mut answers: impl Write) -> io::Result<()> {
+fn control(handle: &Handle<Admits>, news: TopicId, orders: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     for line in orders.lines() {
         let line = line?;
-        let order = match line.split_once(' ').unwrap_or((&line, "")) {
-            ("say", text) => Order::Say(text.to_owned()),
-            ("admit", whom) => Order::Admit(whom != "nobody"),
+        // A core does what it is sent in the order in which it was sent; one that takes less than it is sent says so.
+        match line.split_once(' ').unwrap_or((&line, "")) {
+            ("say", text) => {
+                for place in handle.publish(news, text).full_places() {
+                    writeln!(answers, "core {place} goes without")?;
+                }
+            }
+            ("admit", whom) => {
+                for place in handle.places() {
+                    if let Err(error) = handle.mail(place, Admits(whom != "nobody")) {
+                        writeln!(answers, "core {place}: {error}")?;
+                    }
+                }
+            }
             ("stats", _) => {
                 for place in handle.places() {
                     let stats = handle.stats(place, PATIENCE).unwrap_or_default();
                     writeln!(answers, "core {place}: {} here, {} told", stats.open, stats.delivered)?;
                 }
-                continue;
             }
             ("stop", _) => {
                 handle.stop();
                 return Ok(());
             }
-            _ => {
-                writeln!(answers, "say TEXT, admit nobody, admit all, stats, stop")?;
-                continue;
-            }
-        };
-        for place in handle.places() {
-            // In the order in which they were mailed; a core that takes less than it is mailed says so.
-            if let Err(error) = handle.mail(place, order.clone()) {
-                writeln!(answers, "core {place}: {error}")?;
-            }
+            _ => writeln!(answers, "say TEXT, admit nobody, admit all, stats, stop")?,
         }
     }
     Ok(())
@@ -99,7 +91,8 @@ pub fn serve(
         server.start(|core| Board { news: core.handle.topic("news").expect("it is the only topic"), admits: true })?;
     running.stop_on_signals()?;
     let handle = running.handle();
-    std::thread::spawn(move || control(&handle, orders, answers));
+    let news = handle.topic("news")?;
+    std::thread::spawn(move || control(&handle, news, orders, answers));
     running.join()?;
     Ok(())
 }

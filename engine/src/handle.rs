@@ -170,7 +170,9 @@ impl<M> Handle<M> {
         &self.names
     }
 
-    /// The topic of this name: the same on all cores. It takes a lock and hashes the name: ask once, and keep what is answered.
+    /// The topic of this name: the same on all cores. It takes a lock and hashes the name: ask once, and keep what is answered. A topic is never
+    /// forgotten, so names that peers choose need a bound of your own. How a core treats it, and whether it retains anything, it is told by
+    /// [`CoreCx::configure_topic`], each for itself; [`on_start`](Handler::on_start) is a good place.
     ///
     /// # Errors
     /// If there are [`Config::topics_max`](crate::Config::topics_max) already.
@@ -219,10 +221,55 @@ impl<M> Handle<M> {
     /// wait.
     ///
     /// Each core has what one thread publishes by handles in the order in which that was published, and in order with what else that thread sends to the
-    /// core. What a callback publishes by [`CoreCx::publish`] is published at once, so before what it has published by a handle.
+    /// core. What two publishers publish may come in another order on another core. What a callback publishes by [`CoreCx::publish`] is
+    /// published at once, so before what it has published by a handle. A connection whose callback publishes gets its own message too, if it has subscribed.
     ///
-    /// A core whose mailbox is full, or that has ended, goes without: see [`Posted`]. [`publish_on`](Self::publish_on) is for those who would
-    /// rather try again there.
+    /// A core whose mailbox is full, or that has ended, goes without. It has not numbered such a message, so
+    /// [`Update::prev`](crate::Update::prev) shows no gap, and what it retains stays what it was; [`Posted::full_places`] says where that is. Who must not lose one tries again there by
+    /// [`publish_on`](Self::publish_on) before it publishes the next. A pass reads 256 letters: a callback that publishes what peers send it can fill
+    /// the mailbox of its own core, where nothing is read until it returns. It [pauses](crate::Conn::pause) the peer then, and tries again from a timer.
+    ///
+    /// A thread that publishes until all cores have ended:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wsring::{Client, Cx, Handle, Handler, Message, Publish, TopicError};
+    ///
+    /// fn publish(handle: &Handle) -> Result<(), TopicError> {
+    ///     let prices = handle.topic("prices")?;
+    ///     for price in 0.. {
+    ///         let text = format!("{price}");
+    ///         let posted = handle.publish(prices, text.as_str());
+    ///         if posted.gone as usize == handle.cores() {
+    ///             break;
+    ///         }
+    ///         for place in posted.full_places() {
+    ///             let again = handle.publish_on(place, prices, Publish::default(), text.as_str());
+    ///             if let Err(lost) = again {
+    ///                 println!("core {place} goes without {price}: {lost}");
+    ///             }
+    ///         }
+    ///         std::thread::sleep(Duration::from_millis(1));
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// struct Desk;
+    ///
+    /// impl Handler for Desk {
+    ///     type Conn = ();
+    ///     type Mail = ();
+    ///     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+    /// }
+    ///
+    /// let running = Client::new().start(|_| Desk)?;
+    /// let handle = running.handle();
+    /// let publisher = std::thread::spawn(move || publish(&handle));
+    /// running.handle().stop();
+    /// running.join()?;
+    /// publisher.join().expect("no panic")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&self, topic: TopicId, message: impl Into<OwnedMessage>) -> Posted {
         self.publish_as(topic, Publish::default(), message)
     }
@@ -232,13 +279,18 @@ impl<M> Handle<M> {
         self.publish_as(topic, Publish::keyed(key), message)
     }
 
+    /// The same, with a message that takes its key away: see [`CoreCx::remove_key`].
+    pub fn remove_key(&self, topic: TopicId, key: u64, message: impl Into<OwnedMessage>) -> Posted {
+        self.publish_as(topic, Publish::keyed(key).removes(), message)
+    }
+
     /// The same, as `how` says.
     pub fn publish_as(&self, topic: TopicId, how: Publish, message: impl Into<OwnedMessage>) -> Posted {
         let (message, mut posted) = (message.into(), Posted::default());
-        for member in self.members.iter() {
+        for (place, member) in self.places().zip(self.members.iter()) {
             match member.publish(topic, how, message.clone()) {
                 Ok(()) => posted.taken += 1,
-                Err(MailError::Full(_)) => posted.full += 1,
+                Err(MailError::Full(_)) => posted.note_full(place),
                 Err(MailError::Gone(_)) => posted.gone += 1,
             }
         }
@@ -262,8 +314,11 @@ impl<M> Handle<M> {
         self.member(place).publish(topic, how, message.into())
     }
 
-    /// Starts the closing handshake of a connection, as [`Conn::close`](crate::Conn::close) does on its core. Does not wait. If the connection is over by
-    /// then, that is counted ([`Stats::mail_gone`]).
+    /// Starts the closing handshake of a connection, as [`Conn::close`](crate::Conn::close) does on its core: how long the peer may stay then is
+    /// said there. Does not wait. If the connection is over by then, that is counted ([`Stats::mail_gone`]).
+    ///
+    /// Who closes a user's connections from elsewhere keeps their [`ConnId`]s: put [`Conn::id`](crate::Conn::id) into a map of your own in
+    /// [`on_open`](Handler::on_open), and take it out in [`on_close`](Handler::on_close). An id that is stale harms nobody: it never names a later connection.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -274,7 +329,10 @@ impl<M> Handle<M> {
     /// The counters of a core, from its next pass, or those of its end. Waits for that, at most for `patience`. `None`: it did not answer in time, or it
     /// failed and has no counters left.
     ///
-    /// In a callback it would wait for its own core in vain: that has [`CoreCx::stats`].
+    /// Not for callbacks: one that asks its own core waits for it in vain, one that asks another holds up its connections meanwhile, and two cores that
+    /// ask each other both do. A callback has [`CoreCx::stats`]. For a page of metrics a thread of yours asks all
+    /// [`places`](Self::places) each second, adds the counters up (`+=`), and leaves the text ([`Stats::pairs`]) in an `Arc<Mutex<String>>`,
+    /// from which [`on_request`](Handler::on_request) answers.
     ///
     /// # Panics
     /// If there is no such core.
@@ -331,24 +389,45 @@ impl<M> fmt::Debug for Handle<M> {
     }
 }
 
-/// How many cores took a message that a [`Handle`] published.
+/// What became of a message that a [`Handle`] published: how many cores took it, and which did not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a core whose mailbox is full goes without"]
 #[non_exhaustive]
 pub struct Posted {
     /// It is in their mailboxes.
     pub taken: u32,
-    /// Their mailboxes are full, and their subscribers go without. Each counts it ([`Stats::mail_refused`]).
+    /// Their mailboxes are full, and their subscribers go without ([`Self::full_places`]). Each counts it ([`Stats::mail_refused`]).
     pub full: u32,
-    /// They have ended or failed.
+    /// They have ended or failed, and have no subscribers any more.
     pub gone: u32,
+    /// A bit for each place whose mailbox is full.
+    full_at: [u64; Place::COUNT_MAX / 64],
 }
 
 impl Posted {
-    /// No core went without that still runs.
+    /// No core went without that still runs. Cores that have ended or failed ([`Self::gone`]) do not count, also if that is all of them.
     pub fn is_everywhere(self) -> bool {
         self.full == 0
     }
+
+    /// The places of the cores whose mailboxes are full, in order.
+    pub fn full_places(self) -> impl Iterator<Item = Place> {
+        Place::first(Place::COUNT_MAX).filter(move |place| {
+            let (word, bit) = bit_of(*place);
+            self.full_at[word] & bit != 0
+        })
+    }
+
+    fn note_full(&mut self, place: Place) {
+        let (word, bit) = bit_of(place);
+        self.full_at[word] |= bit;
+        self.full += 1;
+    }
+}
+
+/// Where a place is noted.
+fn bit_of(place: Place) -> (usize, u64) {
+    (place.index() / 64, 1 << (place.index() % 64))
 }
 
 /// What a callback sends to cores, its own among them.
@@ -450,14 +529,36 @@ mod tests {
         drop(handle.member(Place::new(2)).reader());
         let bytes = bytes::Bytes::from(vec![7; 100]);
         let posted = handle.publish_keyed(topic, 5, bytes.clone());
-        assert_eq!((posted, posted.is_everywhere()), (Posted { taken: 1, full: 1, gone: 1 }, false));
-        assert_eq!(handle.publish(topic, vec![1]), Posted { taken: 1, full: 1, gone: 1 });
+        assert_eq!(counts(posted), (1, 1, 1, vec![Place::new(1)]));
+        assert!(!posted.is_everywhere());
+        assert_eq!(counts(handle.remove_key(topic, 5, "away")), (1, 1, 1, vec![Place::new(1)]));
         let reader = handle.member(Place::new(0)).reader();
         let Some(Letter::Publish(to, how, message)) = reader.take() else { panic!("it was published") };
         assert_eq!((to, how), (topic, Publish::keyed(5)));
         assert_eq!(message.as_bytes().as_ptr(), bytes.as_ptr(), "it was copied");
+        let Some(Letter::Publish(_, how, message)) = reader.take() else { panic!("it was published") };
+        assert_eq!((how, message), (Publish::keyed(5).removes(), OwnedMessage::from("away")));
         let stats = |place| handle.member(Place::new(place)).mailbox.refused();
         assert_eq!([stats(0), stats(1), stats(2)], [0, 2, 0]);
+    }
+
+    fn counts(posted: Posted) -> (u32, u32, u32, Vec<Place>) {
+        (posted.taken, posted.full, posted.gone, posted.full_places().collect())
+    }
+
+    /// Each of the most that there may be, and a handle of one core that has another place than the first.
+    #[test]
+    fn a_full_mailbox_is_named_by_its_place() {
+        for (first, cores) in [(0, 256), (130, 1)] {
+            let handle = of::<u8>(first, cores);
+            let topic = handle.topic("news").expect("there is room for one");
+            for place in handle.places().filter(|place| place.index() % 3 == 1) {
+                while handle.mail(place, 1).is_ok() {}
+            }
+            let full: Vec<Place> = handle.places().filter(|place| place.index() % 3 == 1).collect();
+            let posted = counts(handle.publish(topic, "to all"));
+            assert_eq!(posted, ((cores - full.len()) as u32, full.len() as u32, 0, full));
+        }
     }
 
     #[test]

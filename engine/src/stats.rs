@@ -13,6 +13,18 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl Stats {
+            /// Each counter with its name, in this order: for whoever shows all of them in a form of its own, such as a page of metrics.
+            ///
+            /// ```
+            /// let text: String = wsring::Stats::default().pairs().map(|(name, value)| format!("wsring_{name} {value}\n")).collect();
+            /// assert!(text.contains("wsring_messages 0\n"));
+            /// ```
+            pub fn pairs(self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+
         impl AddAssign for Stats {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)*
@@ -22,7 +34,7 @@ macro_rules! counters {
         /// `name=value` pairs on one line.
         impl fmt::Display for Stats {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut pairs = [$((stringify!($name), self.$name)),*].into_iter();
+                let mut pairs = self.pairs();
                 if let Some((name, value)) = pairs.next() {
                     write!(f, "{name}={value}")?;
                 }
@@ -58,7 +70,7 @@ counters! {
     /// Pings that were not answered, because a later one was before their pong could have gone (RFC 6455 §5.5.3 allows that): see
     /// [`Pressure::ReadOn`](crate::Pressure::ReadOn).
     pings_passed_over,
-    /// Messages of peers that came behind our Close, which are not handed out (RFC 6455 §1.4): see
+    /// Messages of peers that came behind our Close and are not handed out (RFC 6455 §1.4): see
     /// [`Conn::close`](crate::Conn::close).
     discarded,
     /// Connections accepted by the kernel.

@@ -10,7 +10,7 @@ use wsring_proto::opcode::{Message, Opcode};
 /// ```
 /// use wsring::OwnedMessage;
 ///
-/// let text = OwnedMessage::from("a String is text".to_owned());
+/// let text = OwnedMessage::from("a String is text".to_owned()); // a &str is copied
 /// let binary = OwnedMessage::from(vec![1, 2, 3]);
 /// assert!(text.is_text() && !binary.is_text());
 /// assert_eq!(text.as_message(), wsring::Message::Text("a String is text"));
@@ -60,6 +60,13 @@ impl OwnedMessage {
 impl From<String> for OwnedMessage {
     fn from(text: String) -> Self {
         Self { opcode: Opcode::Text, bytes: Bytes::from(text) }
+    }
+}
+
+/// A copy of a text.
+impl From<&str> for OwnedMessage {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
     }
 }
 
