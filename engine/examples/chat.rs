@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The path is the room, and what stands behind the `?` is the name. A room is a topic, and who is in it has subscribed. The rooms live on
-//! one core, so that one handler knows how many are in each.
+//! one core, so that one handler knows how many are in each. Rooms over several cores are the same topics, in which lines are published by
+//! `cx.handle()`; `examples/control.rs` publishes so.
 
 use std::collections::HashMap;
 

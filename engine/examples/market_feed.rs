@@ -57,7 +57,7 @@ impl Handler for Feed {
     }
 
     fn on_lagged(&mut self, cx: &mut Cx<'_, Self>, lagged: Lagged) {
-        let _ = cx.send(format!(r#"{{"missed":{}}}"#, lagged.conflated).as_str()); // nothing waits: there is room
+        let _ = cx.send(format!(r#"{{"missed":{}}}"#, lagged.conflated + lagged.dropped).as_str()); // nothing waits: there is room
     }
 
     /// The market moves.

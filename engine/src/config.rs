@@ -243,8 +243,8 @@ impl Config {
         self
     }
 
-    /// Bytes that all peers of a core together may have it keep: half messages, bytes that wait to be worked on, queued output (what
-    /// several share once), TLS, windows and compressors of single connections. At least 64 KiB; `usize::MAX` bounds nothing. Default
+    /// Bytes that all peers of a core together may have it keep: half messages, bytes that wait to be worked on, queued output and what waits of
+    /// topics (what several share once), TLS, windows and compressors of single connections. At least 64 KiB; `usize::MAX` bounds nothing. Default
     /// `None`: half of what the process may use beyond 16 MiB, shared by its cores, and at least 1 MiB. It may use the least of the
     /// machine's memory, of what its control groups leave it (cgroups(7)), and of RLIMIT_AS and RLIMIT_DATA (getrlimit(2)), as they are at
     /// the start; of a second server in the same process the first knows nothing. [`Running::memory_max`](crate::Running::memory_max) tells it.
@@ -260,7 +260,9 @@ impl Config {
     ///
     /// It may be passed by what one receive brings and becomes. A budget that holds less than a few messages of the longest kind
     /// ends connections that do nothing wrong: see [`Limits::message_max_bytes`]. What is not in it: a core's own buffers
-    /// ([`recv_buffers`](Self::recv_buffers), [`send_buffers`](Self::send_buffers)), what your handler keeps, the kernel's socket buffers.
+    /// ([`recv_buffers`](Self::recv_buffers), [`send_buffers`](Self::send_buffers)), what your handler keeps, the kernel's socket buffers, and what
+    /// the application has the core keep: subscriptions, topics and what they retain ([`subscriptions_max`](Self::subscriptions_max),
+    /// [`topics_max`](Self::topics_max)), timers ([`timers_max`](Self::timers_max)), letters ([`mailbox_max`](Self::mailbox_max)).
     ///
     /// After 4 MiB or more have been freed, glibc is asked to give it back to the system (malloc_trim(3), on a thread of its own, at
     /// most every 5 s); other C libraries do that by themselves.
@@ -384,6 +386,7 @@ impl Config {
 
     /// Letters that a core's mailbox holds: mail, and what a [`Handle`](crate::Handle) sends, publishes and closes. One more is refused
     /// ([`MailError::Full`](crate::MailError::Full)). 1 to 1,048,576; default 16,384. The first letter takes memory for all, of 80 bytes or more each.
+    /// Nothing but this number bounds the messages in them: what they take together is as much as you send.
     #[must_use]
     pub fn mailbox_max(mut self, letters: u32) -> Self {
         self.mailbox_max = letters;
@@ -392,7 +395,8 @@ impl Config {
 
     /// How long a core polls rather than sleeps after it had a message (or a [`Handle`](crate::Handle) woke it), at most a second:
     /// lower latency for a busier core. Connections that come and go, and acknowledgements of what was sent, do not make it
-    /// poll. Default zero. See `docs/decisions/0016-polling-follows-messages.md` for figures.
+    /// poll. Default zero. See
+    /// [decision 16](https://github.com/wsring/wsring/blob/main/docs/decisions/0016-polling-follows-messages.md) for figures.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = time;

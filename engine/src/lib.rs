@@ -21,11 +21,26 @@
 //! 2. Bytes that arrived lie in a buffer of the ring; an idle connection holds none.
 //! 3. All complete frames in them are decoded in place and handed to [`Handler::on_message`].
 //! 4. [`Conn::send`] encodes into the connection's output. Nothing is submitted inside a callback.
-//! 5. At the end of the pass, [`Handler::on_batch_end`]; then one send for each connection that has output.
+//! 5. At the end of the pass, [`Handler::on_batch_end`]; then one send for each connection that has output, or at the next tick ([`Flush`]).
 //! 6. The buffers go back to the ring.
 //!
 //! Nothing a peer sends can panic the server, stall other connections, or grow memory beyond [`Config`]'s limits, and no
 //! message is lost silently: [`Conn::send`] says what became of it, and [`Stats`] counts what was not delivered.
+//!
+//! # One handler a core
+//! The factory that [`Server::run`] is given makes one handler for each core, on the core's thread, and the kernel chooses by SO_REUSEPORT
+//! which core a peer comes to. So what a handler keeps is of its own core's connections. A world that all peers share runs on one core,
+//! `.cores([0])`; or the cores tell each other what happens, by a [`Handle`]: they publish it, or mail it.
+//!
+//! # State
+//! [`Handler::Conn`] is the state of a connection: [`Handler::on_upgrade`] makes it, [`Cx::data`] is it, [`Handler::on_close`] gives it
+//! back. [`CoreCx::data_of`] reaches that of another connection by its id, [`CoreCx::for_each`] that of each in turn, and [`Cx::split`] lends state and
+//! connection apart, to send what is made of the state. What is of all connections of a core lies in the handler itself.
+//!
+//! # Running
+//! [`Server::run`] serves until SIGINT or SIGTERM. [`Server::start`] returns a [`Running`] while the cores serve, for programs that do something
+//! else: [`Running::handle`] reaches the cores, [`Running::stop_on_signals`] and [`Handle::stop`] stop them, [`Running::join`] waits for
+//! their end and returns their counters. A `Running` that is dropped stops nothing: the cores serve on, as threads do that nobody joins.
 //!
 //! # Sending
 //! A callback's [`Cx`] is a [`Conn`], and [`CoreCx::conn`] finds any other by its id. A `Conn` sends in five ways, and each says by
@@ -39,10 +54,16 @@
 //! | [`send_with`](Conn::send_with), [`send_text_with`](Conn::send_text_with) | is written where it is sent from | never |
 //! | [`send_prepared`](Conn::send_prepared) | goes to many, and is compressed once | below 4 KiB, and where it is masked |
 //!
+//! `Queued` asks for nothing. `High` says that the message is queued and asks you to send no more to this connection until
+//! [`Handler::on_writable`]. `Refused` says that it is not queued, because more than [`Config::output_max_bytes`] would be queued: keep it and
+//! send it at `on_writable`, drop it, or close the connection. `Gone`: the connection is closing.
+//!
 //! # Topics
 //! [`CoreCx::publish`] brings a message to all connections of a core that have subscribed to its topic ([`Conn::subscribe`]), and each
-//! subscription says what happens while its socket does not keep up: [`Delivery`]. `examples/market_feed.rs` has slow readers get the
-//! newest value of each instrument, and nobody wait for them.
+//! subscription says what happens while its socket does not keep up: [`Delivery`]. Things that connections want one by one, such as rooms, are a topic
+//! each, without keys. Things that go to the same subscribers, of which each has a newest value, are one topic with a key for each, and
+//! [`Retain::LastPerKey`] gives all of them to who comes late. `examples/market_feed.rs` has slow readers get the newest value of each
+//! instrument, and nobody wait for them.
 //!
 //! # Other threads
 //! A [`Handle`] reaches every core from any thread: [`mail`](Handle::mail) has [`Handler::on_mail`] called there, [`send`](Handle::send) and
@@ -51,8 +72,9 @@
 //! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]). `examples/control.rs` is a thread in control of running cores.
 //!
 //! # Time
-//! Timers of a core and of a connection ([`CoreCx::set_timer`], [`Conn::set_timer`]), and a tick that does not drift ([`Config::tick`]), for
-//! which output may wait ([`Flush`]). `examples/game_tick.rs` tells its players of the world 30 times a second, in one segment each.
+//! [`Config::tick`] has [`Handler::on_tick`] called at a fixed rate, for games and feeds, and with [`Flush::AtTick`] each connection gets one send
+//! a tick. [`CoreCx::set_timer`] and [`CoreCx::set_interval`] set timers of the core, [`Conn::set_timer`] one of a connection, which ends
+//! with that. [`CoreCx::now`] is the time of the pass. `examples/game_tick.rs` tells its players of the world 30 times a second, in one segment each.
 //!
 //! # Dialling out
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
@@ -67,7 +89,7 @@
 //! `wsring` uses the crate ring.
 //!
 //! # Kernels
-//! Linux 6.1 is the oldest that is run; `docs/kernels.md` has the list. What a kernel lacks beyond that is done without, and
+//! Linux 6.1 is the oldest that is run; [the list](https://github.com/wsring/wsring/blob/main/docs/kernels.md). What a kernel lacks beyond that is done without, and
 //! [`Running::features`] tells: see [`Feature`]. Before Linux 6.13 connections are ordinary descriptors, and the limit on those
 //! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
 //!

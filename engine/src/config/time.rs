@@ -15,8 +15,8 @@ impl Config {
         self
     }
 
-    /// Calls [`on_tick`](crate::Handler::on_tick) of each core at this fixed rate, from its start on: once in each such time, in the pass that comes
-    /// behind it. It does not drift, and a tick for which the core was too late is counted as missed. How late ticks are is in
+    /// Calls [`on_tick`](crate::Handler::on_tick) of each core at this fixed rate, counted from its start: at most once in each such time, and never
+    /// early. For 30 a second: `.tick(Duration::from_secs(1) / 30)`. It does not drift, and a tick for which the core was too late is counted as missed. How late ticks are is in
     /// [`Stats`](crate::Stats). `None` never. Longer than nothing. Default `None`.
     #[must_use]
     pub fn tick(mut self, period: impl Into<Option<Duration>>) -> Self {

@@ -16,7 +16,8 @@ use crate::engine::{ConnId, DialError, Dialled, Fired, Lagged, Lent, Reach, Tick
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
 ///
-/// A callback that panics ends what it was about, and the others live on: see [`Config::on_panic`](crate::Config::on_panic).
+/// A callback that panics ends what it was about: its connection, and the others live on, or, where it is about the core (`on_mail`, `on_tick` and others), the core.
+/// See [`Config::on_panic`](crate::Config::on_panic).
 pub trait Handler: Sized {
     /// The application's state of a connection, stored inline in its slot.
     type Conn;
@@ -95,7 +96,8 @@ pub trait Handler: Sized {
         let _ = (cx, timer);
     }
 
-    /// A tick: see [`Config::tick`](crate::Config::tick). Behind all else that this pass has to tell but `on_batch_end`. With
+    /// A tick: see [`Config::tick`](crate::Config::tick). It comes behind all that has arrived by this pass and behind its timers; only `on_batch_end` follows, and
+    /// what the end of a pass itself tells, such as `on_lagged`. With
     /// [`Flush::AtTick`](crate::Flush::AtTick) what was sent since the last tick, and what is sent here and in `on_batch_end`, goes out now.
     fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, tick: Tick) {
         let _ = (cx, tick);
@@ -116,7 +118,8 @@ pub trait Handler: Sized {
         let _ = cx;
     }
 
-    /// Another thread, or a core (this one too), sent this: by [`Handle::mail`](crate::Handle::mail) or [`CoreCx::mail`]. What one sender
+    /// Another thread, or a core (this one too), sent this: by [`Handle::mail`](crate::Handle::mail) or [`CoreCx::mail`]. A panic in here ends the core: check what a
+    /// peer has sent before you mail it. What one sender
     /// sends comes in order, and in order with what it sends and closes by [`Handle::send`](crate::Handle::send) and
     /// [`Handle::close`](crate::Handle::close). A pass takes at most 256 letters, so that connections have their turn in between.
     fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, mail: Self::Mail) {

@@ -15,7 +15,7 @@ use crate::engine::{
 /// not keep up, each subscription says: [`Delivery`].
 impl<H: Handler> CoreCx<'_, H> {
     /// The topic of this name: the same on all cores, and by [`Handle::topic`](crate::Handle::topic). It takes a lock and hashes the name: ask once,
-    /// and keep what is answered. A topic is never forgotten.
+    /// and keep what is answered. A topic is never forgotten, so names that peers choose need a bound of your own.
     ///
     /// # Errors
     /// If there are [`Config::topics_max`](crate::Config::topics_max) already.
@@ -23,14 +23,14 @@ impl<H: Handler> CoreCx<'_, H> {
         ours(|| self.out.names.topic(name))
     }
 
-    /// Has this core treat a topic so from now on. What it retained otherwise is let go.
+    /// Has this core treat a topic so from now on; what it retained otherwise is let go. Each core is told for itself: one that is not retains nothing.
     pub fn configure_topic(&mut self, topic: TopicId, how: Topic) {
         self.out.configure_topic(topic.index(), how);
     }
 
     /// Publishes a message to all subscribers of this core; [`Handle::publish`](crate::Handle::publish), which [`Self::handle`] has too, to those of all
     /// cores. It is encoded once for all that agreed on the same compression and do not mask.
-    /// Subscribers are given messages of a topic in the order in which they are published.
+    /// Subscribers are given messages of a topic in the order in which they are published on this core.
     #[inline]
     pub fn publish<'m>(&mut self, topic: TopicId, message: impl Into<Message<'m>>) -> Published {
         self.publish_as(topic, Publish::default(), message)

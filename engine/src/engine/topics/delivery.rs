@@ -14,8 +14,11 @@ const MERGED_MAX: u32 = 64 << 10;
 
 /// What a subscription does with messages beyond what its connection's socket takes.
 ///
-/// While the socket keeps up, all are the same: a message goes into the connection's output as it is published. Once output waits
-/// behind a send that the kernel has not completed, they differ:
+/// While the connection keeps up, all are the same: a message goes into its output as it is published. It does not keep up while the kernel
+/// has not completed a send of its output, nor while 64 KiB or more are queued for it (or
+/// [`output_high_bytes`](crate::Config::output_high_bytes), if that is less), by topics or by other sends. Nothing leaves inside of a callback, so one that publishes
+/// more than that at once meets the caps of a reader that is idle, too: choose them, [`bytes_max`](Self::bytes_max) among them, for the most that is
+/// published in one pass. For a connection that does not keep up they differ:
 ///
 /// | | a message that cannot go at once |
 /// |---|---|
@@ -82,7 +85,9 @@ impl Delivery {
         Self::new(Policy::Merge, u32::MAX, MERGED_MAX)
     }
 
-    /// Closes the connection with this code when more than so many messages, or more than 1 MiB of them, would wait.
+    /// Closes the connection with this code, and the reason `too slow`, when more than so many messages, or more than 1 MiB of them, would wait. What
+    /// waits is dropped, what is queued goes out first; [`on_close`](crate::Handler::on_close) is told
+    /// [`CloseReason::Local`](crate::CloseReason::Local).
     pub const fn close(code: CloseCode, messages_max: u32) -> Self {
         Self::new(Policy::Close(code), messages_max, BYTES_MAX)
     }
@@ -94,8 +99,9 @@ impl Delivery {
     }
 
     /// At most one message per key and interval, and always the newest last: one that comes sooner is held until the interval is over,
-    /// and a newer one takes its place, or is merged with it, whatever the delivery does otherwise. Intervals are counted in
-    /// ticks of 16 ms, and never too short. A message that [must not be conflated](crate::Publish::must_not_conflate) is not held, and
+    /// and a newer one takes its place, or is merged with it, whatever the delivery does otherwise. Intervals are rounded up to steps of
+    /// 16 ms, and one more may pass: of 33 ms become 48 to 64, of 100 ms 112 to 128. For an exact rate publish in
+    /// [`on_tick`](crate::Handler::on_tick). A message that [must not be conflated](crate::Publish::must_not_conflate) is not held, and
     /// what was held when it comes goes in front of it.
     pub const fn at_most(mut self, interval: Duration) -> Self {
         self.interval = if interval.is_zero() { None } else { Some(interval) };

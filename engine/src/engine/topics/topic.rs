@@ -94,11 +94,14 @@ impl fmt::Debug for Topic {
 pub struct Update<'m> {
     /// The key that it was published with.
     pub key: Option<u64>,
-    /// Its number, from 1 without a gap: among those of its key where the topic keeps one per key
-    /// ([`Retain::LastPerKey`](crate::Retain::LastPerKey)), else among those of the topic. 0: its key found no room there.
+    /// Its number on this core, from 1 without a gap: among those of its key where the topic keeps one per key
+    /// ([`Retain::LastPerKey`](crate::Retain::LastPerKey)), else among those of the topic. 0: its key found no room there. Other cores number
+    /// for themselves, so a client that comes back begins anew, with what is retained.
     pub seq: u64,
-    /// The number of the last that this subscription was given before (the highest, where the topic has one sequence for all keys); the
-    /// last before it began, if none. 0: none. Between the two lie those that this one stands for and those that were dropped.
+    /// The number of the last that this subscription was given before (the highest, where the topic has one sequence for all keys); if none,
+    /// of the last that was published before it began. 0: there was none, or this is a value that was retained, and there is nothing to
+    /// compare. Between `prev` and `seq` lie those that this one stands for and those that were dropped. A client whose own last number is not `prev` has lost
+    /// something itself. What a full mailbox did not take was never numbered: see [`Handle::publish`](crate::Handle::publish).
     pub prev: u64,
     /// How many published messages it stands for: 1, more if some were conflated, 0 if it was retained.
     pub merged: u32,
