@@ -15,8 +15,10 @@ use super::topics::{
 };
 use crate::ring::Time;
 
-/// A connection with more than so many bytes queued does not keep up; what waits for it goes on in steps of that many.
+/// A connection with more than so many bytes queued does not keep up.
 const FLOW: u32 = 64 << 10;
+/// What waits for it goes on in steps of so many: what is encoded grows old with whoever reads slowly, and is replaced by nothing newer.
+const STEP: u32 = 8 << 10;
 
 impl Reach {
     /// The topics, at work.
@@ -189,7 +191,7 @@ impl Outlet for Reach {
 
     fn drains(&self, index: u32) -> bool {
         let link = self.peers.get(index);
-        link.life.is_open() && !link.output.is_sending && link.output.queued < self.flow()
+        link.life.is_open() && !link.output.is_sending && link.output.queued < STEP.min(self.flow())
     }
 
     fn queued(&self, index: u32) -> u32 {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::delivery::Policy;
-use super::lanes::Sub;
+use super::lanes::{Lost, Sub};
 use super::outlet::Outlet;
 use super::pieces::{NONE, Piece, State, Through};
 use super::whole::Topics;
@@ -218,8 +218,17 @@ impl Topics {
         }
     }
 
-    /// Drops a message that waits.
+    /// Drops a message that waits, in front of all others of its key.
     pub(super) fn drop_piece(&mut self, piece: u32) {
+        self.drop_from(piece, |lost| &mut lost.head);
+    }
+
+    /// Drops one that waits behind all others of its key, for a newer one that comes now.
+    pub(super) fn drop_newest_of_key(&mut self, piece: u32) {
+        self.drop_from(piece, |lost| &mut lost.tail);
+    }
+
+    fn drop_from(&mut self, piece: u32, side: fn(&mut Lost) -> &mut Option<u64>) {
         let Piece { sub, key, seq, prev, retained, state, until, .. } = *self.pieces.at(piece);
         let conn = self.subs[sub as usize].conn;
         self.discard(piece);
@@ -231,7 +240,7 @@ impl Topics {
         }
         if seq > 0 {
             self.lose_at(sub, key, |lost| {
-                lost.head.get_or_insert(prev);
+                side(lost).get_or_insert(prev);
             });
         }
         self.subs[sub as usize].dropped += planted!(DropUncounted, 0; 1);

@@ -241,7 +241,7 @@ impl Topics {
                 return self.lose(sub, sheet, Fate::Refused);
             }
             // An older value is worth nothing beside a newer one, for which the policy finds room or does not.
-            self.drop_piece(piece);
+            self.drop_newest_of_key(piece);
             return match self.find(sub, told.key) {
                 Some(cooling) => self.hold(sub, cooling, sheet, out),
                 None => self.wait(sub, sheet, out),
