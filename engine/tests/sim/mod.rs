@@ -286,7 +286,8 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.stop_max = whole(settings.stop_timeout);
     settings.kept = patience.range(1_000, 4_000) as u32;
     let mut held = Random::new(seed ^ 0x6865_6c64);
-    let send_timeout = Duration::from_millis(held.range(50, 2_000));
+    // A peer that takes nothing is cut within twice that, which is to be sooner than what counts as stuck.
+    let send_timeout = Duration::from_millis(held.range(50, 1_000));
     let stills = [settings.closing_timeout, settings.stop_timeout, settings.pong_timeout, idle, send_timeout];
     settings.still_min = stills.into_iter().min().expect("there are five");
     settings.pings = !random.chance(300);
