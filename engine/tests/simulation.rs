@@ -1,6 +1,6 @@
 //! Thousands of seeded runs of the whole engine against a simulated kernel and simulated peers: see `docs/simulation.md`.
 //!
-//! `SEEDS=20000 cargo test -p wsring --features sim --test simulation` runs that many; `SEED=17` runs one and tells its story.
+//! `SEEDS=20000 cargo test -p wsring --features sim --test simulation` runs that many, from `FIRST` on; `SEED=17` runs one and tells its story.
 
 mod sim;
 

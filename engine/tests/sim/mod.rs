@@ -523,12 +523,14 @@ pub struct Total {
     pub overflows: u64,
 }
 
-/// Runs seeds by `run` on two threads; one that fails names itself and stops both. `test` is how cargo is told of the test.
+/// Runs so many seeds by `run` on two threads, from `FIRST` in the environment or 0 on; one that fails names itself and stops both.
+/// `test` is how cargo is told of the test.
 pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manners, bool) -> Outcome + Sync) -> Total {
     let failed = AtomicBool::new(false);
+    let first = wsring_testkit::effort::number("FIRST").unwrap_or(0);
     let half = |odd: u64| {
         let mut total = Total::default();
-        for seed in (odd..seeds).step_by(2).take_while(|_| !failed.load(Ordering::Relaxed)) {
+        for seed in (first + odd..first + seeds).step_by(2).take_while(|_| !failed.load(Ordering::Relaxed)) {
             match catch_unwind(AssertUnwindSafe(|| run(seed, manners, false))) {
                 Ok(outcome) => {
                     total.stats += outcome.stats;
