@@ -70,6 +70,7 @@ impl Waker {
     }
 
     /// How often [`Self::wake`] found the ring asleep, and made a system call.
+    #[cfg(any(test, feature = "unstable-ring"))]
     pub fn writes(&self) -> u64 {
         self.0.writes.load(Ordering::Relaxed)
     }
@@ -104,6 +105,7 @@ impl Alarm {
         Self { waker, token: None, reads: false, rung: false, count: Box::new(0) }
     }
 
+    #[cfg(feature = "unstable-ring")]
     pub(super) fn waker(&self) -> &Waker {
         &self.waker
     }
