@@ -164,6 +164,8 @@ pub struct Ledger {
 const CLOSING_NS_MAX: u64 = 50_000_000;
 /// A deadline is late by at most two ticks of 16 ms, and a turn by what a rude kernel takes.
 const SLACK: Duration = Duration::from_millis(40);
+/// So many pings may keep a message from going on.
+const PINGS_BETWEEN: usize = 100;
 
 impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
@@ -441,7 +443,8 @@ impl Ledger {
             Reason::Timeout => self.idle || person.held || !person.subs.is_empty() || !person.pings.is_empty(),
             Reason::Stalled => {
                 let due = person.stalls_at.zip(self.round).map(|(at, round)| at.plus(round));
-                due.is_some_and(|due| person.closed_at >= due)
+                // Or it put so many pings between the fragments of a message that a slow network took longer than a round for them.
+                due.is_some_and(|due| person.closed_at >= due) || person.pings.len() > PINGS_BETWEEN
             }
             Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
             Reason::Stopped => self.stopped_at.is_some(),

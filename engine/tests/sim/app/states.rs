@@ -30,6 +30,9 @@ impl App {
 
     /// With its own state in hand, a callback reaches all others, and not its own another way.
     pub(super) fn check_split(&self, cx: &mut Cx<'_, App>) {
+        if self.world.ledger.borrow().failed_at.is_some() {
+            return; // whose panic has ended the core is gone untold
+        }
         let id = cx.id();
         let (own, mut others) = cx.split();
         assert_eq!(
