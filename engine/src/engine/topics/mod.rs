@@ -37,4 +37,7 @@ pub use self::topic::{Topic, Update};
 pub(crate) use self::whole::{Caps, Topics};
 
 #[cfg(test)]
+#[path = "tests/books.rs"]
+mod books;
+#[cfg(test)]
 mod tests;
