@@ -238,7 +238,8 @@ impl Topics {
         if retained {
             return;
         }
-        if seq > 0 {
+        // What never had a number leaves no gap; what took the place of one that had, does.
+        if seq > 0 || prev > 0 {
             self.lose_at(sub, key, |lost| {
                 side(lost).get_or_insert(prev);
             });
