@@ -29,7 +29,6 @@ impl Topics {
 
     /// What was lost of a key behind what waits goes along with the piece that follows.
     pub(super) fn forget_tail(&mut self, sub: u32, key: Option<u64>) -> Option<u64> {
-        self.subs[sub as usize].lost.as_ref()?;
         self.with_lost(sub, key, |lost| lost.tail.take()).flatten()
     }
 
