@@ -56,7 +56,7 @@ fn each_message_gives_it_the_whole_time_again() {
     assert_silent(&play, 10_000);
 }
 
-/// While the handler does not read it, it is not silent; from then on it has at least the whole time.
+/// One that is not read when its time comes has it again, as often as that is so: here at 1, 2, 3, 4 and 5 s.
 #[test]
 fn a_pause_of_ours_is_not_the_peers_silence() {
     let mut act = Act::echo();

@@ -36,7 +36,7 @@ impl Config {
 
     /// A connection from which no whole message came for so long is closed: it is told 1001, and `on_close`
     /// [`CloseReason::NoData`](crate::CloseReason::NoData). Pings, pongs and parts of messages do not count, which is the difference to
-    /// [`idle_timeout`](Self::idle_timeout); while it is not read, because it is paused or its output is high, it is not silent. For one
+    /// [`idle_timeout`](Self::idle_timeout); one that is not read when its time comes, because it is paused or its output is high, has the whole time again. For one
     /// kind of connection among others set timers instead ([`Conn::set_timer`](crate::Conn::set_timer)). `None` never. Longer than nothing. Default `None`.
     #[must_use]
     pub fn data_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {

@@ -1,6 +1,6 @@
 //! What happens to connections that have lasted, or brought no message, for as long as they may.
 //!
-//! Promises that a connection which is not read is not silent, that those which opened at once do not all end at once, and that a core
+//! Promises that a connection which is not read when its time comes has it again, that those which opened at once do not all end at once, and that a core
 //! without such limits pays a comparison a receive. Their times come as timers of a connection do (`alarms`), so what a peer had sent by
 //! then is handled first.
 
