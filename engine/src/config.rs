@@ -135,7 +135,9 @@ impl Default for Config {
 
 /// Who may connect, and what of it is kept.
 impl Config {
-    /// Open connections per core, 1 to 1,048,512; one more is answered 503. Default `None`: what the limit on descriptors
+    /// Open connections per core, 1 to 1,048,512; one more is answered 503, unless one that has not asked for anything yet can give way to it: the one
+    /// that has been silent for longest, and at least 5 ms; or one whose request or TLS handshake has begun and is not whole a second after the
+    /// connection came ([`Stats::displaced`](crate::Stats::displaced)). Default `None`: what the limit on descriptors
     /// (RLIMIT_NOFILE, getrlimit(2)) allows, at most 100,000.
     ///
     /// A core needs 16 to 64 sockets more, for connections that are told 503. With [`Feature::DirectDescriptors`] the kernel holds the

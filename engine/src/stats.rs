@@ -87,6 +87,10 @@ counters! {
     closed,
     /// Connections answered 503 because the core was at its connection cap.
     full,
+    /// Connections that were accepted, had not asked for anything yet when the core was at its connection cap, and gave way to others: the one that
+    /// has been silent for longest, which is closed; or, if all have begun, one whose request, which is answered 503, or TLS handshake has
+    /// not become whole for a second.
+    displaced,
     /// Connections answered 503 because the core's memory was tight.
     memory_refused,
     /// Connections ended because the core's memory was used up and they held most of it: see

@@ -33,6 +33,7 @@ fn seeds() {
         ("refused", stats.refused),
         ("gone", stats.gone),
         ("full", stats.full),
+        ("displaced", stats.displaced),
         ("declined", stats.declined),
         ("violations", stats.violations),
         ("timeouts", stats.timeouts),

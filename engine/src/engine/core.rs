@@ -13,6 +13,7 @@ use super::budget::Budget;
 use super::calls::Calls;
 use super::conns::{Conn, IDLE_STASHES_MAX, Stash};
 use super::deadlines::Tick;
+use super::heads::Heads;
 use super::heard::Heard;
 use super::inbox::{Control, Resolve};
 use super::mailbox::Reader;
@@ -82,6 +83,10 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) ages: Ages,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
+    /// The cap.
+    pub(super) connections_max: u32,
+    /// Those of them that have not asked for anything yet.
+    pub(super) heads: Heads,
     /// Open connections whose peer may refer to its earlier messages (RFC 7692 §7.1.1): each may have an inflater of its own.
     pub(super) windows: u32,
     /// Set when stopping: the time by which all is over.
@@ -111,7 +116,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         listeners: u32,
     ) -> Self {
         let Seat { place, control, mailbox, handle, random, resolve, trim, names } = seat;
-        let slots = config.sockets_max();
+        let (slots, connections_max) = (config.sockets_max(), config.connections_cap());
         let ages = Ages::new(&config);
         let budget = Budget::new(config.memory_max_bytes);
         let mut out = Reach::new(place, blocks, slots, &config, random, names);
@@ -135,6 +140,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             heard: Heard::default(),
             ages,
             admitted: 0,
+            connections_max,
+            heads: Heads::default(),
             windows: 0,
             stopping: None,
             part: PART,

@@ -122,7 +122,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Tries the next address; `last` is what became of the one before.
     fn connect_next(&mut self, index: u32, last: Option<(SocketAddr, io::Error)>) {
-        if self.admitted + self.connects >= self.config.connections_cap() {
+        if !self.has_place(self.connects) {
             return self.dial_failed(index, DialError::Full);
         }
         let nodelay = self.config.nodelay;
@@ -156,7 +156,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let over = leaving || self.stopping.is_some();
         match result {
             // Peers may have filled the core meanwhile.
-            Ok(socket) if over || self.admitted >= self.config.connections_cap() => {
+            Ok(socket) if over || !self.has_place(0) => {
                 planted!(ConnectForgotten, return self.dial_failed(index, DialError::Abandoned));
                 let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
                 self.die(conn);

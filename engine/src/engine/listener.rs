@@ -1,4 +1,5 @@
-//! Owns accepting: one multishot accept a listener, re-armed whenever it ends, and the connection cap.
+//! Owns accepting: one multishot accept a listener, re-armed whenever it ends, and the connection cap. When it is
+//! reached, who has not asked for anything yet gives way to a newcomer (`heads`).
 //!
 //! An accept that fails for want of sockets, descriptors or memory, or for a reason that nobody listed, is tried again when a slot is
 //! freed or after a short while, and open connections never notice: so no error of the kernel's can have a core do nothing but
@@ -14,7 +15,9 @@ use std::time::Duration;
 use super::accepts::{Brought, Door, State};
 use super::conns::{Conn, Phase};
 use super::core::Core;
+use super::heads::{Head, Standing};
 use super::id::Origin;
+use super::life::Life;
 use super::planted::planted;
 use super::tokens::CANCEL_ACCEPT;
 use super::upgrade::STOPPING;
@@ -107,8 +110,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// A new connection of a peer.
     fn insert(&mut self, socket: Socket) {
         self.out.stats.accepted += 1;
-        let full = self.admitted >= self.config.connections_cap();
         let tight = self.budget.is_tight();
+        let full = self.stopping.is_none() && !tight && !self.has_place(0);
         let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
         #[cfg(feature = "tls")]
         if !self.secure(index) {
@@ -117,10 +120,82 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if self.stopping.is_some() {
             self.refuse(index, &STOPPING);
         } else if full || tight {
+            #[cfg(any(test, feature = "sim"))]
+            self.check_refused(full);
             self.count_refused(full);
             self.respond_full(index);
         } else {
             self.admit(index, Origin::Accepted);
+            let head = Head { index, generation: self.out.link(index).tenant.generation(), since: self.ring.now() };
+            let mut heads = std::mem::take(&mut self.heads);
+            heads.add(head, |head| self.stands(head));
+            self.heads = heads;
+        }
+    }
+
+    /// Whether there is a place for a connection more: one that is free, or that of a peer which has not asked for anything yet and gives way.
+    /// `coming`: so many are already on their way to theirs.
+    pub(super) fn has_place(&mut self, coming: u32) -> bool {
+        self.admitted + coming < self.connections_max || self.displace()
+    }
+
+    /// Has the connection give way that has been awaited for longest, if there is one. It counts against the cap no more.
+    #[cold]
+    fn displace(&mut self) -> bool {
+        let mut heads = std::mem::take(&mut self.heads);
+        let found = heads.give_way(self.heard.until(), |head| self.stands(head));
+        self.heads = heads;
+        let Some((Head { index, .. }, standing)) = found else { return false };
+        self.out.stats.displaced += 1;
+        if planted!(DisplacedKept, false; true) {
+            let link = self.out.peers.touch(index);
+            link.tenant = link.tenant.from(Origin::Guest);
+            self.admitted -= 1;
+        }
+        // Whoever has said nothing has asked for nothing; and there is no answer where TLS has not begun.
+        let has_asked = standing == Standing::Begun;
+        #[cfg(feature = "tls")]
+        let has_asked = has_asked && !self.is_handshaking(index);
+        if has_asked {
+            self.respond_full(index)
+        } else {
+            self.die(index)
+        }
+        true
+    }
+
+    /// Nobody is refused for want of a place that is a silent one's; for tests, which look at everybody.
+    #[cfg(any(test, feature = "sim"))]
+    fn check_refused(&self, full: bool) {
+        let heard = self.heard.tick();
+        for (index, _) in self.conns.iter().filter(|_| full && self.heads.was_full()) {
+            let (index, link) = (index as u32, self.out.link(index as u32));
+            let Life::Head { due, .. } = link.life else { continue };
+            let head = Head { index, generation: link.tenant.generation(), since: self.ring.now() };
+            let is_old = due.after(Duration::from_millis(16)).is_due(heard.after(self.config.handshake_timeout));
+            assert!(!is_old || self.stands(&head) != Standing::Silent, "a silent connection kept its place");
+        }
+    }
+
+    /// How a connection stands that was awaited when it came.
+    fn stands(&self, head: &Head) -> Standing {
+        let link = self.out.link(head.index);
+        let is_it = link.tenant.generation() == head.generation && link.tenant.origin() == Origin::Accepted;
+        let Some(conn) = self.conns.get(head.index as usize).filter(|_| is_it) else { return Standing::Gone };
+        let Phase::Head(_, gathered) = &conn.phase else { return Standing::Gone };
+        if !matches!(link.life, Life::Head { .. }) {
+            return Standing::Gone;
+        }
+        let waits = conn.stash.is_some() || self.shortage.waits(head.index);
+        #[cfg(feature = "tls")]
+        let waits = waits || self.handshake_waits(head.index);
+        let has_begun = gathered.is_some();
+        #[cfg(feature = "tls")]
+        let has_begun = has_begun || conn.tls.as_ref().is_some_and(|sealed| sealed.tls.has_begun());
+        match (waits, has_begun) {
+            (true, _) => Standing::Ours,
+            (false, true) => Standing::Begun,
+            (false, false) => Standing::Silent,
         }
     }
 
@@ -136,6 +211,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Counts a connection against the cap.
     pub(super) fn admit(&mut self, index: u32, origin: Origin) {
+        assert!(self.admitted < self.connections_max, "more connections than places");
         let link = self.out.peers.touch(index);
         link.tenant = link.tenant.from(origin);
         self.admitted += 1;

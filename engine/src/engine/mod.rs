@@ -7,7 +7,7 @@
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
 //! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `alarms`: the application's timers, in the order of `wheel`, and `ticks`; `ages`: how long connections last; `held`: output that waits for those. `heard`: up to when peers have been
 //!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
-//!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn.
+//!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn. `heads`: who has not asked yet.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called.
@@ -49,6 +49,7 @@ mod forms;
 mod frames;
 #[cfg(feature = "tls")]
 mod handshakes;
+mod heads;
 mod heard;
 mod held;
 pub(crate) mod holding;

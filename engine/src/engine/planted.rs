@@ -140,6 +140,12 @@ mod switch {
         AcceptLost,
         /// An accept that failed is never tried again.
         RetryLost,
+        /// Nobody gives way to a newcomer.
+        SilentStay,
+        /// Who gives way may have spoken, and was not heard yet.
+        SilentUnheard,
+        /// Who has given way counts against the cap until its socket is closed.
+        DisplacedKept,
         /// A second accept is submitted while the first is with the kernel.
         TwoAccepts,
         /// Nobody who waits for a buffer is ever received from.
@@ -284,7 +290,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 125] = [
+        pub const ALL: [Bug; 128] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -340,6 +346,9 @@ mod switch {
             Bug::CompressedUnmarked,
             Bug::AcceptLost,
             Bug::RetryLost,
+            Bug::SilentStay,
+            Bug::SilentUnheard,
+            Bug::DisplacedKept,
             Bug::TwoAccepts,
             Bug::ShortageStill,
             Bug::DeadlineEarly,

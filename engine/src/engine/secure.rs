@@ -122,6 +122,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
+    /// Its TLS handshake is not done: what it is told cannot be read.
+    pub(super) fn is_handshaking(&self, index: u32) -> bool {
+        self.conns[index as usize].tls.as_ref().is_some_and(|sealed| sealed.tls.is_handshaking())
+    }
+
     /// Bytes of its handshake wait for their turn.
     pub(super) fn handshake_waits(&self, index: u32) -> bool {
         self.conns[index as usize].tls.as_ref().is_some_and(|sealed| !sealed.waiting.is_empty())

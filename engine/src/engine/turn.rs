@@ -57,7 +57,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.ring.wait(until)?;
         (self.out.clock, self.out.now) = (self.ring.now(), Tick::of(self.ring.now()));
         // Something is due, but peers that spoke in time may not have been heard yet: those of twenty are, after a pause of the process.
-        if until.is_some_and(|until| until <= before) {
+        // And where all places are taken, whoever has not asked for anything may have to give way.
+        let full = self.admitted >= self.connections_max;
+        self.heads.begin_pass(full);
+        if full || until.is_some_and(|until| until <= before) {
             let more = self.ring.has_more() || self.is_behind();
             self.heard.on_pass(before, more, self.conns.len());
         } else {

@@ -185,6 +185,11 @@ impl Tls {
         unfinished && self.begun
     }
 
+    /// Something of the peer has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Bytes of the memory that its own bytes lie in.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held.capacity() + self.own.capacity()

@@ -149,6 +149,39 @@ fn the_connection_cap_is_exact_and_a_place_is_given_away_when_one_leaves() {
     assert!(stats.full >= 1);
 }
 
+/// Silent sockets, as many as there are places, do not keep anybody out: the one that came first gives way. Who is open does not.
+#[test]
+fn silent_connections_give_way_at_the_cap() {
+    let (running, addr) = serve(Config::default().connections_max(4), 1, |_| Echo);
+    let silent: Vec<TcpStream> = (0..4).map(|_| tcp(addr)).collect();
+    let mut inside = Vec::new();
+    for stream in &silent {
+        inside.push(let_in_at_last(addr));
+        assert_eq!(read_some(stream, &mut [0]).expect("an end"), 0, "it is closed, and told nothing");
+    }
+    assert_eq!(status(&tcp(addr)), Some(503));
+    for client in &mut inside {
+        client.echo(TEXT, b"still in");
+    }
+    inside.into_iter().for_each(Client::close);
+    let stats = finish(running);
+    assert_eq!((stats.displaced, stats.opened, stats.timeouts), (4, 4, 0));
+    assert!(stats.full >= 1);
+}
+
+/// A request that drips gives way a second after its connection came, and is told so.
+#[test]
+fn requests_that_have_begun_give_way_in_time() {
+    let (running, addr) = serve(Config::default().connections_max(1).handshake_timeout(WAIT * 2), 1, |_| Echo);
+    let mut begun = tcp(addr);
+    begun.write_all(b"GET / HT").expect("half a request goes out");
+    let inside = let_in_at_last(addr);
+    assert_eq!(status(&begun), Some(503));
+    inside.close();
+    let stats = finish(running);
+    assert_eq!((stats.displaced, stats.opened, stats.timeouts), (1, 1, 0));
+}
+
 /// Plain HTTP on the same port, and a connection that ends after it.
 #[test]
 fn a_plain_request_is_answered_and_the_connection_ends() {

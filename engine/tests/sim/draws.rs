@@ -42,6 +42,19 @@ pub fn share_from(seed: u64, manners: Manners) -> Option<usize> {
     (manners == Manners::Rude && random.chance(800)).then(|| random.range(1, 2_000) as usize)
 }
 
+/// Places in a seed in which many come that say little or nothing and have most of them: in one of eight, drawn apart from everything else.
+pub fn places(seed: u64, manners: Manners) -> Option<u32> {
+    let mut random = Random::new(seed ^ 0x706c_6163_6573);
+    (manners == Manners::Rude && random.chance(125)).then(|| random.range(2, 6) as u32)
+}
+
+/// Of such a seed, what a peer is: one that says so many bytes of its request, and comes first; or one that comes later.
+pub fn idles(seed: u64, number: usize) -> Option<usize> {
+    let mut random = Random::new(seed ^ 0x6964_6c65_7273 ^ (number as u64) << 48);
+    let said = if random.chance(800) { 0 } else { random.range(1, 14) as usize };
+    random.chance(500).then_some(said)
+}
+
 /// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
 pub fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> {
     let mut random = Random::new(seed ^ 0x6469_616c_7301);

@@ -320,7 +320,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .configure(settings.config)
         .pass_share_messages(turns::share(seed, manners))
         .subscriptions_max(board::subscriptions_max(manners))
-        .connections_max(connections_max)
+        .connections_max(draws::places(seed, manners).unwrap_or(connections_max))
         .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
         .limits(settings.limits)
         .output_high_bytes(output_high_bytes)

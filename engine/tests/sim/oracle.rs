@@ -88,6 +88,8 @@ pub struct Person {
     /// How the engine cut its connection off, if it did.
     pub abort: Option<Abort>,
     pub connected_at: Time,
+    /// When it sent its first byte.
+    pub spoke_at: Option<Time>,
     /// When the listener at which it waited to be accepted was closed.
     pub shut_out_at: Option<Time>,
     /// When the kernel had the last ping that it read.
@@ -242,7 +244,8 @@ impl Ledger {
         self.post.judge(stats, self.posts.read());
         let full = sum(|person| usize::from(person.status == Some(503)));
         let of_memory = stats.memory_refused + stats.memory_closed;
-        let counted = stats.full + of_memory + if self.stopped_at.is_some() { stats.declined } else { 0 };
+        let counted =
+            stats.full + stats.displaced + of_memory + if self.stopped_at.is_some() { stats.declined } else { 0 };
         assert!(counted >= full, "{full} peers were told 503, and {counted} counted");
         let closed = sum(|person| usize::from(person.reason == Some(Reason::Memory)));
         assert!(
@@ -478,7 +481,9 @@ impl Ledger {
         let in_time = at.since(stopped) + SLACK < self.stopping.min(self.closing)
             && at.since(person.connected_at) + SLACK < self.handshake;
         let unanswered = person.status.is_none() && !person.serves && person.opened == 0 && !person.faulted;
-        if unanswered && at >= stopped && in_time {
+        // Or it had not asked for anything, and gave way to another while all places were taken.
+        let was_silent = person.spoke_at.is_none_or(|spoke| at.since(spoke) < SLACK);
+        if unanswered && at >= stopped && in_time && !was_silent {
             return Err("a stop left its request unanswered".to_owned());
         }
         Ok(())

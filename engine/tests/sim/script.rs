@@ -8,7 +8,7 @@ use wsring_proto::{MaskKey, Opcode, encode};
 
 use super::oracle::Digest;
 use super::packed::{OFFERS, pack};
-use super::{Manners, Settings};
+use super::{Manners, Settings, draws};
 
 /// How messages begin that begin alike.
 const ALIKE: &[u8] = b"{\"type\":\"quote\",\"instrument\":\"XETR:SAP\",\"bid\":";
@@ -440,8 +440,18 @@ impl Script {
             pipelined = false;
         }
         let start_max = if random.chance(700) { 2_000 } else { 200_000 };
+        let mut start = Duration::from_micros(random.below(start_max));
+        let (mut opening, mut head) = (opening, head);
+        if !serves && draws::places(sim.seed, manners).is_some() {
+            if let Some(said) = draws::idles(sim.seed, number) {
+                (opening, pipelined) = (Opening::Never, false);
+                head.truncate(said);
+            } else {
+                start = start * 10 + Duration::from_millis(10);
+            }
+        }
         Script {
-            start: Duration::from_micros(random.below(start_max)),
+            start,
             opening,
             offer,
             head,

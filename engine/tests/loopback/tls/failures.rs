@@ -1,9 +1,9 @@
 //! Every way in which a handshake or a record can go wrong: counted, told, and nobody else notices.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::version::TLS13;
 
@@ -89,6 +89,44 @@ fn a_slow_handshake_meets_the_deadline() {
     rest_of(&Wire::connect(scene.addr, &scene.client).stream);
     let stats = scene.finish();
     assert_eq!((stats.timeouts, stats.tls_failed, stats.opened), (4, 0, 1));
+}
+
+/// At the cap a handshake gives way wherever it stands, and who is open does not.
+#[test]
+fn unfinished_handshakes_give_way_at_the_cap() {
+    let mut scene = Scene::new(|c| c.connections_max(5).handshake_timeout(WAIT * 2));
+    let mut slow: Vec<Wire> = [0, 10, usize::MAX]
+        .map(|at| {
+            let mut wire = Wire::new(scene.addr, &scene.client);
+            let hello = wire.pending();
+            wire.stream.write_all(&hello[..at.min(hello.len())]).expect("it goes out");
+            wire
+        })
+        .into();
+    slow.push(Wire::connect(scene.addr, &scene.client)); // TLS is done, but no request comes
+    let inside: Vec<Wire> = slow.iter().map(|_| let_in(&scene)).collect();
+    let mut told = Vec::new();
+    assert!(slow.pop().expect("the fourth").read_to_end(&mut told).is_ok() && told.starts_with(b"HTTP/1.1 503 "));
+    slow.iter().for_each(|wire| drop(rest_of(&wire.stream)));
+    scene.is_undisturbed();
+    drop(inside);
+    let stats = scene.finish();
+    assert_eq!((stats.displaced, stats.opened, stats.timeouts), (4, 5, 0));
+}
+
+/// Connects until it is let in.
+fn let_in(scene: &Scene) -> Wire {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let mut wire = Wire::new(scene.addr, &scene.client);
+        let mut status = [0; 12];
+        let asked = wire.shake().and_then(|()| wire.write_all(upgrade_head("/").as_bytes()));
+        if asked.and_then(|()| wire.read_exact(&mut status)).is_ok() && status.ends_with(b"101") {
+            return wire;
+        }
+        assert!(Instant::now() < deadline, "nobody gives way");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A record that was changed on its way ends its connection: bad_record_mac, and the application hears of it.

@@ -17,6 +17,9 @@ const LATE_OF_CONN: Duration = Duration::from_millis(500);
 /// So often one that repeats is told, before it is cancelled.
 const REPEATS_MAX: u32 = 20;
 
+/// One that comes more often keeps a kernel that stands still between passes busy with nothing else.
+const PERIOD_MIN: Duration = Duration::from_micros(100);
+
 /// A timer that is set.
 #[derive(Clone, Copy, Debug)]
 struct Set {
@@ -134,6 +137,7 @@ impl App {
         let any = random.range(0, 300);
         let after = Duration::from_nanos(random.pick(&[0, 1, 5, 5, any]) * unit);
         let (repeats, key) = (random.chance(300), random.below(1 << 40));
+        let after = if repeats { after.max(PERIOD_MIN) } else { after };
         let set = match owner {
             None if repeats => cx.set_interval(after, key),
             None => cx.set_timer(after, key),
