@@ -500,6 +500,10 @@ impl Ledger {
         let in_time = person.eof_at.is_some_and(|at| at.since(failed_at) + SLACK < self.stopping.min(self.closing));
         match &person.close {
             Some((code, _)) if self.is_of_stop(*code) || person.panicked || person.app_close.is_some() => Ok(()),
+            // The memory of that very pass.
+            Some((Some(1009 | 1013), _)) if self.memory_max.is_some_and(|max| self.may_hold_much(person, max)) => {
+                Ok(())
+            }
             Some(_) if person.ending.is_some() => Ok(()), // its own Close, or its violation, of that very pass
             Some((code, _)) => Err(format!("the server's Close is for another reason than a panic: {code:?}")),
             None if in_time && !person.faulted && person.ending.is_none() => {
