@@ -150,7 +150,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// When the ring must come back although nothing completes; the past if there is work left.
-    fn until(&self) -> Option<Time> {
+    pub(super) fn until(&self) -> Option<Time> {
         // `on_start` may have asked to stop, before the first turn.
         let must_stop = self.out.stop && self.stopping.is_none();
         if self.is_behind() || !self.due.is_empty() || must_stop {

@@ -6,6 +6,11 @@ use super::held::Held;
 use crate::engine::planted::planted;
 use crate::ring::Time;
 
+/// What the engine's work takes, unless somebody says otherwise.
+const WORK_NS: (u64, u64) = (100, 3_000);
+/// Waits of a run, unless somebody says otherwise.
+const WAITS_MAX: u64 = 300_000;
+
 /// What the simulated kernel has, and its manners.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
@@ -53,6 +58,12 @@ pub struct SimConfig {
     pub dialled_key: Option<u64>,
     /// Longest ordinary delay of a completion, in nanoseconds.
     pub delay_ns_max: u64,
+    /// What the engine's own work of a pass takes, least and most, in nanoseconds.
+    pub work_ns: (u64, u64),
+    /// What falls on one moment comes in the order in which it began, instead of any.
+    pub in_order: bool,
+    /// Waits of a run: more is a loop that gets nowhere.
+    pub waits_max: u64,
     /// How rude.
     pub faults: Faults,
 }
@@ -118,6 +129,9 @@ impl SimConfig {
             trip_us_max: 100,
             dialled_key: None,
             delay_ns_max: 20_000,
+            work_ns: WORK_NS,
+            in_order: false,
+            waits_max: WAITS_MAX,
             faults: Faults::default(),
         }
     }
@@ -175,6 +189,9 @@ impl SimConfig {
             trip_us_max: super::Random::new(seed ^ 0x0074_7269_7073).pick(&[50, 1_000, 20_000]),
             dialled_key: None,
             delay_ns_max: random.range(0, 200_000),
+            work_ns: WORK_NS,
+            in_order: false,
+            waits_max: WAITS_MAX,
             faults,
         };
         // Some have room for long messages that come whole, in one receive. Drawn apart, too.

@@ -38,8 +38,6 @@ use net::Event;
 /// Polls in a row that bring nothing and submit nothing: more is a loop that never sleeps. A peer whose connection is broken may have
 /// thousands of pings in what waits, and a share of a pass for two of them.
 const IDLE_POLLS_MAX: u32 = 10_000;
-/// Waits of a run: more is a loop that gets nowhere.
-const WAITS_MAX: u64 = 300_000;
 
 /// The simulated ring.
 pub struct SimRing {
@@ -52,6 +50,8 @@ pub struct SimRing {
     clock_before: Time,
     enters: u64,
     idle_polls: u32,
+    /// No wait goes on behind it.
+    halt: Option<Time>,
     ended: bool,
 }
 
@@ -71,6 +71,7 @@ impl SimRing {
             clock_before: start,
             enters: 0,
             idle_polls: 0,
+            halt: None,
             ended: false,
         }
     }
@@ -100,6 +101,22 @@ impl SimRing {
     /// Virtual time.
     pub fn time(&self) -> Time {
         self.net.now
+    }
+
+    /// Has no wait go on behind `at`: it comes back with nothing then, for whoever drives the engine from pass to pass.
+    pub fn halt_at(&mut self, at: Time) {
+        self.halt = Some(at);
+    }
+
+    /// The network, for peers that act between two passes.
+    pub fn net(&mut self) -> &mut Net {
+        &mut self.net
+    }
+
+    /// Nothing more happens at this moment, whatever the engine has not begun yet.
+    pub fn is_at_rest(&self) -> bool {
+        let is_due = self.next_event().is_some_and(|at| at <= self.net.now);
+        !is_due && self.submitted.is_empty() && self.ready.is_empty() && !self.net.has_news()
     }
 
     /// The engine has ended: nothing may be submitted any more. What it left behind, one sentence each.
@@ -184,9 +201,10 @@ impl Ring for SimRing {
         assert!(!self.ended, "a wait after the end");
         assert!(self.ready.is_empty(), "{} completions were not looked at", self.ready.len());
         self.enters += 1;
-        assert!(self.enters < WAITS_MAX, "{WAITS_MAX} waits: the engine gets nowhere");
+        assert!(self.enters < self.net.config.waits_max, "{} waits: the engine gets nowhere", self.enters);
         // The engine's own work takes time, and sometimes its thread is not scheduled.
-        let mut work = self.net.random.range(100, 3_000);
+        let (least, most) = self.net.config.work_ns;
+        let mut work = self.net.random.range(least, most);
         if self.net.random.chance(self.net.config.faults.late) {
             work += self.net.random.below(2_000_000);
         }
@@ -206,10 +224,7 @@ impl Ring for SimRing {
         self.net.kernel.flush_overflow();
         let empty = self.net.random.chance(self.net.config.faults.empty_wait);
         let interrupt = empty.then(|| self.net.now.plus(Duration::from_nanos(self.net.random.below(1_000_000))));
-        let limit = match (until, interrupt) {
-            (Some(until), Some(interrupt)) => Some(until.min(interrupt)),
-            (until, interrupt) => until.or(interrupt),
-        };
+        let limit = [until, interrupt, self.halt].into_iter().flatten().min();
         loop {
             self.happen_until_now();
             if self.net.kernel.has_completions() || limit.is_some_and(|limit| limit <= self.net.now) {

@@ -184,6 +184,10 @@ impl Bell {
     fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
+
+    fn is_rung(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Net {
@@ -227,6 +231,23 @@ impl Net {
         if self.bell.take() {
             self.wake();
         }
+    }
+
+    /// Somebody is to be told of something that has happened.
+    pub(super) fn has_news(&self) -> bool {
+        self.kernel.has_more() || self.bell.is_rung()
+    }
+
+    /// Lets the time pass up to `at` where no engine runs any more. Nothing happens meanwhile.
+    pub fn sleep_to(&mut self, at: Time) {
+        self.now = self.now.max(at);
+    }
+
+    /// The index in the tokens of the engine's operations on this connection, while the engine has it.
+    pub fn index_of(&self, pipe: PipeId) -> Option<u32> {
+        let slot = self.pipes[pipe.0].slot?;
+        let (index, _) = self.kernel.files[slot as usize].as_ref()?.owner?;
+        Some(index)
     }
 
     /// Connects to a listener; `key` is called whenever the connection may have changed. `None`: refused, because the
@@ -502,7 +523,7 @@ impl Net {
     pub(super) fn schedule(&mut self, at: Time, event: Event) {
         self.scheduled += 1;
         // What falls on one moment comes in any order.
-        let tie = self.random.below(1 << 20);
+        let tie = if self.config.in_order { 0 } else { self.random.below(1 << 20) };
         self.calendar.push(Reverse((at, tie, self.scheduled, event)));
     }
 
