@@ -24,11 +24,12 @@ const LINES_MAX: u32 = 100;
 
 /// How many are in each room.
 #[derive(Default)]
-struct Chat {
+pub struct Chat {
     here: HashMap<TopicId, u32>,
 }
 
-struct Member {
+/// What is known of one of them.
+pub struct Member {
     name: String,
     room: TopicId,
 }
@@ -81,9 +82,14 @@ fn main() -> Result<(), wsring::Error> {
     serve(&addr, 0)
 }
 
+/// As it runs, and as `tests/testing/examples.rs` tests it without a socket.
+pub fn config() -> Config {
+    Config::default().topics_max(1_000)
+}
+
 /// Runs on one core until Ctrl-C.
 pub fn serve(addr: &str, cpu: usize) -> Result<(), wsring::Error> {
-    let server = Server::bind(addr)?.cores([cpu]).config(Config::default().topics_max(1_000));
+    let server = Server::bind(addr)?.cores([cpu]).config(config());
     println!("chat on ws://{}/lounge?name", server.local_addrs()?[0]);
     server.run(|_| Chat::default()).map(drop)
 }

@@ -8,13 +8,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wsring::{
-    CloseReason, Config, ConnId, CoreCx, Cx, Delivery, Error, Flush, Handler, Message, Opening, Server, Tick, TopicId,
-    Verdict,
+    CloseReason, Config, ConnId, CoreCx, CoreInfo, Cx, Delivery, Error, Flush, Handler, Message, Opening, Server, Tick,
+    TopicId, Verdict,
 };
 
-struct Game {
+/// Where everybody is.
+pub struct Game {
     world: TopicId,
     places: BTreeMap<ConnId, i64>,
+}
+
+impl Game {
+    /// Of one core, as that tells it.
+    pub fn new(core: &CoreInfo) -> Self {
+        Self { world: core.handle.topic("world").expect("it is the only topic"), places: BTreeMap::new() }
+    }
 }
 
 impl Handler for Game {
@@ -50,11 +58,14 @@ fn main() -> Result<(), Error> {
     serve("127.0.0.1:9001", 0)
 }
 
+/// As it runs, and as `tests/testing/examples.rs` tests it without a socket.
+pub fn config() -> Config {
+    Config::default().tick(Duration::from_secs(1) / 30).flush(Flush::AtTick).socket_unsent_bytes(16 << 10)
+}
+
 /// Serves on one core until Ctrl-C.
 pub fn serve(addr: &str, cpu: usize) -> Result<(), Error> {
-    let config = Config::default().tick(Duration::from_secs(1) / 30).flush(Flush::AtTick).socket_unsent_bytes(16 << 10);
-    let server = Server::bind(addr)?.cores([cpu]).config(config);
+    let server = Server::bind(addr)?.cores([cpu]).config(config());
     println!("a game on ws://{}/", server.local_addrs()?[0]);
-    let game = |world| Game { world, places: BTreeMap::new() };
-    server.run(move |core| game(core.handle.topic("world").expect("it is the only topic"))).map(drop)
+    server.run(|core| Game::new(&core)).map(drop)
 }

@@ -93,6 +93,10 @@
 //! [`Running::features`] tells: see [`Feature`]. Before Linux 6.13 connections are ordinary descriptors, and the limit on those
 //! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
 //!
+//! # Testing
+//! With the feature `testing`, `wsring::testing` runs a core with your handler in virtual time, and a test plays its clients: they connect, send, read slowly, vanish, and the
+//! test moves the clock.
+//!
 //! # The rooms
 //! `wsring-proto` is the protocol, pure. `engine` is one thread's engine, without unsafe. `ring` is the seam to the kernel,
 //! with io_uring on one side of it and a simulated kernel with faults on the other. [`Server`] owns the threads. `tls` is
@@ -102,6 +106,7 @@
 //! None is on by default.
 //! - `tls`: TLS in both roles, by rustls.
 //! - `libdeflate`: libdeflate, in C, for compression at level 2 and above.
+//! - `testing`: `wsring::testing`, for tests of your own handler. It belongs among the `dev-dependencies`.
 //! - `unstable-ring`: `ring` and `engine`, for a ring that is built elsewhere, such as that of `wsring-tokio-uring`. Any version may
 //!   change them: semantic versioning does not cover them.
 //! - `sim`: `unstable-ring`, and the simulated kernel.
@@ -146,6 +151,8 @@ mod ring;
 mod server;
 mod stats;
 mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -59,6 +59,17 @@ impl<H: Handler> Calls<H> {
         }
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// What the application keeps of a connection that is open for it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn state(&self, index: u32) -> Option<&H::Conn> {
+        self.states.look(index)
+    }
+
     /// A connection is open for the application from here on, until [`Self::closed`].
     pub(crate) fn begin(&mut self, index: u32, state: H::Conn) {
         self.states.begin(index, state);

@@ -22,6 +22,7 @@
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `letters` (what other threads
 //! want), `ending`, `stop`. `settle` is the only submitter of a connection's operations, `turn` is the loop, and `core` is all of it together.
+//! `driven` is a core whose passes a test makes, one by one.
 #![forbid(unsafe_code)]
 
 mod accepts;
@@ -41,6 +42,8 @@ mod dial_error;
 mod dialling;
 mod dials;
 mod draft;
+#[cfg(feature = "testing")]
+mod driven;
 mod ending;
 mod expire;
 mod fire;
@@ -109,6 +112,8 @@ pub use self::topics::{
 
 pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};
+#[cfg(feature = "testing")]
+pub(crate) use self::driven::Driven;
 pub(crate) use self::inbox::{Control, Resolve};
 pub use self::mailbox::MailError;
 pub(crate) use self::mailbox::{Bell, Letter, MAILBOX_MAX, Mailbox, Reader};

@@ -32,6 +32,12 @@ impl<C> States<C> {
     pub(crate) fn has(&self, index: u32) -> bool {
         self.table.get(index as usize).is_some_and(Option::is_some)
     }
+
+    /// The state of an open connection, outside of callbacks.
+    #[cfg(feature = "testing")]
+    pub(crate) fn look(&self, index: u32) -> Option<&C> {
+        self.table.get(index as usize)?.as_ref()
+    }
 }
 
 /// What one callback is lent of the states.

@@ -21,7 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 mod errno;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "sim", feature = "testing"))]
+#[cfg_attr(not(any(test, feature = "sim")), allow(dead_code, unused_imports, reason = "`testing` needs no faults"))]
 pub mod sim;
 pub mod uring;
 
@@ -227,7 +228,7 @@ impl Payload {
     }
 
     /// Nothing to send.
-    #[cfg(any(test, feature = "tls", feature = "unstable-ring"))]
+    #[cfg(any(test, feature = "tls", feature = "unstable-ring", feature = "testing"))]
     pub fn is_empty(&self) -> bool {
         self.from == self.to
     }
