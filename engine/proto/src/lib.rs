@@ -15,6 +15,7 @@
 //! | [`opcode`], [`close`] | the numbers of the field: [`Opcode`], [`Message`], [`CloseCode`], [`Violation`] |
 //! | [`simd`] | masking and UTF-8, the only `unsafe` here; [`Assembly`] |
 //! | [`pool`] | the free buffers of one core |
+//! | [`proxy`] | the PROXY protocol: whom a proxy in front accepted |
 //!
 //! A message that lies whole in the input is unmasked in place and borrowed; nothing is copied or allocated. What the
 //! input cuts, and fragmented messages, are put together in pooled memory, which follows the bytes received.
@@ -65,6 +66,7 @@ mod inflater;
 pub mod limits;
 pub mod opcode;
 pub mod pool;
+pub mod proxy;
 pub mod session;
 pub mod simd;
 
