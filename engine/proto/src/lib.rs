@@ -15,7 +15,8 @@
 //! | [`opcode`], [`close`] | the numbers of the field: [`Opcode`], [`Message`], [`CloseCode`], [`Violation`] |
 //! | [`simd`] | masking and UTF-8, the only `unsafe` here; [`Assembly`] |
 //! | [`pool`] | the free buffers of one core |
-//! | [`proxy`] | the PROXY protocol: whom a proxy in front accepted |
+//! | [`proxy`], [`forwarded`] | whom proxies in front accepted: the PROXY protocol; Forwarded and X-Forwarded-For |
+//! | [`prefix`], [`crowds`] | networks of addresses; connections counted by them |
 //!
 //! A message that lies whole in the input is unmasked in place and borrowed; nothing is copied or allocated. What the
 //! input cuts, and fragmented messages, are put together in pooled memory, which follows the bytes received.
@@ -56,9 +57,11 @@ struct Readme;
 
 pub mod close;
 pub mod closing;
+pub mod crowds;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod encode;
+pub mod forwarded;
 pub mod frame;
 pub mod handshake;
 #[cfg(feature = "deflate")]
@@ -66,6 +69,7 @@ mod inflater;
 pub mod limits;
 pub mod opcode;
 pub mod pool;
+pub mod prefix;
 pub mod proxy;
 pub mod session;
 pub mod simd;

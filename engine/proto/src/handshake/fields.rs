@@ -153,3 +153,11 @@ impl<'a> Iterator for Fields<'a> {
         Some((first.name, first.value))
     }
 }
+
+impl DoubleEndedIterator for Fields<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let (last, rest) = self.0.split_last()?;
+        self.0 = rest;
+        Some((last.name, last.value))
+    }
+}

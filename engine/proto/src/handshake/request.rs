@@ -171,8 +171,13 @@ impl<'a> Request<'a> {
     }
 
     /// All headers in the order sent, names as sent.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
+    pub fn headers(&self) -> impl DoubleEndedIterator<Item = (&'a str, &'a [u8])> + Clone + 'a {
         self.fields
+    }
+
+    /// The values of all headers called `name` in any case, in the order sent, without the whitespace around them.
+    pub fn header_values<'n>(&self, name: &'n str) -> impl DoubleEndedIterator<Item = &'a [u8]> + Clone + use<'a, 'n> {
+        self.fields.filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether the client asks for a WebSocket: an Upgrade list names `websocket`. Then [`accept`](super::accept) judges;
