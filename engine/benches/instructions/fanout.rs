@@ -23,6 +23,8 @@ enum By {
     Topic,
     /// Each subscriber is told the numbers, and the last is retained.
     Numbered,
+    /// As [`By::Topic`], and as many others have subscribed that take nothing.
+    Beside,
 }
 
 struct Fan {
@@ -73,14 +75,16 @@ impl Handler for Fan {
 }
 
 fn fan(name: &str, by: By, traffic: &Traffic) {
+    let all = if by == By::Beside { 2 * CONNECTIONS } else { CONNECTIONS };
     let mut script = vec![
-        (0..CONNECTIONS).map(Arrival::Peer).collect(),
-        (0..CONNECTIONS).map(|socket| Arrival::Bytes(socket, BROWSER.to_vec())).collect(),
+        (0..all).map(Arrival::Peer).collect(),
+        (0..all).map(|socket| Arrival::Bytes(socket, BROWSER.to_vec())).collect(),
     ];
     script.resize_with(2 + WARM + PASSES, || vec![Arrival::Bytes(0, traffic.input())]);
-    let config = Config::default().connections_max(CONNECTIONS).policy(Policy::default().subprotocols(["quotes.v2"]));
+    let config = Config::default().connections_max(all).policy(Policy::default().subprotocols(["quotes.v2"]));
     let handler = Fan { by, all: Vec::new(), topic: None };
-    let mut engine = Engine::new(config, MemoryRing::new(CONNECTIONS, script), handler, 1, &Remote::default());
+    let mut engine =
+        Engine::new(config, MemoryRing::new(all, script).still_from(CONNECTIONS), handler, 1, &Remote::default());
     engine.start();
     let mut turns = |count: usize| (0..count).for_each(|_| engine.turn().expect("a ring of memory does not break"));
     turns(2 + WARM);
@@ -88,7 +92,7 @@ fn fan(name: &str, by: By, traffic: &Traffic) {
     turns(1);
     if by != By::Numbered {
         let expected = traffic.reply().repeat(WARM + PASSES);
-        for peer in &engine.ring().peers {
+        for peer in &engine.ring().peers[..CONNECTIONS as usize] {
             assert!(peer.got.ends_with(&expected), "{name}: something else came");
         }
         return;
@@ -102,7 +106,12 @@ fn fan(name: &str, by: By, traffic: &Traffic) {
 
 pub fn cells() {
     let (one, four) = (Traffic::new(1, Words::Binary, 125), Traffic::new(4, Words::Binary, 125));
-    for (how, by) in [("by a list", By::List), ("by a topic", By::Topic), ("by a topic, numbered", By::Numbered)] {
+    for (how, by) in [
+        ("by a list", By::List),
+        ("by a topic", By::Topic),
+        ("by a topic, numbered", By::Numbered),
+        ("by a topic, beside as many that take nothing", By::Beside),
+    ] {
         fan(&format!("fan-out {how}: 1 x binary 125"), by, &one);
         fan(&format!("fan-out {how}: 4 x binary 125"), by, &four);
     }

@@ -53,6 +53,8 @@ pub struct MemoryRing {
     /// What each wait brings.
     script: VecDeque<Vec<Arrival>>,
     pub peers: Vec<Peer>,
+    /// Peers from this one on take nothing.
+    still_from: u32,
     accept: Option<Token>,
     submitted: Vec<(Token, Op)>,
     ready: VecDeque<(Token, Done<Lent>)>,
@@ -65,12 +67,19 @@ impl MemoryRing {
         Self {
             script: script.into(),
             peers: (0..sockets).map(|_| Peer::default()).collect(),
+            still_from: u32::MAX,
             accept: None,
             submitted: Vec::new(),
             ready: VecDeque::new(),
             now: Time::default(),
             waits: 0,
         }
+    }
+
+    /// Sends to peers from this one on never complete.
+    pub fn still_from(mut self, socket: u32) -> Self {
+        self.still_from = socket;
+        self
     }
 
     #[inline(never)]
@@ -106,6 +115,7 @@ impl MemoryRing {
             Op::Accept { .. } => return self.accept = Some(token),
             Op::Recv { socket, .. } => return self.peers[socket.0 as usize].receive = Some(token),
             Op::Wake => return,
+            Op::Send { socket, .. } if socket.0 >= self.still_from => return,
             Op::Send { socket, payload } => {
                 self.peers[socket.0 as usize].got.extend_from_slice(payload.bytes());
                 let result = Ok(payload.len());

@@ -268,6 +268,14 @@ mod switch {
         LagOfNewest,
         /// The application is not told what a connection missed.
         LagUntold,
+        /// Pieces that follow the newest message of a key are what that was first.
+        FollowsStale,
+        /// What was conflated while a publish did not come to a subscription is not counted.
+        FollowedUncounted,
+        /// A publish does not come to a subscription that follows and whose piece of the key has gone.
+        BareForgotten,
+        /// Pieces in front of a message that may not be conflated become what is newer than that.
+        TradeFollowed,
         /// A letter is read before the one in front of it.
         MailReordered,
         /// A letter is taken and not read.
@@ -290,7 +298,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 128] = [
+        pub const ALL: [Bug; 132] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -410,6 +418,10 @@ mod switch {
             Bug::LaneKept,
             Bug::LagOfNewest,
             Bug::LagUntold,
+            Bug::FollowsStale,
+            Bug::FollowedUncounted,
+            Bug::BareForgotten,
+            Bug::TradeFollowed,
             Bug::MailReordered,
             Bug::MailLost,
             Bug::PublishOvertakes,

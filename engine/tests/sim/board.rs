@@ -51,8 +51,12 @@ impl Known {
 }
 
 /// A number, and how much there is to it.
-fn payload(random: &mut Random, number: &str) -> String {
-    let long = if random.chance(50) { 2_000 } else { 60 };
+fn payload(random: &mut Random, number: &str, in_crowd: bool) -> String {
+    let long = match random.chance(50) {
+        true => 2_000,
+        false if in_crowd => 4_000,
+        false => 60,
+    };
     format!("{number}{}", ".".repeat(random.below(long) as usize))
 }
 
@@ -104,6 +108,8 @@ pub struct Board {
     random: Random,
     /// Some subscriptions close those who are slow.
     closes: bool,
+    /// Now and then all subscribe to this topic, as those who want nothing but what is newest, and there is much of it.
+    crowd: Option<u32>,
     topics: Vec<TopicId>,
     /// Of connections something waits for: when that was asked, how long it had waited, and what had gone by then.
     lags: BTreeMap<ConnId, (Time, Duration, u64)>,
@@ -133,6 +139,7 @@ impl Board {
     pub fn new(seed: u64, manners: Manners) -> Option<Self> {
         let mut random = Random::new(seed ^ 0x746f_7069_6373);
         random.chance(500).then(|| Self {
+            crowd: random.chance(400).then(|| random.below(TOPICS.into()) as u32),
             random,
             closes: manners == Manners::Rude,
             topics: Vec::new(),
@@ -167,6 +174,17 @@ impl Board {
         (begun && self.random.chance(350)).then(|| (self.random.below(TOPICS.into()) as u32, self.random.below(10)))
     }
 
+    /// To which topic all subscribe now, and much is published.
+    pub fn crowds(&mut self) -> Option<u32> {
+        self.crowd.filter(|_| !self.topics.is_empty() && self.random.chance(100))
+    }
+
+    pub fn join_crowd<H: Handler>(&mut self, conn: &mut Conn<'_, H>, topic: u32, posts: &Posts, person: &mut Person) {
+        if person.subs.get(&topic).is_none_or(|sub| sub.ended.is_none()) {
+            self.subscribe_as(conn, topic, (Delivery::conflate(), None, None), posts, person);
+        }
+    }
+
     /// One of these.
     pub fn pick<T: Copy>(&mut self, all: &[T]) -> Option<T> {
         if all.is_empty() { None } else { Some(self.random.pick(all)) }
@@ -193,6 +211,17 @@ impl Board {
         if let Some(interval) = interval {
             delivery = delivery.at_most(interval);
         }
+        self.subscribe_as(conn, topic, (delivery, interval, closes), posts, person);
+    }
+
+    fn subscribe_as<H: Handler>(
+        &mut self,
+        conn: &mut Conn<'_, H>,
+        topic: u32,
+        (delivery, interval, closes): (Delivery, Option<Duration>, Option<CloseCode>),
+        posts: &Posts,
+        person: &mut Person,
+    ) {
         let facts = &posts.facts[topic as usize];
         match conn.subscribe(self.topics[topic as usize], delivery) {
             Ok(subscribed) if subscribed.is_new => {
@@ -228,7 +257,8 @@ impl Board {
     /// Publishes something. Which connections a subscription of theirs has closed, is for the caller to find out.
     pub fn publish<H: Handler>(&mut self, cx: &mut CoreCx<'_, H>, topic: u32, posts: &mut Posts, people: &[Person]) {
         let known = Known::draw_of(&mut self.random, topic);
-        let payload = payload(&mut self.random, &posts.known.len().to_string());
+        let in_crowd = self.crowd == Some(topic) && self.random.chance(500);
+        let payload = payload(&mut self.random, &posts.known.len().to_string(), in_crowd);
         posts.publish(known);
         let published = cx.publish_as(self.topics[topic as usize], known.how(), payload.as_str());
         posts.subscribers += u64::from(published.subscribers());
@@ -511,7 +541,7 @@ impl Posts {
     /// Another thread publishes something.
     pub fn post<M>(&mut self, random: &mut Random, handle: &Handle<M>) -> Posted {
         let known = Known::draw(random);
-        let payload = payload(random, &format!("p{}", self.posted()));
+        let payload = payload(random, &format!("p{}", self.posted()), false);
         let topic = handle.topic(&name(known.topic)).expect("there is room for four");
         let posted = handle.publish_as(topic, known.how(), payload);
         if posted.taken > 0 {

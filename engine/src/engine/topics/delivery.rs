@@ -31,7 +31,8 @@ const MERGED_MAX: u32 = 64 << 10;
 ///
 /// What waits is counted, per subscription, to its caps in messages and in bytes, which are strict; and to the connection's
 /// [`output_max_bytes`](crate::Config::output_max_bytes), beyond which a message that found no place is refused. A message counts
-/// its payload and 128 bytes.
+/// its payload and 128 bytes; by [`conflate`](Self::conflate) the longest payload of those whose place it took, or that others wait for with
+/// its key, as far as that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Delivery {
@@ -72,7 +73,8 @@ impl Delivery {
     }
 
     /// Keeps the newest message of each key. A newer one takes the place of the older, so keys leave in the order in which they began
-    /// to wait, and no older value ever follows a newer one.
+    /// to wait, and no older value ever follows a newer one. Without [a rate](Self::at_most) those who do not keep up cost a publish nothing,
+    /// however many they are.
     pub const fn conflate() -> Self {
         Self::new(Policy::Conflate, u32::MAX, u32::MAX)
     }
@@ -113,10 +115,25 @@ impl Delivery {
         matches!(self.policy, Policy::Conflate | Policy::Merge) || self.interval.is_some()
     }
 
+    /// What waits is the newest of each key and nothing else: what it was before matters to nobody.
+    pub(super) fn follows(&self) -> bool {
+        self.policy == Policy::Conflate && self.interval.is_none()
+    }
+
     /// What does not go at once waits in a lane; else in the output.
     pub(super) fn has_lane(&self) -> bool {
         self.policy != Policy::Queue || self.interval.is_some()
     }
+}
+
+/// What became of a message for one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Sent,
+    Waiting,
+    Conflated,
+    Dropped,
+    Refused,
 }
 
 /// What became of a message that was published: how many subscribers each happened to.
@@ -137,6 +154,17 @@ pub struct Published {
 }
 
 impl Published {
+    pub(super) fn count(&mut self, fate: Fate) {
+        let count = match fate {
+            Fate::Sent => &mut self.sent,
+            Fate::Waiting => &mut self.waiting,
+            Fate::Conflated => &mut self.conflated,
+            Fate::Dropped => &mut self.dropped,
+            Fate::Refused => &mut self.refused,
+        };
+        *count += 1;
+    }
+
     /// How many subscribers the topic had.
     pub fn subscribers(&self) -> u32 {
         self.sent + self.waiting + self.conflated + self.dropped + self.refused

@@ -3,6 +3,7 @@
 use wsring_proto::opcode::Opcode;
 
 use super::delivery::Lagged;
+use super::follow::Value;
 use super::outlet::Outlet;
 use super::pieces::{NONE, Piece, State};
 use super::topic::{Numbers, Table};
@@ -50,7 +51,8 @@ impl Topics {
 
     /// Whether the piece in front went.
     fn send_piece(&mut self, conn: u32, piece: u32, out: &mut impl Outlet) -> bool {
-        let Piece { sub, key, seq, prev, merged, removes, retained, opcode, published_at, .. } = *self.pieces.at(piece);
+        let Piece { sub, key, prev, retained, .. } = *self.pieces.at(piece);
+        let Value { seq, merged, removes, opcode, published_at, bytes } = self.value_of(piece);
         let topic = self.subs[sub as usize].topic;
         let table = self.topics[topic as usize].take().expect("it has a subscriber");
         let per_key = table.retained.is_per_key();
@@ -60,7 +62,6 @@ impl Topics {
             (false, _) => self.subs[sub as usize].last,
         };
         let numbers = Numbers { seq, prev, merged, removes };
-        let bytes = self.pieces.at(piece).bytes.clone();
         let ends = self.ends.panicked.len();
         let went = self.write_one(conn, &table, key, numbers, published_at, opcode, &bytes, out);
         self.topics[topic as usize] = Some(table);

@@ -20,8 +20,15 @@ pub(super) struct Lost {
 pub(super) struct Sub {
     pub(super) conn: u32,
     pub(super) topic: u32,
-    /// In the topic's list.
+    /// In the topic's list; none while it follows.
     pub(super) place: u32,
+    /// Its number among those of the core that have begun to follow; 0 if it does not.
+    pub(super) stamp: u64,
+    /// Those that follow the same topic and began before and behind it.
+    pub(super) older: u32,
+    pub(super) younger: u32,
+    /// While it follows: messages of the topic up to the last that came to it.
+    pub(super) counted: u64,
     /// Its neighbours among those of its connection.
     pub(super) next: u32,
     pub(super) prev: u32,

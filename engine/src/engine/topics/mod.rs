@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! topic ── its subscribers, in a dense list          `topic`, `retained`
+//!   │     └ and those that follow: a publish does not come to them  `follow`, `newest`
 //!   └ subscription ── its pieces, oldest first       `lanes`, `pieces`
 //! connection ── its subscriptions
 //!   └ lane ── all its pieces, first in first out
@@ -14,11 +15,13 @@
 
 mod delivery;
 mod drain;
+mod follow;
 mod gaps;
 mod hash;
 mod how;
 mod lanes;
 mod moves;
+mod newest;
 mod outlet;
 mod payload;
 mod pieces;

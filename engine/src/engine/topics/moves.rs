@@ -1,10 +1,9 @@
 //! How pieces come, move and go: the one place where their lists, the index by key, and what is counted of them change together.
 
-use bytes::Bytes;
-
 use super::delivery::Policy;
 use super::lanes::{Lost, Sub};
 use super::outlet::Outlet;
+use super::payload::Shared;
 use super::pieces::{NONE, Piece, State, Through};
 use super::whole::Topics;
 use crate::engine::deadlines::Tick;
@@ -106,6 +105,7 @@ impl Topics {
                 self.pieces.unlink(&mut sub.holds, piece, Through::Lane);
             }
         }
+        let follows = std::mem::replace(&mut self.pieces.at(piece).follows, NONE);
         if !retained {
             sub.waiting -= 1;
             sub.waiting_bytes -= cost;
@@ -118,9 +118,13 @@ impl Topics {
         if state == State::Queued {
             self.leave_lane(piece);
         }
+        if follows != NONE {
+            self.leave_newest(owner, follows);
+        }
         // It is a key that was sent, until it is freed.
         let at = self.pieces.at(piece);
-        (at.state, at.retained, at.bytes) = (State::Cooling, false, bytes::Bytes::new());
+        (at.state, at.retained) = (State::Cooling, false);
+        at.set_bytes(Shared::default());
         self.pieces.push(&mut self.subs[owner as usize].rest, piece, Through::Own);
     }
 
@@ -147,10 +151,10 @@ impl Topics {
     }
 
     /// A piece has other bytes, and counts as a message from now on.
-    pub(super) fn recount(&mut self, sub: u32, piece: u32, bytes: Bytes) {
+    pub(super) fn recount(&mut self, sub: u32, piece: u32, bytes: Shared) {
         let at = self.pieces.at(piece);
         let (before, retained) = (at.cost(), std::mem::take(&mut at.retained));
-        at.bytes = bytes;
+        at.set_bytes(bytes);
         let after = at.cost();
         let owner = &mut self.subs[sub as usize];
         let conn = owner.conn;
@@ -165,6 +169,17 @@ impl Topics {
         let lane = self.lane(conn);
         lane.bytes = lane.bytes - before + after;
         self.counted = self.counted - u64::from(before) + u64::from(after);
+    }
+
+    /// A message that waits counts so much more.
+    pub(super) fn charge(&mut self, piece: u32, more: u32) {
+        let at = self.pieces.at(piece);
+        at.charge += more;
+        let sub = &mut self.subs[at.sub as usize];
+        sub.waiting_bytes += more;
+        let conn = sub.conn;
+        self.lane(conn).bytes += more;
+        self.counted += u64::from(more);
     }
 
     /// What is held for a subscriber joins the lane.
@@ -229,7 +244,8 @@ impl Topics {
     }
 
     fn drop_from(&mut self, piece: u32, side: fn(&mut Lost) -> &mut Option<u64>) {
-        let Piece { sub, key, seq, prev, retained, state, until, .. } = *self.pieces.at(piece);
+        let seq = self.value_of(piece).seq;
+        let Piece { sub, key, prev, retained, state, until, .. } = *self.pieces.at(piece);
         let conn = self.subs[sub as usize].conn;
         self.discard(piece);
         if state == State::Held {

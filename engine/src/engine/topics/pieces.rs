@@ -3,10 +3,10 @@
 //!
 //! Promises that adding, removing and replacing one costs the same however many wait. Refuses to know what a list means.
 
-use bytes::Bytes;
 use slab::Slab;
 use wsring_proto::opcode::Opcode;
 
+use super::payload::Shared;
 use crate::engine::deadlines::Tick;
 use crate::ring::Time;
 
@@ -82,7 +82,12 @@ pub(super) struct Piece {
     /// Messages that it stands for.
     pub(super) merged: u32,
     pub(super) opcode: Opcode,
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Shared,
+    /// Bytes of payload that it counts.
+    pub(super) charge: u32,
+    /// The newest message that it follows: then it is that, and not what stands here. How many messages that had been when it began.
+    pub(super) follows: u32,
+    pub(super) joined: u64,
     pub(super) published_at: Time,
     /// When the place that it has was taken.
     pub(super) since: Time,
@@ -109,7 +114,10 @@ impl Piece {
             prev: 0,
             merged: 0,
             opcode: Opcode::Binary,
-            bytes: Bytes::new(),
+            bytes: Shared::default(),
+            charge: 0,
+            follows: NONE,
+            joined: 0,
             published_at: Time::default(),
             since: Time::default(),
             until: Tick::ZERO,
@@ -120,7 +128,11 @@ impl Piece {
 
     /// Bytes that it counts.
     pub(super) fn cost(&self) -> u32 {
-        cost_of(self.bytes.len())
+        self.charge.saturating_add(PIECE)
+    }
+
+    pub(super) fn set_bytes(&mut self, bytes: Shared) {
+        (self.charge, self.bytes) = (len_of(&bytes), bytes);
     }
 
     fn link(&mut self, through: Through) -> &mut Link {
@@ -134,6 +146,11 @@ impl Piece {
 /// Bytes that a message of this length counts.
 pub(super) fn cost_of(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX).saturating_add(PIECE)
+}
+
+/// The same of its payload alone.
+pub(super) fn len_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 /// All pieces.

@@ -1,35 +1,26 @@
 //! A message to all subscribers of a topic: each is given it at once, or it waits, as the subscription's delivery says.
 
-use bytes::Bytes;
 use wsring_proto::opcode::Opcode;
 
-use super::delivery::{Policy, Published};
+use super::delivery::{Fate, Policy, Published};
 use super::lanes::Sub;
 use super::outlet::{Outlet, Room};
-use super::payload::Payloads;
-use super::pieces::{Piece, State, Through, cost_of};
+use super::payload::{Payloads, Shared};
+use super::pieces::{NONE, Piece, State, Through, cost_of};
 use super::retained::Told;
 use super::topic::{Entry, Numbers, text_or_not};
 use super::whole::Topics;
 use crate::engine::panics::{Payload, let_go};
 use crate::engine::planted::planted;
 
-/// What became of a message for one subscriber.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Sent,
-    Waiting,
-    Conflated,
-    Dropped,
-    Refused,
-}
-
 /// A message on its way to many: what is made of it once.
-struct Sheet<'m> {
-    told: Told<'m>,
-    seq: u64,
+pub(super) struct Sheet<'m> {
+    pub(super) told: Told<'m>,
+    pub(super) seq: u64,
     /// Its payload, once it has to wait for somebody.
-    shared: Option<Bytes>,
+    pub(super) shared: Option<Shared>,
+    /// The same as the newest of its key, once a piece follows that.
+    pub(super) newest: u32,
     /// What is in `written`, and its number among messages that go to many.
     variant: Option<(Numbers, u64)>,
     opcode: Opcode,
@@ -43,7 +34,7 @@ struct Sheet<'m> {
 }
 
 impl Sheet<'_> {
-    fn shared(&mut self, payloads: &Payloads) -> Bytes {
+    pub(super) fn shared(&mut self, payloads: &Payloads) -> Shared {
         self.shared.get_or_insert_with(|| payloads.keep(self.told.bytes)).clone()
     }
 
@@ -67,12 +58,17 @@ impl Topics {
         let seq = table.retained.take(&told);
         let written = std::mem::take(&mut self.scratch);
         let tells = table.topic.tells();
-        let (shared, variant, opcode, in_step) = (None, None, told.opcode, false);
-        let mut sheet = Sheet { told, seq, shared, variant, opcode, written, tells, in_step, panic: None };
+        let (shared, newest, variant, opcode, in_step) = (None, NONE, None, told.opcode, false);
+        let mut sheet = Sheet { told, seq, shared, newest, variant, opcode, written, tells, in_step, panic: None };
+        let has_followers = table.follower != NONE;
         let mut entries = std::mem::take(&mut table.entries);
         // A subscription looks at its table, and at nothing of the list that is walked here.
         self.topics[topic as usize] = Some(table);
         let mut published = Published::default();
+        if has_followers {
+            published.conflated = self.tell_followers(topic, &mut sheet);
+            self.totals.conflated += u64::from(published.conflated);
+        }
         let mut at = 0;
         while let Some(entry) = entries.get_mut(at) {
             at += 1;
@@ -84,23 +80,33 @@ impl Topics {
                 published.sent += 1;
                 continue;
             }
+            let (sub, place) = (entry.sub, at - 1);
             let fate = self.offer(topic, entry, &mut sheet, out);
+            published.count(fate);
             planted!(
                 SubscriberSkipped,
                 if fate == Fate::Dropped {
                     at += 1;
                 }
             );
-            let count = match fate {
-                Fate::Sent => &mut published.sent,
-                Fate::Waiting => &mut published.waiting,
-                Fate::Conflated => &mut published.conflated,
-                Fate::Dropped => &mut published.dropped,
-                Fate::Refused => &mut published.refused,
-            };
-            *count += 1;
+            if self.may_follow(sub) {
+                entries.swap_remove(place);
+                if let Some(moved) = entries.get(place) {
+                    self.subs[moved.sub as usize].place = place as u32;
+                }
+                at = place;
+                self.begin_following(sub);
+                self.follow(sub, fate, &mut sheet, out);
+            }
         }
         self.topics[topic as usize].as_mut().expect("it was put back").entries = entries;
+        if !self.visits.is_empty() {
+            self.visit_all(topic, &mut sheet, &mut published, out);
+        }
+        if sheet.newest != NONE {
+            self.end_telling(sheet.newest);
+        }
+        self.bare.clear();
         if let Some(panic) = sheet.panic.take() {
             let_go(panic); // nobody was to be given it at once
         }
@@ -151,7 +157,7 @@ impl Topics {
         fate
     }
 
-    fn offer_slowly(&mut self, topic: u32, sub: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+    pub(super) fn offer_slowly(&mut self, topic: u32, sub: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
         let Sub { conn, delivery, .. } = self.subs[sub as usize];
         let told = sheet.told;
         let room = out.room(conn);
@@ -224,7 +230,7 @@ impl Topics {
             opcode = if old.opcode == told.opcode { text_or_not(opcode, &merged) } else { Opcode::Binary };
             bytes = Some(self.payloads.keep(merged));
         }
-        let len = bytes.as_ref().map_or(told.bytes.len(), Bytes::len);
+        let len = bytes.as_ref().map_or(told.bytes.len(), |bytes: &Shared| bytes.len());
         let more = cost_of(len).saturating_sub(old.cost());
         let conn = self.subs[sub as usize].conn;
         let retained = old.retained;
@@ -305,8 +311,8 @@ impl Topics {
         let mut piece = Piece::new(sub, state, told.key, self.subs[sub as usize].stretch);
         (piece.removes, piece.fixed, piece.seq, piece.opcode) = (told.removes, told.fixed, sheet.seq, told.opcode);
         piece.prev = tail.unwrap_or(sheet.seq.saturating_sub(1));
-        (piece.bytes, piece.merged) = (sheet.shared(&self.payloads), 1);
-        (piece.published_at, piece.since) = (told.now, told.now);
+        (piece.merged, piece.published_at, piece.since) = (1, told.now, told.now);
+        piece.set_bytes(sheet.shared(&self.payloads));
         piece
     }
 

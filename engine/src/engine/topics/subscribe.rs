@@ -6,7 +6,7 @@ use super::delivery::{Counts, Delivery, Lagged, Policy, SubscribeError, Subscrib
 use super::lanes::{Lane, Sub};
 use super::outlet::{Outlet, Room};
 use super::pieces::{List, NONE, Piece, State, cost_of};
-use super::topic::{Entry, Numbers, Table};
+use super::topic::{Numbers, Table};
 use super::whole::Topics;
 use crate::engine::planted::planted;
 use crate::ring::Time;
@@ -42,10 +42,8 @@ impl Topics {
         let sub = self.insert(conn, topic, &table, delivery);
         let retained = self.give_retained(sub, &table, out);
         self.topics[topic as usize] = Some(table);
-        let in_step = self.in_step(sub);
-        let entries = &mut self.topics[topic as usize].as_mut().expect("it was put back").entries;
-        self.subs[sub as usize].place = entries.len() as u32;
-        entries.push(Entry { conn, sub, in_step });
+        self.enlist(sub);
+        self.note_step(sub);
         Ok(Subscribed { is_new: true, retained })
     }
 
@@ -77,6 +75,10 @@ impl Topics {
             conn,
             topic,
             place: NONE,
+            stamp: 0,
+            older: NONE,
+            younger: NONE,
+            counted: 0,
             next,
             prev: NONE,
             delivery,
@@ -139,7 +141,8 @@ impl Topics {
     ) {
         let mut piece = Piece::new(sub, State::Queued, key, self.subs[sub as usize].stretch);
         (piece.retained, piece.seq, piece.opcode) = (true, seq, opcode);
-        (piece.bytes, piece.published_at, piece.since) = (self.payloads.keep(bytes), at, self.now);
+        (piece.published_at, piece.since) = (at, self.now);
+        piece.set_bytes(self.payloads.keep(bytes));
         self.enqueue(piece, out);
     }
 
@@ -149,6 +152,9 @@ impl Topics {
         let had = std::mem::replace(&mut self.subs[sub as usize].delivery, delivery);
         if had == delivery {
             return self.note_step(sub);
+        }
+        if !delivery.follows() {
+            self.note_step(sub); // what waits is now what it was last
         }
         let both = had.conflates() && delivery.conflates();
         if !both || delivery.interval.is_none() {
@@ -195,6 +201,10 @@ impl Topics {
     }
 
     pub(super) fn remove(&mut self, sub: u32) -> Counts {
+        match self.subs[sub as usize].stamp {
+            0 => self.delist(sub),
+            _ => self.end_following(sub),
+        }
         let dropped = u64::from(self.subs[sub as usize].waiting);
         for list in [|sub: &Sub| sub.own, |sub: &Sub| sub.rest] {
             loop {
@@ -209,13 +219,8 @@ impl Topics {
         self.totals.dropped += dropped;
         self.forget_all_lost(sub);
         let counts = self.counts_of(sub);
-        let Sub { conn, topic, place, next, prev, .. } = self.subs.remove(sub as usize);
+        let Sub { conn, topic, next, prev, .. } = self.subs.remove(sub as usize);
         self.pairs.remove(&(conn, topic));
-        let entries = &mut self.topics[topic as usize].as_mut().expect("it has a subscriber").entries;
-        entries.swap_remove(place as usize);
-        if let Some(moved) = entries.get(place as usize) {
-            self.subs[moved.sub as usize].place = place;
-        }
         if let Some(next) = self.subs.get_mut(next as usize) {
             next.prev = prev;
         }
@@ -234,7 +239,8 @@ impl Topics {
         let sub = &self.subs[sub as usize];
         let table = self.topics[sub.topic as usize].as_ref().expect("it has a subscriber");
         let published = table.retained.count() - sub.base;
-        let (waiting, conflated, dropped) = (sub.waiting.into(), sub.conflated, sub.dropped);
+        let followed = if sub.stamp > 0 { table.retained.count() - sub.counted } else { 0 };
+        let (waiting, conflated, dropped) = (sub.waiting.into(), sub.conflated + followed, sub.dropped);
         Counts { published, sent: published - waiting - conflated - dropped, waiting, conflated, dropped }
     }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use wsring_proto::opcode::Opcode;
 
 use super::hash::Seeded;
+use super::pieces::NONE;
 use super::retained::{Retain, Retained};
 use crate::engine::panics::{Payload, catch, theirs};
 use crate::engine::planted::planted;
@@ -113,7 +114,7 @@ pub struct Update<'m> {
     pub published_at: u64,
 }
 
-/// One subscriber in the list of a topic.
+/// One subscriber that each message of a topic comes to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) conn: u32,
@@ -126,13 +127,22 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) topic: Topic,
+    /// Subscribers that each message comes to.
     pub(super) entries: Vec<Entry>,
+    /// Of those that follow the last to begin, and the youngest stamp that one of them had.
+    pub(super) follower: u32,
+    pub(super) youngest: u64,
+    /// Perhaps the newest message of the key that was published last.
+    pub(super) newest: u32,
+    /// Which a message ends that may not be conflated, while anybody follows.
+    pub(super) stretch: u64,
     pub(super) retained: Retained,
 }
 
 impl Table {
     pub(super) fn new(seeded: Seeded) -> Self {
-        Self { topic: Topic::default(), entries: Vec::new(), retained: Retained::new(seeded) }
+        let (entries, retained) = (Vec::new(), Retained::new(seeded));
+        Self { topic: Topic::default(), entries, follower: NONE, youngest: 0, newest: NONE, stretch: 0, retained }
     }
 
     /// What a subscriber's `Update` says beside its payload.

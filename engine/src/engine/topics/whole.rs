@@ -8,9 +8,10 @@ use wsring_proto::close::CloseCode;
 use super::delivery::Lagged;
 use super::hash::Seeded;
 use super::lanes::{Lane, Sub};
+use super::newest::AllNewest;
 use super::payload::Payloads;
 use super::pieces::{NONE, PIECE, Pieces};
-use super::topic::{Table, Topic};
+use super::topic::{Entry, Table, Topic};
 use crate::engine::deadlines::{Deadlines, Tick};
 use crate::engine::panics::Payload;
 use crate::ring::Time;
@@ -56,6 +57,13 @@ pub(crate) struct Topics {
     pub(super) lane_of: Vec<u32>,
     pub(super) pieces: Pieces,
     pub(super) payloads: Payloads,
+    /// Messages that pieces follow.
+    pub(super) newest: AllNewest,
+    /// How many subscriptions have begun to follow.
+    pub(super) stamps: u64,
+    /// While a message is published: those that follow to whom it comes, and those of them that have no piece which follows it.
+    pub(super) visits: Vec<(u32, u64)>,
+    pub(super) bare: Vec<(u32, u64)>,
     /// What all lanes count.
     pub(super) counted: u64,
     /// Keys of which subscriptions have lost something.
@@ -89,6 +97,10 @@ impl Topics {
             lane_of: Vec::new(),
             pieces: Pieces::default(),
             payloads: Payloads::default(),
+            newest: AllNewest::new(seeded),
+            stamps: 0,
+            visits: Vec::new(),
+            bare: Vec::new(),
             counted: 0,
             lost_keys: 0,
             charged: 0,
@@ -181,14 +193,49 @@ impl Topics {
 
     /// What the list of its topic says of it is right again.
     pub(super) fn note_step(&mut self, sub: u32) {
+        let Sub { stamp, topic, place, .. } = self.subs[sub as usize];
+        match (stamp > 0, self.may_follow(sub)) {
+            (true, true) => {}
+            (true, false) => {
+                self.end_following(sub);
+                self.enlist(sub);
+            }
+            (false, true) => {
+                self.delist(sub);
+                self.begin_following(sub);
+            }
+            (false, false) => {
+                let in_step = self.in_step(sub);
+                let table = self.topics[topic as usize].as_mut().expect("it has a subscriber");
+                table.entries[place as usize].in_step = in_step;
+            }
+        }
+    }
+
+    /// Each message of its topic comes to a subscription.
+    pub(super) fn enlist(&mut self, sub: u32) {
         let in_step = self.in_step(sub);
+        let owner = &mut self.subs[sub as usize];
+        let table = self.topics[owner.topic as usize].as_mut().expect("it has a subscriber");
+        owner.place = table.entries.len() as u32;
+        table.entries.push(Entry { conn: owner.conn, sub, in_step });
+    }
+
+    pub(super) fn delist(&mut self, sub: u32) {
         let Sub { topic, place, .. } = self.subs[sub as usize];
-        self.topics[topic as usize].as_mut().expect("it has a subscriber").entries[place as usize].in_step = in_step;
+        let entries = &mut self.topics[topic as usize].as_mut().expect("it has a subscriber").entries;
+        entries.swap_remove(place as usize);
+        if let Some(moved) = entries.get(place as usize) {
+            self.subs[moved.sub as usize].place = place;
+        }
     }
 
     /// From here on the subscription itself knows what it was given.
     pub(super) fn out_of_step(&mut self, sub: u32) {
         let Sub { topic, place, .. } = self.subs[sub as usize];
+        if place == NONE {
+            return; // it follows
+        }
         let table = self.topics[topic as usize].as_mut().expect("it has a subscriber");
         if std::mem::replace(&mut table.entries[place as usize].in_step, false) {
             self.subs[sub as usize].last = table.retained.last_seq();
@@ -197,13 +244,18 @@ impl Topics {
 
     /// Bytes of memory of all that waits.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.pieces.0.len() * PIECE as usize + self.payloads.held() + self.lost_keys * LOST
+        self.pieces.0.len() * PIECE as usize + self.shared_bytes() + self.lost_keys * LOST
+    }
+
+    /// What is not of one connection alone.
+    fn shared_bytes(&self) -> usize {
+        self.payloads.held() + self.newest.held_bytes()
     }
 
     /// The part of that of one connection: its pieces, what it knows to be lost, and as much of all payloads as of all that waits.
     pub(crate) fn part_of(&self, conn: u32) -> usize {
         let lane = self.lane_of.get(conn as usize).and_then(|&lane| self.lanes.get(lane as usize));
-        let payloads = |bytes: u32| u128::from(bytes) * self.payloads.held() as u128 / u128::from(self.counted.max(1));
+        let payloads = |bytes: u32| u128::from(bytes) * self.shared_bytes() as u128 / u128::from(self.counted.max(1));
         let own = |lane: &Lane| lane.pieces as usize * PIECE as usize + lane.lost as usize * LOST;
         lane.map_or(0, |lane| own(lane) + payloads(lane.bytes) as usize)
     }
@@ -211,10 +263,14 @@ impl Topics {
     /// The same as [`Self::held_bytes`], by looking everywhere.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn found_bytes(&self) -> usize {
-        let payloads = self.pieces.0.iter().map(|(_, piece)| (piece.bytes.as_ptr() as usize, piece.bytes.len()));
-        let payloads: HashMap<usize, usize> = payloads.filter(|&(_, len)| len > 0).collect();
+        let payloads = self.pieces.0.iter().map(|(_, piece)| &piece.bytes);
+        let payloads = payloads.chain(self.newest.slab.iter().map(|(_, newest)| &newest.bytes));
+        let payloads: HashMap<usize, usize> = payloads.filter_map(|shared| shared.memory()).collect();
         let lost = self.subs.iter().map(|(_, sub)| sub.lost.as_ref().map_or(0, |lost| lost.len())).sum::<usize>();
-        self.pieces.0.len() * PIECE as usize + payloads.values().sum::<usize>() + lost * LOST
+        self.pieces.0.len() * PIECE as usize
+            + payloads.values().sum::<usize>()
+            + self.newest.found_bytes()
+            + lost * LOST
     }
 
     /// Memory of a burst that is over is given back.
@@ -222,6 +278,7 @@ impl Topics {
         if self.pieces.0.is_empty() {
             (self.pieces, self.held) = (Pieces::default(), None);
             self.index.shrink_to(0);
+            self.newest.tidy();
         }
     }
 

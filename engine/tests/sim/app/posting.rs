@@ -50,6 +50,15 @@ impl App {
                 _ => board.unsubscribe(&mut conn, topic, posts, person),
             }
         }
+        if let Some(topic) = board.crowds() {
+            for id in open {
+                let peer = self.open[&id].peer;
+                let Some(mut conn) = self.conn(cx, id) else { continue };
+                let ledger = &mut *self.world.ledger.borrow_mut();
+                board.join_crowd(&mut conn, topic, &ledger.posts, &mut ledger.people[peer]);
+            }
+            (0..12).for_each(|_| self.publish(cx, &mut board, topic));
+        }
         self.board = Some(board);
     }
 

@@ -70,7 +70,7 @@ impl Outlet for Outputs {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Got {
     pub(super) topic: u32,
     pub(super) key: Option<u64>,
