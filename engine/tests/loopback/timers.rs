@@ -72,7 +72,9 @@ impl Handler for Beats {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
-        cx.set_interval(Duration::from_millis(5), 9).expect("below the cap");
+        if *cx.data() == 0 {
+            cx.set_interval(Duration::from_millis(5), 9).expect("below the cap");
+        }
         let _ = cx.send("set");
     }
 
