@@ -28,6 +28,7 @@ use crate::ring::uring::{
     Feature, Features, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, descriptors_open, heap,
     raise_nofile,
 };
+use crate::rings::RingKind;
 
 /// Without an idle timeout: two ends that wait for each other do not do so for ever.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -85,6 +86,7 @@ pub struct Config {
     pub(crate) mailbox_max: u32,
     pub(crate) deflate: Deflate,
     pub(crate) features: Features,
+    pub(crate) ring: Option<RingKind>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<std::sync::Arc<rustls::ServerConfig>>,
 }
@@ -127,6 +129,7 @@ impl Default for Config {
             mailbox_max: MAILBOX_MAX,
             deflate: Deflate::off(),
             features: ring.features,
+            ring: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -426,7 +429,16 @@ impl Config {
         self
     }
 
-    /// Kernel features to use where they exist. Default all.
+    /// The ring that the cores run on. Default `None`: [`RingKind::Uring`] where the kernel lets it be used, else
+    /// [`RingKind::Epoll`], with a line in the log. One that is named is used, or the start fails. [`Running::ring`](crate::Running::ring) tells which
+    /// it is. A tokio-uring runtime has its own.
+    #[must_use]
+    pub fn ring(mut self, ring: impl Into<Option<RingKind>>) -> Self {
+        self.ring = ring.into();
+        self
+    }
+
+    /// Kernel features to use where they exist: of io_uring, so that they say nothing to epoll. Default all.
     #[must_use]
     pub fn features(mut self, features: Features) -> Self {
         self.features = features;
@@ -555,7 +567,7 @@ impl Config {
 
     /// The part of the settings that a ring is made from. For this project's tests: versions are not counted for it.
     #[doc(hidden)]
-    pub fn ring(&self) -> RingConfig {
+    pub fn ring_config(&self) -> RingConfig {
         RingConfig {
             queue_entries: self.queue_entries,
             sockets_max: self.sockets_max() as u32,

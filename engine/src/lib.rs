@@ -89,7 +89,8 @@
 //! `wsring` uses the crate ring.
 //!
 //! # Kernels
-//! Linux 6.1 is the oldest that is run; [the list](https://github.com/wsring/wsring/blob/main/docs/kernels.md). What a kernel lacks beyond that is done without, and
+//! Where io_uring is forbidden, as in Docker by default, or not there, cores run on epoll: see [`RingKind`] and [`Running::ring`].
+//! Of io_uring Linux 6.1 is the oldest that is run; [the list](https://github.com/wsring/wsring/blob/main/docs/kernels.md). What a kernel lacks beyond that is done without, and
 //! [`Running::features`] tells: see [`Feature`]. Before Linux 6.13 connections are ordinary descriptors, and the limit on those
 //! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
 //!
@@ -148,7 +149,9 @@ mod resolver;
 pub mod ring;
 #[cfg(not(feature = "unstable-ring"))]
 mod ring;
+mod rings;
 mod server;
+mod signals;
 mod stats;
 mod target;
 #[cfg(feature = "testing")]
@@ -176,6 +179,7 @@ pub use reconnect::Reconnect;
 pub use ring::uring::heap::map_long_buffers;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};
 pub use ring::{Errno, Time};
+pub use rings::{RingKind, UnknownRing};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{Error, Running, Server};

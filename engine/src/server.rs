@@ -22,7 +22,10 @@ use crate::engine::{Bell, Control, Core, Names, Resolve, Seat};
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
 use crate::resolver;
-use crate::ring::uring::{Feature, Features, SetupError, Uring, Waker, heap, raise_nofile, usable};
+use crate::ring::uring::{Feature, Features, SetupError, Waker, heap, raise_nofile};
+use crate::ring::{Ring, SendBlocks};
+use crate::rings::{AnyRing, RingKind, choose};
+use crate::signals::Signals;
 use crate::stats::Stats;
 
 /// Why a server could not start, or ended. `Debug` says the same as `Display`, because that is what a `main` that returns it prints, and
@@ -57,11 +60,11 @@ pub enum Error {
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The ring of a core broke while running.
-    #[error("core {place}: io_uring failed: {source}")]
+    #[error("core {place}: its ring failed: {source}")]
     Ring {
         /// The core's place in the list of cores.
         place: Place,
-        /// io_uring_enter(2)'s error.
+        /// The error of io_uring_enter(2), or of epoll_wait(2).
         source: io::Error,
     },
     /// The operating system refused something else that a start needs: a thread, a signal handler, random numbers.
@@ -202,9 +205,9 @@ pub(crate) fn run_until_signal<M: Send + 'static>(
     start: impl FnOnce() -> Result<Running<M>, Error>,
 ) -> Result<Vec<Stats>, Error> {
     // Before the first connection: a peer that has been accepted is told 1001, however early the signal.
-    let signals = Signals::new()?;
+    let signals = Signals::new().map_err(Error::Start)?;
     let running = start()?;
-    signals.stop(running.handle())?;
+    signals.stop(running.handle()).map_err(Error::Start)?;
     running.join()
 }
 
@@ -226,7 +229,7 @@ pub(crate) fn start_cores<H: Handler>(
     factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<Running<H::Mail>, Error> {
     raise_nofile(); // also for a client, which has bound nothing
-    let features = usable(config.features)?;
+    let (kind, features) = choose(config.ring, config.features)?;
     let config = config.resolved(cores.len(), features)?;
     let (connections_max, memory_max) = (config.connections_cap(), config.memory_budget());
     let (config, factory) = (Arc::new(config), Arc::new(factory));
@@ -249,7 +252,7 @@ pub(crate) fn start_cores<H: Handler>(
             let member = info.handle.member(place).clone();
             let (control, mailbox) = (Arc::clone(&member.control), member.reader());
             let _tenure = control.begin();
-            let made = set_up(place, cpu, sockets, &config, waker);
+            let made = set_up(place, cpu, sockets, &config, (kind, waker));
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -267,12 +270,17 @@ pub(crate) fn start_cores<H: Handler>(
             let resolve = Some(resolve_for(Arc::clone(&control), move || member.ring()));
             let trim: Option<Box<dyn Fn() -> bool>> = Some(Box::new(heap::give_back));
             let seat = Seat { place, control: Arc::clone(&control), mailbox, handle, random, resolve, trim, names };
-            let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
-            // Goes before the engine does, whose ring waits for its last completions: the others need not.
-            let _ended = ended;
-            let _ = ready.send((place, Ok(features)));
-            drop(ready); // the starter reads until all senders are gone, also one lost in a panic
-            engine.run().map_err(|source| {
+            let start = (seat, blocks, handler, config, listeners);
+            let tell = move || {
+                let _ = ready.send((place, Ok(features)));
+                drop(ready); // the starter reads until all senders are gone, also one lost in a panic
+                ended
+            };
+            let ran = match ring {
+                AnyRing::Uring(ring) => run_on(ring, start, tell),
+                AnyRing::Epoll(ring) => run_on(ring, start, tell),
+            };
+            ran.map_err(|source| {
                 control.tell(CoreState::Failed);
                 Error::Ring { place, source }
             })
@@ -299,7 +307,7 @@ pub(crate) fn start_cores<H: Handler>(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    let running = Running { handle, threads, ends, addrs, cores, features, connections_max, memory_max };
+    let running = Running { handle, threads, ends, addrs, cores, ring: kind, features, connections_max, memory_max };
     match (failed, missing.first().copied()) {
         (None, None) => Ok(running),
         (failed, missing) => {
@@ -311,14 +319,26 @@ pub(crate) fn start_cores<H: Handler>(
     }
 }
 
+/// What an engine is made of, beside its ring.
+type Start<H> = (Seat<<H as Handler>::Mail>, SendBlocks, H, Arc<Config>, u32);
+
+/// An engine on this ring, from its start, of which `tell` tells, to its end.
+fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> Ended) -> io::Result<Stats> {
+    let (seat, blocks, handler, config, listeners) = start;
+    let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
+    // Goes before the engine does, whose ring waits for its last completions: the others need not.
+    let _ended = tell();
+    engine.run()
+}
+
 /// On the core's own thread: pin it, make its ring, listen.
 fn set_up(
     place: Place,
     cpu: Cpu,
     sockets: Vec<Socket>,
     config: &Config,
-    waker: Waker,
-) -> Result<(Uring, crate::ring::SendBlocks, StdRng), Error> {
+    (kind, waker): (RingKind, Waker),
+) -> Result<(AnyRing, SendBlocks, StdRng), Error> {
     if !affinity::pin(cpu) {
         return Err(Error::Pin { cpu });
     }
@@ -331,7 +351,7 @@ fn set_up(
         listeners.push(socket.into());
     }
     let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
-    let (ring, blocks) = Uring::new(&config.ring(), listeners, waker)?;
+    let (ring, blocks) = AnyRing::new(kind, &config.ring_config(), listeners, waker)?;
     Ok((ring, blocks, random))
 }
 
@@ -371,23 +391,6 @@ impl Drop for Ended {
     }
 }
 
-/// SIGINT and SIGTERM, caught from here on.
-struct Signals(signal_hook::iterator::Signals);
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Self).map_err(Error::Start)
-    }
-
-    /// Each stops the server from now on; those already caught, at once.
-    fn stop<M: Send + 'static>(mut self, handle: Handle<M>) -> Result<(), Error> {
-        let watch = move || self.0.forever().for_each(|_| handle.stop());
-        std::thread::Builder::new().name("wsring-signals".to_owned()).spawn(watch).map_err(Error::Start)?;
-        Ok(())
-    }
-}
-
 /// A running server or client. `M` is its handler's [`Mail`](Handler::Mail).
 pub struct Running<M = ()> {
     handle: Handle<M>,
@@ -395,6 +398,7 @@ pub struct Running<M = ()> {
     ends: mpsc::Receiver<Place>,
     addrs: Vec<SocketAddr>,
     cores: Vec<Cpu>,
+    ring: RingKind,
     features: Features,
     connections_max: u32,
     memory_max: usize,
@@ -406,6 +410,7 @@ impl<M> fmt::Debug for Running<M> {
         f.debug_struct("Running")
             .field("addrs", &self.addrs)
             .field("cores", &self.cores)
+            .field("ring", &self.ring)
             .field("features", &self.features)
             .field("connections_max", &self.connections_max)
             .field("memory_max", &self.memory_max)
@@ -437,7 +442,12 @@ impl<M> Running<M> {
         &self.cores
     }
 
-    /// The kernel features in use on every core.
+    /// What its cores run on: as configured ([`Config::ring`]), or what the kernel allows.
+    pub fn ring(&self) -> RingKind {
+        self.ring
+    }
+
+    /// The kernel features in use on every core; none on epoll.
     pub fn features(&self) -> Features {
         self.features
     }
@@ -461,7 +471,7 @@ impl<M> Running<M> {
     where
         M: Send + 'static,
     {
-        Signals::new()?.stop(self.handle())
+        Signals::new().and_then(|signals| signals.stop(self.handle())).map_err(Error::Start)
     }
 
     /// Waits until all cores have ended and returns their counters, by place. A core that fails stops the others.
@@ -515,8 +525,9 @@ mod tests {
         struct Mail; // has no `Debug`
         let handle = Handle::<Mail>::new(Place::new(0), [], Arc::new(Names::new(1)));
         let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
+        let (addrs, ring) = (vec![], RingKind::Uring);
         let running =
-            Running { handle, threads, ends, addrs: vec![], cores, features, connections_max: 1, memory_max: 1 };
+            Running { handle, threads, ends, addrs, cores, ring, features, connections_max: 1, memory_max: 1 };
         assert!(format!("{running:?}").starts_with("Running { addrs: [], cores: [Cpu(0), Cpu(1)], "), "{running:?}");
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));

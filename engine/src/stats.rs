@@ -45,7 +45,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls of io_uring_enter(2).
+    /// Calls of io_uring_enter(2); on epoll, all of the ring's system calls.
     enters,
     /// Passes of the loop.
     passes,

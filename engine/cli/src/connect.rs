@@ -57,6 +57,10 @@ pub(crate) struct Args {
     /// Send lines as binary messages.
     #[arg(long)]
     binary: bool,
+    /// What it does its socket's work by: `uring` is io_uring or fails to start, `epoll` works where io_uring is forbidden, `auto` is the
+    /// first that can be had.
+    #[arg(long, value_name = "RING", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
+    ring: String,
     /// When the input ends, stay until nothing has come or gone for so many seconds, then close. 0: at once, whatever is still to come.
     #[arg(long, value_name = "SECS", default_value_t = 1.0, value_parser = super::serve::seconds)]
     wait: f64,
@@ -133,6 +137,7 @@ fn config(args: &Args) -> Config {
         .limits(Limits::default().frame_max_bytes(MESSAGE_MAX).message_max_bytes(MESSAGE_MAX))
         .output_max_bytes(1 << 30)
         .deflate(if args.deflate { Deflate::dedicated() } else { Deflate::off() })
+        .ring(super::serve::ring(&args.ring))
         .idle_timeout(ping)
         .pong_timeout(ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use wsring::{
     Config, CoreInfo, Cpu, Deflate, Feature, Features, Handler, HeadLimits, Limits, OriginList, Origins, Policy,
-    Server, Stats, map_long_buffers,
+    RingKind, Server, Stats, map_long_buffers,
 };
 
 use crate::demo::chat::{self, Chat};
@@ -95,6 +95,10 @@ pub(crate) struct Args {
     /// bytes [default: 1].
     #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u8).range(1..=9))]
     deflate_level: Option<u8>,
+    /// What the cores do their sockets' work by: `uring` is io_uring or fails to start, `epoll` works where io_uring is forbidden, `auto`
+    /// is the first that can be had.
+    #[arg(long, value_name = "RING", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
+    ring: String,
     /// Kernel feature to do without; may be given several times.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     without: Vec<Feature>,
@@ -111,6 +115,11 @@ fn core_number(text: &str) -> Result<Cpu, String> {
         .parse()
         .map(Cpu::new)
         .map_err(|_| "the number of a core, as in taskset(1); several are separated by commas".to_owned())
+}
+
+/// Of the option --ring.
+pub(crate) fn ring(name: &str) -> Option<RingKind> {
+    name.parse().ok() // `auto` is none
 }
 
 /// A number of seconds from 0 to a year.
@@ -200,11 +209,12 @@ fn serve<H: Handler>(
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(Cpu::to_string).collect();
     say(&format!(
-        "listening on {} | cores {} | connections {} a core | memory {} MiB a core | features {}",
+        "listening on {} | cores {} | connections {} a core | memory {} MiB a core | ring {} | features {}",
         urls.join(" "),
         cores.join(","),
         running.connections_max(),
         running.memory_max() >> 20,
+        running.ring(),
         running.features()
     ));
     let mut total = Stats::default();
@@ -243,6 +253,7 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
         .idle_timeout(None)
         .message_timeout((args.message_timeout > 0.0).then(|| Duration::from_secs_f64(args.message_timeout)))
         .spin(Duration::from_micros(args.spin_us.into()))
+        .ring(ring(&args.ring))
         .features(features);
     if args.idle_timeout > 0.0 {
         let idle = Duration::from_secs_f64(args.idle_timeout);

@@ -1,9 +1,10 @@
 //! The seam between the engine and the kernel.
 //!
 //! [`Ring`] is all that `engine` knows of io_uring(7): operations go in with a [`Token`], completions come out with the
-//! same token. [`uring`] is the kernel, `sim` is a deterministic kernel with faults for tests. The seam promises:
+//! same token. [`uring`] is the kernel, [`epoll`] the kernel where that cannot be had, `sim` is a deterministic kernel with faults for tests. The seam
+//! promises:
 //!
-//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` unless it finds what it waits for without one: by spinning,
+//! - Nothing is submitted before [`Ring::wait`]; one `wait` is one `io_uring_enter(2)` (on io_uring) unless it finds what it waits for without one: by spinning,
 //!   which it does only for a while after [`Ring::expect_more`], or because it was rung.
 //! - What the kernel holds, nobody else can name: the memory of a send is moved into [`Op::Send`] and comes back with
 //!   its completion; received bytes are lent by a [`Ring::Lease`] that is not `Clone` and must be given back by
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+mod deaf;
+pub mod epoll;
 mod errno;
 #[cfg(any(test, feature = "sim", feature = "testing"))]
 #[cfg_attr(not(any(test, feature = "sim")), allow(dead_code, unused_imports, reason = "`testing` needs no faults"))]

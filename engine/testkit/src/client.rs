@@ -14,6 +14,7 @@ use wsring::{Config, CoreCx, Cx, Error, Handler, Message, OnPanic, Opening, Send
 
 use crate::http::{Answer, handshake, upgrade_head};
 use crate::patient::patiently;
+use crate::ring::ring;
 
 /// The longest that anything may take.
 pub const WAIT: Duration = Duration::from_secs(30);
@@ -562,9 +563,9 @@ pub fn serve_at<H: Handler<Mail = ()>>(
     Ok((running, addr))
 }
 
-/// A handler's failed assertion fails its test.
+/// A handler's failed assertion fails its test, and it runs on the ring that is being tested.
 pub fn strict(config: Config) -> Config {
-    config.on_panic(OnPanic::Stop)
+    config.on_panic(OnPanic::Stop).ring(ring())
 }
 
 /// A client on one core.

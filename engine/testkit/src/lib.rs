@@ -22,10 +22,12 @@ pub mod packed;
 mod patient;
 pub mod process;
 pub mod procfs;
+mod ring;
 mod teller;
 
 pub use client::*;
 pub use http::{Answer, handshake, upgrade_head};
 pub use patient::{Patient, patiently};
+pub use ring::ring;
 pub use teller::Teller;
 pub use wsring::ring::uring::monotonic;

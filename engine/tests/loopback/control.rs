@@ -120,6 +120,7 @@ fn a_handle_works_before_its_cores_run() {
     let (told, tells) = mpsc::channel();
     let cpus = cores(2);
     let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cpus.iter().copied());
+    let server = server.config(strict(Config::default()));
     let started = server.start(move |core| {
         let (place, all) = (core.place.index(), core.handle.places().collect::<Vec<_>>());
         assert_eq!((core.cores, core.handle.cores(), all), (2, 2, vec![Place::new(0), Place::new(1)]));
@@ -143,7 +144,7 @@ fn a_handle_works_before_its_cores_run() {
 #[test]
 fn a_stop_before_the_cores_run_ends_them() {
     let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(2));
-    let started = server.start(|core| {
+    let started = server.config(strict(Config::default())).start(|core| {
         core.handle.stop();
         Echo
     });

@@ -113,7 +113,7 @@ const FIRST: Place = Place::new(0);
 
 fn clerks(config: Config, core_count: usize) -> (Running<Order>, SocketAddr, Receiver<String>) {
     let (told, tells) = mpsc::channel();
-    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(core_count)).config(config);
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(core_count)).config(config.ring(ring()));
     let running = server.start(move |info| Clerk::new(&info, &told)).expect("it starts");
     let addr = running.local_addrs()[0];
     (running, addr, tells)

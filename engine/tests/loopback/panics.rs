@@ -78,7 +78,7 @@ fn clumsy(on_panic: OnPanic, core_count: usize) -> (Running, SocketAddr, Receive
     let (told, tells) = mpsc::channel();
     let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(core_count));
     let started = server
-        .config(Config::default().on_panic(on_panic))
+        .config(Config::default().on_panic(on_panic).ring(ring()))
         .start(move |core| Clumsy { place: core.place.index(), told: told.clone() });
     let running = started.expect("it starts");
     let addr = running.local_addrs()[0];

@@ -14,7 +14,7 @@ use wsring::{
 };
 use wsring_testkit::Patient;
 
-use crate::common::{Echo, Random, bounded, cores, finish, serve, tcp};
+use crate::common::{Echo, Random, bounded, cores, finish, serve, strict, tcp};
 
 fn config() -> WebSocketConfig {
     WebSocketConfig::default().max_frame_size(Some(16 << 20)).max_message_size(Some(16 << 20))
@@ -119,7 +119,11 @@ fn a_foreign_server_converses() {
     });
     let target = Target::new(&format!("ws://{addr}/feed?depth=5")).expect("a URL");
     let target = target.subprotocol("v2").and_then(|target| target.subprotocol("v1")).expect("tokens");
-    let running = Client::new().cores(cores(1)).start(move |_| Mirror(target.clone())).expect("the client starts");
+    let running = Client::new()
+        .cores(cores(1))
+        .config(strict(Config::default()))
+        .start(move |_| Mirror(target.clone()))
+        .expect("the client starts");
     let count = server.join().expect("the server is content");
     let stats = running.join().expect("it stops itself");
     assert_eq!((stats[0].messages, stats[0].opened, stats[0].closed, stats[0].violations), (count, 1, 1, 0));

@@ -11,7 +11,7 @@ use crate::common::*;
 /// a message is moved instead of copied, where pieces stop being gathered.
 pub(crate) fn borders(config: &Config) -> Vec<usize> {
     let mut lens = vec![0, 1, 2, 3, 4, 5, 7, 8, 125, 126, 127, 65_535, 65_536, 65_537];
-    let ring = config.ring();
+    let ring = config.ring_config();
     let recv = match ring.recv_buffers {
         RecvBuffers::Fixed { bytes, .. } => bytes as usize,
         _ => 4096,

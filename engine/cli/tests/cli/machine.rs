@@ -8,25 +8,58 @@ use wsring_testkit::{BINARY, Client, TEXT, WAIT};
 
 use crate::process::{BIN, Ended, Process, Serve, first_core, start};
 
-/// Runs it where io_uring_setup(2) fails with `errno`; None with a printed reason where that cannot be arranged.
-fn forbidden(errno: i32) -> Option<Ended> {
+const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
+
+/// The command where io_uring_setup(2) fails with `errno`; None with a printed reason where that cannot be arranged.
+fn where_forbidden(errno: i32) -> Option<Command> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/forbid.py");
-    if Command::new("python3").arg("--version").output().is_err() {
-        println!("skipped: no python3 here");
-        return None;
+    let command = |args: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args([script, &errno.to_string()]).args(args);
+        command
+    };
+    match command(&["/bin/true"]).output() {
+        Err(_) => println!("skipped: no python3 here"),
+        Ok(output) if output.status.code() == Some(77) => {
+            println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(_) => return Some(command(&[BIN])),
     }
-    let args = [script, &errno.to_string(), BIN, "serve", "--listen", "127.0.0.1:0"];
-    let ended = Process::start(Command::new("python3").args(args)).end();
-    if ended.code == Some(77) {
-        println!("skipped: {}", ended.errors);
-        return None;
+    None
+}
+
+/// How it ends there if it is told to use io_uring.
+fn forbidden(errno: i32) -> Option<Ended> {
+    let args = ["serve", "--listen", "127.0.0.1:0", "--ring", "uring"];
+    Some(Process::start(where_forbidden(errno)?.args(args)).end())
+}
+
+/// It serves on epoll, says so in the line that an operator sees first, and why in another; and a client there gets through as well.
+#[test]
+fn where_io_uring_is_forbidden_it_works_on_epoll() {
+    for (errno, why) in [(EPERM, "kernel.io_uring_disabled"), (ENOSYS, "does not exist here")] {
+        let Some(command) = where_forbidden(errno) else { return };
+        let serve = Serve::start_by(command, &[]);
+        assert_eq!((serve.told("ring"), serve.told("features")), ("epoll", "none"));
+        let mut peer = Client::open(serve.addr(), "/");
+        peer.echo(TEXT, b"in spite of it");
+        peer.echo(BINARY, &vec![7; 1 << 20]);
+        peer.close();
+        let Some(mut command) = where_forbidden(errno) else { return };
+        let talk = command.args(["connect", &format!("ws://{}/", serve.addr()), "--wait", "0.1"]);
+        let ended = Process::start(talk).end(); // its input is empty
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.errors.contains("running on epoll"), "{ended:?}");
+        let (stats, errors) = serve.stop_and_tell();
+        assert_eq!((stats["opened"], stats["messages"]), (2, 2));
+        assert!(errors.contains("WARN") && errors.contains("running on epoll") && errors.contains(why), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
     }
-    Some(ended)
 }
 
 #[test]
 fn where_io_uring_is_forbidden_it_names_the_knobs() {
-    const EPERM: i32 = 1;
     let Some(ended) = forbidden(EPERM) else { return };
     assert!(ended.code == Some(1) && ended.lines.is_empty(), "{ended:?}");
     for word in ["io_uring is forbidden", "kernel.io_uring_disabled", "seccomp", "io_uring_setup"] {
@@ -37,7 +70,6 @@ fn where_io_uring_is_forbidden_it_names_the_knobs() {
 
 #[test]
 fn where_io_uring_is_hidden_it_says_so() {
-    const ENOSYS: i32 = 38;
     let Some(ended) = forbidden(ENOSYS) else { return };
     assert!(ended.code == Some(1) && ended.lines.is_empty(), "{ended:?}");
     for word in ["does not exist here", "CONFIG_IO_URING", "seccomp"] {

@@ -17,6 +17,7 @@ mod losses;
 mod machine;
 mod options;
 mod pause;
+mod preload;
 mod process;
 mod refusals;
 mod stop;

@@ -121,6 +121,20 @@ fn each_feature_can_be_switched_off() {
     Client::open(serve.addr(), "/").echo(BINARY, &vec![7; 300_000]);
 }
 
+/// The start line says which, and there is nothing else to say of one that was asked for.
+#[test]
+fn ring_is_the_one_that_was_named() {
+    for ring in ["uring", "epoll"] {
+        let serve = start(&["--cores", &first_core(), "--ring", ring]);
+        assert_eq!(serve.told("ring"), ring);
+        Client::open(serve.addr(), "/").echo(BINARY, &vec![7; 300_000]);
+        assert_eq!(serve.stop()["messages"], 1);
+    }
+    for args in [&[][..], &["--ring", "auto"]] {
+        assert_eq!(start(args).told("ring"), "uring");
+    }
+}
+
 #[test]
 fn an_unknown_feature_is_refused_with_the_list() {
     let ended = run(&["serve", "--without", "sqpoll"]);

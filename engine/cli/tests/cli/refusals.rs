@@ -44,6 +44,7 @@ fn bad_values_are_refused_with_a_clear_sentence() {
         ("--deflate-threshold", "-1", "0..=4294967295"),
         ("--deflate-level", "0", "1..=9"),
         ("--deflate-level", "10", "1..=9"),
+        ("--ring", "io_uring", "[possible values: auto, uring, epoll]"),
         ("--without", "", "there are: multishot-accept"),
     ] {
         let ended = run(&["serve", &format!("{option}={value}")]);

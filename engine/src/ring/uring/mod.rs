@@ -28,24 +28,24 @@ use io_uring::opcode::AsyncCancel2;
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
-use socket2::{SockFilter, SockRef};
 
-#[cfg(feature = "unstable-ring")]
 pub use clock::monotonic;
 #[cfg(feature = "unstable-ring")]
-pub use descriptors::{reset_on_close, unacked};
+pub use descriptors::reset_on_close;
+pub use descriptors::unacked;
 pub use features::{Feature, Features, UnknownFeature};
 pub use recv_buffers::Lease;
-pub(crate) use setup::descriptors_open;
 pub use setup::{RingConfig, SetupError, raise_nofile, usable};
+pub(crate) use setup::{allowed, descriptors_open};
 pub use sizes::{QueueEntries, RecvBuffers, SendBuffers};
+pub(in crate::ring) use waker::Alarm;
 pub use waker::Waker;
 
+use super::deaf::deafen;
 use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
 use recv_buffers::{BufferRing, GROUP};
-use waker::Alarm;
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
 const ENTER_GETEVENTS: u32 = 1;
@@ -55,23 +55,6 @@ const SPIN_LOOKS: u32 = 32;
 
 /// SOCKET_URING_OP_SIOCOUTQ of linux/io_uring.h, since Linux 6.7.
 const SOCKET_OUTQ: u32 = 1;
-
-/// A filter of a listening socket (SO_ATTACH_FILTER, socket(7)) that drops what begins a connection: a segment with SYN and without
-/// ACK (RFC 9293 §3.1; the flags are in byte 13). The peer sends it again after a second. What ends a handshake passes.
-const NO_SYN: [SockFilter; 5] = {
-    const fn step(code: u32, jt: u8, jf: u8, k: u32) -> SockFilter {
-        SockFilter::new(code as u16, jt, jf, k)
-    }
-    use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
-    const SYN: (u32, u32) = (0x02, 0x12); // alone, of the two
-    [
-        step(BPF_LD | BPF_B | BPF_ABS, 0, 0, 13),
-        step(BPF_ALU | BPF_AND | BPF_K, 0, 0, SYN.1),
-        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYN.0),
-        step(BPF_RET | BPF_K, 0, 0, 0),
-        step(BPF_RET | BPF_K, 0, 0, u32::MAX),
-    ]
-};
 
 /// Of what the driver does for itself, such as some cancels: nobody is told of it.
 const OWN: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
@@ -569,10 +552,7 @@ impl Ring for Uring {
     }
 
     fn deafen(&mut self, listener: u32) -> bool {
-        let listener = self.listeners[listener as usize].as_ref().map(SockRef::from);
-        let deaf = listener.map(|listener| listener.attach_filter(&NO_SYN)).unwrap_or(Ok(()));
-        deaf.inspect_err(|error| tracing::debug!(%error, "a listener cannot be told to take no connection more"))
-            .is_ok()
+        self.listeners[listener as usize].as_ref().is_none_or(deafen)
     }
 
     fn unlisten(&mut self, listener: u32) {

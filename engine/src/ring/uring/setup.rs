@@ -1,6 +1,7 @@
 //! Builds one ring: what is asked of the kernel, what it granted, and which knob to turn when it refuses.
 
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use io_uring::IoUring;
@@ -56,7 +57,7 @@ pub enum SetupError {
         /// The release as the kernel states it.
         found: String,
     },
-    /// EPERM.
+    /// EPERM, or EACCES.
     #[error(
         "io_uring is forbidden here (EPERM): sysctl kernel.io_uring_disabled is {sysctl} (0 allows it, 1 wants CAP_SYS_ADMIN \
          or membership in kernel.io_uring_group); if it is 0, a seccomp profile forbids io_uring_setup(2), as container \
@@ -115,7 +116,7 @@ pub enum SetupError {
         fits: u32,
     },
     /// Anything else.
-    #[error("io_uring could not set up {what}: {source}")]
+    #[error("cannot set up {what}: {source}")]
     Other {
         /// What was being set up.
         what: &'static str,
@@ -125,10 +126,23 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// Of a ring that is none of io_uring's.
+    pub(in crate::ring) fn of_epoll(what: &'static str, wanted: u32, error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::new(what, wanted, error),
+            _ => SetupError::Other { what, source: error },
+        }
+    }
+
+    /// Whether it says that there is no io_uring for this process: it is forbidden, not there, or of a kernel that is too old.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, SetupError::Forbidden { .. } | SetupError::Missing | SetupError::KernelTooOld { .. })
+    }
+
     pub(super) fn new(what: &'static str, wanted: u32, error: io::Error) -> Self {
         let errno = error.raw_os_error().unwrap_or(0);
         match errno {
-            libc::EPERM => SetupError::Forbidden {
+            libc::EPERM | libc::EACCES => SetupError::Forbidden {
                 sysctl: std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
                     .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
             },
@@ -156,13 +170,32 @@ fn check_kernel(release: &str) -> Result<(), SetupError> {
     }
 }
 
+/// Whether there may be a ring at all. The kernel is asked once a process.
+///
+/// # Errors
+/// [`SetupError`] if the kernel is too old, or allows no ring.
+pub(crate) fn allowed() -> Result<(), SetupError> {
+    static ALLOWED: OnceLock<()> = OnceLock::new();
+    if ALLOWED.get().is_none() {
+        check_kernel(release().trim())?;
+        let ring: io::Result<IoUring> = IoUring::builder().setup_single_issuer().build(2);
+        drop(ring.map_err(|e| SetupError::new("a first ring", 2, e))?);
+        let _ = ALLOWED.set(());
+    }
+    Ok(())
+}
+
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+}
+
 /// Those of the features that can be used here as far as that is known before there is a ring: direct descriptors only where the
 /// kernel closes them.
 ///
 /// # Errors
 /// [`SetupError`] if the kernel is too old, or allows no ring.
 pub fn usable(features: Features) -> Result<Features, SetupError> {
-    check_kernel(std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim())?;
+    check_kernel(release().trim())?;
     if !features.has(Feature::DirectDescriptors) {
         return Ok(features);
     }

@@ -88,7 +88,7 @@ impl Bell {
 }
 
 /// The ring's own side of its waker.
-pub(super) struct Alarm {
+pub(in crate::ring) struct Alarm {
     waker: Waker,
     /// Of the [`Op::Wake`](crate::ring::Op::Wake) that has not completed.
     token: Option<Token>,
@@ -101,19 +101,29 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    pub(super) fn new(waker: Waker) -> Self {
+    pub(in crate::ring) fn new(waker: Waker) -> Self {
         Self { waker, token: None, reads: false, rung: false, count: Box::new(0) }
     }
 
-    #[cfg(feature = "unstable-ring")]
-    pub(super) fn waker(&self) -> &Waker {
+    #[cfg(any(test, feature = "unstable-ring"))]
+    pub(in crate::ring) fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// Sets it; with what to hand to the kernel, if the kernel does not have that still.
-    pub(super) fn arm(&mut self, token: Token) -> Option<squeue::Entry> {
+    /// What becomes readable when a ring is woken that sleeps.
+    pub(in crate::ring) fn bell(&self) -> &OwnedFd {
+        &self.waker.0.fd
+    }
+
+    /// Sets it, for a ring that watches the [`bell`](Self::bell).
+    pub(in crate::ring) fn set(&mut self, token: Token) {
         assert_eq!(token.kind(), Kind::Wake, "by another kind something else would complete");
         self.token = Some(token);
+    }
+
+    /// Sets it, for a ring that reads the bell; with what to hand to the kernel, if the kernel does not have that still.
+    pub(super) fn arm(&mut self, token: Token) -> Option<squeue::Entry> {
+        self.set(token);
         if std::mem::replace(&mut self.reads, true) {
             return None;
         }
@@ -123,32 +133,32 @@ impl Alarm {
 
     /// Somebody rings, and the ring is to tell of that.
     #[inline]
-    pub(super) fn is_rung(&self) -> bool {
+    pub(in crate::ring) fn is_rung(&self) -> bool {
         self.waker.0.state.load(Ordering::Relaxed) == RUNG && self.token.is_some()
     }
 
     /// The ring is about to sleep. False: it must not, for it is rung.
     #[inline]
-    pub(super) fn sleep(&self) -> bool {
+    pub(in crate::ring) fn sleep(&self) -> bool {
         let state = &self.waker.0.state;
         state.compare_exchange(AWAKE, SLEEPING, Ordering::AcqRel, Ordering::Relaxed).is_ok() || self.token.is_none()
     }
 
     /// The ring has slept.
     #[inline]
-    pub(super) fn wake_up(&self) {
+    pub(in crate::ring) fn wake_up(&self) {
         let _ = self.waker.0.state.compare_exchange(SLEEPING, AWAKE, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// A pass begins.
     #[inline]
-    pub(super) fn look(&mut self) {
+    pub(in crate::ring) fn look(&mut self) {
         self.rung = self.is_rung();
     }
 
     /// All else of the pass has been told: now that it was rung, if it was.
     #[inline]
-    pub(super) fn tell(&mut self) -> Option<Token> {
+    pub(in crate::ring) fn tell(&mut self) -> Option<Token> {
         if self.rung { self.take() } else { None }
     }
 

@@ -494,7 +494,7 @@ fn completions_are_deferred_or_not() {
 #[test]
 fn send_blocks_are_as_many_and_as_large_as_asked() {
     let config = Config::default().send_buffers(SendBuffers { count: 3, bytes: 1000 });
-    let mut bench = Bench::new(|c| c.send_buffers = config.ring().send_buffers);
+    let mut bench = Bench::new(|c| c.send_buffers = config.ring_config().send_buffers);
     let held: Vec<_> = std::iter::from_fn(|| bench.blocks.take()).collect();
     assert_eq!(held.iter().map(|block| block.len()).collect::<Vec<_>>(), [1000; 3]);
 }
