@@ -94,7 +94,15 @@ fn a_node_without_an_address_stops_the_walk() {
             x_forwarded_for(&["192.0.2.1", hidden, "10.0.0.2"], Some("10.0.0.2"));
         }
     }
-    for element in ["proto=https", "by=10.0.0.3", "10.0.0.3", "for", "for=10.0.0.3;for=10.0.0.3", "for=10.0.0.3;x"] {
+    for element in [
+        "proto=https",
+        "by=10.0.0.3",
+        "10.0.0.3",
+        "for",
+        "for=10.0.0.3;for=10.0.0.3",
+        "for=10.0.0.3;x",
+        "for=10.0.0.3;for=10.0.0.3;for=10.0.0.3",
+    ] {
         forwarded(&["for=192.0.2.1", element, "for=10.0.0.2"], Some("10.0.0.2"));
     }
 }

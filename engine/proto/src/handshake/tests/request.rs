@@ -29,7 +29,7 @@ fn what_a_request_says() {
     assert_eq!(request.header("x-on"), None);
     let values: Vec<_> = request.header_values("X-ONE").collect();
     assert_eq!(values, [&b"one"[..], b"two"]);
-    assert_eq!(request.header_values("x-one").rev().next(), Some(&b"two"[..]));
+    assert_eq!(request.header_values("x-one").next_back(), Some(&b"two"[..]));
     assert_eq!(request.header_values("x-on").next(), None);
     let names: Vec<_> = request.headers().map(|(name, _)| name).collect();
     assert_eq!(names, ["Host", "X-One", "Empty", "x-one", "Raw"]);
