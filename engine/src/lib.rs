@@ -141,6 +141,7 @@ mod flush;
 mod handle;
 mod handler;
 mod headers;
+mod peer;
 mod pressure;
 mod reconnect;
 mod resolver;
@@ -174,6 +175,7 @@ pub use handler::{
     Verdict, Violation,
 };
 pub use http;
+pub use peer::Peer;
 pub use pressure::Pressure;
 pub use reconnect::Reconnect;
 pub use ring::uring::heap::map_long_buffers;

@@ -85,6 +85,8 @@ counters! {
     open,
     /// Connections that ended, of any kind: also those that never opened, such as plain requests and refused handshakes.
     closed,
+    /// Connections that [`on_accept`](crate::Handler::on_accept) did not take.
+    turned_away,
     /// Connections answered 503 because the core was at its connection cap.
     full,
     /// Connections that were accepted, had not asked for anything yet when the core was at its connection cap, and gave way to others: the one that

@@ -98,8 +98,9 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::CompressedUnmarked, Plain, Oracle(5)),
     (Bug::AcceptLost, Plain, Oracle(8)),
     (Bug::RetryLost, Plain, Oracle(8)),
+    (Bug::AddressOfEarlier, Plain, Oracle(31)),
+    (Bug::TurnedAwayServed, Plain, Oracle(31)),
     (Bug::SilentStay, Plain, Engine),
-    (Bug::SilentUnheard, Plain, Oracle(13)),
     (Bug::DisplacedKept, Plain, Engine),
     (Bug::TwoAccepts, Plain, Kernel),
     (Bug::ShortageStill, Plain, Oracle(8)),
@@ -178,7 +179,9 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 63] = [
+const WORDS: [(&str, By); 65] = [
+    ("the wrong peer", Oracle(31)),
+    ("it was turned away", Oracle(31)),
     ("topics are miscounted", Oracle(28)),
     ("the age of what waits", Oracle(29)),
     ("was never told", Oracle(29)),

@@ -99,7 +99,7 @@ impl MemoryRing {
             let completion = match arrival {
                 Arrival::Peer(socket) => {
                     let token = self.accept.expect("the engine accepts");
-                    (token, Done::Accepted { result: Ok(Socket(socket)), more: true })
+                    (token, Done::Accepted { result: Ok(Socket(socket)), peer: None, more: true })
                 }
                 Arrival::Bytes(socket, bytes) => {
                     let token = self.peers[socket as usize].receive.expect("the engine receives");

@@ -23,6 +23,7 @@ use super::ticks::Tick;
 use super::topics::Lagged;
 use crate::config::OnPanic;
 use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Response, Verdict};
+use crate::peer::Peer;
 
 /// What a panic in a callback ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,6 +185,11 @@ impl<H: Handler> Calls<H> {
     /// The core runs. That is before the first pass, and no part of a batch.
     pub(crate) fn started(&mut self, out: &mut Reach) {
         self.call_of_core(out, "on_start", H::on_start);
+    }
+
+    /// Whether a peer that has connected is taken.
+    pub(crate) fn accepting(&mut self, out: &mut Reach, peer: &Peer) -> Result<bool, Panicked> {
+        self.call(out, "on_accept", None, |handler, mut cx| handler.on_accept(&mut cx, peer))
     }
 
     pub(crate) fn requested(&mut self, out: &mut Reach, opening: &Opening<'_>) -> Result<Response, Panicked> {

@@ -95,6 +95,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) part: u32,
     /// Bytes that the kernel may keep for a peer behind our end.
     pub(super) kept_max: u32,
+    /// Questions for what a peer has not acknowledged that are with the kernel.
+    pub(super) questions: u32,
     /// Connects that are with the kernel.
     pub(super) connects: u32,
     pub(super) resolve: Option<Resolve>,
@@ -146,6 +148,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             stopping: None,
             part: PART,
             kept_max: KEPT_MAX,
+            questions: 0,
             connects: 0,
             resolve,
             #[cfg(feature = "tls")]

@@ -164,7 +164,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     return self.dial_failed(index, DialError::Full);
                 }
             }
-            Ok(socket) => return self.await_answer(index, socket),
+            Ok(socket) => return self.await_answer(index, socket, addr),
             Err(_) if over => {}
             Err(Errno(libc::ENFILE)) => return self.dial_failed(index, DialError::Full),
             Err(errno) => {
@@ -178,7 +178,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// Connected: sends the request.
-    fn await_answer(&mut self, index: u32, socket: Socket) {
+    fn await_answer(&mut self, index: u32, socket: Socket, addr: SocketAddr) {
         let timeout = self.out.dials.dial(index).target.handshake_timeout.unwrap_or(self.config.handshake_timeout);
         let mut nonce = [0; 16];
         self.out.random.fill_bytes(&mut nonce);
@@ -206,6 +206,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.conns[conn as usize].tls = tls;
         }
         self.admit(conn, Origin::Dialled);
+        self.out.addresses.set(conn, addr.into());
         self.out.dials.dial(index).state = State::Answering(conn);
         self.out.raw(conn, head);
     }

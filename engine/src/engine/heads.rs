@@ -51,11 +51,18 @@ pub(crate) struct Heads {
     begun: VecDeque<Head>,
     /// With so many entries it is looked whose connections are gone.
     sweep_at: usize,
+    /// When one of them last waited for receive buffers: what it may have sent is heard later than that.
+    starved: Time,
     /// All places were taken when the pass began, so that what this pass has heard is known.
     was_full: bool,
 }
 
 impl Heads {
+    /// One that is awaited waits for receive buffers.
+    pub(super) fn starve(&mut self, now: Time) {
+        self.starved = now;
+    }
+
     /// A pass begins; `full`: all places are taken.
     #[inline]
     pub(super) fn begin_pass(&mut self, full: bool) {
@@ -66,6 +73,12 @@ impl Heads {
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn was_full(&self) -> bool {
         self.was_full
+    }
+
+    /// By then all have been read since buffers were last short.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_heard(&self, heard: Time) -> bool {
+        self.starved.plus(SILENT_MIN) < heard
     }
 
     /// A newcomer has taken a place.
@@ -81,13 +94,12 @@ impl Heads {
     /// Who gives way, if anybody does, and how it stands; `heard`: all that had been sent by then has been read.
     pub(super) fn give_way(&mut self, heard: Time, stands: impl Fn(&Head) -> Standing) -> Option<(Head, Standing)> {
         planted!(SilentStay, return None);
-        let heard = planted!(SilentUnheard, Time::from_nanos(u64::MAX); heard);
-        if planted!(SilentUnheard, false; !self.was_full) {
+        if !self.was_full {
             return None;
         }
         while let Some(head) = self.silent.front().copied() {
             let standing = stands(&head);
-            if standing == Standing::Silent && head.since.plus(SILENT_MIN) >= heard {
+            if standing == Standing::Silent && head.since.max(self.starved).plus(SILENT_MIN) >= heard {
                 break; // and all behind it came later
             }
             self.silent.pop_front();
@@ -104,7 +116,7 @@ impl Heads {
                 Standing::Ours => at += 1,
                 standing => {
                     let least = if standing == Standing::Silent { SILENT_MIN } else { BEGUN_MIN };
-                    if head.since.plus(least) >= heard {
+                    if head.since.max(self.starved).plus(least) >= heard {
                         at += 1;
                         continue;
                     }
@@ -144,6 +156,14 @@ mod tests {
         assert_eq!(heads.give_way(at(9), stands), Some((head(2), Standing::Silent)));
         assert_eq!(heads.give_way(at(9), stands), Some((head(3), Standing::Silent)));
         assert_eq!(heads.give_way(at(9), stands), None);
+    }
+
+    #[test]
+    fn where_buffers_are_short_nobody_is_silent() {
+        let mut heads = heads(1);
+        heads.starve(at(20));
+        assert_eq!(heads.give_way(at(25), |_| Standing::Silent), None);
+        assert_eq!(heads.give_way(at(26), |_| Standing::Silent), Some((head(0), Standing::Silent)));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! begun may take. Then, if nobody waits, its accept is cancelled; and when that has ended, if still nobody has come, it is closed. Else
 //! it accepts again.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::accepts::{Brought, Door, State};
@@ -22,6 +23,7 @@ use super::planted::planted;
 use super::tokens::CANCEL_ACCEPT;
 use super::upgrade::STOPPING;
 use crate::handler::Handler;
+use crate::peer::Peer;
 use crate::ring::{Errno, Kind, Op, Ring, Socket, Token};
 
 /// How long a failed accept waits unless a slot is freed before.
@@ -91,7 +93,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    pub(super) fn on_accepted(&mut self, listener: u32, result: Result<Socket, Errno>, more: bool) {
+    pub(super) fn on_accepted(
+        &mut self,
+        listener: u32,
+        result: Result<Socket, Errno>,
+        peer: Option<SocketAddr>,
+        more: bool,
+    ) {
         let now = self.ring.now();
         let brought = Brought::of(&result);
         if let (Brought::Failed, Err(errno)) = (brought, &result) {
@@ -103,16 +111,25 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.listeners.set(listener, after);
         }
         if let Ok(socket) = result {
-            self.insert(socket);
+            self.insert(socket, peer.map_or_else(Peer::default, Peer::from));
         }
     }
 
     /// A new connection of a peer.
-    fn insert(&mut self, socket: Socket) {
+    fn insert(&mut self, socket: Socket, peer: Peer) {
         self.out.stats.accepted += 1;
+        let is_stopping = self.stopping.is_some() || self.calls.has_failed();
+        if !is_stopping
+            && !planted!(TurnedAwayServed, true; self.calls.accepting(&mut self.out, &peer).unwrap_or(false))
+        {
+            self.out.stats.turned_away += 1;
+            let index = self.take_slot(socket, Phase::Ended, Duration::ZERO);
+            return self.die(index);
+        }
         let tight = self.budget.is_tight();
         let full = self.stopping.is_none() && !tight && !self.has_place(0);
         let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
+        self.out.addresses.set(index, peer);
         #[cfg(feature = "tls")]
         if !self.secure(index) {
             return self.die(index);
@@ -168,7 +185,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     #[cfg(any(test, feature = "sim"))]
     fn check_refused(&self, full: bool) {
         let heard = self.heard.tick();
-        for (index, _) in self.conns.iter().filter(|_| full && self.heads.was_full()) {
+        let is_known = full && self.heads.was_full() && self.heads.is_heard(self.heard.until());
+        for (index, _) in self.conns.iter().filter(|_| is_known) {
             let (index, link) = (index as u32, self.out.link(index as u32));
             let Life::Head { due, .. } = link.life else { continue };
             let head = Head { index, generation: link.tenant.generation(), since: self.ring.now() };

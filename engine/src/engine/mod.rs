@@ -1,7 +1,7 @@
 //! One thread's engine, without unsafe: what is received, what is sent, and when a connection ends.
 //!
 //! Parts, which know neither the ring nor the handler:
-//! - `id`: names. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
+//! - `id`: names. `addresses`: who is at the other end. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there;
 //!   `pongs`: those that wait behind high output.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod accepts;
+mod addresses;
 mod ages;
 mod aging;
 mod alarms;

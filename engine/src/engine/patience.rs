@@ -35,6 +35,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return;
         }
         link.flight.unacked = Unacked::Asked;
+        self.questions += 1;
         let token = Token::new(Kind::Unacked, link.tenant.generation(), index);
         self.ring.submit(token, Op::Unacked { socket: link.socket });
     }
@@ -42,6 +43,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The kernel has said how much that is. One that does not say it counts as if it were nothing.
     pub(super) fn on_unacked(&mut self, index: u32, result: Result<u32, Errno>) {
         let now = self.out.now;
+        self.questions -= 1;
         let link = self.out.peers.touch(index);
         let outdated = link.flight.unacked == Unacked::Outdated;
         link.flight.unacked = if outdated { Unacked::Unknown } else { Unacked::Known };

@@ -140,10 +140,12 @@ mod switch {
         AcceptLost,
         /// An accept that failed is never tried again.
         RetryLost,
+        /// A slot keeps the address of its first peer.
+        AddressOfEarlier,
+        /// Who was turned away is served.
+        TurnedAwayServed,
         /// Nobody gives way to a newcomer.
         SilentStay,
-        /// Who gives way may have spoken, and was not heard yet.
-        SilentUnheard,
         /// Who has given way counts against the cap until its socket is closed.
         DisplacedKept,
         /// A second accept is submitted while the first is with the kernel.
@@ -298,7 +300,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 132] = [
+        pub const ALL: [Bug; 133] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -354,8 +356,9 @@ mod switch {
             Bug::CompressedUnmarked,
             Bug::AcceptLost,
             Bug::RetryLost,
+            Bug::AddressOfEarlier,
+            Bug::TurnedAwayServed,
             Bug::SilentStay,
-            Bug::SilentUnheard,
             Bug::DisplacedKept,
             Bug::TwoAccepts,
             Bug::ShortageStill,

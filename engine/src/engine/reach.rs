@@ -17,6 +17,7 @@ use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::simd::MaskKey;
 
+use super::addresses::Addresses;
 use super::alarms::Alarms;
 use super::conns::Link;
 use super::deadlines::Tick;
@@ -105,6 +106,7 @@ pub(super) struct Waits {
 
 pub(crate) struct Reach {
     pub(crate) peers: Peers,
+    pub(crate) addresses: Addresses,
     /// Connections whose stash is to be worked on, in the order in which they began to wait.
     pub(super) replay: VecDeque<Waits>,
     /// How much of the pass and of a connection's share in it is left.
@@ -160,6 +162,7 @@ impl Reach {
         names: Arc<Names>,
     ) -> Self {
         Self {
+            addresses: Addresses::default(),
             peers: Peers::new(place, connections_max, config.message_timeout),
             replay: VecDeque::new(),
             work: Work::new(config.pass_share_messages),

@@ -76,6 +76,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Phase::Open(session) => session.is_in_frame(),
             _ => false,
         };
+        if matches!(self.out.link(index).life, Life::Head { .. }) {
+            self.heads.starve(self.ring.now());
+        }
         self.out.peers.begun().excuse(index);
         self.shortage.wait(index, self.out.link(index).tenant.generation(), in_frame);
     }

@@ -57,10 +57,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.ring.wait(until)?;
         (self.out.clock, self.out.now) = (self.ring.now(), Tick::of(self.ring.now()));
         // Something is due, but peers that spoke in time may not have been heard yet: those of twenty are, after a pause of the process.
-        // And where all places are taken, whoever has not asked for anything may have to give way.
+        // So may an answer of the kernel's be on which a deadline waits; and where all places are taken, whoever has not asked for anything may have to
+        // give way.
         let full = self.admitted >= self.connections_max;
         self.heads.begin_pass(full);
-        if full || until.is_some_and(|until| until <= before) {
+        if full || self.questions > 0 || until.is_some_and(|until| until <= before) {
             let more = self.ring.has_more() || self.is_behind();
             self.heard.on_pass(before, more, self.conns.len());
         } else {
@@ -177,7 +178,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn complete(&mut self, token: Token, done: Done<R::Lease>) {
         let index = token.index();
         match done {
-            Done::Accepted { result, more } => return self.on_accepted(index, result, more),
+            Done::Accepted { result, peer, more } => return self.on_accepted(index, result, peer, more),
             Done::Woken => return self.on_woken(),
             Done::Connected { result } => return self.on_connected(token, result),
             Done::Cancelled if token == CANCEL_ACCEPT || token == CANCEL_CONNECT => return,

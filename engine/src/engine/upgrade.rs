@@ -83,6 +83,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let opening = Opening {
                 request: &request,
                 subprotocol: None,
+                peer: self.out.addresses.get(index),
                 #[cfg(feature = "tls")]
                 tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
             };
@@ -101,6 +102,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let opening = Opening {
             request,
             subprotocol: accept.subprotocol,
+            peer: self.out.addresses.get(index),
             #[cfg(feature = "tls")]
             tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
         };

@@ -13,6 +13,7 @@ use super::opening::{Answered, Opening};
 use super::reason::CloseReason;
 use super::verdict::{Response, Verdict};
 use crate::engine::{ConnId, DialError, Dialled, Fired, Lagged, Lent, Reach, Tick};
+use crate::peer::Peer;
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
 ///
@@ -24,6 +25,14 @@ pub trait Handler: Sized {
 
     /// What other threads and cores send to a core: see [`Handle::mail`](crate::Handle::mail). A handler that gets none has `()`.
     type Mail: Send + 'static;
+
+    /// A peer has connected, and nothing of it has been read: whether to go on with it, before TLS and a request cost anything. If not, it is closed at once, told
+    /// nothing, and counted ([`Stats::turned_away`](crate::Stats::turned_away)); a panic in here does the same. By default everybody is taken. Not
+    /// called while the core stops.
+    fn on_accept(&mut self, cx: &mut CoreCx<'_, Self>, peer: &Peer) -> bool {
+        let _ = (cx, peer);
+        true
+    }
 
     /// A valid opening handshake (RFC 6455 §4.2.1) whose origin is allowed, with TLS or without: accept or reject it. The
     /// connection has no id before [`Self::on_open`], but every other one of the core may be sent to or closed. By default

@@ -10,6 +10,7 @@ use super::cx::Prepared;
 use super::owned::OwnedMessage;
 use crate::engine::panics::ours;
 use crate::engine::{ConnId, DialId, How, SendOutcome};
+use crate::peer::Peer;
 use crate::pressure::Pressure;
 
 impl<H: Handler> CoreCx<'_, H> {
@@ -37,6 +38,11 @@ impl<H: Handler> Conn<'_, H> {
     /// The dial that made this connection; `None` if the peer connected to us.
     pub fn dial(&self) -> Option<DialId> {
         self.core.out.dials.of_conn(self.index)
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.core.out.addresses.get(self.index)
     }
 
     /// Queues a copy of a message. It leaves with all others of the pass, or of the tick ([`Config::flush`](crate::Config::flush)), in one send.

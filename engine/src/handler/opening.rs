@@ -4,6 +4,7 @@ use http::Version;
 use wsring_proto::handshake::{Answer, Request};
 
 use crate::headers::header_map;
+use crate::peer::Peer;
 
 /// A request that came in: an opening handshake, or a plain HTTP request. Valid for the call.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub struct Opening<'a> {
     /// with it unless [`Verdict::subprotocol`](crate::Verdict::subprotocol) says otherwise. `None` if there is none, and for
     /// a plain request.
     pub subprotocol: Option<&'a str>,
+    /// Who asks.
+    pub peer: Peer,
     /// What TLS knows of the client, on a connection with TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::TlsPeer<'a>>,
@@ -85,6 +88,7 @@ mod tests {
         let opening = Opening {
             request: &request,
             subprotocol: None,
+            peer: Peer::default(),
             #[cfg(feature = "tls")]
             tls: None,
         };

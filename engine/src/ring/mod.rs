@@ -319,6 +319,8 @@ pub enum Done<L> {
     Accepted {
         /// The new socket, or why there is none: accept(2)'s errors, and ENFILE where the ring has no room for one more.
         result: Result<Socket, Errno>,
+        /// The peer's address; none if it has none (unix(7)), or was gone before it could be asked for.
+        peer: Option<SocketAddr>,
         /// The accept goes on by itself.
         more: bool,
     },

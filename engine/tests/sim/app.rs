@@ -7,6 +7,7 @@ mod mail;
 mod messages;
 mod posting;
 mod states;
+mod strangers;
 mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
     Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Lagged, Message,
-    Opening, Pressure, Response, SendOutcome, Tick, Verdict,
+    Opening, Peer, Pressure, Response, SendOutcome, Tick, Verdict,
 };
 
 use super::board::Board;
@@ -65,6 +66,8 @@ pub struct App {
     beat: Option<Beat>,
     /// For mail to its own core: a stream of its own, and whose that mail is.
     own_mail: Option<(Random, usize)>,
+    /// The seed, if it turns some of its peers away.
+    turns_away: Option<u64>,
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
@@ -112,6 +115,7 @@ impl App {
             timing: None,
             beat: None,
             own_mail: None,
+            turns_away: None,
             pressures,
             said,
             bounds,
@@ -304,8 +308,15 @@ impl Handler for App {
     type Conn = usize;
     type Mail = Note;
 
+    fn on_accept(&mut self, cx: &mut CoreCx<'_, Self>, peer: &Peer) -> bool {
+        self.note("on_accept", &[14]);
+        self.act_early(cx);
+        self.takes(peer)
+    }
+
     fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
         let peer: usize = opening.request.path()[1..].parse().expect("the path names the peer");
+        self.is_from(peer, opening.peer);
         self.note("on_upgrade", &[1, peer as u64]);
         self.act_early(cx);
         self.stumble(About::Request(peer));
@@ -384,6 +395,7 @@ impl Handler for App {
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
         let (id, peer) = (cx.id(), *cx.data());
+        self.is_from(peer, cx.peer());
         self.note("on_open", &[3, peer as u64]);
         self.world.ledger.borrow_mut().people[peer].opened += 1;
         let dial = cx.dial().map(|id| self.tag_of(id));

@@ -55,6 +55,17 @@ pub fn idles(seed: u64, number: usize) -> Option<usize> {
     random.chance(500).then_some(said)
 }
 
+/// Whether some who connect are turned away: in one seed of eight, drawn apart from everything else.
+pub fn turns_away(seed: u64, manners: Manners) -> Option<u64> {
+    let mut random = Random::new(seed ^ 0x0061_7761_7921);
+    (manners == Manners::Rude && random.chance(125)).then_some(seed)
+}
+
+/// Of such a seed, who is.
+pub fn is_turned_away(seed: u64, number: usize) -> bool {
+    Random::new(seed ^ 0x7475_726e_6564 ^ (number as u64) << 48).chance(250)
+}
+
 /// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
 pub fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> {
     let mut random = Random::new(seed ^ 0x6469_616c_7301);

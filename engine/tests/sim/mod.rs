@@ -439,7 +439,8 @@ fn run_on(
         .and_bulk(bulk(seed, packs))
         .and_timing(Timing::new(seed, manners, pause), beat)
         .and_board(board)
-        .and_mail(own_mail);
+        .and_mail(own_mail)
+        .and_strangers(draws::turns_away(seed, manners));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {

@@ -112,6 +112,9 @@ pub struct Person {
     // As the application tells it.
     pub opened: u32,
     pub rejected: bool,
+    /// It was met when it connected, and was not taken.
+    pub met: bool,
+    pub turned_away: bool,
     /// When it began a message that it does not go on with.
     pub stalls_at: Option<Time>,
     /// When its messages were last taken again, or it ended although they were held up.
@@ -220,6 +223,7 @@ impl Ledger {
             ("connected", stats.connected, counts.connected),
             ("closed, of those begun", stats.closed, stats.accepted + stats.connected),
             ("panics", stats.panics, self.panics),
+            ("turned_away", stats.turned_away, sum(|person| person.turned_away.into())),
             ("bytes_in", stats.bytes_in, counts.bytes_in),
             ("bytes_out", stats.bytes_out, counts.bytes_out),
             ("starved", stats.starved, counts.no_buffers),
@@ -370,6 +374,8 @@ impl Ledger {
             check(person.pings.starts_with(&person.pongs), "the pongs are no prefix of its pings")?;
         }
         check(person.opened <= 1, "it was opened twice")?;
+        let served = person.opened > 0 || person.status.is_some();
+        check(!(person.turned_away && served), "it was turned away, and served")?;
         let told = (person.opened == 1) == person.reason.is_some();
         check(told || person.opened == 1 && self.failed_at.is_some(), "on_open without on_close, or the reverse")?;
         let panicked = person.panicked == (person.reason == Some(Reason::Panicked));

@@ -68,10 +68,10 @@ impl Listening {
             return false;
         }
         while taken < most
-            && let Ok((stream, _)) = self.also.accept()
+            && let Ok((stream, peer)) = self.also.accept()
         {
             let _ = stream.set_nonblocking(false); // as accept(2) makes it on Linux, whatever the listener is
-            self.shared.push(token, Event::Accepted(TcpStream::from_std(stream)));
+            self.shared.push(token, Event::Accepted(TcpStream::from_std(stream), Some(peer)));
             taken += 1;
         }
         let _ = self.also.set_nonblocking(false);
@@ -89,7 +89,7 @@ impl Listening {
     fn end(&self, token: Token, errno: Errno) {
         let errno = if self.cancelled.get() { Errno(libc::ECANCELED) } else { errno };
         self.accepting.set(None);
-        self.shared.done(token, Done::Accepted { result: Err(errno), more: false });
+        self.shared.done(token, Done::Accepted { result: Err(errno), peer: None, more: false });
     }
 }
 
@@ -99,9 +99,9 @@ async fn accept_on(listener: Rc<Listening>, token: Token) {
             return listener.end(token, Errno(libc::ENFILE));
         }
         match listener.socket.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 listener.untaken.set(true);
-                listener.shared.push(token, Event::Accepted(stream));
+                listener.shared.push(token, Event::Accepted(stream, Some(peer)));
             }
             Err(error) => return listener.end(token, errno_of(&error)),
         }

@@ -178,12 +178,12 @@ impl Ring for TokioRing {
                 self.conns[number as usize].on_taken();
                 done
             }
-            Event::Accepted(stream) => {
+            Event::Accepted(stream, peer) => {
                 let socket = self.insert(stream);
                 if let Some(listener) = &self.listeners[token.index() as usize] {
                     listener.on_taken();
                 }
-                Done::Accepted { result: Ok(socket), more: true }
+                Done::Accepted { result: Ok(socket), peer, more: true }
             }
             Event::Connected(result) => {
                 self.connects.retain(|(connect, _)| *connect != token);

@@ -22,7 +22,7 @@ pub(crate) enum Event {
     /// A completion as it is; bytes are of the socket of this number.
     Done(Done<Vec<u8>>, Option<u32>),
     /// A peer has connected.
-    Accepted(TcpStream),
+    Accepted(TcpStream, Option<std::net::SocketAddr>),
     /// A connect is over.
     Connected(Result<TcpStream, Errno>),
 }

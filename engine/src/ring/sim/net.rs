@@ -307,6 +307,16 @@ impl Net {
         Some((remote, pipe))
     }
 
+    /// The address that a peer connects from, which tells the low 24 bits of its key.
+    pub fn address_of_key(key: u64) -> SocketAddr {
+        let [.., a, b, c] = key.to_be_bytes();
+        SocketAddr::from(([10, a, b, c], 1024 + (key % 50_000) as u16))
+    }
+
+    pub(super) fn address_of(&self, id: usize) -> SocketAddr {
+        Self::address_of_key(self.pipes[id].key)
+    }
+
     /// A connection, whichever end began it.
     pub(super) fn new_pipe(&mut self, key: u64) -> usize {
         let id = self.pipes.len();

@@ -238,7 +238,7 @@ impl Net {
             if !goes_on {
                 self.kernel.accepts[listener as usize] = None;
             }
-            self.kernel.post(token, Done::Accepted { result: Err(Errno(errno)), more: goes_on });
+            self.kernel.post(token, Done::Accepted { result: Err(Errno(errno)), peer: None, more: goes_on });
             return self.poll_accept(listener);
         }
         let slot = free.expect("otherwise an error");
@@ -252,7 +252,8 @@ impl Net {
         } else if !self.kernel.has_room_for_many(self.waiting_max()) {
             self.cancel_later(Event::AcceptCancel(listener, serial)); // by the driver; more may come until then
         }
-        self.kernel.post(token, Done::Accepted { result: Ok(Socket(slot as u32)), more });
+        let peer = Some(self.address_of(id));
+        self.kernel.post(token, Done::Accepted { result: Ok(Socket(slot as u32)), peer, more });
         self.poll_accept(listener);
     }
 
@@ -280,7 +281,8 @@ impl Net {
 
     fn on_accept_cancel(&mut self, listener: u32, serial: u64) {
         if let Some(accept) = self.kernel.accepts[listener as usize].take_if(|op| op.serial == serial) {
-            self.kernel.post(accept.token, Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false });
+            self.kernel
+                .post(accept.token, Done::Accepted { result: Err(Errno(libc::ECANCELED)), peer: None, more: false });
         }
     }
 }

@@ -27,8 +27,8 @@ pub(super) fn numbers_of_done(done: &Done<SimLease>) -> [u64; 3] {
         Err(errno) => 1 << 32 | errno.0 as u64,
     };
     match done {
-        Done::Accepted { result: Ok(socket), more } => [1, u64::from(socket.0), u64::from(*more)],
-        Done::Accepted { result: Err(errno), more } => [2, errno.0 as u64, u64::from(*more)],
+        Done::Accepted { result: Ok(socket), more, .. } => [1, u64::from(socket.0), u64::from(*more)],
+        Done::Accepted { result: Err(errno), more, .. } => [2, errno.0 as u64, u64::from(*more)],
         Done::Received { lease, end } => {
             let end = match end {
                 None => 0,

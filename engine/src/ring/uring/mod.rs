@@ -1,11 +1,12 @@
 //! The io_uring driver: the only code that speaks to the kernel. One ring of one thread. `probe` asks the kernel what it does, `setup`
 //! makes the ring, `teardown` ends it; `recv_buffers` owns what the kernel receives into, `send_blocks` what it sends from, `descriptors`
-//! the sockets that are in no table, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
+//! the sockets that are in no table, `accepts` the accepts of those that are, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
 //! process's memory; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
 //! [`Token`]. So a payload is found by one index, and memory is kept for sends that are with the kernel, not for connections.
 
+mod accepts;
 mod clock;
 mod connects;
 mod descriptors;
@@ -43,6 +44,7 @@ pub use waker::Waker;
 
 use super::deaf::deafen;
 use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
+use accepts::{Accepts, MANY, Told};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
 use recv_buffers::{BufferRing, GROUP};
@@ -73,6 +75,11 @@ pub struct Uring {
     buffers: BufferRing,
     sends: Slab<Sending>,
     connects: Connects,
+    /// Accepts into the table of fixed files, if the sockets live there.
+    accepts: Option<Accepts>,
+    /// Slots of that table, and those that are taken.
+    slots: u32,
+    taken: u32,
     /// Who is asked what its peer has not acknowledged, where that is a system call.
     asked: Vec<(Token, Socket)>,
     /// The sockets, unless they live in the table of fixed files.
@@ -132,12 +139,16 @@ impl Uring {
         if !buffers.is_incremental() {
             features = features.without(Feature::IncrementalBuffers);
         }
+        let many = features.has(Feature::MultishotAccept);
         let ring = Self {
             uring,
             in_flight: 0,
             buffers,
             sends: Slab::with_capacity(256),
             connects: Connects::default(),
+            accepts: direct.then(|| Accepts::new(listeners.len(), if many { MANY } else { 1 })),
+            slots: config.sockets_max,
+            taken: 0,
             asked: Vec::new(),
             descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
             backlog: config.backlog,
@@ -180,18 +191,12 @@ impl Uring {
         let direct = self.descriptors.is_none();
         let entry = match op {
             Op::Accept { listener } => {
-                let fd = Fd(self.listener_fd(listener));
-                // A slot of the table cannot be inherited, and the kernel refuses the flag for one.
-                let flags = if direct { 0 } else { libc::SOCK_CLOEXEC };
+                let (fd, flags) = (Fd(self.listener_fd(listener)), libc::SOCK_CLOEXEC);
                 if self.features.has(Feature::MultishotAccept) && self.has_room_for_many() {
                     self.many[listener as usize] = Some(token);
-                    opcode::AcceptMulti::new(fd).allocate_file_index(direct).flags(flags).build()
+                    opcode::AcceptMulti::new(fd).flags(flags).build()
                 } else {
-                    let slot = direct.then(io_uring::types::DestinationSlot::auto_target);
-                    opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
-                        .file_index(slot)
-                        .flags(flags)
-                        .build()
+                    opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(flags).build()
                 }
             }
             Op::Recv { socket, once: false } if self.features.has(Feature::MultishotRecv) => {
@@ -203,6 +208,11 @@ impl Uring {
                 .flags(squeue::Flags::BUFFER_SELECT | self.socket_flags),
             Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
             Op::Connect { remote, nodelay } => return self.connects.begin(token, remote, nodelay),
+            Op::Cancel { target } if target.kind() == Kind::Accept && direct => {
+                self.accepts.iter_mut().for_each(|accepts| accepts.cancel(target.index()));
+                let fd = Fd(self.listener_fd(target.index()));
+                AsyncCancel2::new(CancelBuilder::fd(fd).all()).build()
+            }
             Op::Cancel { target } => {
                 let of_connect = target.kind() == Kind::Connect;
                 let bits = if of_connect { self.connects.cancel_name(target) } else { target.to_bits() };
@@ -228,6 +238,16 @@ impl Uring {
         // By such a token a completion ends what the kernel has memory for, which it still reads or writes.
         assert!(!matches!(token.kind(), Kind::Send | Kind::Connect), "{token:?} is of an operation that has memory");
         entry.user_data(token.to_bits())
+    }
+
+    /// Has as many accepts with the kernel as there is room for.
+    fn fill_accepts(&mut self, listener: u32) {
+        while let Some(fd) = self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
+            && let Some(accepts) = &mut self.accepts
+            && let Some(entry) = accepts.next(listener, fd, self.slots - self.taken)
+        {
+            self.push(&entry);
+        }
     }
 
     /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
@@ -267,7 +287,7 @@ impl Uring {
         loop {
             // SAFETY: what the entry points to is kept until its completion: sends by `self.sends` (no memory
             // moves its bytes when it is moved itself, and of shared bytes one owner is there), addresses and slots by
-            // `self.connects`, the wake by `self.alarm`; receives name a registered buffer group. `drop` waits for
+            // `self.connects` and `self.accepts`, the wake by `self.alarm`; receives name a registered buffer group. `drop` waits for
             // all completions, and keeps the memory for ever if they do not come, but for that of connects: the kernel has
             // copied the address when it took the entry (io_connect_prep), and fills the slot before it comes back.
             if unsafe { self.uring.submission().push(entry) }.is_ok() {
@@ -370,20 +390,40 @@ impl Uring {
         Done::Received { lease: None, end: Some(end) }
     }
 
+    /// A completion of an accept into the table. `None`: nobody is told.
+    #[cold]
+    fn accepted_direct(&mut self, name: Token, result: i32) -> Option<(Token, Done<Lease>)> {
+        let listener = name.index();
+        let (told, others) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
+        if others {
+            let fd = Fd(self.listener_fd(listener));
+            let cancel = AsyncCancel2::new(CancelBuilder::fd(fd).all()).build();
+            self.push(&cancel.user_data(OWN.to_bits()));
+        }
+        let Told::Engine(token, result, peer, more) = told else { return None };
+        self.taken += u32::from(result.is_ok());
+        self.fill_accepts(listener);
+        Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
+    }
+
     #[cold]
     fn accepted(&mut self, token: Token, entry: &cqueue::Entry) -> Done<Lease> {
         let more = cqueue::more(entry.flags());
         if !more {
             self.many[token.index() as usize] = None;
         }
-        let result = match (u32::try_from(entry.result()), &mut self.descriptors) {
-            (Err(_), _) => Err(Errno(-entry.result())),
-            (Ok(slot), None) => Ok(Socket(slot)),
-            // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
-            (Ok(number), Some(descriptors)) => descriptors.add(unsafe { OwnedFd::from_raw_fd(number as RawFd) }),
+        let descriptors = self.descriptors.as_mut().expect("sockets are descriptors");
+        let (result, peer) = match Some(entry.result()).filter(|number| *number >= 0) {
+            None => (Err(Errno(-entry.result())), None),
+            Some(number) => {
+                // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
+                let socket = unsafe { OwnedFd::from_raw_fd(number) };
+                let peer = SockRef::from(&socket).peer_addr().ok().and_then(|peer| peer.as_socket());
+                (descriptors.add(socket), peer)
+            }
         };
         self.end_accepts_without_room();
-        Done::Accepted { result, more }
+        Done::Accepted { result, peer, more }
     }
 
     /// A completion of a connect. `None`: it goes on, and nobody is told.
@@ -392,6 +432,7 @@ impl Uring {
         let key = Token::from_bits(entry.user_data()).index() as usize;
         match self.connects.on_done(key, entry.result(), self.descriptors.as_mut()) {
             Step::Over(token, result) => {
+                self.taken += u32::from(result.is_ok());
                 self.end_accepts_without_room();
                 Some((token, Done::Connected { result }))
             }
@@ -452,6 +493,10 @@ impl Ring for Uring {
             Op::Close { socket, reset: true } => self.reset_on_close(socket),
             Op::Wake => return self.alarm.arm(token).iter().for_each(|entry| self.push(entry)),
             _ => {}
+        }
+        if let (Op::Accept { listener }, Some(accepts)) = (&op, &mut self.accepts) {
+            accepts.begin(token);
+            return self.fill_accepts(*listener);
         }
         let entry = self.entry(token, op);
         self.push(&entry);
@@ -521,6 +566,10 @@ impl Ring for Uring {
             let done = match token.kind() {
                 Kind::Recv => self.received(&entry),
                 Kind::Send => return Some(self.sent(&entry)),
+                Kind::Accept if self.accepts.is_some() => match self.accepted_direct(token, entry.result()) {
+                    Some(done) => return Some(done),
+                    None => continue,
+                },
                 Kind::Accept => self.accepted(token, &entry),
                 Kind::Connect => match self.connected(&entry) {
                     Some(done) => return Some(done),
@@ -529,7 +578,10 @@ impl Ring for Uring {
                 Kind::Cancel if token == OWN => continue,
                 Kind::Cancel => Done::Cancelled,
                 Kind::Unacked => self.unacked(token, entry.result()),
-                Kind::Close => Done::Closed,
+                Kind::Close => {
+                    self.taken = self.taken.saturating_sub(1);
+                    Done::Closed
+                }
                 Kind::Wake => match self.alarm.on_read() {
                     Some(token) => return Some((token, Done::Woken)),
                     None => continue,

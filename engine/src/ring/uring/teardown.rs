@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use io_uring::opcode::AsyncCancel2;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 
+use super::accepts::Accepts;
 use super::{ENTER_GETEVENTS, OWN, Uring};
 use crate::ring::Ring;
 
@@ -42,6 +43,7 @@ impl Drop for Uring {
         }
         // Memory that the kernel may yet read or write is never given back. A send block keeps the region that it lies in.
         std::mem::forget(std::mem::take(&mut self.sends));
+        self.accepts.iter_mut().for_each(Accepts::keep_for_ever);
         self.alarm.keep_for_ever();
         self.buffers.keep_for_ever();
     }

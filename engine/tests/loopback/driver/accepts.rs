@@ -18,7 +18,9 @@ fn one_accept_serves_many_connections_or_one() {
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         for round in 0..3 {
             let _peer = tcp(bench.addr);
-            let Done::Accepted { result: Ok(Socket(slot)), more } = bench.done(ACCEPT) else { panic!("not accepted") };
+            let Done::Accepted { result: Ok(Socket(slot)), more, .. } = bench.done(ACCEPT) else {
+                panic!("not accepted")
+            };
             assert_eq!(more, multishot);
             if bench.ring.features().has(Feature::DirectDescriptors) {
                 assert_eq!(slot, round, "the lowest free slot");
@@ -41,17 +43,17 @@ fn an_accept_takes_no_more_descriptors_than_there_is_room_for() {
     let mut peers = Vec::new();
     for _ in 0..MAX - QUEUE {
         peers.push(tcp(bench.addr));
-        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), more: true }));
+        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), more: true, .. }));
     }
     // As many wait as can: they would all be taken at once, and half of them cut.
     peers.extend((0..2 * QUEUE).map(|_| tcp(bench.addr)));
-    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false }));
+    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false, .. }));
     for _ in 0..QUEUE {
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
-        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), more: false }));
+        assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), more: false, .. }));
     }
     bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
-    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false }));
+    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false, .. }));
     // Those inside, and those that wait; the one that found no place is gone.
     assert_eq!(sockets_by_state(bench.addr)["ESTABLISHED"], (2 * MAX - QUEUE - 1) as usize);
 }
@@ -99,7 +101,7 @@ fn an_accept_without_room_says_enfile() {
         bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         let second = tcp(bench.addr);
         match bench.done(ACCEPT) {
-            Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false } => {}
+            Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false, .. } => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(read_some(&second, &mut [0]).expect("an end"), 0);

@@ -66,7 +66,7 @@ impl Bench {
     fn pair(&mut self) -> (Socket, TcpStream) {
         self.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         let peer = tcp(self.addr);
-        let Done::Accepted { result: Ok(socket), more } = self.done(ACCEPT) else { panic!("not accepted") };
+        let Done::Accepted { result: Ok(socket), more, .. } = self.done(ACCEPT) else { panic!("not accepted") };
         if more {
             self.ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
             self.both(CANCEL, ACCEPT);
