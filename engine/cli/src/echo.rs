@@ -96,6 +96,8 @@ pub(crate) struct Echo {
 pub(crate) enum Purpose {
     Echo,
     Broadcast,
+    /// Is told this first, and then as [`Purpose::Echo`].
+    Who(String),
 }
 
 impl Echo {
@@ -132,6 +134,7 @@ impl Handler for Echo {
     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Purpose> {
         match opening.request.path() {
             "/bcast" => Verdict::accept(Purpose::Broadcast),
+            "/whoami" => Verdict::accept(Purpose::Who(pages::whoami(opening))),
             _ => Verdict::accept(Purpose::Echo),
         }
     }
@@ -141,6 +144,10 @@ impl Handler for Echo {
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        if let (Purpose::Who(text), mut conn) = cx.split() {
+            let _ = conn.send(text.as_str()); // nothing waits: there is room
+            return;
+        }
         if let (Purpose::Broadcast, Some(topic)) = (cx.data(), self.topic)
             && cx.subscribe(topic, Delivery::queue()).is_ok()
         {
@@ -151,7 +158,7 @@ impl Handler for Echo {
     #[inline]
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         match cx.data() {
-            Purpose::Echo => {
+            Purpose::Echo | Purpose::Who(_) => {
                 // Never refused: a peer that does not read is not read from.
                 let _ = cx.forward(message);
             }

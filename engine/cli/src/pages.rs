@@ -3,14 +3,27 @@
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{Opening, Response};
 
+/// What is known of whoever asks, as JSON: `peer`, its address; `alpn`, the protocol agreed on by TLS; `subprotocol`, which the connection opens with. What
+/// there is not is null.
+pub(crate) fn whoami(opening: &Opening<'_>) -> String {
+    let alpn = opening.tls.and_then(|tls| Some(String::from_utf8_lossy(tls.alpn()?).into_owned()));
+    let peer = opening.peer.addr().map(|addr| addr.to_string());
+    serde_json::json!({ "peer": peer, "alpn": alpn, "subprotocol": opening.subprotocol }).to_string()
+}
+
 /// The answer to a request. `about` is the page at `/`, one line that says what to connect to.
 pub(crate) fn answer(opening: &Opening<'_>, about: &str) -> Response {
+    if let ("/whoami", "GET" | "HEAD") = (opening.request.path(), opening.request.method()) {
+        let mut response = Response::new((whoami(opening) + "\n").into_bytes());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return response;
+    }
     let (status, body) = match (opening.request.path(), opening.request.method()) {
         // Proxies that are told no path check `/`, by any of the three methods; HAProxy does it by OPTIONS.
         (_, "OPTIONS") => (StatusCode::OK, ""),
         ("/healthz", "GET" | "HEAD") => (StatusCode::OK, "ok\n"),
         ("/", "GET" | "HEAD") => (StatusCode::OK, about),
-        ("/healthz" | "/", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD or OPTIONS\n"),
+        ("/healthz" | "/" | "/whoami", _) => (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD or OPTIONS\n"),
         _ => (StatusCode::NOT_FOUND, about),
     };
     let mut response = Response::new(body.into());

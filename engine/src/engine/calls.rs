@@ -3,7 +3,7 @@
 //! Promises that what was called is followed by `on_batch_end`: each callback of a pass leaves one owed, and
 //! [`Calls::batch_end`] pays it. A panic of the application is caught here, or by [`Calls::judge`] for messages: it is counted, told to
 //! the log, and either ends what the callback was about, which is the caller's to do, or the core. Nothing is called any more once
-//! one has ended the core, but for messages of the same pass. Refuses to know why a callback is made and what comes of what it
+//! one has ended the core. Refuses to know why a callback is made and what comes of what it
 //! asked for.
 
 use std::panic::resume_unwind;

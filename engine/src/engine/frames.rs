@@ -23,6 +23,9 @@ use crate::ring::Ring;
 impl<R: Ring, H: Handler> Core<R, H> {
     #[inline]
     pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
+        if self.is_failing() {
+            return self.keep_unread(index, bytes);
+        }
         let stop = self.out.stop_of(index, bytes.len());
         let stopped = self.decode(index, bytes, stop);
         if self.ages.is_timed() {
@@ -30,6 +33,20 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if let Some(stopped) = stopped {
             self.stash(index, &bytes[stopped..]);
+        }
+    }
+
+    /// A panic ends the core when this pass is over: no message of it is handed out any more.
+    #[inline]
+    fn is_failing(&self) -> bool {
+        planted!(PanicOutlived, false; self.calls.has_failed() && self.stopping.is_none())
+    }
+
+    /// Keeps bytes for when the connection is closing: as what comes behind our Close they are counted, and not handed out.
+    #[cold]
+    fn keep_unread(&mut self, index: u32, bytes: &[u8]) {
+        if matches!(self.conns[index as usize].phase, Phase::Open(_)) {
+            self.stash(index, bytes);
         }
     }
 
@@ -243,6 +260,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.work.begin_waiting(self.out.stats.messages);
         let mut last = 0;
         for _ in 0..self.out.replay.len() {
+            if self.is_failing() {
+                return;
+            }
             if self.out.work.is_over(self.out.stats.messages) {
                 planted!(TurnLost, self.out.replay.clear());
                 return;

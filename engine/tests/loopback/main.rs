@@ -44,3 +44,4 @@ mod timers;
 #[cfg(feature = "tls")]
 mod tls;
 mod topics;
+mod who;

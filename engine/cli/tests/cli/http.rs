@@ -30,6 +30,22 @@ fn health_and_other_paths() {
     assert_eq!((stats["declined"], stats["opened"]), (5, 0));
 }
 
+/// On a page, and as the first message of a WebSocket, which echoes then.
+#[test]
+fn whoami_tells_who_asks() {
+    let serve = start(&[]);
+    let page = ask(serve.addr(), "GET /whoami HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let said: serde_json::Value = serde_json::from_slice(&page.body).expect("JSON");
+    assert!(said["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{said}");
+    assert!(page.status == 200 && said["alpn"].is_null() && said["subprotocol"].is_null(), "{said}");
+    let mut client = Client::open(serve.addr(), "/whoami");
+    let own = client.stream.local_addr().expect("an address");
+    client.expect(TEXT, format!(r#"{{"alpn":null,"peer":"{own}","subprotocol":null}}"#).as_bytes());
+    client.echo(TEXT, b"and echoes");
+    client.close();
+    serve.stop();
+}
+
 /// What proxies send unless they are told what to ask: a server that answers with another status than 200 to 399 is down to them.
 #[test]
 fn health_checks_of_proxies_find_it_up() {

@@ -21,7 +21,8 @@ fn one_accept_serves_many_connections_or_one() {
             let Done::Accepted { result: Ok(Socket(slot)), more, .. } = bench.done(ACCEPT) else {
                 panic!("not accepted")
             };
-            assert_eq!(more, multishot);
+            // Into the table of fixed files one that goes on is made of many.
+            assert_eq!(more, multishot || bench.ring.features().has(Feature::DirectDescriptors));
             if bench.ring.features().has(Feature::DirectDescriptors) {
                 assert_eq!(slot, round, "the lowest free slot");
             }
@@ -68,7 +69,7 @@ fn accepts_of_all_listeners_end_when_there_is_room_for_few() {
     let (mut ring, _blocks) =
         Uring::new(&config, listeners.into(), Waker::new().expect("a descriptor")).expect("a ring");
     let next = |ring: &mut Uring| loop {
-        if let Some((token, Done::Accepted { result, more })) = ring.next() {
+        if let Some((token, Done::Accepted { result, more, .. })) = ring.next() {
             return (token.index(), result.map(|_| ()), more);
         }
         ring.wait(Some(ring.now().plus(WAIT))).expect("the ring works");
