@@ -50,12 +50,15 @@ impl Epoll {
             }
         };
         let error = match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, from)) => {
                 let (key, name) = self.sockets.add(socket);
                 match self.watch.add(&self.sockets.get(key).socket, name, TO_READ) {
                     Ok(()) => {
                         self.go_on_accepting(number);
-                        return Some((token, Done::Accepted { result: Ok(Socket(key)), more: true }));
+                        return Some((
+                            token,
+                            Done::Accepted { result: Ok(Socket(key)), peer: from.as_socket(), more: true },
+                        ));
                     }
                     Err(error) => {
                         self.sockets.remove(key);
@@ -70,7 +73,7 @@ impl Epoll {
             Err(error) => error,
         };
         self.listeners[number as usize].token = None;
-        Some((token, Done::Accepted { result: Err(errno_of(&error)), more: false }))
+        Some((token, Done::Accepted { result: Err(errno_of(&error)), peer: None, more: false }))
     }
 
     /// A listener that has brought one may bring more: in this pass, until it has brought many.

@@ -230,7 +230,7 @@ impl Epoll {
             }
             Kind::Accept => {
                 if self.listeners[target.index() as usize].end(target) {
-                    self.tell(target, Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false });
+                    self.tell(target, Done::Accepted { result: Err(Errno(libc::ECANCELED)), peer: None, more: false });
                 }
             }
             Kind::Connect => self.cancel_connect(target),

@@ -78,10 +78,10 @@ impl Bench {
     fn pair(&mut self) -> (Socket, TcpStream) {
         self.ring.submit(ACCEPT, Op::Accept { listener: 0 });
         let peer = self.peer();
-        let Done::Accepted { result: Ok(socket), more: true } = self.done(ACCEPT) else { panic!("not accepted") };
+        let Done::Accepted { result: Ok(socket), more: true, .. } = self.done(ACCEPT) else { panic!("not accepted") };
         self.ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
         let ended = self.done(ACCEPT);
-        assert!(matches!(ended, Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false }), "{ended:?}");
+        assert!(matches!(ended, Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false, .. }), "{ended:?}");
         assert!(matches!(self.done(CANCEL), Done::Cancelled));
         (socket, peer)
     }
@@ -419,7 +419,7 @@ fn accepts_come_in_batches_and_stop_where_there_is_no_room() {
     let mut peers: Vec<TcpStream> = (0..most + 1).map(|_| bench.peer()).collect();
     bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
     let accepted = |found: &[(Token, Done<Lease>)]| {
-        let is_one = |done: &&(Token, Done<Lease>)| matches!(done.1, Done::Accepted { result: Ok(_), more: true });
+        let is_one = |done: &&(Token, Done<Lease>)| matches!(done.1, Done::Accepted { result: Ok(_), more: true, .. });
         found.iter().filter(is_one).count()
     };
     let found = bench.pass();
@@ -428,11 +428,11 @@ fn accepts_come_in_batches_and_stop_where_there_is_no_room() {
     let socket = *socket;
     let found = bench.pass();
     assert_eq!((accepted(&found), found.len()), (10, 11));
-    assert!(matches!(found[10].1, Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false }), "{found:?}");
+    assert!(matches!(found[10].1, Done::Accepted { result: Err(Errno(libc::ENFILE)), more: false, .. }), "{found:?}");
     bench.quiet();
     bench.close(socket, false);
     bench.ring.submit(ACCEPT, Op::Accept { listener: 0 });
-    let Done::Accepted { result: Ok(socket), more: true } = bench.done(ACCEPT) else { panic!("not accepted") };
+    let Done::Accepted { result: Ok(socket), more: true, .. } = bench.done(ACCEPT) else { panic!("not accepted") };
     // It is the one that waited.
     peers[most].write_all(b"here").expect("it goes out");
     bench.receive(socket, true);
@@ -462,7 +462,7 @@ fn a_listener_says_who_waits_and_lets_nobody_in() {
     assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Ok(_), .. }));
     assert!(!bench.ring.has_waiting(0));
     bench.ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
-    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false }));
+    assert!(matches!(bench.done(ACCEPT), Done::Accepted { result: Err(Errno(libc::ECANCELED)), more: false, .. }));
     bench.ring.unlisten(0);
     assert_eq!(TcpStream::connect(bench.addr).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
 }

@@ -418,7 +418,7 @@ impl Uring {
             Some(number) => {
                 // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
                 let socket = unsafe { OwnedFd::from_raw_fd(number) };
-                let peer = SockRef::from(&socket).peer_addr().ok().and_then(|peer| peer.as_socket());
+                let peer = socket2::SockRef::from(&socket).peer_addr().ok().and_then(|peer| peer.as_socket());
                 (descriptors.add(socket), peer)
             }
         };
