@@ -1,11 +1,12 @@
 //! The io_uring driver: the only code that speaks to the kernel. One ring of one thread. `probe` asks the kernel what it does, `setup`
 //! makes the ring, `teardown` ends it; `recv_buffers` owns what the kernel receives into, `send_blocks` what it sends from, `descriptors`
-//! the sockets that are in no table, `accepts` the accepts of those that are, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
+//! the sockets that are in no table, `accepting` and `accepts` the accepts of those that are, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
 //! process's memory; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
 //! [`Token`]. So a payload is found by one index, and memory is kept for sends that are with the kernel, not for connections.
 
+mod accepting;
 mod accepts;
 mod clock;
 mod connects;
@@ -22,7 +23,7 @@ mod waker;
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use io_uring::opcode::AsyncCancel2;
@@ -44,7 +45,7 @@ pub use waker::Waker;
 
 use super::deaf::deafen;
 use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
-use accepts::{Accepts, MANY, Told};
+use accepts::{Accepts, MANY};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
 use recv_buffers::{BufferRing, GROUP};
@@ -240,38 +241,6 @@ impl Uring {
         entry.user_data(token.to_bits())
     }
 
-    /// Has as many accepts with the kernel as there is room for.
-    fn fill_accepts(&mut self, listener: u32) {
-        while let Some(fd) = self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
-            && let Some(accepts) = &mut self.accepts
-            && let Some(entry) = accepts.next(listener, fd, self.slots - self.taken)
-        {
-            self.push(&entry);
-        }
-    }
-
-    /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
-    /// cap on descriptors the kernel knows nothing, so there must be room for the whole queues of all listeners.
-    fn has_room_for_many(&self) -> bool {
-        let Some(descriptors) = &self.descriptors else { return true };
-        let queues = self.listeners.iter().flatten().count() as u32;
-        descriptors.room() > self.backlog.saturating_mul(queues)
-    }
-
-    /// A socket has come: if there is no room for many any more, accepts that go on end, with ECANCELED, and what is submitted next
-    /// serves one connection.
-    fn end_accepts_without_room(&mut self) {
-        if self.has_room_for_many() {
-            return;
-        }
-        for listener in 0..self.many.len() {
-            if let Some(accept) = self.many[listener].take() {
-                let cancel = AsyncCancel2::new(CancelBuilder::user_data(accept.to_bits())).build();
-                self.push(&cancel.user_data(OWN.to_bits()));
-            }
-        }
-    }
-
     fn send_entry(&mut self, token: Token, socket: Socket, payload: Payload) -> squeue::Entry {
         // Without MSG_WAITALL, which keeps to itself what a slow peer takes of a send until it has taken all.
         const FLAGS: i32 = libc::MSG_NOSIGNAL;
@@ -388,42 +357,6 @@ impl Uring {
         };
         debug_assert!(ended, "a receive that brings nothing has ended");
         Done::Received { lease: None, end: Some(end) }
-    }
-
-    /// A completion of an accept into the table. `None`: nobody is told.
-    #[cold]
-    fn accepted_direct(&mut self, name: Token, result: i32) -> Option<(Token, Done<Lease>)> {
-        let listener = name.index();
-        let (told, others) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
-        if others {
-            let fd = Fd(self.listener_fd(listener));
-            let cancel = AsyncCancel2::new(CancelBuilder::fd(fd).all()).build();
-            self.push(&cancel.user_data(OWN.to_bits()));
-        }
-        let Told::Engine(token, result, peer, more) = told else { return None };
-        self.taken += u32::from(result.is_ok());
-        self.fill_accepts(listener);
-        Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
-    }
-
-    #[cold]
-    fn accepted(&mut self, token: Token, entry: &cqueue::Entry) -> Done<Lease> {
-        let more = cqueue::more(entry.flags());
-        if !more {
-            self.many[token.index() as usize] = None;
-        }
-        let descriptors = self.descriptors.as_mut().expect("sockets are descriptors");
-        let (result, peer) = match Some(entry.result()).filter(|number| *number >= 0) {
-            None => (Err(Errno(-entry.result())), None),
-            Some(number) => {
-                // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
-                let socket = unsafe { OwnedFd::from_raw_fd(number) };
-                let peer = socket2::SockRef::from(&socket).peer_addr().ok().and_then(|peer| peer.as_socket());
-                (descriptors.add(socket), peer)
-            }
-        };
-        self.end_accepts_without_room();
-        Done::Accepted { result, peer, more }
     }
 
     /// A completion of a connect. `None`: it goes on, and nobody is told.

@@ -1,0 +1,83 @@
+//! Accepting, in both forms: into the fixed-file table ([`accepts`](super::accepts) says what is submitted), and as descriptors. How many accepts are with the
+//! kernel follows the room that there is.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use io_uring::cqueue;
+use io_uring::opcode::AsyncCancel2;
+use io_uring::types::{CancelBuilder, Fd};
+
+use super::accepts::Told;
+use super::recv_buffers::Lease;
+use super::{OWN, Uring};
+use crate::ring::{Done, Errno, Socket, Token};
+
+impl Uring {
+    /// Has as many accepts with the kernel as there is room for.
+    pub(super) fn fill_accepts(&mut self, listener: u32) {
+        while let Some(fd) = self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
+            && let Some(accepts) = &mut self.accepts
+            && let Some(entry) = accepts.next(listener, fd, self.slots - self.taken)
+        {
+            self.push(&entry);
+        }
+    }
+
+    /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
+    /// cap on descriptors the kernel knows nothing, so there must be room for the whole queues of all listeners.
+    pub(super) fn has_room_for_many(&self) -> bool {
+        let Some(descriptors) = &self.descriptors else { return true };
+        let queues = self.listeners.iter().flatten().count() as u32;
+        descriptors.room() > self.backlog.saturating_mul(queues)
+    }
+
+    /// A socket has come: if there is no room for many any more, accepts that go on end, with ECANCELED, and what is submitted next
+    /// serves one connection.
+    pub(super) fn end_accepts_without_room(&mut self) {
+        if self.has_room_for_many() {
+            return;
+        }
+        for listener in 0..self.many.len() {
+            if let Some(accept) = self.many[listener].take() {
+                let cancel = AsyncCancel2::new(CancelBuilder::user_data(accept.to_bits())).build();
+                self.push(&cancel.user_data(OWN.to_bits()));
+            }
+        }
+    }
+
+    /// A completion of an accept into the table. `None`: nobody is told.
+    #[cold]
+    pub(super) fn accepted_direct(&mut self, name: Token, result: i32) -> Option<(Token, Done<Lease>)> {
+        let listener = name.index();
+        let (told, others) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
+        if others {
+            let fd = Fd(self.listener_fd(listener));
+            let cancel = AsyncCancel2::new(CancelBuilder::fd(fd).all()).build();
+            self.push(&cancel.user_data(OWN.to_bits()));
+        }
+        let Told::Engine(token, result, peer, more) = told else { return None };
+        self.taken += u32::from(result.is_ok());
+        self.fill_accepts(listener);
+        Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
+    }
+
+    #[cold]
+    pub(super) fn accepted(&mut self, token: Token, entry: &cqueue::Entry) -> Done<Lease> {
+        let more = cqueue::more(entry.flags());
+        if !more {
+            self.many[token.index() as usize] = None;
+        }
+        let descriptors = self.descriptors.as_mut().expect("sockets are descriptors");
+        let (result, peer) = match Some(entry.result()).filter(|number| *number >= 0) {
+            None => (Err(Errno(-entry.result())), None),
+            Some(number) => {
+                // SAFETY: the kernel made this descriptor for this completion, which is looked at once: nobody else has it.
+                let socket = unsafe { OwnedFd::from_raw_fd(number) };
+                let peer = socket2::SockRef::from(&socket).peer_addr().ok().and_then(|peer| peer.as_socket());
+                (descriptors.add(socket), peer)
+            }
+        };
+        self.end_accepts_without_room();
+        Done::Accepted { result, peer, more }
+    }
+}
