@@ -81,6 +81,7 @@ fn fall_back(
 }
 
 /// A core's ring.
+#[allow(clippy::large_enum_variant, reason = "there is one a core, and it is taken out at once")]
 pub(crate) enum AnyRing {
     Uring(Uring),
     Epoll(Epoll),
