@@ -100,6 +100,24 @@ fn a_wake_from_another_thread_completes() {
     assert_eq!(bench.ring.waker().writes(), 0, "it never slept");
 }
 
+/// A ring that has slept runs again: whoever wakes it then writes nothing, and it sleeps the next time too.
+#[test]
+fn a_ring_that_has_slept_is_awake() {
+    let mut bench = Bench::new(|_| ());
+    bench.ring.submit(WAKE, Op::Wake);
+    bench.quiet();
+    for _ in 0..3 {
+        let until = bench.ring.now().plus(Duration::from_millis(2));
+        bench.ring.wait(Some(until)).expect("the ring works");
+        assert!(bench.ring.next().is_none() && bench.ring.now() >= until, "it sleeps until its time");
+        bench.ring.waker().wake();
+        assert!(matches!(bench.done(WAKE), Done::Woken));
+        bench.ring.submit(WAKE, Op::Wake);
+        bench.quiet();
+    }
+    assert_eq!(bench.ring.waker().writes(), 0);
+}
+
 /// Two threads wake a ring that sleeps whenever it can, and each waits for its wake to be told of before the next: one that is lost
 /// leaves all of them waiting.
 #[test]
