@@ -167,6 +167,7 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::FollowedUncounted, Plain, Oracle(28)),
     (Bug::BareForgotten, Plain, Oracle(28)),
     (Bug::TradeFollowed, Plain, Oracle(27)),
+    (Bug::ByteRateIgnored, Plain, Oracle(27)),
     (Bug::MailReordered, Plain, Oracle(30)),
     (Bug::MailLost, Plain, Oracle(30)),
     (Bug::PublishOvertakes, Plain, Oracle(30)),
@@ -248,8 +249,9 @@ const WORDS: [(&str, By); 65] = [
 ];
 
 /// What is said in these files, if no word above is in it.
-const FILES: [(&str, By); 11] = [
+const FILES: [(&str, By); 12] = [
     ("tests/sim/board.rs", Oracle(27)),
+    ("tests/sim/rated.rs", Oracle(27)),
     ("tests/sim/app.rs", Oracle(4)),
     ("tests/sim/app/states.rs", Oracle(4)),
     ("tests/sim/wire.rs", Oracle(5)),

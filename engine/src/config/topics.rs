@@ -19,6 +19,14 @@ impl Config {
         self
     }
 
+    /// Bytes a second that topics give to a connection, at least 1, unless it has another rate
+    /// ([`Conn::set_topics_bytes_per_second`](crate::Conn::set_topics_bytes_per_second), where it says what that does). Default `None`: as many as its socket takes.
+    #[must_use]
+    pub fn topics_bytes_per_second(mut self, bytes: impl Into<Option<u32>>) -> Self {
+        self.topics.bytes_per_second = bytes.into();
+        self
+    }
+
     /// Sends small messages at once (TCP_NODELAY, tcp(7)). Default true.
     #[must_use]
     pub fn nodelay(mut self, at_once: bool) -> Self {
@@ -52,13 +60,21 @@ mod tests {
     fn what_makes_no_sense_is_named() {
         let config = Config::default;
         assert!(
-            config().topics_max(1).subscriptions_max(1).socket_send_bytes(1).socket_unsent_bytes(1).check().is_ok()
+            config()
+                .topics_max(1)
+                .subscriptions_max(1)
+                .topics_bytes_per_second(1)
+                .socket_send_bytes(1)
+                .socket_unsent_bytes(1)
+                .check()
+                .is_ok()
         );
         assert!(config().topics_max(1 << 24).check().is_ok());
         for (config, setting) in [
             (config().topics_max(0), "topics_max"),
             (config().topics_max((1 << 24) + 1), "topics_max"),
             (config().subscriptions_max(0), "subscriptions_max"),
+            (config().topics_bytes_per_second(0), "topics_bytes_per_second"),
             (config().socket_send_bytes(0), "socket_send_bytes"),
             (config().socket_unsent_bytes(0), "socket_unsent_bytes"),
         ] {

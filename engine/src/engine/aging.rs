@@ -50,6 +50,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match age {
             Age::Life => self.end_aged(index, &CloseReason::Lifetime, "connection lifetime"),
             Age::Silence => self.on_silence(index),
+            Age::Rate => self.out.on_rate_due(index),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Owns the application's timers: of the core and of its connections, one-shot and repeating, and their names; the core's ticks; and when
-//! connections come of age (`ages`).
+//! connections come of age (`ages`), or may be given more of topics (`rates`).
 //!
 //! The core's are measured by the clock. Those of a connection are measured by up to when its peer has been heard (`heard`), as
 //! deadlines are, so they lie in a wheel of their own: what a peer had sent by then is handled first. Promises what [`Wheel`] does;
@@ -17,7 +17,7 @@ use crate::ring::Time;
 
 /// The most timers that a core can be allowed.
 pub(crate) const TIMERS_MAX: u32 = 1 << 24;
-/// Bits of an index in a [`TimerId`]: as many timers, and both ages of each connection.
+/// Bits of an index in a [`TimerId`]: as many timers, and all three ages of each connection.
 const INDEX_BITS: u32 = 25;
 const GENERATION: u32 = u32::MAX >> (INDEX_BITS - 24);
 
@@ -80,6 +80,8 @@ pub(crate) enum Age {
     Life,
     /// It may have brought no message for as long as it may.
     Silence,
+    /// Topics may give it something again (`rates`).
+    Rate,
 }
 
 /// What has come of a connection's.
@@ -191,8 +193,8 @@ impl Alarms {
     }
 
     /// Sets such a time of a connection, `after` from `now`. It comes and ends as its timers do.
-    pub(crate) fn set_age(&mut self, now: Time, after: Duration, age: Age, owner: u32) {
-        self.begin_alarm(now, after, false, 0, Some(owner), Some(age));
+    pub(crate) fn set_age(&mut self, now: Time, after: Duration, age: Age, owner: u32) -> TimerId {
+        self.begin_alarm(now, after, false, 0, Some(owner), Some(age))
     }
 
     fn begin_alarm(

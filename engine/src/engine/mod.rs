@@ -10,14 +10,14 @@
 //!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn. `heads`: who has not asked yet.
 //!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
-//! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called.
+//! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called; `rates`: how fast they give.
 //! - `inbox`: what other threads leave; `mailbox`: what they send; `board`: what they ask for. `panics`: whose a panic is. `tokens`: of operations that
 //!   belong to no connection.
 //!
 //! Tables: `accepts`, of the listeners; `conns`, the two halves of a connection; `peers`, the half that callbacks may reach; `dials`, what is to be connected.
 //!
 //! Around the application: `reach` is all that a callback may touch, `backlog` what its output does, `draft` a message that it
-//! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `states` what it keeps of connections, `calls` the only caller.
+//! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `paced` what connections with a rate get of those, `states` what it keeps of connections, `calls` the only caller.
 //!
 //! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `letters` (what other threads
@@ -66,6 +66,7 @@ mod listener;
 mod mailbox;
 mod names;
 mod output;
+mod paced;
 mod pack;
 pub(crate) mod panics;
 mod patience;
@@ -74,6 +75,7 @@ pub(crate) mod planted;
 mod pongs;
 mod prepared;
 mod promise;
+mod rates;
 mod reach;
 mod receive;
 mod relief;

@@ -278,6 +278,8 @@ mod switch {
         BareForgotten,
         /// Pieces in front of a message that may not be conflated become what is newer than that.
         TradeFollowed,
+        /// Topics give a connection more bytes a second than its rate.
+        ByteRateIgnored,
         /// A letter is read before the one in front of it.
         MailReordered,
         /// A letter is taken and not read.
@@ -300,7 +302,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 133] = [
+        pub const ALL: [Bug; 134] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -425,6 +427,7 @@ mod switch {
             Bug::FollowedUncounted,
             Bug::BareForgotten,
             Bug::TradeFollowed,
+            Bug::ByteRateIgnored,
             Bug::MailReordered,
             Bug::MailLost,
             Bug::PublishOvertakes,

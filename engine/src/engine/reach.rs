@@ -35,6 +35,7 @@ use super::peers::Peers;
 use super::planted::planted;
 use super::pongs::Pongs;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
+use super::rates::Rates;
 use super::slow::{Patience, Slow};
 use super::stores::Stores;
 use super::topics::Topics;
@@ -143,6 +144,8 @@ pub(crate) struct Reach {
     pub(crate) forms: Forms,
     /// Once there are any.
     pub(super) topics: Option<Box<Topics>>,
+    /// Bytes a second that they give.
+    pub(super) rates: Rates,
     /// Subscriptions of a connection.
     pub(super) subscriptions_max: u32,
     /// Connections with a message of a topic in whose closure the application panicked.
@@ -192,6 +195,7 @@ impl Reach {
             packer: Packer::new(&config.deflate),
             forms: Forms::new(),
             topics: None,
+            rates: Rates::new(config.topics.bytes_per_second),
             subscriptions_max: config.topics.subscriptions_max,
             panicked: Vec::new(),
             names,

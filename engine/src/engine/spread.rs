@@ -23,7 +23,7 @@ const STEP: u32 = 8 << 10;
 impl Reach {
     /// The topics, at work.
     #[inline]
-    fn with_topics<T>(&mut self, work: impl FnOnce(&mut Topics, &mut Self) -> T) -> T {
+    pub(super) fn with_topics<T>(&mut self, work: impl FnOnce(&mut Topics, &mut Self) -> T) -> T {
         let mut topics = match self.topics.take() {
             Some(topics) => topics,
             None => self.new_topics(),
@@ -118,6 +118,9 @@ impl Reach {
     /// The connection is not sent to any more: nothing waits for it.
     #[inline]
     pub(super) fn end_topics(&mut self, index: u32) {
+        if self.rates.is_on(index) {
+            self.end_rate(index);
+        }
         if self.topics.is_some() {
             self.with_topics(|topics, out| topics.end(index, out));
         }
@@ -140,7 +143,10 @@ impl Reach {
     #[cold]
     #[inline(never)]
     pub(super) fn drain(&mut self, index: u32) {
-        self.with_topics(|topics, out| topics.drain(index, out));
+        match self.rates.is_on(index) {
+            true => self.drain_paced(index),
+            false => self.with_topics(|topics, out| topics.drain(index, out)),
+        }
         self.forgive(); // nor is that work of whoever is worked on next
     }
 
@@ -239,7 +245,7 @@ impl Outlet for Reach {
         if waits {
             self.peers.touch(index).output.waits = true; // so that it is settled, whatever waits for it
         } else if let Some(link) = self.peers.filling(index) {
-            link.output.waits = false;
+            link.output.waits = self.rates.is_on(index);
         }
     }
 }

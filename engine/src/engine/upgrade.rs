@@ -168,6 +168,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.set_pressure(index, pressure);
         self.out.peers.set_due(index, self.config.idle_timeout.map(|idle| now.after(idle)));
         self.begin_ages(index);
+        self.out.begin_rate(index);
         if self.calls.opened(&mut self.out, index).is_err() {
             self.on_panicked(index);
         }

@@ -82,6 +82,23 @@ impl<H: Handler> Conn<'_, H> {
         ours(|| self.out.unsubscribe(index, topic.index()))
     }
 
+    /// Has topics give this connection at most so many bytes a second from now on (0 counts as 1), or as many as its socket takes: `None`. In
+    /// [`on_open`](crate::Handler::on_open) it is the connection's from the beginning; without a call it is
+    /// [`Config::topics_bytes_per_second`](crate::Config::topics_bytes_per_second). It may be changed at any time, by what a client asks for or what it pays, and
+    /// what the old rate still had to wait for is forgotten then.
+    ///
+    /// Bytes are those of frames: compressed where they are, without TLS and TCP. In any stretch of time no more goes than the rate brings, a tenth of a second's
+    /// bytes and one message, however long that is. What may not go yet waits as it does for a slow socket, and each subscription's
+    /// [`Delivery`] says what happens meanwhile: conflated, a client gets the newest value of each key as fast as its rate allows, and never a backlog.
+    ///
+    /// With a rate all messages of topics go by way of what waits: so at the end of a pass rather than in the order of [`send`](Self::send), and with
+    /// [`Flush::AtTick`](crate::Flush::AtTick) as soon as they may, not at a tick. Not bounded, and not counted, are what you send yourself, subscriptions with [`Delivery::queue`], and
+    /// what goes before a close of yours.
+    pub fn set_topics_bytes_per_second(&mut self, bytes: impl Into<Option<u32>>) {
+        let (index, bytes) = (self.index(), bytes.into());
+        ours(|| self.out.set_rate(index, bytes));
+    }
+
     /// What became of the messages of a subscription so far; `None` if there is none. A subscription ends with its connection: when
     /// [`on_close`](crate::Handler::on_close) is called there is none any more.
     pub fn counts(&self, topic: TopicId) -> Option<Counts> {

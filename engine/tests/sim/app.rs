@@ -411,6 +411,10 @@ impl Handler for App {
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);
         self.world.ledger.borrow_mut().post.known.push((id, peer));
+        if let Some(board) = &self.board {
+            let (now, person) = (self.world.trace.now(), &mut self.world.ledger.borrow_mut().people[peer]);
+            board.rated.open(cx, peer, now, self.world.packs, person);
+        }
         if self.bulk.is_some() {
             // What an earlier owner of its slot may have been sent too.
             self.send_to(cx, id, Message::Text(&"much of the same ".repeat(50)));

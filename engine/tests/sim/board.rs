@@ -13,6 +13,7 @@ use wsring::{
 
 use super::Manners;
 use super::oracle::Person;
+use super::rated::Rated;
 
 /// What a message of a topic begins with: no other text does.
 pub const MARK: char = '\u{2}';
@@ -106,6 +107,7 @@ pub struct Subscription {
 /// How the application uses topics.
 pub struct Board {
     random: Random,
+    pub rated: Rated,
     /// Some subscriptions close those who are slow.
     closes: bool,
     /// Now and then all subscribe to this topic, as those who want nothing but what is newest, and there is much of it.
@@ -141,6 +143,7 @@ impl Board {
         random.chance(500).then(|| Self {
             crowd: random.chance(400).then(|| random.below(TOPICS.into()) as u32),
             random,
+            rated: Rated::new(seed, manners),
             closes: manners == Manners::Rude,
             topics: Vec::new(),
             lags: BTreeMap::new(),
@@ -197,7 +200,7 @@ impl Board {
         let code = CloseCode::new(4001).expect("a valid code");
         let (mut closes, few) = (None, self.random.range(1, 6) as u32);
         let mut delivery = match self.random.below(8) {
-            0 => Delivery::queue(),
+            0 => person.unrated(Delivery::queue()),
             1 => Delivery::drop_oldest(few),
             2 => Delivery::drop_newest(few),
             3 if self.closes && self.random.chance(300) => {

@@ -18,6 +18,7 @@ mod oracle;
 mod packed;
 mod peer;
 mod pressures;
+mod rated;
 mod script;
 #[cfg(feature = "tls")]
 pub mod secured;

@@ -74,6 +74,9 @@ pub struct Person {
     pub received: Vec<Digest>,
     /// Of topics.
     pub updates: Vec<String>,
+    pub update_bytes: u64,
+    /// At most so many of those a second, from then on.
+    pub rate: Option<(u32, Time)>,
     pub subs: BTreeMap<u32, Subscription>,
     pub pongs: Vec<Digest>,
     pub close: Option<(Option<u16>, String)>,

@@ -548,7 +548,7 @@ impl Peer {
                 self.person(|person| person.beats += 1)
             }
             Said::Message(digest) => self.person(|person| person.received.push(digest)),
-            Said::Update(line) => self.person(|person| person.updates.push(line)),
+            Said::Update(line) => self.person(|person| person.on_update(line, now)),
             Said::Pong(payload) => self.person(|person| person.pongs.push(payload)),
             Said::Ping(payload) => {
                 if self.script.answers_ping && !self.out_ended {

@@ -79,6 +79,9 @@ impl Handler for Probe {
             "core" => drop(CoreCx::set_timer(cx, Duration::from_nanos(number()), 3)),
             "mail" => cx.mail(Place::new(0), number() as u32).expect("there is room"),
             "conflate" => drop(cx.subscribe(self.topic, Delivery::conflate()).expect("there is room")),
+            "all" => drop(cx.subscribe(self.topic, Delivery::queue()).expect("there is room")),
+            "rate" => cx.set_topics_bytes_per_second(number() as u32),
+            "unrated" => cx.set_topics_bytes_per_second(None),
             "newest" => drop(cx.subscribe(self.topic, Delivery::drop_oldest(2)).expect("there is room")),
             "strict" => {
                 let strict = Delivery::close(CloseCode::TRY_AGAIN, 2);

@@ -1,0 +1,150 @@
+//! Owns how many bytes a second topics may give to each connection that has such a rate: a token bucket for each, by the index of its slot.
+//!
+//! A bucket holds what its rate brings in a tenth of a second. A message goes while there is anything in it and takes all that it needs, so a long one leaves a
+//! debt, and what follows waits until that is paid: in any stretch of time no more goes than the rate brings, the bucket's size and one message. Promises that
+//! connections without a rate cost nothing. Refuses to know what a message is, and how time is noticed.
+
+use std::time::Duration;
+
+use super::alarms::TimerId;
+use super::planted::planted;
+use crate::ring::Time;
+
+/// For so long a bucket is filled: what is more flows over.
+const DEPTH: Duration = Duration::from_millis(100);
+const SECOND: u64 = 1_000_000_000;
+
+#[derive(Debug)]
+struct Bucket {
+    bytes_per_second: u64,
+    /// When there is something in it, or since when its content has come.
+    free_at: Time,
+    /// What wakes those who wait for that.
+    timer: Option<TimerId>,
+}
+
+/// The buckets of a core.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    /// Of a connection that opens.
+    default: Option<u32>,
+    /// As many as were needed so far.
+    buckets: Vec<Option<Bucket>>,
+}
+
+impl Rates {
+    pub(crate) fn new(default: Option<u32>) -> Self {
+        Self { default, buckets: Vec::new() }
+    }
+
+    /// The rate of a connection that opens.
+    pub(super) fn default(&self) -> Option<u32> {
+        self.default
+    }
+
+    /// Whether a connection has a rate.
+    #[inline]
+    pub(super) fn is_on(&self, index: u32) -> bool {
+        self.buckets.get(index as usize).is_some_and(Option::is_some)
+    }
+
+    /// It has this rate from now on, of at least a byte a second, with an empty bucket and no debt; or none. Returns the timer that is not needed any more.
+    pub(super) fn set(&mut self, index: u32, rate: Option<u32>, now: Time) -> Option<TimerId> {
+        let index = index as usize;
+        if self.buckets.len() <= index {
+            rate?;
+            self.buckets.resize_with(index + 1, || None);
+        }
+        let bucket = rate.map(|rate| Bucket { bytes_per_second: rate.max(1).into(), free_at: now, timer: None });
+        std::mem::replace(&mut self.buckets[index], bucket).and_then(|before| before.timer)
+    }
+
+    fn at(&mut self, index: u32) -> &mut Bucket {
+        self.buckets[index as usize].as_mut().expect("it has a rate")
+    }
+
+    /// Whether a message may go.
+    pub(super) fn has_any(&self, index: u32, now: Time) -> bool {
+        let bucket = self.buckets.get(index as usize).and_then(Option::as_ref);
+        planted!(ByteRateIgnored, true; bucket.is_none_or(|bucket| bucket.free_at <= now))
+    }
+
+    /// So many bytes went.
+    pub(super) fn take(&mut self, index: u32, bytes: u32, now: Time) {
+        let full_since = Time::from_nanos(now.as_nanos().saturating_sub(DEPTH.as_nanos() as u64));
+        let bucket = self.at(index);
+        // At most 1 GiB, which is fewer nanoseconds than there are, even at a byte a second.
+        let nanos = u64::from(bytes) * SECOND / bucket.bytes_per_second;
+        bucket.free_at = bucket.free_at.max(full_since).plus(Duration::from_nanos(nanos));
+    }
+
+    /// How long somebody has to wait for whom no timer is set.
+    pub(super) fn untimed_wait(&mut self, index: u32, now: Time) -> Option<Duration> {
+        let bucket = self.at(index);
+        (bucket.free_at > now && bucket.timer.is_none()).then(|| bucket.free_at.since(now))
+    }
+
+    /// A timer was set.
+    pub(super) fn set_timer(&mut self, index: u32, timer: TimerId) {
+        self.at(index).timer = Some(timer);
+    }
+
+    /// It has come.
+    pub(super) fn on_timer(&mut self, index: u32) {
+        if let Some(bucket) = self.buckets.get_mut(index as usize).and_then(Option::as_mut) {
+            bucket.timer = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEAST: Time = Time::from_nanos(5 * SECOND);
+
+    #[test]
+    fn who_has_no_rate_has_all() {
+        let mut rates = Rates::new(None);
+        assert!(!rates.is_on(3) && rates.has_any(3, LEAST) && rates.set(3, None, LEAST).is_none());
+        assert!(rates.buckets.is_empty(), "nothing is kept of it");
+        rates.set(3, Some(0), LEAST);
+        assert!(rates.is_on(3) && !rates.is_on(2), "none a second is one");
+        rates.take(3, 1, LEAST);
+        assert_eq!(rates.untimed_wait(3, LEAST), Some(Duration::from_secs(1)));
+        rates.set(3, None, LEAST);
+        assert!(!rates.is_on(3) && rates.has_any(3, LEAST));
+    }
+
+    proptest! {
+        /// Whatever is sent as soon as it may go: between any two moments no more than the rate brings, the bucket and one message.
+        #[test]
+        fn no_more_goes_than_the_rate_brings(rate in 1_u32..1_000_000, steps in prop::collection::vec((0_u64..200_000_000, 1_u32..100_000), 1..60)) {
+            let mut rates = Rates::new(None);
+            let mut now = LEAST;
+            rates.set(0, Some(rate), now);
+            let mut sent: Vec<(Time, u64)> = Vec::new();
+            for (pause, bytes) in steps {
+                now = now.plus(Duration::from_nanos(pause));
+                if let Some(wait) = rates.untimed_wait(0, now) {
+                    prop_assert!(!rates.has_any(0, now));
+                    now = now.plus(wait);
+                }
+                prop_assert!(rates.has_any(0, now));
+                rates.take(0, bytes, now);
+                sent.push((now, bytes.into()));
+            }
+            for (first, &(since, _)) in sent.iter().enumerate() {
+                let mut all = 0;
+                for &(at, bytes) in &sent[first..] {
+                    let brought = u128::from(rate) * (at.since(since) + DEPTH).as_nanos() / u128::from(SECOND);
+                    // A message goes while anything is left of that, and each may be a nanosecond's bytes too soon.
+                    prop_assert!(u128::from(all) <= brought + sent.len() as u128, "{all} bytes went, and {brought} were brought");
+                    all += bytes;
+                }
+            }
+        }
+    }
+}
