@@ -491,7 +491,7 @@ impl Ledger {
             && at.since(person.connected_at) + SLACK < self.handshake;
         let unanswered = person.status.is_none() && !person.serves && person.opened == 0 && !person.faulted;
         // Or it had not asked for anything, and gave way to another while all places were taken.
-        let was_silent = person.spoke_at.is_none_or(|spoke| at.since(spoke) < SLACK);
+        let was_silent = person.spoke_at.is_none_or(|spoke| at.since(spoke) < SLACK + self.pause);
         if unanswered && at >= stopped && in_time && !was_silent {
             return Err("a stop left its request unanswered".to_owned());
         }
