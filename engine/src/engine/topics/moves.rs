@@ -235,15 +235,18 @@ impl Topics {
 
     /// Drops a message that waits, in front of all others of its key.
     pub(super) fn drop_piece(&mut self, piece: u32) {
-        self.drop_from(piece, |lost| &mut lost.head);
+        self.drop_from(piece, |lost, prev| {
+            lost.head.get_or_insert(prev);
+        });
     }
 
     /// Drops one that waits behind all others of its key, for a newer one that comes now.
     pub(super) fn drop_newest_of_key(&mut self, piece: u32) {
-        self.drop_from(piece, |lost| &mut lost.tail);
+        // What was lost behind it is part of that.
+        self.drop_from(piece, |lost, prev| lost.tail = Some(prev));
     }
 
-    fn drop_from(&mut self, piece: u32, side: fn(&mut Lost) -> &mut Option<u64>) {
+    fn drop_from(&mut self, piece: u32, note: fn(&mut Lost, u64)) {
         let seq = self.value_of(piece).seq;
         let Piece { sub, key, prev, retained, state, until, .. } = *self.pieces.at(piece);
         let conn = self.subs[sub as usize].conn;
@@ -256,9 +259,7 @@ impl Topics {
         }
         // What never had a number leaves no gap; what took the place of one that had, does.
         if seq > 0 || prev > 0 {
-            self.lose_at(sub, key, |lost| {
-                side(lost).get_or_insert(prev);
-            });
+            self.lose_at(sub, key, |lost| note(lost, prev));
         }
         self.subs[sub as usize].dropped += planted!(DropUncounted, 0; 1);
         self.totals.dropped += 1;

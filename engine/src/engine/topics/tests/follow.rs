@@ -352,3 +352,18 @@ fn what_is_closed_by_the_application_goes_as_it_is_newest() {
     let piece = stage.topics.subs[1].own.first;
     assert_eq!(stage.topics.pieces.next(piece, Through::Own), NONE);
 }
+
+/// What is dropped for a longer message may have others behind it that were lost before: all of them are missing then.
+#[test]
+fn a_gap_in_front_of_a_gap_is_one() {
+    let mut stage = Stage::with(1, &[Delivery::merge()]);
+    stage.publish(1, 1, "first");
+    assert_eq!(stage.take(0).len(), 1);
+    stage.publish(1, 1, &"x".repeat(3_000));
+    assert_eq!(stage.publish(1, 1, &"y".repeat(3_500)).refused, 1, "merged they are too long");
+    stage.topics.subscribe(0, 1, Delivery::conflate(), &mut stage.out).expect("it may");
+    assert_eq!(stage.publish(1, 1, &"z".repeat(7_000)).refused, 1);
+    stage.publish(1, 1, "last");
+    let got = stage.take(0);
+    assert_eq!(got.iter().map(|got| (got.seq, got.prev, got.payload.as_str())).collect::<Vec<_>>(), [(5, 1, "last")]);
+}
