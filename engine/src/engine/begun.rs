@@ -63,11 +63,22 @@ impl Begun {
     #[inline]
     pub(crate) fn begin(&mut self, index: u32, now: Tick, kept: usize) -> Option<Tick> {
         let round = self.round?;
+        if index as usize >= self.ends.len() {
+            self.grow(index);
+        }
         let ends = self.ends.get_mut(index as usize).filter(|ends| **ends == NONE)?;
         let end = now.plus(round);
         *ends = end.to_bits() | 1;
         self.from[index as usize] = count(kept);
         Some(end)
+    }
+
+    /// A ring may have more sockets than it was said to.
+    #[cold]
+    fn grow(&mut self, index: u32) {
+        let slots = (index as usize + 1).next_power_of_two();
+        self.ends.resize(slots, NONE);
+        self.from.resize(slots, NONE);
     }
 
     /// A message is whole, or the connection is another's: what begins next has a clock of its own.
@@ -143,6 +154,13 @@ mod tests {
             "lasts" => look(begun, seconds + 1, kept),
             said => said,
         }
+    }
+
+    #[test]
+    fn there_is_a_clock_for_each_connection_however_many_there_are() {
+        let mut begun = Begun::new(Some(ROUND), 1);
+        assert!([0, 1, 100].into_iter().all(|index| begun.begin(index, at(0), 0).is_some()));
+        assert_eq!((begun.end(1), begun.end(2)), (begun.end(0), None));
     }
 
     #[test]
