@@ -60,11 +60,11 @@ impl Lent {
     }
 
     /// How many bytes that is at least, and more than half, of a send with so many bytes left. Of what others have too nobody knows how
-    /// many they are: `mean`, as much as on average.
+    /// many they are: `mean`, as much as on average, however few are left.
     pub(crate) fn bytes(self, left: usize, mean: usize) -> usize {
         match self {
             Self::BLOCK => left,
-            Self::SHARED => left.min(mean),
+            Self::SHARED => mean,
             Self(log) => left.max(1 << log),
         }
     }
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!((Lent::of(&block), Lent::BLOCK.bytes(7, 50)), (Lent::BLOCK, 7));
         stores.recycle(block);
         let shared = Lent::of(&Memory::Heap(Heap::Shared(Box::new(Bytes::from(vec![7; 300])))));
-        assert_eq!((shared.bytes(300, 50), shared.bytes(20, 50)), (50, 20));
+        assert_eq!((shared.bytes(300, 50), shared.bytes(20, 50)), (50, 50), "all of it is kept for the last bytes");
     }
 
     #[test]
