@@ -18,8 +18,10 @@ use crate::ring::Time;
 const SILENT_MIN: Duration = Duration::from_millis(5);
 /// What a request that has begun has at least to become whole, while others wait for a place.
 const BEGUN_MIN: Duration = Duration::from_secs(1);
-/// So many of those that have begun are looked at for one newcomer.
+/// So many of those that have begun are looked at for one newcomer, in turn.
 const LOOK_MAX: usize = 16;
+/// So many that waited for receive buffers are remembered.
+const STARVED_MAX: usize = 64;
 /// Entries kept before it is looked whose connections are gone.
 const SWEEP_MIN: usize = 64;
 
@@ -46,21 +48,32 @@ pub(super) struct Head {
 
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    /// Those that were silent when last looked at, and those that had begun; each in the order of `since`.
+    /// Those that were silent when last looked at, and those that had begun; each in the order of `since` at first.
     silent: VecDeque<Head>,
     begun: VecDeque<Head>,
     /// With so many entries it is looked whose connections are gone.
     sweep_at: usize,
-    /// When one of them last waited for receive buffers: what it may have sent is heard later than that.
-    starved: Time,
+    /// Those that waited for receive buffers, by index and generation, and when: what they may have sent is heard later than that.
+    starved: VecDeque<(u32, u32, Time)>,
     /// All places were taken when the pass began, so that what this pass has heard is known.
     was_full: bool,
 }
 
 impl Heads {
     /// One that is awaited waits for receive buffers.
-    pub(super) fn starve(&mut self, now: Time) {
-        self.starved = now;
+    pub(super) fn starve(&mut self, index: u32, generation: u32, now: Time) {
+        if self.starved.len() == STARVED_MAX {
+            self.starved.pop_front();
+        }
+        self.starved.push_back((index, generation, now));
+    }
+
+    /// What a connection may have sent is heard by then.
+    fn is_heard(&self, head: &Head, heard: Time) -> bool {
+        let is_its =
+            |(index, generation, _): &&(u32, u32, Time)| (*index, *generation) == (head.index, head.generation);
+        let since = self.starved.iter().rev().find(is_its).map_or(head.since, |(.., at)| head.since.max(*at));
+        since.plus(SILENT_MIN) < heard
     }
 
     /// A pass begins; `full`: all places are taken.
@@ -77,8 +90,8 @@ impl Heads {
 
     /// By then all have been read since buffers were last short.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn is_heard(&self, heard: Time) -> bool {
-        self.starved.plus(SILENT_MIN) < heard
+    pub(super) fn are_heard(&self, heard: Time) -> bool {
+        self.starved.back().is_none_or(|(.., at)| at.plus(SILENT_MIN) < heard)
     }
 
     /// A newcomer has taken a place.
@@ -99,30 +112,27 @@ impl Heads {
         }
         while let Some(head) = self.silent.front().copied() {
             let standing = stands(&head);
-            if standing == Standing::Silent && head.since.max(self.starved).plus(SILENT_MIN) >= heard {
+            if standing == Standing::Silent && head.since.plus(SILENT_MIN) >= heard {
                 break; // and all behind it came later
             }
             self.silent.pop_front();
             match standing {
                 Standing::Gone => {}
-                Standing::Silent => return Some((head, standing)),
-                Standing::Begun | Standing::Ours => self.begun.push_back(head),
+                Standing::Silent if self.is_heard(&head, heard) => return Some((head, standing)),
+                Standing::Silent | Standing::Begun | Standing::Ours => self.begun.push_back(head),
             }
         }
-        let mut at = 0;
-        while let Some(head) = self.begun.get(at).copied().filter(|_| at < LOOK_MAX) {
-            match stands(&head) {
-                Standing::Gone => drop(self.begun.remove(at)),
-                Standing::Ours => at += 1,
-                standing => {
-                    let least = if standing == Standing::Silent { SILENT_MIN } else { BEGUN_MIN };
-                    if head.since.max(self.starved).plus(least) >= heard {
-                        at += 1;
-                        continue;
-                    }
-                    self.begun.remove(at);
+        for _ in 0..LOOK_MAX.min(self.begun.len()) {
+            let head = self.begun.pop_front().expect("counted");
+            let standing = stands(&head);
+            let least = if standing == Standing::Silent { SILENT_MIN } else { BEGUN_MIN };
+            match standing {
+                Standing::Gone => {}
+                Standing::Silent | Standing::Begun if head.since.plus(least) < heard && self.is_heard(&head, heard) => {
                     return Some((head, standing));
                 }
+                // Its time will come; others are looked at first.
+                _ => self.begun.push_back(head),
             }
         }
         None
@@ -159,9 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn where_buffers_are_short_nobody_is_silent() {
-        let mut heads = heads(1);
-        heads.starve(at(20));
+    fn who_waited_for_buffers_is_not_silent() {
+        let mut heads = heads(2);
+        heads.starve(0, 7, at(20));
+        assert_eq!(heads.give_way(at(25), |_| Standing::Silent), Some((head(1), Standing::Silent)), "its are not");
         assert_eq!(heads.give_way(at(25), |_| Standing::Silent), None);
         assert_eq!(heads.give_way(at(26), |_| Standing::Silent), Some((head(0), Standing::Silent)));
     }
@@ -190,6 +201,14 @@ mod tests {
         assert_eq!(heads.give_way(at(1003), stands), Some((head(2), Standing::Begun)));
         assert_eq!(heads.give_way(at(9999), stands), None, "the first waits for us");
         assert_eq!(heads.give_way(at(9999), |_| Standing::Begun), Some((head(0), Standing::Begun)));
+    }
+
+    #[test]
+    fn many_that_wait_for_us_hide_nobody() {
+        let mut heads = heads(40);
+        let stands = |head: &Head| if head.index < 35 { Standing::Ours } else { Standing::Begun };
+        let found = (0..4).find_map(|_| heads.give_way(at(5_000), stands));
+        assert_eq!(found, Some((head(35), Standing::Begun)));
     }
 
     #[test]

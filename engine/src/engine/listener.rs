@@ -185,7 +185,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     #[cfg(any(test, feature = "sim"))]
     fn check_refused(&self, full: bool) {
         let heard = self.heard.tick();
-        let is_known = full && self.heads.was_full() && self.heads.is_heard(self.heard.until());
+        let is_known = full && self.heads.was_full() && self.heads.are_heard(self.heard.until());
         for (index, _) in self.conns.iter().filter(|_| is_known) {
             let (index, link) = (index as u32, self.out.link(index as u32));
             let Life::Head { due, .. } = link.life else { continue };

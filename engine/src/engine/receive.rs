@@ -77,7 +77,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             _ => false,
         };
         if matches!(self.out.link(index).life, Life::Head { .. }) {
-            self.heads.starve(self.ring.now());
+            self.heads.starve(index, self.out.link(index).tenant.generation(), self.ring.now());
         }
         self.out.peers.begun().excuse(index);
         self.shortage.wait(index, self.out.link(index).tenant.generation(), in_frame);

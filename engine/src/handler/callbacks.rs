@@ -28,7 +28,8 @@ pub trait Handler: Sized {
 
     /// A peer has connected, and nothing of it has been read: whether to go on with it, before TLS and a request cost anything. If not, it is closed at once, told
     /// nothing, and counted ([`Stats::turned_away`](crate::Stats::turned_away)); a panic in here does the same. By default everybody is taken. Not
-    /// called while the core stops.
+    /// called while the core stops. Of those that are taken not all open, and nobody is told when one that has not goes: count connections in
+    /// [`on_open`](Self::on_open) and [`on_close`](Self::on_close).
     fn on_accept(&mut self, cx: &mut CoreCx<'_, Self>, peer: &Peer) -> bool {
         let _ = (cx, peer);
         true

@@ -13,14 +13,21 @@ use super::{OWN, Uring};
 use crate::ring::{Done, Errno, Socket, Token};
 
 impl Uring {
-    /// Has as many accepts with the kernel as there is room for.
+    /// Has as many accepts with the kernel as there is room for. Where there is none, who connects waits in the listener's queue.
     pub(super) fn fill_accepts(&mut self, listener: u32) {
         while let Some(fd) = self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
             && let Some(accepts) = &mut self.accepts
-            && let Some(entry) = accepts.next(listener, fd, self.slots - self.taken)
         {
+            let has_room = self.taken + accepts.armed() + self.connects.count() < self.slots;
+            let Some(entry) = accepts.next(listener, fd, has_room) else { return };
             self.push(&entry);
         }
+    }
+
+    /// A slot of the table is free.
+    #[cold]
+    pub(super) fn fill_all_accepts(&mut self) {
+        (0..self.listeners.len() as u32).for_each(|listener| self.fill_accepts(listener));
     }
 
     /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
@@ -49,7 +56,8 @@ impl Uring {
     #[cold]
     pub(super) fn accepted_direct(&mut self, name: Token, result: i32) -> Option<(Token, Done<Lease>)> {
         let listener = name.index();
-        let (told, others) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
+        let (told, others, next) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
+        next.iter().for_each(|entry| self.push(entry));
         if others {
             let fd = Fd(self.listener_fd(listener));
             let cancel = AsyncCancel2::new(CancelBuilder::fd(fd).all()).build();

@@ -4,12 +4,13 @@
 //! to one place. So several accepts that serve one connection each are with the kernel ([`MANY`] a listener), each with memory of its own for an
 //! address, and each is submitted again when it has served. To the engine they are one that goes on; it ends when all have.
 //!
-//! Owns that memory, which the kernel writes until the accept completes, at an address of its own. Promises that no more of them are with the kernel than
-//! the table has room for, or one: where there is no room the kernel drops whom it has accepted. Refuses to know descriptors.
+//! Owns that memory, which the kernel writes until the accept completes, at an address of its own. Refuses to know descriptors, and how much room there is:
+//! where there is none the kernel drops whom it has accepted, so no more of them are to be with the kernel than the table has room for.
 
 use std::net::SocketAddr;
 
-use io_uring::types::{DestinationSlot, Fd};
+use io_uring::opcode::AsyncCancel2;
+use io_uring::types::{CancelBuilder, DestinationSlot, Fd};
 use io_uring::{opcode, squeue};
 use socket2::{SockAddr, SockAddrStorage};
 
@@ -68,16 +69,17 @@ impl Accepts {
         (listener.token, listener.end) = (Some(token), None);
     }
 
-    /// The next SQE of a listener's accept, if one more is to be with the kernel: `room` slots are free, of the whole table.
-    pub(super) fn next(&mut self, listener: u32, fd: Fd, room: u32) -> Option<squeue::Entry> {
+    /// Accepts of all listeners that are with the kernel.
+    pub(super) fn armed(&self) -> u32 {
+        self.listeners.iter().map(|listener| (listener.places.len() - listener.free.len()) as u32).sum()
+    }
+
+    /// The next SQE of a listener's accept, if there is room for one more.
+    pub(super) fn next(&mut self, listener: u32, fd: Fd, has_room: bool) -> Option<squeue::Entry> {
         let Listener { token: Some(_), places, free, end: None } = &mut self.listeners[listener as usize] else {
             return None;
         };
-        let armed = places.len() - free.len();
-        if armed > 0 && armed >= room as usize {
-            return None;
-        }
-        let number = free.pop()?;
+        let number = free.pop_if(|_| has_room)?;
         let place = &mut places[number as usize];
         place.len = size_of::<SockAddrStorage>() as libc::socklen_t;
         let accept = opcode::Accept::new(fd, (&raw mut place.storage).cast(), &raw mut place.len)
@@ -86,14 +88,28 @@ impl Accepts {
         Some(accept.user_data(Token::new(Kind::Accept, number, listener).to_bits()))
     }
 
-    /// The engine cancels its accept: none is submitted any more.
-    pub(super) fn cancel(&mut self, listener: u32) {
-        let listener = &mut self.listeners[listener as usize];
-        listener.end = listener.end.or(Some(Errno(libc::ECANCELED)));
+    /// The engine cancels its accept: none is submitted any more. If none is with the kernel, what is to be submitted for a last completion.
+    pub(super) fn cancel(&mut self, listener: u32) -> Option<squeue::Entry> {
+        let owner = &mut self.listeners[listener as usize];
+        owner.end = owner.end.or(Some(Errno(libc::ECANCELED)));
+        let is_last = owner.free.len() == owner.places.len();
+        if is_last && owner.token.is_some() { self.last(listener) } else { None }
     }
 
-    /// A completion came with this result. Second: the others of its listener are to be cancelled.
-    pub(super) fn on_done(&mut self, name: Token, result: i32) -> (Told, bool) {
+    /// All end, and none is submitted any more: the ring goes.
+    pub(super) fn end(&mut self) {
+        self.listeners.iter_mut().for_each(|listener| listener.end = Some(Errno(libc::ECANCELED)));
+    }
+
+    /// What brings one more completion, which is an error (ENOENT).
+    fn last(&mut self, listener: u32) -> Option<squeue::Entry> {
+        let number = self.listeners[listener as usize].free.pop()?;
+        let nothing = AsyncCancel2::new(CancelBuilder::user_data(u64::MAX)).build();
+        Some(nothing.user_data(Token::new(Kind::Accept, number, listener).to_bits()))
+    }
+
+    /// A completion came with this result: what to tell, whether the others of its listener are to be cancelled, and what to submit.
+    pub(super) fn on_done(&mut self, name: Token, result: i32) -> (Told, bool, Option<squeue::Entry>) {
         let Listener { token, places, free, end } = &mut self.listeners[name.index() as usize];
         let number = name.generation();
         free.push(number);
@@ -101,24 +117,25 @@ impl Accepts {
         let engine = token.expect("an accept completed that nobody began");
         if let Ok(slot) = u32::try_from(result) {
             let peer = address(&mut places[number as usize]);
-            let goes_on = end.is_none() || !is_last;
-            if !goes_on {
-                *token = None;
-            }
-            return (Told::Engine(engine, Ok(slot), peer, goes_on), false);
+            // Behind it comes the end, of which the error has not been told.
+            let last = if end.is_some() && is_last { self.last(name.index()) } else { None };
+            return (Told::Engine(engine, Ok(slot), peer, true), false, last);
         }
         let errno = Errno(-result);
         let is_of_one = matches!(errno.0, libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN);
         if end.is_none() && is_of_one {
-            return (Told::Engine(engine, Err(errno), None, true), false);
+            return (Told::Engine(engine, Err(errno), None, true), false, None);
         }
         let was_going_on = end.is_none();
-        let end = *end.get_or_insert(errno);
-        if !is_last {
-            return (Told::Nobody, was_going_on);
+        let why = *end.get_or_insert(errno);
+        if is_last {
+            *token = None;
+            return (Told::Engine(engine, Err(why), None, false), false, None);
         }
-        *token = None;
-        (Told::Engine(engine, Err(end), None, false), false)
+        // The first is told at the end, which it is; each of the others has lost somebody too.
+        let is_lost = !was_going_on && !matches!(errno.0, libc::ECANCELED | libc::ENOENT);
+        let told = if is_lost { Told::Engine(engine, Err(errno), None, true) } else { Told::Nobody };
+        (told, was_going_on, None)
     }
 
     /// Nothing of this may go any more: the kernel may yet write to it.

@@ -71,6 +71,11 @@ impl Connects {
         entry.user_data(user_data(key))
     }
 
+    /// Attempts in flight: each may need a slot.
+    pub(super) fn count(&self) -> u32 {
+        self.0.len() as u32
+    }
+
     /// A completion of an attempt came with this result. `descriptors`: where its socket goes, if not into the fixed-file table.
     pub(super) fn on_done(&mut self, key: usize, result: i32, descriptors: Option<&mut Descriptors>) -> Step {
         let attempt = &mut self.0[key];

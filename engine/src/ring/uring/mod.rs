@@ -210,7 +210,8 @@ impl Uring {
             Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
             Op::Connect { remote, nodelay } => return self.connects.begin(token, remote, nodelay),
             Op::Cancel { target } if target.kind() == Kind::Accept && direct => {
-                self.accepts.iter_mut().for_each(|accepts| accepts.cancel(target.index()));
+                let last = self.accepts.as_mut().and_then(|accepts| accepts.cancel(target.index()));
+                last.iter().for_each(|entry| self.push(entry));
                 let fd = Fd(self.listener_fd(target.index()));
                 AsyncCancel2::new(CancelBuilder::fd(fd).all()).build()
             }
@@ -512,7 +513,12 @@ impl Ring for Uring {
                 Kind::Cancel => Done::Cancelled,
                 Kind::Unacked => self.unacked(token, entry.result()),
                 Kind::Close => {
+                    // Were all taken, accepts may wait for this one.
+                    let was_full = self.taken >= self.slots.saturating_sub(MANY);
                     self.taken = self.taken.saturating_sub(1);
+                    if was_full {
+                        self.fill_all_accepts();
+                    }
                     Done::Closed
                 }
                 Kind::Wake => match self.alarm.on_read() {

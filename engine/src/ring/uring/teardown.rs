@@ -19,6 +19,7 @@ impl Uring {
     fn end(&mut self) -> u32 {
         // First what is queued, so that the cancel finds it, and closes are not lost. A ring that is broken is not asked again.
         let mut works = self.enter(0, ENTER_GETEVENTS, None).is_ok();
+        self.accepts.iter_mut().for_each(Accepts::end);
         if works {
             self.push(&AsyncCancel2::new(CancelBuilder::any()).build().user_data(OWN.to_bits()));
         }
