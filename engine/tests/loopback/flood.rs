@@ -8,8 +8,8 @@ use wsring::{Config, CoreCx, Cx, Feature, Features, Handler, Message, Opening, V
 use super::opening::{let_in_at_last, status};
 use crate::common::*;
 
-/// More than the spare places: there is no room for a socket more, accepts fail (ENFILE), and the open connections never notice. Who
-/// finds no place at all is dropped; nobody hangs. They all wait when the core looks: with ordinary descriptors it once took them all.
+/// More than the spare places: there is no room for a socket more, and the open connections never notice. Who finds no place waits for one in the
+/// listener's queue, where sockets are slots of a table; elsewhere accepts fail (ENFILE), and he is dropped. Nobody hangs. They all wait when the core looks: with ordinary descriptors it once took them all.
 fn a_flood(change: impl FnOnce(Config) -> Config) {
     const CAP: u32 = 4;
     const FLOOD: usize = 120;
@@ -40,7 +40,7 @@ fn a_flood(change: impl FnOnce(Config) -> Config) {
     inside.into_iter().for_each(Client::close);
     let stats = finish(running);
     assert_eq!(stats.opened, u64::from(CAP) + 1);
-    assert!((1..FLOOD as u64 / 2).contains(&stats.accept_errors), "{stats}");
+    assert!(stats.accept_errors < FLOOD as u64 / 2 && (stats.accept_errors > 0 || told == FLOOD), "{stats}");
     assert_eq!(stats.accepted, stats.closed);
 }
 
