@@ -23,7 +23,8 @@ use super::shortage::Shortage;
 use crate::config::Config;
 use crate::cores::Place;
 use crate::handler::Handler;
-use crate::ring::{Ring, SendBlocks};
+use crate::peer::Peer;
+use crate::ring::{Ring, SendBlocks, Socket};
 use crate::stats::Stats;
 
 /// Bytes of a part of a long send, unless a test sets others: what the loopback interface carries in one segment. So the copy
@@ -85,6 +86,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) admitted: u32,
     /// The cap.
     pub(super) connections_max: u32,
+    /// Who came in this pass when all places were taken: they are looked at when all that it brought has been heard.
+    pub(super) arrivals: Vec<(Socket, Peer)>,
     /// Those of them that have not asked for anything yet.
     pub(super) heads: Heads,
     /// Open connections whose peer may refer to its earlier messages (RFC 7692 §7.1.1): each may have an inflater of its own.
@@ -143,6 +146,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             ages,
             admitted: 0,
             connections_max,
+            arrivals: Vec::new(),
             heads: Heads::default(),
             windows: 0,
             stopping: None,

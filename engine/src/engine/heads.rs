@@ -57,6 +57,8 @@ pub(crate) struct Heads {
     starved: VecDeque<(u32, u32, Time)>,
     /// All places were taken when the pass began, so that what this pass has heard is known.
     was_full: bool,
+    /// All has been read that had come when the pass began.
+    all_heard: bool,
 }
 
 impl Heads {
@@ -79,7 +81,18 @@ impl Heads {
     /// A pass begins; `full`: all places are taken.
     #[inline]
     pub(super) fn begin_pass(&mut self, full: bool) {
-        self.was_full = full;
+        (self.was_full, self.all_heard) = (full, false);
+    }
+
+    /// All that the pass brought has been worked on. `more`: that is not all that there is.
+    #[inline]
+    pub(super) fn end_reading(&mut self, more: bool) {
+        self.all_heard = !more;
+    }
+
+    /// Up to when all has been read: `until`, or now.
+    pub(super) fn heard(&self, until: Time, now: Time) -> Time {
+        if self.all_heard { now } else { until }
     }
 
     /// All places were taken when the pass began.

@@ -16,6 +16,8 @@ use std::time::Duration;
 use super::accepts::{Brought, Door, State};
 use super::conns::{Conn, Phase};
 use super::core::Core;
+#[cfg(any(test, feature = "sim"))]
+use super::deadlines::Tick;
 use super::heads::{Head, Standing};
 use super::id::Origin;
 use super::life::Life;
@@ -111,8 +113,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.listeners.set(listener, after);
         }
         if let Ok(socket) = result {
-            self.insert(socket, peer.map_or_else(Peer::default, Peer::from));
+            let peer = peer.map_or_else(Peer::default, Peer::from);
+            if self.admitted >= self.connections_max {
+                return self.arrivals.push((socket, peer));
+            }
+            self.insert(socket, peer);
         }
+    }
+
+    /// Those who came when all places were taken: whoever might give way to them has been heard now. `more`: as far as it had come.
+    #[cold]
+    pub(super) fn take_arrivals(&mut self, more: bool) {
+        self.heads.end_reading(more);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        for (socket, peer) in arrivals.drain(..) {
+            self.insert(socket, peer);
+        }
+        self.arrivals = arrivals;
     }
 
     /// A new connection of a peer.
@@ -160,7 +177,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
     #[cold]
     fn displace(&mut self) -> bool {
         let mut heads = std::mem::take(&mut self.heads);
-        let found = heads.give_way(self.heard.until(), |head| self.stands(head));
+        let heard = heads.heard(self.heard.until(), self.ring.now());
+        let found = heads.give_way(heard, |head| self.stands(head));
         self.heads = heads;
         let Some((Head { index, .. }, standing)) = found else { return false };
         self.out.stats.displaced += 1;
@@ -184,8 +202,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Nobody is refused for want of a place that is a silent one's; for tests, which look at everybody.
     #[cfg(any(test, feature = "sim"))]
     fn check_refused(&self, full: bool) {
-        let heard = self.heard.tick();
-        let is_known = full && self.heads.was_full() && self.heads.are_heard(self.heard.until());
+        let until = self.heads.heard(self.heard.until(), self.ring.now());
+        let heard = Tick::of(until);
+        let is_known = full && self.heads.was_full() && self.heads.are_heard(until);
         for (index, _) in self.conns.iter().filter(|_| is_known) {
             let (index, link) = (index as u32, self.out.link(index as u32));
             let Life::Head { due, .. } = link.life else { continue };

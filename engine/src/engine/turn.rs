@@ -61,9 +61,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // give way.
         let full = self.admitted >= self.connections_max;
         self.heads.begin_pass(full);
+        let mut unread = true;
         if full || self.questions > 0 || until.is_some_and(|until| until <= before) {
             let more = self.ring.has_more() || self.is_behind();
             self.heard.on_pass(before, more, self.conns.len());
+            unread = more;
         } else {
             self.heard.skip_to(before, tick);
         }
@@ -75,6 +77,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let accepted = self.out.stats.accepted;
         while let Some((token, done)) = self.ring.next() {
             self.complete(token, done);
+        }
+        if !self.arrivals.is_empty() {
+            self.take_arrivals(unread);
         }
         self.replay_stashes();
         #[cfg(feature = "tls")]
