@@ -153,6 +153,10 @@ impl Peer {
         let Some(pipe) = pipe.filter(|_| !self.done && !self.silent && self.script.opening == Opening::Valid) else {
             return;
         };
+        // Half a message may drip more slowly than that: how long it has is judged by itself.
+        if self.person(|person| person.stalls_at.is_some()) {
+            return;
+        }
         let still = net.still_for(pipe);
         assert!(still < STILL_MAX, "peer {} is stuck: nothing has moved for {still:?}", self.number);
     }
