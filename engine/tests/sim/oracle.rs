@@ -93,6 +93,8 @@ pub struct Person {
     pub connected_at: Time,
     /// When it sent its first byte.
     pub spoke_at: Option<Time>,
+    /// Bytes that it sent, of whatever is whole or not.
+    pub written: usize,
     /// When the listener at which it waited to be accepted was closed.
     pub shut_out_at: Option<Time>,
     /// When the kernel had the last ping that it read.
@@ -475,7 +477,8 @@ impl Ledger {
     fn may_hold_much(&self, person: &Person, max: usize) -> bool {
         // A ping is sent, and its pong is queued.
         let pings = person.pings.iter().chain(&person.pings);
-        let bytes: usize = person.sent.iter().chain(&person.queued).chain(pings).map(|digest| digest.len + 14).sum();
+        let whole: usize = person.sent.iter().chain(&person.queued).chain(pings).map(|digest| digest.len + 14).sum();
+        let bytes = whole.max(person.written);
         let connection = (24 << 10) + self.connection_bytes;
         2 * (2 * bytes + connection) >= max / 8 * 5 / self.people.len().max(1)
     }

@@ -293,7 +293,10 @@ impl Peer {
                     Written::Bytes(0) => return, // called again when there is room
                     Written::Bytes(count) => {
                         self.out_at += count;
-                        self.person(|person| person.spoke_at = person.spoke_at.or(Some(net.now())));
+                        self.person(|person| {
+                            person.spoke_at = person.spoke_at.or(Some(net.now()));
+                            person.written += count;
+                        });
                         if self.head_left > 0 && self.head_left <= count {
                             self.person(|person| person.answered_at = Some(net.now()));
                         }
