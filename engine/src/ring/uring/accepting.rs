@@ -19,19 +19,23 @@ impl Uring {
             && let Some(accepts) = &mut self.accepts
         {
             let has_room = self.taken + accepts.armed() + self.connects.count() < self.slots;
-            let Some(entry) = accepts.next(listener, fd, has_room) else { return };
+            let Some(entry) = accepts.next(listener, fd, has_room) else {
+                self.accepts_wait |= !has_room;
+                return;
+            };
             self.push(&entry);
         }
     }
 
-    /// A slot of the table is free.
-    #[cold]
-    pub(super) fn fill_all_accepts(&mut self) {
-        (0..self.listeners.len() as u32).for_each(|listener| self.fill_accepts(listener));
+    /// A slot of the table may be free that was not, because a socket has closed or a connect has ended.
+    pub(super) fn on_room(&mut self) {
+        if std::mem::take(&mut self.accepts_wait) {
+            (0..self.listeners.len() as u32).for_each(|listener| self.fill_accepts(listener));
+        }
     }
 
-    /// An accept that goes on takes all that wait before anybody sees the first. A table of fixed files ends it when it is full; of a
-    /// cap on descriptors the kernel knows nothing, so there must be room for the whole queues of all listeners.
+    /// An accept that goes on takes all that wait before anybody sees the first. Of a cap on descriptors the kernel knows nothing, so there must
+    /// be room for the whole queues of all listeners.
     pub(super) fn has_room_for_many(&self) -> bool {
         let Some(descriptors) = &self.descriptors else { return true };
         let queues = self.listeners.iter().flatten().count() as u32;

@@ -81,6 +81,8 @@ pub struct Uring {
     /// Slots of that table, and those that are taken.
     slots: u32,
     taken: u32,
+    /// Fewer accepts are with the kernel than would be if there were room.
+    accepts_wait: bool,
     /// Who is asked what its peer has not acknowledged, where that is a system call.
     asked: Vec<(Token, Socket)>,
     /// The sockets, unless they live in the table of fixed files.
@@ -150,6 +152,7 @@ impl Uring {
             accepts: direct.then(|| Accepts::new(listeners.len(), if many { MANY } else { 1 })),
             slots: config.sockets_max,
             taken: 0,
+            accepts_wait: false,
             asked: Vec::new(),
             descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
             backlog: config.backlog,
@@ -367,6 +370,7 @@ impl Uring {
         match self.connects.on_done(key, entry.result(), self.descriptors.as_mut()) {
             Step::Over(token, result) => {
                 self.taken += u32::from(result.is_ok());
+                self.on_room();
                 self.end_accepts_without_room();
                 Some((token, Done::Connected { result }))
             }
@@ -513,12 +517,8 @@ impl Ring for Uring {
                 Kind::Cancel => Done::Cancelled,
                 Kind::Unacked => self.unacked(token, entry.result()),
                 Kind::Close => {
-                    // Were all taken, accepts may wait for this one.
-                    let was_full = self.taken >= self.slots.saturating_sub(MANY);
                     self.taken = self.taken.saturating_sub(1);
-                    if was_full {
-                        self.fill_all_accepts();
-                    }
+                    self.on_room();
                     Done::Closed
                 }
                 Kind::Wake => match self.alarm.on_read() {

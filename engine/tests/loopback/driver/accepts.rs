@@ -91,6 +91,39 @@ fn accepts_of_all_listeners_end_when_there_is_room_for_few() {
     drop(peers);
 }
 
+/// Connects that are under way have their slots; when they end without one, who waits in a listener's queue is accepted, though no socket has closed.
+#[test]
+fn accepts_go_on_when_connects_have_ended() {
+    const SLOTS: u32 = 20;
+    let config = RingConfig { sockets_max: SLOTS, ..RingConfig::default() };
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let (mut ring, _blocks) =
+        Uring::new(&config, listeners.into(), Waker::new().expect("a descriptor")).expect("a ring");
+    if !ring.features().has(Feature::DirectDescriptors) || !ring.deafen(1) {
+        return; // with descriptors accepts are another matter
+    }
+    let connect = |index| Token::new(Kind::Connect, 0, index);
+    for index in 0..SLOTS {
+        ring.submit(connect(index), Op::Connect { remote: addrs[1], nodelay: true });
+    }
+    ring.submit(ACCEPT, Op::Accept { listener: 0 });
+    let _peer = tcp(addrs[0]);
+    ring.wait(Some(ring.now())).expect("the ring works");
+    assert!(ring.next().is_none(), "nobody is accepted whom there is no slot for");
+    for index in 0..SLOTS {
+        ring.submit(Token::new(Kind::Cancel, 0, index), Op::Cancel { target: connect(index) });
+    }
+    let deadline = std::time::Instant::now() + WAIT;
+    loop {
+        if let Some((_, Done::Accepted { result, .. })) = ring.next() {
+            break assert!(result.is_ok(), "{result:?}");
+        }
+        assert!(std::time::Instant::now() < deadline, "who waits is never accepted");
+        ring.wait(Some(ring.now().plus(std::time::Duration::from_millis(50)))).expect("the ring works");
+    }
+}
+
 /// Where there is no room for a socket more the accept ends and says so, and whom it had accepted is gone; a place that was freed
 /// serves again.
 #[test]
