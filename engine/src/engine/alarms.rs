@@ -126,6 +126,7 @@ pub(crate) struct Alarms {
     free: u32,
     nodes: Vec<Node>,
     alarms: Vec<Alarm>,
+    /// What comes by the clock, and what comes by what has been heard.
     core: Wheel,
     conns: Wheel,
     /// The first timer of each connection; as long as was needed so far.
@@ -217,7 +218,7 @@ impl Alarms {
         if owner != NONE {
             self.link(index, owner);
         }
-        self.insert(index, owner, due);
+        self.insert(index, due);
         self.next = self.next.min(Time::from_nanos(due));
         id
     }
@@ -263,10 +264,12 @@ impl Alarms {
         Some((owner, age.map_or(Came::Timer(fired), Came::Age)))
     }
 
-    /// A timer of the core's that has come.
-    pub(crate) fn pop_core(&mut self, now: Time) -> Option<Fired> {
+    /// A timer of the core's that has come, or a time of a connection's, and which that is, on which no word of its peer bears.
+    pub(crate) fn pop_core(&mut self, now: Time) -> Option<(Option<u32>, Came)> {
         let index = self.core.pop(&mut self.nodes, now.as_nanos())?;
-        Some(self.fire(index, now))
+        let Alarm { owner, age, .. } = self.alarms[index as usize];
+        let fired = self.fire(index, now);
+        Some(((owner != NONE).then_some(owner), age.map_or(Came::Timer(fired), Came::Age)))
     }
 
     /// The tick that has come, if one has.
@@ -283,21 +286,27 @@ impl Alarms {
     /// What has come: its place is free, or it is set anew.
     fn fire(&mut self, index: u32, now: Time) -> Fired {
         let due = self.nodes[index as usize].due();
-        let Alarm { key, period, generation, owner, .. } = self.alarms[index as usize];
+        let Alarm { key, period, generation, .. } = self.alarms[index as usize];
         let id = TimerId::new(self.place, generation, index);
         let missed = (now.as_nanos() - due).checked_div(period);
         if let Some(missed) = missed {
             let next = due.saturating_add(missed.saturating_add(1).saturating_mul(period));
-            self.insert(index, owner, planted!(TimerDrift, now.as_nanos() + period; next));
+            self.insert(index, planted!(TimerDrift, now.as_nanos() + period; next));
         } else {
             self.free(index); // it comes once
         }
         Fired { id, key, due: Time::from_nanos(due), missed: missed.unwrap_or(0) }
     }
 
-    fn insert(&mut self, index: u32, owner: u32, due: u64) {
-        let wheel = if owner == NONE { &mut self.core } else { &mut self.conns };
+    fn insert(&mut self, index: u32, due: u64) {
+        let wheel = if self.is_by_clock(index) { &mut self.core } else { &mut self.conns };
         wheel.insert(&mut self.nodes, index, due);
+    }
+
+    /// It comes by the clock, and not by what has been heard.
+    fn is_by_clock(&self, index: u32) -> bool {
+        let Alarm { owner, age, .. } = self.alarms[index as usize];
+        owner == NONE || age == Some(Age::Rate)
     }
 
     fn take_place(&mut self) -> u32 {
@@ -323,7 +332,7 @@ impl Alarms {
 
     /// Takes a timer out of its wheel.
     fn drop_timer(&mut self, index: u32) {
-        let wheel = if self.alarms[index as usize].owner == NONE { &mut self.core } else { &mut self.conns };
+        let wheel = if self.is_by_clock(index) { &mut self.core } else { &mut self.conns };
         wheel.remove(&mut self.nodes, index);
         self.free(index);
     }

@@ -42,7 +42,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
         }
         for _ in 0..FIRE_MAX {
-            let Some(timer) = self.out.alarms.pop_core(self.out.clock) else { break };
+            let timer = match self.out.alarms.pop_core(self.out.clock) {
+                None => break,
+                Some((_, Came::Timer(timer))) => timer,
+                Some((owner, Came::Age(age))) => {
+                    owner.into_iter().for_each(|index| self.on_age(index, age));
+                    continue;
+                }
+            };
             planted!(TimerLost, continue);
             self.out.stats.timers += 1;
             self.out.stats.timers_missed += timer.missed;

@@ -8,9 +8,17 @@ fn alarms(most: u32) -> Alarms {
     Alarms::new(Place::new(3), most, None)
 }
 
+/// A timer of the core that has come.
+fn fired(alarms: &mut Alarms, now: u64) -> Option<Fired> {
+    match alarms.pop_core(at(now))? {
+        (None, Came::Timer(fired)) => Some(fired),
+        other => panic!("not the core's: {other:?}"),
+    }
+}
+
 /// Those of the core that have come, by their keys.
 fn come(alarms: &mut Alarms, now: u64) -> Vec<u64> {
-    let keys = std::iter::from_fn(|| alarms.pop_core(at(now)).map(|fired| fired.key)).collect();
+    let keys = std::iter::from_fn(|| fired(alarms, now).map(|fired| fired.key)).collect();
     alarms.look_ahead();
     keys
 }
@@ -91,12 +99,12 @@ fn what_repeats_does_not_drift() {
     for count in 1..=10_000_u64 {
         assert_eq!(alarms.next_due(), Some(at(count * 1_000)));
         let late = count * 37 % 1_000;
-        let fired = alarms.pop_core(at(count * 1_000 + late)).expect("it has come");
+        let fired = fired(&mut alarms, count * 1_000 + late).expect("it has come");
         assert_eq!(fired, Fired { id, key: 7, due: at(count * 1_000), missed: 0 });
         assert_eq!(alarms.pop_core(at(count * 1_000 + late)), None, "once");
         alarms.look_ahead();
     }
-    let fired = alarms.pop_core(at(10_005_500)).expect("it has come");
+    let fired = fired(&mut alarms, 10_005_500).expect("it has come");
     assert_eq!((fired.due, fired.missed), (at(10_001_000), 4));
     alarms.look_ahead();
     assert_eq!(alarms.next_due(), Some(at(10_006_000)));
@@ -130,4 +138,19 @@ fn those_of_a_connection_end_with_it_and_are_measured_by_what_was_heard() {
     alarms.end(1);
     assert_eq!(come(&mut alarms, u64::MAX), [100]);
     assert_eq!(alarms.count, 0);
+}
+
+/// No word of a peer changes when its rate allows more: that comes though nothing has been heard, and ends with its connection.
+#[test]
+fn a_rate_goes_on_by_the_clock() {
+    let mut alarms = Alarms::new(Place::new(0), 10, None);
+    for owner in [3, 4] {
+        alarms.set_age(at(0), Duration::from_nanos(50), Age::Rate, owner);
+        alarms.set_age(at(0), Duration::from_nanos(50), Age::Silence, owner);
+    }
+    alarms.end(4);
+    assert_eq!((alarms.pop_conn(at(10)), alarms.pop_core(at(49))), (None, None));
+    assert_eq!(alarms.pop_core(at(50)), Some((Some(3), Came::Age(Age::Rate))));
+    assert_eq!((alarms.pop_core(at(99)), alarms.pop_conn(at(49))), (None, None));
+    assert_eq!(alarms.pop_conn(at(50)), Some((3, Came::Age(Age::Silence))));
 }
