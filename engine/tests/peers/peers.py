@@ -204,9 +204,9 @@ class Chromium:
 
             def do_POST(self):
                 line = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                # Answered first: the page goes on while the server is being stopped.
-                self.answer(b"", "text/plain")
+                # Told before it is answered: the page's next line comes by another thread, and only when this one is answered.
                 peer.told.put(line)
+                self.answer(b"", "text/plain")
 
             def log_message(self, *_):
                 pass
