@@ -3,9 +3,10 @@
 use crate::affinity;
 use crate::config::Config;
 use crate::cores::{Cpu, InvalidCpu, cpus_of};
+use crate::error::Error;
 use crate::handle::CoreInfo;
 use crate::handler::Handler;
-use crate::server::{self, Error, Running};
+use crate::server::{self, Running};
 use crate::stats::Stats;
 
 /// Cores that only dial out. (A server's handler dials in the same way, on the cores that it has.)

@@ -17,11 +17,12 @@ use crate::cores::{CoreState, Place};
 use crate::engine::{
     Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
 };
+use crate::error::Error;
 use crate::handle::{Handle, Member};
 use crate::handler::{Handler, OwnedMessage};
 use crate::ring::uring::{Features, heap};
 use crate::ring::{Ring, SendBlocks, Time};
-use crate::server::{Error, resolve_for};
+use crate::server::resolve_for;
 use crate::stats::Stats;
 
 /// What other threads hold of an engine: see [`Handle`](crate::Handle). All remotes of a process call topics the same.

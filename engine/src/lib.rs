@@ -137,6 +137,7 @@ pub mod embed;
 pub mod engine;
 #[cfg(not(feature = "unstable-ring"))]
 mod engine;
+mod error;
 mod flush;
 mod handle;
 mod handler;
@@ -168,6 +169,7 @@ pub use engine::{
     ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, MailError, Publish, Published,
     Retain, SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError, TopicId, Update,
 };
+pub use error::Error;
 pub use flush::Flush;
 pub use handle::{CoreInfo, Handle, Posted};
 pub use handler::{
@@ -184,7 +186,7 @@ pub use ring::{Errno, Time};
 pub use rings::{RingKind, UnknownRing};
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use server::{Error, Running, Server};
+pub use server::{Running, Server};
 pub use stats::Stats;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]
