@@ -1,11 +1,11 @@
 //! Runs cores without a listener: [`Client`].
 
-use crate::affinity;
 use crate::config::Config;
 use crate::cores::{Cpu, InvalidCpu, cpus_of};
 use crate::error::Error;
 use crate::handle::CoreInfo;
 use crate::handler::Handler;
+use crate::placing::{Wanted, place};
 use crate::server::{self, Running};
 use crate::stats::Stats;
 
@@ -37,14 +37,21 @@ use crate::stats::Stats;
 /// Client::new().run(move |_| Feed(target.clone()))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Client {
-    cores: Option<Result<Vec<Cpu>, InvalidCpu>>,
+    cores: Wanted,
     config: Config,
 }
 
+impl Default for Client {
+    fn default() -> Self {
+        Self { cores: Wanted::AtMost(1), config: Config::default() }
+    }
+}
+
 impl Client {
-    /// On the first core that the process may use, with default settings.
+    /// On one core, with default settings. Its CPU is the one of the process's affinity mask to which the fewest cores of this process are pinned when
+    /// it starts, so that several clients do not share one while others are free.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -56,7 +63,7 @@ impl Client {
     where
         C: TryInto<Cpu, Error: Into<InvalidCpu>>,
     {
-        self.cores = Some(cpus_of(cores));
+        self.cores = Wanted::Named(cpus_of(cores));
         self
     }
 
@@ -88,9 +95,66 @@ impl Client {
         self,
         factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
     ) -> Result<Running<H::Mail>, Error> {
-        let cores = self.cores.unwrap_or_else(|| Ok(affinity::allowed().into_iter().take(1).collect()))?;
-        server::check(&self.config, &cores)?;
-        let sockets = cores.iter().map(|_| Vec::new()).collect();
-        server::start_cores(self.config, cores, Vec::new(), sockets, factory)
+        let places = place(self.cores, self.config.pinned)?;
+        server::check(&self.config, &places.cpus)?;
+        let sockets = places.cpus.iter().map(|_| Vec::new()).collect();
+        server::start_cores(self.config, places, Vec::new(), sockets, factory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::affinity;
+
+    struct Idle;
+
+    impl Handler for Idle {
+        type Conn = ();
+        type Mail = ();
+
+        fn on_message(&mut self, _: &mut crate::Cx<'_, Self>, _: crate::Message<'_>) {}
+    }
+
+    /// A client, and the CPUs that its thread may run on.
+    fn start(pinned: bool) -> (Running, Vec<Cpu>) {
+        let (told, tells) = mpsc::channel();
+        let client = Client::new().config(Config::default().pinned(pinned));
+        let running = client.start(move |_| {
+            told.send(affinity::allowed()).expect("the test waits");
+            Idle
+        });
+        (running.expect("it starts"), tells.recv().expect("it was made"))
+    }
+
+    fn stop(running: Running) {
+        running.handle().stop();
+        running.join().expect("a good end");
+    }
+
+    /// No other test of this program pins a core.
+    #[test]
+    fn clients_share_a_cpu_only_if_none_is_free() {
+        let all = affinity::allowed();
+        for _ in 0..2 {
+            let started: Vec<_> = (0..3).map(|_| start(true)).collect();
+            let used: BTreeSet<Vec<Cpu>> = started.iter().map(|(_, cpus)| cpus.clone()).collect();
+            let free: Vec<Vec<Cpu>> = all.iter().take(3).map(|&cpu| vec![cpu]).collect();
+            assert_eq!(used.into_iter().collect::<Vec<_>>(), free, "of {all:?}");
+            for (running, cpus) in started {
+                assert!(running.is_pinned() && running.cores() == cpus);
+                stop(running); // and its CPU is free again
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_not_pinned_may_run_anywhere() {
+        let (running, cpus) = start(false);
+        assert!(!running.is_pinned() && cpus == affinity::allowed());
+        stop(running);
     }
 }

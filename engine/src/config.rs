@@ -6,6 +6,7 @@ mod memory;
 mod on_panic;
 mod pace;
 mod panics;
+mod placing;
 mod room;
 mod share;
 mod time;
@@ -23,6 +24,7 @@ pub use self::on_panic::OnPanic;
 use self::pace::Pace;
 use self::room::Room;
 use crate::engine::MAILBOX_MAX;
+use crate::given_up::GivenUp;
 use crate::pressure::Pressure;
 use crate::ring::uring::{
     Feature, Features, QueueEntries, RecvBuffers, RingConfig, SendBuffers, SetupError, descriptors_open, heap,
@@ -34,7 +36,7 @@ use crate::rings::RingKind;
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A default cap below this is worth a warning.
-const CONNECTIONS_FEW: u32 = 100;
+const CONNECTIONS_FEW: u32 = 1000;
 
 /// Settings of a server or client. Start from `Config::default()` and call what shall differ.
 ///
@@ -87,6 +89,7 @@ pub struct Config {
     pub(crate) deflate: Deflate,
     pub(crate) features: Features,
     pub(crate) ring: Option<RingKind>,
+    pub(crate) pinned: Option<bool>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<std::sync::Arc<rustls::ServerConfig>>,
 }
@@ -130,6 +133,7 @@ impl Default for Config {
             deflate: Deflate::off(),
             features: ring.features,
             ring: None,
+            pinned: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -422,7 +426,8 @@ impl Config {
         self
     }
 
-    /// Entries of the ring's queues. Default 1024 for submissions, 8192 for completions.
+    /// Entries of the ring's queues. Default 1024 for submissions, 8192 for completions; fewer where the limit on locked memory (RLIMIT_MEMLOCK,
+    /// getrlimit(2)) has no room for them, down to 64 and 128 ([`GivenUp::Queues`]).
     #[must_use]
     pub fn queue_entries(mut self, entries: QueueEntries) -> Self {
         self.queue_entries = entries;
@@ -519,30 +524,25 @@ impl Config {
         broken.map_or(Ok(()), |(_, setting, rule)| Err(InvalidConfig { setting, rule }))
     }
 
-    /// The settings for `cores` cores on a ring that has these features: with a connection cap that the descriptor limit allows.
-    pub(crate) fn resolved(mut self, cores: usize, features: Features) -> Result<Self, SetupError> {
+    /// The settings for `cores` cores on a ring that has these features: with a connection cap that the descriptor limit allows, and what
+    /// that has taken of the default.
+    pub(crate) fn resolved(mut self, cores: usize, features: Features) -> Result<(Self, Option<GivenUp>), SetupError> {
         self.features = features;
         let read = |path: &str| std::fs::read_to_string(path).ok();
         self.memory_max_bytes =
             Some(self.memory_max_bytes.unwrap_or_else(|| memory::share(cores, read, heap::limits())));
         let room = Room { limit: raise_nofile(), cores: cores as u64, open: descriptors_open() };
         let direct = features.has(Feature::DirectDescriptors);
-        self.connections_max = Some(match self.connections_max {
+        let connections = match self.connections_max {
             // The kernel itself refuses a table that is too large.
             Some(wanted) if direct => wanted,
             Some(wanted) => room.check(wanted)?,
-            None => {
-                let most = room.most(direct)?;
-                if most < CONNECTIONS_FEW {
-                    let limit = room.limit;
-                    tracing::warn!(
-                        "each core takes {most} connections, because the limit on descriptors is {limit} (ulimit -n)"
-                    );
-                }
-                most
-            }
-        });
-        Ok(self)
+            None => room.most(direct)?,
+        };
+        let few = (self.connections_max.is_none() && connections < CONNECTIONS_FEW)
+            .then_some(GivenUp::Connections { connections, limit: room.limit });
+        self.connections_max = Some(connections);
+        Ok((self, few))
     }
 
     /// See the setter.
@@ -588,8 +588,8 @@ mod tests {
     #[test]
     fn the_default_asks_nobody() {
         assert_eq!(Config::default().connections_max, None);
-        let direct = Config::default().resolved(1, Features::all()).expect("a limit");
-        let shared = Config::default().resolved(1, Features::none()).expect("a limit");
+        let (direct, _) = Config::default().resolved(1, Features::all()).expect("a limit");
+        let (shared, _) = Config::default().resolved(1, Features::none()).expect("a limit");
         assert!(direct.connections_max.is_some() && shared.connections_max <= direct.connections_max);
     }
 }

@@ -18,6 +18,7 @@ use crate::engine::{
     Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
 };
 use crate::error::Error;
+use crate::given_up::GivenUp;
 use crate::handle::{Handle, Member};
 use crate::handler::{Handler, OwnedMessage};
 use crate::ring::uring::{Features, heap};
@@ -136,7 +137,8 @@ impl Settings {
     /// [`Error::Config`]; [`Error::Setup`] if the limit on descriptors has no room for the connections asked for.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let config = config.resolved(1, Features::none())?;
+        let (config, few) = config.resolved(1, Features::none())?;
+        few.iter().for_each(GivenUp::tell);
         Ok(Self(Arc::new(config)))
     }
 

@@ -454,7 +454,7 @@ impl<H: Handler> CoreCx<'_, H> {
 pub struct CoreInfo<M = ()> {
     /// The core's place in the list of cores.
     pub place: Place,
-    /// The CPU that the core's thread is pinned to.
+    /// The CPU that the core's thread is pinned to; if it is not ([`Config::pinned`](crate::Config::pinned)), the one that it would be.
     pub cpu: Cpu,
     /// How many cores there are.
     pub cores: usize,

@@ -94,6 +94,11 @@
 //! [`Running::features`] tells: see [`Feature`]. Before Linux 6.13 connections are ordinary descriptors, and the limit on those
 //! (`ulimit -n`) bounds the connections of all cores together: see [`Config::connections_max`] and [`Running::connections_max`].
 //!
+//! # Machines that leave less
+//! A start does without what it cannot have and says so: [`Running::given_up`]. CPU quotas bound the default number of cores ([`Server::cores`], [`Config::pinned`]),
+//! little locked memory the queues of rings, few descriptors the connections. [The page on deploying](https://github.com/wsring/wsring/blob/main/docs/deploy.md)
+//! says what helps.
+//!
 //! # Testing
 //! With the feature `testing`, `wsring::testing` runs a core with your handler in virtual time, and a test plays its clients: they connect, send, read slowly, vanish, and the
 //! test moves the clock.
@@ -126,6 +131,7 @@ compile_error!(
 struct Readme;
 
 mod affinity;
+mod cgroups;
 mod client;
 mod config;
 mod cores;
@@ -139,11 +145,14 @@ pub mod engine;
 mod engine;
 mod error;
 mod flush;
+mod given_up;
 mod handle;
 mod handler;
 mod headers;
 mod peer;
+mod placing;
 mod pressure;
+mod quota;
 mod reconnect;
 mod resolver;
 #[cfg(feature = "unstable-ring")]
@@ -171,6 +180,7 @@ pub use engine::{
 };
 pub use error::Error;
 pub use flush::Flush;
+pub use given_up::GivenUp;
 pub use handle::{CoreInfo, Handle, Posted};
 pub use handler::{
     Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Request, Response,
@@ -179,6 +189,7 @@ pub use handler::{
 pub use http;
 pub use peer::Peer;
 pub use pressure::Pressure;
+pub use quota::CpuQuota;
 pub use reconnect::Reconnect;
 pub use ring::uring::heap::map_long_buffers;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use crate::ring::SendBlocks;
 use crate::ring::epoll::Epoll;
-use crate::ring::uring::{Features, RingConfig, SetupError, Uring, Waker, allowed, usable};
+use crate::ring::uring::{Features, QueueEntries, RingConfig, SetupError, Uring, Waker, allowed, usable};
 
 /// What a core does its sockets' work by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +115,14 @@ impl AnyRing {
         }
     }
 
+    /// The entries of its queues, if the limit on locked memory left fewer than were configured.
+    pub(crate) fn fewer_entries(&self) -> Option<QueueEntries> {
+        match self {
+            Self::Uring(ring) => ring.fewer_entries(),
+            Self::Epoll(_) => None,
+        }
+    }
+
     /// How many listeners it was given.
     pub(crate) fn listeners(&self) -> u32 {
         match self {
@@ -149,7 +157,7 @@ mod tests {
         for refusal in refusals() {
             assert!(fall_back(Some(RingKind::Uring), Err(refusal)).is_err());
         }
-        let memlock = SetupError::Memlock { what: "the ring", limit: "0".to_owned() };
+        let memlock = SetupError::Memlock { what: "the ring", limit: "0".to_owned(), least: 1 };
         assert!(fall_back(None, Err(memlock)).is_err());
         assert_eq!(fall_back(None, Ok(Features::all())).expect("there is io_uring").0, RingKind::Uring);
         assert_eq!(choose(Some(RingKind::Epoll), Features::all()).expect("asks nobody").0, RingKind::Epoll);

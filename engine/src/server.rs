@@ -1,4 +1,4 @@
-//! Owns the threads of a server: one per core, each pinned, with its own listener, ring and handler. Those of a
+//! Owns the threads of a server: one per core, pinned as a rule, with its own listener, ring and handler. Those of a
 //! [`Client`](crate::Client) are the same without a listener.
 //!
 //! Cores share nothing but the [`Handle`], through which other threads stop them or wake them. It is made before the threads are, so
@@ -20,10 +20,12 @@ use crate::config::Config;
 use crate::cores::{CoreState, Cpu, InvalidCpu, Place, cpus_of};
 use crate::engine::{Bell, Control, Core, Names, Resolve, Seat};
 use crate::error::Error;
+use crate::given_up::GivenUp;
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
+use crate::placing::{Places, Wanted, place};
 use crate::resolver;
-use crate::ring::uring::{Feature, Features, Waker, heap, raise_nofile};
+use crate::ring::uring::{Feature, Features, QueueEntries, Waker, fitting, heap, raise_nofile};
 use crate::ring::{Ring, SendBlocks};
 use crate::rings::{AnyRing, RingKind, choose};
 use crate::signals::Signals;
@@ -34,7 +36,7 @@ use crate::stats::Stats;
 pub struct Server {
     /// One socket for each address, bound but not listening; the other cores' are bound beside it when it starts.
     bound: Vec<Socket>,
-    cores: Option<Result<Vec<Cpu>, InvalidCpu>>,
+    cores: Wanted,
     config: Config,
 }
 
@@ -64,7 +66,7 @@ impl Server {
     /// # Errors
     /// [`Error::Bind`].
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
-        Self { bound: Vec::new(), cores: None, config: Config::default() }.and_bind(addr)
+        Self { bound: Vec::new(), cores: Wanted::AtMost(usize::MAX), config: Config::default() }.and_bind(addr)
     }
 
     /// Binds further addresses.
@@ -86,13 +88,22 @@ impl Server {
     }
 
     /// Runs on these CPUs (numbers as in taskset(1)), one thread each, in this order: `.cores([2, 3])`, or a list of [`Cpu`]s.
-    /// Default: the process's affinity mask. A number that no CPU can have is [`Error::Cpu`] at the start.
+    /// Default: those of the process's affinity mask, as many as there are, or as the CPU quota of its control groups (cgroups(7)) could keep
+    /// busy, rounded up. A number that no CPU can have is [`Error::Cpu`] at the start.
     #[must_use]
     pub fn cores<C>(mut self, cores: impl IntoIterator<Item = C>) -> Self
     where
         C: TryInto<Cpu, Error: Into<InvalidCpu>>,
     {
-        self.cores = Some(cpus_of(cores));
+        self.cores = Wanted::Named(cpus_of(cores));
+        self
+    }
+
+    /// Runs on as many CPUs as by default, but at most so many: those to which the fewest cores of this process are pinned. In place of
+    /// [`Self::cores`].
+    #[must_use]
+    pub fn cores_max(mut self, cores: usize) -> Self {
+        self.cores = Wanted::AtMost(cores);
         self
     }
 
@@ -133,15 +144,15 @@ impl Server {
         factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
     ) -> Result<Running<H::Mail>, Error> {
         let addrs = self.local_addrs()?;
-        let cores = self.cores.unwrap_or_else(|| Ok(affinity::allowed()))?;
-        check(&self.config, &cores)?;
+        let places = place(self.cores, self.config.pinned)?;
+        check(&self.config, &places.cpus)?;
         let mut sockets = vec![self.bound];
-        for _ in 1..cores.len() {
+        for _ in 1..places.cpus.len() {
             let bind =
                 |addr: &SocketAddr| bind_one(*addr).map_err(|source| Error::Bind { addr: addr.to_string(), source });
             sockets.push(addrs.iter().map(bind).collect::<Result<_, _>>()?);
         }
-        start_cores(self.config, cores, addrs, sockets, factory)
+        start_cores(self.config, places, addrs, sockets, factory)
     }
 }
 
@@ -167,15 +178,22 @@ pub(crate) fn check(config: &Config, cores: &[Cpu]) -> Result<(), Error> {
 
 /// Starts a thread for each of the cores, with the sockets at its place in the list, and returns when all of them run.
 pub(crate) fn start_cores<H: Handler>(
-    config: Config,
-    cores: Vec<Cpu>,
+    mut config: Config,
+    places: Places,
     addrs: Vec<SocketAddr>,
     sockets: Vec<Vec<Socket>>,
     factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<Running<H::Mail>, Error> {
     raise_nofile(); // also for a client, which has bound nothing
+    let Places { cpus: cores, pinned, tenures, given_up: fewer_cores } = places;
     let (kind, features) = choose(config.ring, config.features)?;
-    let config = config.resolved(cores.len(), features)?;
+    let no_uring = (kind == RingKind::Epoll && config.ring.is_none()).then_some(GivenUp::IoUring);
+    let wanted = config.queue_entries;
+    if kind == RingKind::Uring {
+        config.queue_entries = fitting(wanted, cores.len());
+    }
+    let mut entries = config.queue_entries;
+    let (config, few) = config.resolved(cores.len(), features)?;
     let (connections_max, memory_max) = (config.connections_cap(), config.memory_budget());
     let (config, factory) = (Arc::new(config), Arc::new(factory));
     let wakers: Vec<Waker> = cores.iter().map(|_| Waker::new()).collect::<Result<_, _>>()?;
@@ -189,7 +207,8 @@ pub(crate) fn start_cores<H: Handler>(
     let (ended, ends) = mpsc::channel();
     let mut threads = Vec::with_capacity(cores.len());
     let mut failed = None;
-    for (((place, &cpu), sockets), waker) in handle.places().zip(&cores).zip(sockets).zip(wakers) {
+    for ((((place, &cpu), tenure), sockets), waker) in handle.places().zip(&cores).zip(tenures).zip(sockets).zip(wakers)
+    {
         let info = CoreInfo { place, cpu, cores: cores.len(), handle: handle.clone() };
         let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
@@ -197,7 +216,8 @@ pub(crate) fn start_cores<H: Handler>(
             let member = info.handle.member(place).clone();
             let (control, mailbox) = (Arc::clone(&member.control), member.reader());
             let _tenure = control.begin();
-            let made = set_up(place, cpu, sockets, &config, (kind, waker));
+            // It counts on its CPU until this thread ends.
+            let made = set_up(place, tenure.as_ref().map(|_| cpu), sockets, &config, (kind, waker));
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -208,7 +228,7 @@ pub(crate) fn start_cores<H: Handler>(
                 }
             };
             let listeners = ring.listeners();
-            let features = ring.features();
+            let has = (ring.features(), ring.fewer_entries());
             let handle = Box::new(info.handle.clone());
             let names = Arc::clone(info.handle.names());
             let handler = factory(info);
@@ -217,7 +237,7 @@ pub(crate) fn start_cores<H: Handler>(
             let seat = Seat { place, control: Arc::clone(&control), mailbox, handle, random, resolve, trim, names };
             let start = (seat, blocks, handler, config, listeners);
             let tell = move || {
-                let _ = ready.send((place, Ok(features)));
+                let _ = ready.send((place, Ok(has)));
                 drop(ready); // the starter reads until all senders are gone, also one lost in a panic
                 ended
             };
@@ -244,7 +264,8 @@ pub(crate) fn start_cores<H: Handler>(
     let mut features = Features::all();
     for (place, made) in readies {
         match made {
-            Ok(has) => {
+            Ok((has, fewer)) => {
+                entries = fewer.into_iter().fold(entries, QueueEntries::min);
                 // Those that every core has: each asked the kernel for itself.
                 features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
                 missing.remove(&place);
@@ -252,9 +273,16 @@ pub(crate) fn start_cores<H: Handler>(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    let running = Running { handle, threads, ends, addrs, cores, ring: kind, features, connections_max, memory_max };
+    let fewer_entries = (entries != wanted).then_some(GivenUp::Queues { wanted, made: entries });
+    let given_up: Vec<GivenUp> = [no_uring, fewer_cores, fewer_entries, few].into_iter().flatten().collect();
+    let ring = kind;
+    let running =
+        Running { handle, threads, ends, addrs, cores, pinned, ring, features, connections_max, memory_max, given_up };
     match (failed, missing.first().copied()) {
-        (None, None) => Ok(running),
+        (None, None) => {
+            running.given_up.iter().for_each(GivenUp::tell);
+            Ok(running)
+        }
         (failed, missing) => {
             running.handle.stop();
             // A core that reported nothing died in its factory: joining it says so.
@@ -276,15 +304,15 @@ fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> 
     engine.run()
 }
 
-/// On the core's own thread: pin it, make its ring, listen.
+/// On the core's own thread: pin it, if it is to be, make its ring, listen.
 fn set_up(
     place: Place,
-    cpu: Cpu,
+    cpu: Option<Cpu>,
     sockets: Vec<Socket>,
     config: &Config,
     (kind, waker): (RingKind, Waker),
 ) -> Result<(AnyRing, SendBlocks, StdRng), Error> {
-    if !affinity::pin(cpu) {
+    if let Some(cpu) = cpu.filter(|&cpu| !affinity::pin(cpu)) {
         return Err(Error::Pin { cpu });
     }
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(sockets.len());
@@ -343,10 +371,12 @@ pub struct Running<M = ()> {
     ends: mpsc::Receiver<Place>,
     addrs: Vec<SocketAddr>,
     cores: Vec<Cpu>,
+    pinned: bool,
     ring: RingKind,
     features: Features,
     connections_max: u32,
     memory_max: usize,
+    given_up: Vec<GivenUp>,
 }
 
 /// Whatever mail is.
@@ -359,6 +389,7 @@ impl<M> fmt::Debug for Running<M> {
             .field("features", &self.features)
             .field("connections_max", &self.connections_max)
             .field("memory_max", &self.memory_max)
+            .field("given_up", &self.given_up)
             .finish_non_exhaustive()
     }
 }
@@ -382,9 +413,19 @@ impl<M> Running<M> {
         &self.addrs
     }
 
-    /// The CPUs it runs on, by place.
+    /// The CPUs it runs on, by place; of cores that are not pinned, those that they would be pinned to.
     pub fn cores(&self) -> &[Cpu] {
         &self.cores
+    }
+
+    /// Whether its threads are pinned: see [`Config::pinned`].
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    /// What it does without because the machine leaves it no more; the log has been told.
+    pub fn given_up(&self) -> &[GivenUp] {
+        &self.given_up
     }
 
     /// What its cores run on: as configured ([`Config::ring`]), or what the kernel allows.
@@ -471,8 +512,19 @@ mod tests {
         let handle = Handle::<Mail>::new(Place::new(0), [], Arc::new(Names::new(1)));
         let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
         let (addrs, ring) = (vec![], RingKind::Uring);
-        let running =
-            Running { handle, threads, ends, addrs, cores, ring, features, connections_max: 1, memory_max: 1 };
+        let running = Running {
+            handle,
+            threads,
+            ends,
+            addrs,
+            cores,
+            pinned: true,
+            ring,
+            features,
+            connections_max: 1,
+            memory_max: 1,
+            given_up: vec![],
+        };
         assert!(format!("{running:?}").starts_with("Running { addrs: [], cores: [Cpu(0), Cpu(1)], "), "{running:?}");
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));

@@ -138,6 +138,7 @@ fn config(args: &Args) -> Config {
         .output_max_bytes(1 << 30)
         .deflate(if args.deflate { Deflate::dedicated() } else { Deflate::off() })
         .ring(super::serve::ring(&args.ring))
+        .pinned(false) // many may run at once, and each would take the same core
         .idle_timeout(ping)
         .pong_timeout(ping.unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(10)))
 }

@@ -38,9 +38,16 @@ pub(crate) struct Args {
     /// Address to listen on; may be given several times.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = address)]
     listen: Vec<SocketAddr>,
-    /// Cores to run on, one thread each [default: the process's affinity mask].
+    /// Cores to run on, one thread each [default: the process's affinity mask, or as many of it as its control group's CPU quota could keep
+    /// busy].
     #[arg(long, value_name = "N,N...", value_delimiter = ',', value_parser = core_number)]
     cores: Option<Vec<Cpu>>,
+    /// Pin each thread to its core [default: unless no cores are named and a CPU quota leaves less than the affinity mask].
+    #[arg(long, conflicts_with = "no_pin")]
+    pin: bool,
+    /// Let the threads run on any core of the affinity mask.
+    #[arg(long)]
+    no_pin: bool,
     /// Microseconds to poll rather than sleep after a message, at most a second; 0 sleeps at once.
     #[arg(long, value_name = "N", default_value_t = SPIN_US, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     spin_us: u32,
@@ -163,12 +170,14 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let demo = args.demo.demo();
     let config = config(&args)?;
     let mut server = Server::bind(args.listen.as_slice())?;
-    let cores = match demo {
-        Some(demo @ (Demo::Game | Demo::Chat)) => Some(vec![one_core(&args, demo)?]),
-        Some(Demo::Feed) | None => args.cores.clone(),
-    };
-    if let Some(cores) = cores {
-        server = server.cores(cores);
+    let one_core = demo.filter(|demo| matches!(demo, Demo::Game | Demo::Chat));
+    match (&args.cores, one_core) {
+        (Some(cores), Some(demo)) if cores.len() != 1 => {
+            return Err(format!("the demo {demo} runs on one core: name one with --cores").into());
+        }
+        (Some(cores), _) => server = server.cores(cores.iter().copied()),
+        (None, Some(_)) => server = server.cores_max(1),
+        (None, None) => {}
     }
     let scheme = if args.tls_cert.is_some() { "wss" } else { "ws" };
     match demo {
@@ -185,19 +194,6 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The core of a demo that runs on one: the one that was named, or the first that the process may use.
-fn one_core(args: &Args, demo: Demo) -> Result<Cpu, Box<dyn Error>> {
-    match args.cores.as_deref() {
-        Some(&[core]) => return Ok(core),
-        Some(_) => return Err(format!("the demo {demo} runs on one core: name one with --cores").into()),
-        None => {}
-    }
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let first = list.and_then(|list| list.trim().split(['-', ',']).next()?.parse().ok());
-    Ok(Cpu::new(first.ok_or("no core in the affinity mask: name one with --cores")?))
-}
-
 /// Serves until a signal, and says so at both ends.
 fn serve<H: Handler>(
     server: Server,
@@ -208,10 +204,12 @@ fn serve<H: Handler>(
     running.stop_on_signals()?;
     let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
     let cores: Vec<String> = running.cores().iter().map(Cpu::to_string).collect();
+    let cores = if running.is_pinned() { cores.join(",") } else { format!("{}, not pinned", cores.len()) };
+    let given_up: Vec<String> = running.given_up().iter().map(ToString::to_string).collect();
+    let given_up = if given_up.is_empty() { String::new() } else { format!(" | gave up {}", given_up.join("; ")) };
     say(&format!(
-        "listening on {} | cores {} | connections {} a core | memory {} MiB a core | ring {} | features {}",
+        "listening on {} | cores {cores} | connections {} a core | memory {} MiB a core | ring {} | features {}{given_up}",
         urls.join(" "),
-        cores.join(","),
         running.connections_max(),
         running.memory_max() >> 20,
         running.ring(),
@@ -254,6 +252,11 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
         .message_timeout((args.message_timeout > 0.0).then(|| Duration::from_secs_f64(args.message_timeout)))
         .spin(Duration::from_micros(args.spin_us.into()))
         .ring(ring(&args.ring))
+        .pinned(match (args.pin, args.no_pin) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        })
         .features(features);
     if args.idle_timeout > 0.0 {
         let idle = Duration::from_secs_f64(args.idle_timeout);

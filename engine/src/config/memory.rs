@@ -3,6 +3,8 @@
 //! Owns the reading of what bounds it: the machine, its control groups of either version (cgroups(7)), and its own limits
 //! (getrlimit(2)). Asks nobody: files are read by whoever asks. What cannot be read bounds nothing.
 
+use crate::cgroups::{Group, groups};
+
 /// Of what the process may use, the part that its peers may have it keep by default: one of so many.
 const SHARE: u64 = 2;
 /// What the program and a core's own buffers take, so that a small box has room for them.
@@ -13,8 +15,9 @@ const LEAST: u64 = 1 << 20;
 /// The default budget of each of so many cores, where `read` gives the text of a file and `limits` are those of the process.
 pub(super) fn share(cores: usize, read: impl Fn(&str) -> Option<String>, limits: impl Iterator<Item = u64>) -> usize {
     let machine = read("/proc/meminfo").and_then(|text| total(&text));
-    let groups = read("/proc/self/cgroup").map(|text| groups(&text)).unwrap_or_default();
-    let grouped = groups.iter().filter_map(|file| read(file)?.trim().parse().ok());
+    let groups = read("/proc/self/cgroup").map(|text| groups(&text, "memory")).unwrap_or_default();
+    let of_group = |group: &Group| read(&group.file("memory.limit_in_bytes", "memory.max"))?.trim().parse().ok();
+    let grouped = groups.iter().filter_map(of_group);
     let usable = machine.into_iter().chain(grouped).chain(limits).min().unwrap_or(u64::MAX);
     usize::try_from((usable.saturating_sub(PROGRAM) / SHARE / cores as u64).max(LEAST)).unwrap_or(usize::MAX)
 }
@@ -23,30 +26,6 @@ pub(super) fn share(cores: usize, read: impl Fn(&str) -> Option<String>, limits:
 fn total(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// The files that bound this process, of /proc/self/cgroup: of its group and of all above it. In a container the names may be those
-/// outside of it, so that only the topmost is there.
-fn groups(text: &str) -> Vec<String> {
-    let mut files = Vec::new();
-    for line in text.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let (roots, name): (&[&str], _) = match controllers {
-            "" => (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.max"),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                (&["/sys/fs/cgroup/memory"], "memory.limit_in_bytes")
-            }
-            _ => continue,
-        };
-        let mut group = path.trim_end_matches('/');
-        loop {
-            files.extend(roots.iter().map(|root| format!("{root}{group}/{name}")));
-            let Some((above, _)) = group.rsplit_once('/') else { break };
-            group = above;
-        }
-    }
-    files
 }
 
 #[cfg(test)]

@@ -172,6 +172,16 @@ fn cpus_are_named_by_integers_that_fit() {
     assert!(matches!(refused, Err(Error::Cpu(_))), "{refused:?}");
 }
 
+#[test]
+fn a_server_takes_as_many_cores_as_it_may() {
+    let server = || Server::bind("127.0.0.1:0").expect("a free port").config(strict(Config::default()));
+    let running = server().cores_max(1).start(|_| Echo).expect("the server starts");
+    assert_eq!(running.cores().len(), 1);
+    finish(running);
+    let none = server().cores_max(0).start(|_| Echo).expect_err("no core");
+    assert_eq!(none.to_string(), "a server runs on 1 to 256 cores, not 0");
+}
+
 /// A factory that panics on one core leaves no thread of the others behind.
 #[test]
 fn a_panicking_factory_is_named_by_start() {

@@ -4,6 +4,8 @@
 //! bound: sockets time out and processes are killed after [`wsring_testkit::WAIT`]. The examples are
 //! started here too.
 
+mod boxed;
+mod boxes;
 mod broadcast;
 mod chat;
 mod connect;

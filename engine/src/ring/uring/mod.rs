@@ -1,6 +1,6 @@
 //! The io_uring driver: the only code that speaks to the kernel. One ring of one thread. `probe` asks the kernel what it does, `setup`
 //! makes the ring, `teardown` ends it; `recv_buffers` owns what the kernel receives into, `send_blocks` what it sends from, `descriptors`
-//! the sockets that are in no table, `accepting` and `accepts` the accepts of those that are, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
+//! the sockets that are in no table, `locked` how small a ring may be, `limits` what bounds the process, `accepting` and `accepts` the accepts of those that are, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
 //! process's memory; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
@@ -13,6 +13,8 @@ mod connects;
 mod descriptors;
 mod features;
 pub(crate) mod heap;
+mod limits;
+mod locked;
 mod probe;
 mod recv_buffers;
 pub mod send_blocks;
@@ -36,6 +38,7 @@ pub use clock::monotonic;
 pub use descriptors::reset_on_close;
 pub use descriptors::unacked;
 pub use features::{Feature, Features, UnknownFeature};
+pub(crate) use locked::fitting;
 pub use recv_buffers::Lease;
 pub use setup::{RingConfig, SetupError, raise_nofile, usable};
 pub(crate) use setup::{allowed, descriptors_open};
@@ -48,6 +51,7 @@ use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, T
 use accepts::{Accepts, MANY};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
+use locked::Size;
 use recv_buffers::{BufferRing, GROUP};
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
@@ -61,6 +65,27 @@ const SOCKET_OUTQ: u32 = 1;
 
 /// Of what the driver does for itself, such as some cancels: nobody is told of it.
 const OWN: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
+
+/// The ring cycles through all their memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
+/// consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
+fn receive_buffers(uring: &IoUring, config: &RingConfig, size: Size) -> Result<BufferRing, SetupError> {
+    let failed = |error| SetupError::new("receive buffers", 0, error);
+    let incremental = config.features.has(Feature::IncrementalBuffers);
+    let register = |count, bytes, incremental| {
+        BufferRing::register(uring, size.buffers(count), bytes, incremental).map_err(failed)
+    };
+    match config.recv_buffers {
+        RecvBuffers::Auto => match register(2, 256 << 10, incremental)? {
+            buffers if buffers.is_incremental() => Ok(buffers),
+            whole => {
+                drop(whole);
+                uring.submitter().unregister_buf_ring(GROUP).map_err(failed)?;
+                register(1024, 4 << 10, false)
+            }
+        },
+        RecvBuffers::Fixed { count, bytes } => register(count, bytes, incremental),
+    }
+}
 
 /// A payload the kernel holds.
 struct Sending {
@@ -102,6 +127,8 @@ pub struct Uring {
     /// Before this a wait polls rather than sleeps.
     spin_until: Time,
     features: Features,
+    /// What it has been granted, if that is less than was configured.
+    fewer: Option<QueueEntries>,
     enters: u64,
 }
 
@@ -117,27 +144,11 @@ impl Uring {
     ) -> Result<(Self, SendBlocks), SetupError> {
         let mut features = usable(config.features)?;
         let direct = features.has(Feature::DirectDescriptors);
-        let uring = setup::ring(config, direct)?;
-        let incremental = config.features.has(Feature::IncrementalBuffers);
-        let register = |count, size, incremental| {
-            BufferRing::register(&uring, count, size, incremental).map_err(|e| SetupError::new("receive buffers", 0, e))
-        };
-        // The ring cycles through all its memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
-        // consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
-        let buffers = match config.recv_buffers {
-            RecvBuffers::Auto => match register(2, 256 << 10, incremental)? {
-                buffers if buffers.is_incremental() => buffers,
-                whole => {
-                    drop(whole);
-                    uring
-                        .submitter()
-                        .unregister_buf_ring(GROUP)
-                        .map_err(|e| SetupError::new("receive buffers", 0, e))?;
-                    register(1024, 4 << 10, false)?
-                }
-            },
-            RecvBuffers::Fixed { count, bytes } => register(count, bytes, incremental)?,
-        };
+        let ((uring, buffers), size) = locked::shrinking(config.queue_entries, |size| {
+            let uring = setup::ring(config, size.queues, direct)?;
+            let buffers = receive_buffers(&uring, config, size)?;
+            Ok((uring, buffers))
+        })?;
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
         if !buffers.is_incremental() {
             features = features.without(Feature::IncrementalBuffers);
@@ -160,15 +171,21 @@ impl Uring {
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
             listeners: listeners.into_iter().map(Some).collect(),
             alarm: Alarm::new(waker),
-            ready: Vec::with_capacity(config.queue_entries.completion as usize),
+            ready: Vec::with_capacity(size.queues.completion as usize),
             cursor: 0,
             now: clock::monotonic(),
             spin: config.spin,
             spin_until: Time::default(),
             features,
+            fewer: Some(size.queues).filter(|queues| *queues != config.queue_entries),
             enters: 0,
         };
         Ok((ring, blocks))
+    }
+
+    /// The entries of its queues, if the limit on locked memory left fewer than were configured.
+    pub(crate) fn fewer_entries(&self) -> Option<QueueEntries> {
+        self.fewer
     }
 
     /// The features in use.

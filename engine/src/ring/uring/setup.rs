@@ -7,6 +7,8 @@ use std::time::Duration;
 use io_uring::IoUring;
 
 use super::features::{Feature, Features};
+use super::limits::{limit, limit_text};
+use super::locked::{self, Refusal};
 use super::probe;
 use super::sizes::{QueueEntries, RecvBuffers, SendBuffers};
 
@@ -74,14 +76,17 @@ pub enum SetupError {
     Missing,
     /// ENOMEM.
     #[error(
-        "the kernel has no memory for {what} (ENOMEM): the limit on locked memory is {limit} bytes (ulimit -l, \
-         LimitMEMLOCK= in systemd); raise it, grant CAP_IPC_LOCK, or ask for fewer or smaller buffers"
+        "the kernel has no memory for {what} (ENOMEM), as small as that can be: the limit on locked memory is {limit} bytes (ulimit -l, \
+         LimitMEMLOCK= in systemd), which all processes of the same user share, and each core needs {least} of them; raise it, grant \
+         CAP_IPC_LOCK, run on fewer cores, or on epoll (Config::ring, --ring epoll), which needs none"
     )]
     Memlock {
         /// What was being set up.
         what: &'static str,
         /// RLIMIT_MEMLOCK.
         limit: String,
+        /// Bytes of locked memory that the smallest ring takes.
+        least: u64,
     },
     /// EMFILE or ENFILE.
     #[error(
@@ -147,7 +152,9 @@ impl SetupError {
                     .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
             },
             libc::ENOSYS => SetupError::Missing,
-            libc::ENOMEM => SetupError::Memlock { what, limit: limit_text(libc::RLIMIT_MEMLOCK) },
+            libc::ENOMEM => {
+                SetupError::Memlock { what, limit: limit_text(libc::RLIMIT_MEMLOCK), least: locked::least_bytes() }
+            }
             libc::EMFILE | libc::ENFILE => SetupError::Descriptors {
                 what,
                 wanted,
@@ -156,6 +163,12 @@ impl SetupError {
             },
             _ => SetupError::Other { what, source: error },
         }
+    }
+}
+
+impl Refusal for SetupError {
+    fn is_for_want_of_memory(&self) -> bool {
+        matches!(self, SetupError::Memlock { .. })
     }
 }
 
@@ -178,8 +191,10 @@ pub(crate) fn allowed() -> Result<(), SetupError> {
     static ALLOWED: OnceLock<()> = OnceLock::new();
     if ALLOWED.get().is_none() {
         check_kernel(release().trim())?;
-        let ring: io::Result<IoUring> = IoUring::builder().setup_single_issuer().build(2);
-        drop(ring.map_err(|e| SetupError::new("a first ring", 2, e))?);
+        locked::patiently(|| {
+            let ring: io::Result<IoUring> = IoUring::builder().setup_single_issuer().build(2);
+            ring.map(drop).map_err(|e| SetupError::new("a first ring", 2, e))
+        })?;
         let _ = ALLOWED.set(());
     }
     Ok(())
@@ -199,27 +214,26 @@ pub fn usable(features: Features) -> Result<Features, SetupError> {
     if !features.has(Feature::DirectDescriptors) {
         return Ok(features);
     }
-    let closes = probe::closes_beside_operations().map_err(|e| SetupError::new("a first ring", 8, e))?;
+    let experiment = || probe::closes_beside_operations().map_err(|e| SetupError::new("a first ring", 8, e));
+    let closes = locked::patiently(experiment)?;
     Ok(if closes { features } else { features.without(Feature::DirectDescriptors) })
 }
 
 /// Makes the ring itself: queues, flags, and the fixed-file table if sockets are `direct` descriptors.
-pub(super) fn ring(config: &RingConfig, direct: bool) -> Result<IoUring, SetupError> {
+pub(super) fn ring(config: &RingConfig, queues: QueueEntries, direct: bool) -> Result<IoUring, SetupError> {
     let mut builder = IoUring::builder();
     builder
         .setup_single_issuer()
         .setup_submit_all()
         .setup_clamp()
-        .setup_cqsize(config.queue_entries.completion.max(config.queue_entries.submission));
+        .setup_cqsize(queues.completion.max(queues.submission));
     if config.features.has(Feature::DeferTaskrun) {
         // Completions wait until we enter for them; the flag in the SQ ring tells a spinner that some do.
         builder.setup_defer_taskrun().setup_taskrun_flag();
     } else {
         builder.setup_coop_taskrun().setup_taskrun_flag();
     }
-    let uring = builder
-        .build(config.queue_entries.submission)
-        .map_err(|e| SetupError::new("the ring", config.queue_entries.submission, e))?;
+    let uring = builder.build(queues.submission).map_err(|e| SetupError::new("the ring", queues.submission, e))?;
     if direct {
         uring
             .submitter()
@@ -227,20 +241,6 @@ pub(super) fn ring(config: &RingConfig, direct: bool) -> Result<IoUring, SetupEr
             .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
     }
     Ok(uring)
-}
-
-fn limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: getrlimit(2) writes one rlimit through the pointer, which is valid for it; on failure zeros stay.
-    unsafe { libc::getrlimit(resource, &raw mut limit) };
-    limit
-}
-
-fn limit_text(resource: libc::__rlimit_resource_t) -> String {
-    match limit(resource).rlim_cur {
-        libc::RLIM_INFINITY => "unlimited".to_owned(),
-        value => value.to_string(),
-    }
 }
 
 /// How many descriptors this process has open; 0 where /proc does not tell.
@@ -286,7 +286,7 @@ mod tests {
     fn errors_name_the_knob() {
         let told = |errno| SetupError::new("the ring", 7, io::Error::from_raw_os_error(errno)).to_string();
         assert!(told(libc::EPERM).contains("kernel.io_uring_disabled") && told(libc::EPERM).contains("seccomp"));
-        assert!(told(libc::ENOMEM).contains("ulimit -l"));
+        assert!(told(libc::ENOMEM).contains("ulimit -l") && told(libc::ENOMEM).contains("--ring epoll"));
         assert!(told(libc::EMFILE).contains("ulimit -n") && told(libc::EMFILE).contains('7'));
         assert!(told(libc::ENOSYS).contains("CONFIG_IO_URING"));
         assert!(told(libc::EINVAL).contains("the ring"));
@@ -297,7 +297,7 @@ mod tests {
         let limit = u32::try_from(raise_nofile()).unwrap_or(u32::MAX - 1);
         if limit < 1 << 20 {
             let config = RingConfig { sockets_max: limit + 1, ..RingConfig::default() };
-            let told = ring(&config, true).err().expect("a table above the limit").to_string();
+            let told = ring(&config, config.queue_entries, true).err().expect("a table above the limit").to_string();
             assert!(told.contains("ulimit -n"), "{told}");
         }
     }

@@ -48,6 +48,13 @@ pub struct QueueEntries {
     pub completion: u32,
 }
 
+impl QueueEntries {
+    /// The smaller of each.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { submission: self.submission.min(other.submission), completion: self.completion.min(other.completion) }
+    }
+}
+
 impl Default for QueueEntries {
     /// 1024 and 8192.
     fn default() -> Self {
