@@ -13,14 +13,17 @@ use super::{OWN, Uring};
 use crate::ring::{Done, Errno, Socket, Token};
 
 impl Uring {
-    /// Has as many accepts with the kernel as there is room for. Where there is none, who connects waits in the listener's queue.
-    pub(super) fn fill_accepts(&mut self, listener: u32) {
-        while let Some(fd) = self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
-            && let Some(accepts) = &mut self.accepts
+    /// Has as many accepts with the kernel as there is room for; the listener that has fewest is served first, so that none goes without because
+    /// another is busy. Where there is no room, who connects waits in the listener's queue.
+    pub(super) fn fill_accepts(&mut self) {
+        while let Some(accepts) = &mut self.accepts
+            && let Some((listener, fd)) = accepts.neediest(|listener| {
+                self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
+            })
         {
             let has_room = self.taken + accepts.armed() + self.connects.count() < self.slots;
             let Some(entry) = accepts.next(listener, fd, has_room) else {
-                self.accepts_wait |= !has_room;
+                self.accepts_wait = true;
                 return;
             };
             self.push(&entry);
@@ -30,7 +33,7 @@ impl Uring {
     /// A slot of the table may be free that was not, because a socket has closed or a connect has ended.
     pub(super) fn on_room(&mut self) {
         if std::mem::take(&mut self.accepts_wait) {
-            (0..self.listeners.len() as u32).for_each(|listener| self.fill_accepts(listener));
+            self.fill_accepts();
         }
     }
 
@@ -69,7 +72,7 @@ impl Uring {
         }
         let Told::Engine(token, result, peer, more) = told else { return None };
         self.taken += u32::from(result.is_ok());
-        self.fill_accepts(listener);
+        self.fill_accepts();
         Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
     }
 

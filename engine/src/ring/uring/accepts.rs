@@ -74,6 +74,16 @@ impl Accepts {
         self.listeners.iter().map(|listener| (listener.places.len() - listener.free.len()) as u32).sum()
     }
 
+    /// The listener that goes on accepting and has the fewest accepts with the kernel, fewer than it may have, of those that are open.
+    pub(super) fn neediest<T>(&self, open: impl Fn(u32) -> Option<T>) -> Option<(u32, T)> {
+        let goes_on = |listener: &Listener| listener.token.is_some() && listener.end.is_none();
+        let short =
+            self.listeners.iter().zip(0..).filter(|(listener, _)| goes_on(listener) && !listener.free.is_empty());
+        let open = short.filter_map(|(listener, number)| Some((listener, number, open(number)?)));
+        let neediest = open.max_by_key(|(listener, number, _)| (listener.free.len(), u32::MAX - number));
+        neediest.map(|(_, number, socket)| (number, socket))
+    }
+
     /// The next SQE of a listener's accept, if there is room for one more.
     pub(super) fn next(&mut self, listener: u32, fd: Fd, has_room: bool) -> Option<squeue::Entry> {
         let Listener { token: Some(_), places, free, end: None } = &mut self.listeners[listener as usize] else {

@@ -449,9 +449,9 @@ impl Ring for Uring {
             Op::Wake => return self.alarm.arm(token).iter().for_each(|entry| self.push(entry)),
             _ => {}
         }
-        if let (Op::Accept { listener }, Some(accepts)) = (&op, &mut self.accepts) {
+        if let (Op::Accept { .. }, Some(accepts)) = (&op, &mut self.accepts) {
             accepts.begin(token);
-            return self.fill_accepts(*listener);
+            return self.fill_accepts();
         }
         let entry = self.entry(token, op);
         self.push(&entry);

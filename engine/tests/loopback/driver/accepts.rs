@@ -124,6 +124,49 @@ fn accepts_go_on_when_connects_have_ended() {
     }
 }
 
+/// A slot that becomes free goes to the listener that has no accept with the kernel, and not to one that has some.
+#[test]
+fn no_listener_goes_without_because_another_is_busy() {
+    const SLOTS: u32 = 20;
+    const MANY: u32 = 16;
+    let config = RingConfig { sockets_max: SLOTS, ..RingConfig::default() };
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let (mut ring, _blocks) =
+        Uring::new(&config, listeners.into(), Waker::new().expect("a descriptor")).expect("a ring");
+    if !ring.features().has(Feature::DirectDescriptors) || !ring.features().has(Feature::MultishotAccept) {
+        return; // an accept takes no slot before it has served
+    }
+    let accept = |listener| Token::new(Kind::Accept, 0, listener);
+    let next = |ring: &mut Uring| {
+        let deadline = std::time::Instant::now() + WAIT;
+        loop {
+            match ring.next() {
+                Some((token, Done::Accepted { result, .. })) => break (token, result.expect("a socket")),
+                Some((_, Done::Closed)) | None => {}
+                Some(other) => panic!("{other:?}"),
+            }
+            assert!(std::time::Instant::now() < deadline, "who waits is never accepted");
+            ring.wait(Some(ring.now().plus(std::time::Duration::from_millis(50)))).expect("the ring works");
+        }
+    };
+    (0..2).for_each(|listener| ring.submit(accept(listener), Op::Accept { listener }));
+    let mut peers = vec![tcp(addrs[0])];
+    assert_eq!(next(&mut ring).0, accept(0));
+    let mut sockets = Vec::new();
+    for _ in MANY..SLOTS {
+        peers.push(tcp(addrs[1]));
+        let (token, socket) = next(&mut ring);
+        assert_eq!(token, accept(1));
+        sockets.push(socket);
+    }
+    // Each slot is taken or has an accept, and all of those are the first listener's.
+    peers.push(tcp(addrs[1]));
+    let socket = sockets.pop().expect("one of the second listener's");
+    ring.submit(Token::new(Kind::Close, 0, 0), Op::Close { socket, reset: false });
+    assert_eq!(next(&mut ring).0, accept(1));
+}
+
 /// Where there is no room for a socket more the accept ends and says so, and whom it had accepted is gone; a place that was freed
 /// serves again.
 #[test]
