@@ -15,7 +15,7 @@ use super::alarms::Fired;
 use super::dial_error::DialError;
 use super::dials::Dialled;
 use super::id::ConnId;
-use super::panics::{Panicked, Payload, catch, let_go, theirs};
+use super::panics::{Marked, Panicked, Payload, catch, let_go, theirs};
 use super::planted::planted;
 use super::reach::Reach;
 use super::states::{Lent, States};
@@ -225,11 +225,14 @@ impl<H: Handler> Calls<H> {
 
     /// `last`: no further whole message of this connection came with it. A panic goes on, to whoever works on the bytes of a
     /// receive, and [`Self::judge`]: to catch each message's would cost every message.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn message(&mut self, out: &mut Reach, index: u32, last: bool, message: Message<'_>) {
         self.owed = true;
         let cx = CoreCx::new(out, Lent::All(&mut self.states));
-        theirs(|| self.handler.on_message(&mut Cx::new(cx, index, last), message));
+        // No closure around it: a handler too long to be inlined would be called through that, at fifty instructions a message.
+        let theirs = Marked::theirs();
+        self.handler.on_message(&mut Cx::new(cx, index, last), message);
+        theirs.end();
     }
 
     pub(crate) fn writable(&mut self, out: &mut Reach, index: u32) -> Result<(), Panicked> {

@@ -51,6 +51,26 @@ impl Drop for Mark {
     }
 }
 
+/// As [`theirs`] or [`ours`], from here to [`Self::end`]: for what must not be behind a closure, which the compiler may make a call.
+pub(crate) struct Marked(Mark);
+
+impl Marked {
+    #[inline(always)]
+    pub(crate) fn theirs() -> Self {
+        Self(Mark(Whose::Theirs))
+    }
+
+    #[inline(always)]
+    pub(crate) fn ours() -> Self {
+        Self(Mark(Whose::Ours))
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
 #[inline(always)]
 fn marked<R>(whose: Whose, work: impl FnOnce() -> R) -> R {
     let mark = Mark(whose);
@@ -115,6 +135,23 @@ mod tests {
         assert_eq!(said(around.expect_err("it is ours")), "around");
         let inside = catch_unwind(|| catch(|| theirs(|| ours(|| panic_with("inside")))));
         assert_eq!(said(inside.expect_err("it is ours")), "inside");
+        // Without a closure.
+        let caught = catch(|| {
+            let theirs = Marked::theirs();
+            panic_with("between the two");
+            theirs.end();
+        });
+        assert_eq!(said(caught.expect_err("a panic")), "between the two");
+        let inside = catch_unwind(|| {
+            catch(|| {
+                theirs(|| {
+                    let ours = Marked::ours();
+                    panic_with("inside of the two");
+                    ours.end();
+                })
+            })
+        });
+        assert_eq!(said(inside.expect_err("it is ours")), "inside of the two");
         // Each is judged anew.
         let caught = catch(|| theirs(|| panic_with("again")));
         assert_eq!(said(caught.expect_err("a panic")), "again");

@@ -8,7 +8,7 @@ use wsring_proto::opcode::{Message, Opcode};
 use super::callbacks::{Conn, CoreCx, Handler};
 use super::cx::Prepared;
 use super::owned::OwnedMessage;
-use crate::engine::panics::ours;
+use crate::engine::panics::{Marked, ours};
 use crate::engine::{ConnId, DialId, How, SendOutcome};
 use crate::peer::Peer;
 use crate::pressure::Pressure;
@@ -50,16 +50,22 @@ impl<H: Handler> Conn<'_, H> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
         let message = message.into();
-        ours(|| self.core.out.send(self.index, message))
+        let ours = Marked::ours();
+        let outcome = self.core.out.send(self.index, message);
+        ours.end();
+        outcome
     }
 
     /// Sends the message being handled on, unchanged: to its own connection (an echo) or to any other. Else as
     /// [`send`](Self::send), but a long one need not be copied: where it has a buffer of its own, as messages of 64 KiB and
     /// more and those in pieces do, that buffer is what is sent. Only one connection can be given it; to a second one it is
     /// copied, as is any message that is not the one being handled.
-    #[inline]
+    #[inline(always)]
     pub fn forward(&mut self, message: Message<'_>) -> SendOutcome {
-        ours(|| self.core.out.forward(self.index, message))
+        let ours = Marked::ours();
+        let outcome = self.core.out.forward(self.index, message);
+        ours.end();
+        outcome
     }
 
     /// As [`send`](Self::send), and never compressed: for what is random, compressed already, or must not share a
