@@ -1,15 +1,15 @@
-//! Which ring the cores of a server or client run on: [`RingKind`], how it is chosen, and the rings themselves by their kind.
+//! Which ring the cores of a server or client run on: [`RingKind`], and how it is chosen; the rings themselves are in `any`.
 //!
 //! Promises that io_uring is used wherever the kernel lets it be, that a fall back to epoll is told once a start, and that what was asked for is
 //! what is used, or an error. Refuses to know what an engine does with a ring.
 
+mod any;
+
 use std::fmt;
-use std::net::TcpListener;
 use std::str::FromStr;
 
-use crate::ring::SendBlocks;
-use crate::ring::epoll::Epoll;
-use crate::ring::uring::{Features, QueueEntries, RingConfig, SetupError, Uring, Waker, allowed, usable};
+pub(crate) use self::any::AnyRing;
+use crate::ring::uring::{Features, SetupError, allowed, usable};
 
 /// What a core does its sockets' work by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,58 +77,6 @@ fn fall_back(
             Ok((RingKind::Epoll, Features::none()))
         }
         usable => Ok((RingKind::Uring, usable?)),
-    }
-}
-
-/// A core's ring.
-#[allow(clippy::large_enum_variant, reason = "there is one a core, and it is taken out at once")]
-pub(crate) enum AnyRing {
-    Uring(Uring),
-    Epoll(Epoll),
-}
-
-impl AnyRing {
-    /// On the thread that it is for.
-    pub(crate) fn new(
-        kind: RingKind,
-        config: &RingConfig,
-        listeners: Vec<TcpListener>,
-        waker: Waker,
-    ) -> Result<(Self, SendBlocks), SetupError> {
-        Ok(match kind {
-            RingKind::Uring => {
-                let (ring, blocks) = Uring::new(config, listeners, waker)?;
-                (Self::Uring(ring), blocks)
-            }
-            RingKind::Epoll => {
-                let (ring, blocks) = Epoll::new(config, listeners, waker)?;
-                (Self::Epoll(ring), blocks)
-            }
-        })
-    }
-
-    /// The kernel features in use.
-    pub(crate) fn features(&self) -> Features {
-        match self {
-            Self::Uring(ring) => ring.features(),
-            Self::Epoll(_) => Features::none(),
-        }
-    }
-
-    /// The entries of its queues, if the limit on locked memory left fewer than were configured.
-    pub(crate) fn fewer_entries(&self) -> Option<QueueEntries> {
-        match self {
-            Self::Uring(ring) => ring.fewer_entries(),
-            Self::Epoll(_) => None,
-        }
-    }
-
-    /// How many listeners it was given.
-    pub(crate) fn listeners(&self) -> u32 {
-        match self {
-            Self::Uring(ring) => ring.listeners(),
-            Self::Epoll(ring) => ring.listeners(),
-        }
     }
 }
 

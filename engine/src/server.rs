@@ -241,6 +241,9 @@ pub(crate) fn start_cores<H: Handler>(
                 drop(ready); // the starter reads until all senders are gone, also one lost in a panic
                 ended
             };
+            #[cfg(debug_assertions)]
+            let ran = run_on(ring, start, tell);
+            #[cfg(not(debug_assertions))]
             let ran = match ring {
                 AnyRing::Uring(ring) => run_on(ring, start, tell),
                 AnyRing::Epoll(ring) => run_on(ring, start, tell),

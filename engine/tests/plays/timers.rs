@@ -2,13 +2,12 @@
 //!
 //! The kernel is simulated and quiet.
 
-mod stage;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use stage::{Act, Do, Step, ms, quiet, text};
+use crate::stage;
+use crate::stage::{Act, Do, Step, ms, quiet, text};
 use wsring::{Config, CoreCx, Flush, Time, TimersFull};
 use wsring_proto::Opcode;
 

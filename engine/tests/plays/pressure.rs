@@ -1,11 +1,9 @@
 //! What high output does to a connection, by the millisecond: to its input, to its clock, to its pongs.
 
-mod stage;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stage::{Act, Do, Play, Step, close_of, frame, ms, piece, play, quiet};
+use crate::stage::{Act, Do, Play, Step, close_of, frame, ms, piece, play, quiet};
 use wsring::ring::sim::SimConfig;
 use wsring::{CloseCode, Config, Pressure, SendBuffers, SendOutcome};
 use wsring_proto::Opcode;

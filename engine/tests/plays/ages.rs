@@ -2,9 +2,8 @@
 //!
 //! The kernel is simulated and quiet.
 
-mod stage;
-
-use stage::{Act, Do, Play, Step, frame, ms, piece, quiet, text};
+use crate::stage;
+use crate::stage::{Act, Do, Play, Step, frame, ms, piece, quiet, text};
 use wsring::Config;
 use wsring_proto::Opcode;
 

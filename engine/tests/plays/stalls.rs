@@ -2,9 +2,8 @@
 //!
 //! The kernel is simulated and quiet; deadlines are kept in ticks of 16 ms and are never early.
 
-mod stage;
-
-use stage::{Act, Do, Play, Step, frame, ms, piece, quiet, text};
+use crate::stage;
+use crate::stage::{Act, Do, Play, Step, frame, ms, piece, quiet, text};
 use wsring::{CloseCode, Config};
 use wsring_proto::Opcode;
 

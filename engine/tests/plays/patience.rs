@@ -1,11 +1,12 @@
 //! Peers that take what is sent to them slowly, and peers that do not take it: who is waited for, for how long, and what becomes of the
 //! others.
 
-use stage::{Act, Do, ms, quiet, text};
+use crate::stage::{Act, Do, ms, quiet, text};
 use wsring::CloseCode;
 use wsring::ring::sim::SimConfig;
 
-use super::{assert_at, assert_cut, config, idle_config, stage};
+use crate::deadlines::{assert_at, assert_cut, config, idle_config};
+use crate::stage;
 
 /// A peer that reads `most` bytes every `every` milliseconds from `from` on.
 fn sips(peer: usize, from: u64, every: u64, most: usize) -> impl Iterator<Item = stage::Step> {

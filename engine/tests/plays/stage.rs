@@ -1,8 +1,6 @@
 //! A stage for small plays in virtual time: peers that do a given thing at a given millisecond, a handler made of closures, and
 //! a record of what everybody saw when.
 
-#![allow(dead_code, reason = "each of the tests that share this looks at another part of a play")]
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -3,9 +3,7 @@
 //! Work is counted, so these tests count it too: in messages that are handled before a neighbour's, and in passes that the work of a
 //! connection is spread over.
 
-mod stage;
-
-use stage::{Act, Do, Play, frame, open, piece, play, quiet};
+use crate::stage::{Act, Do, Play, frame, open, piece, play, quiet};
 use wsring::ring::sim::SimConfig;
 use wsring::{CloseCode, Config, Deflate, SendBuffers};
 use wsring_proto::deflate::{Scratch, Shared};

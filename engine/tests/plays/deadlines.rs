@@ -3,12 +3,10 @@
 //! The kernel is simulated and quiet, so that a deadline may be looked at by the millisecond. Deadlines are kept in ticks of
 //! 16 ms and are never early: each may be late by [`LATE`].
 
-mod patience;
-mod stage;
-
 use std::time::Duration;
 
-use stage::{Act, Do, Play, close_of, frame, ms, open, play, quiet, text};
+use crate::stage;
+use crate::stage::{Act, Do, Play, close_of, frame, ms, open, play, quiet, text};
 use wsring::ring::Time;
 use wsring::ring::sim::SimConfig;
 use wsring::{CloseCode, Config, Conn, ConnId, CoreCx, HeadLimits, Limits, SendBuffers, SendOutcome};
@@ -17,7 +15,7 @@ use wsring_proto::Opcode;
 /// Two ticks, and what the simulated kernel takes.
 const LATE: u64 = 36;
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::default().connections_max(8).send_buffers(SendBuffers { count: 16, bytes: 4096 })
 }
 
@@ -26,7 +24,7 @@ fn conn<'c>(cx: &'c mut CoreCx<'_, Act>, id: ConnId) -> Conn<'c, Act> {
     cx.conn(id).expect("it is open")
 }
 
-fn assert_at(what: &str, at: Option<u64>, due: u64) {
+pub(crate) fn assert_at(what: &str, at: Option<u64>, due: u64) {
     let at = at.unwrap_or_else(|| panic!("{what} never came, due at {due} ms"));
     assert!((due..=due + LATE).contains(&at), "{what} came at {at} ms, due at {due} ms");
 }
@@ -68,7 +66,7 @@ fn bytes_that_come_after_the_handshake_deadline_open_nothing() {
     }
 }
 
-fn idle_config() -> Config {
+pub(crate) fn idle_config() -> Config {
     config().idle_timeout(ms(1_000)).pong_timeout(ms(300))
 }
 
@@ -121,7 +119,7 @@ fn an_answer_has_its_time_from_when_what_it_answers_went_out() {
 }
 
 /// Between once and twice as long as it may take nothing: it was looked at when the first half was over.
-fn assert_cut(play: &Play, at: Option<u64>, since: u64, still: u64) {
+pub(crate) fn assert_cut(play: &Play, at: Option<u64>, since: u64, still: u64) {
     let at = at.unwrap_or_else(|| panic!("it was never cut: {play:?}"));
     assert!(
         (since + still..=since + 2 * still + 2 * LATE).contains(&at),
