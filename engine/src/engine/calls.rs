@@ -15,7 +15,7 @@ use super::alarms::Fired;
 use super::dial_error::DialError;
 use super::dials::Dialled;
 use super::id::ConnId;
-use super::panics::{Marked, Panicked, Payload, catch, let_go, theirs};
+use super::panics::{Mark, Panicked, Payload, catch, let_go, theirs};
 use super::planted::planted;
 use super::reach::Reach;
 use super::states::{Lent, States};
@@ -230,7 +230,7 @@ impl<H: Handler> Calls<H> {
         self.owed = true;
         let cx = CoreCx::new(out, Lent::All(&mut self.states));
         // No closure around it: a handler too long to be inlined would be called through that, at fifty instructions a message.
-        let theirs = Marked::theirs();
+        let theirs = Mark::theirs();
         self.handler.on_message(&mut Cx::new(cx, index, last), message);
         theirs.end();
     }

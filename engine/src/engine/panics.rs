@@ -37,8 +37,26 @@ thread_local! {
     static WHOSE: Cell<Whose> = const { Cell::new(Whose::Unknown) };
 }
 
-/// Dropped only in unwinding.
-struct Mark(Whose);
+/// As [`theirs`] or [`ours`], from here to [`Self::end`]: for what must not be behind a closure, which the compiler may make a call. Dropped
+/// only in unwinding.
+pub(crate) struct Mark(Whose);
+
+impl Mark {
+    #[inline(always)]
+    pub(crate) fn theirs() -> Self {
+        Self(Whose::Theirs)
+    }
+
+    #[inline(always)]
+    pub(crate) fn ours() -> Self {
+        Self(Whose::Ours)
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Mark {
     #[cold]
@@ -51,31 +69,11 @@ impl Drop for Mark {
     }
 }
 
-/// As [`theirs`] or [`ours`], from here to [`Self::end`]: for what must not be behind a closure, which the compiler may make a call.
-pub(crate) struct Marked(Mark);
-
-impl Marked {
-    #[inline(always)]
-    pub(crate) fn theirs() -> Self {
-        Self(Mark(Whose::Theirs))
-    }
-
-    #[inline(always)]
-    pub(crate) fn ours() -> Self {
-        Self(Mark(Whose::Ours))
-    }
-
-    #[inline(always)]
-    pub(crate) fn end(self) {
-        std::mem::forget(self);
-    }
-}
-
 #[inline(always)]
 fn marked<R>(whose: Whose, work: impl FnOnce() -> R) -> R {
     let mark = Mark(whose);
     let result = work();
-    std::mem::forget(mark);
+    mark.end();
     result
 }
 
@@ -137,7 +135,7 @@ mod tests {
         assert_eq!(said(inside.expect_err("it is ours")), "inside");
         // Without a closure.
         let caught = catch(|| {
-            let theirs = Marked::theirs();
+            let theirs = Mark::theirs();
             panic_with("between the two");
             theirs.end();
         });
@@ -145,7 +143,7 @@ mod tests {
         let inside = catch_unwind(|| {
             catch(|| {
                 theirs(|| {
-                    let ours = Marked::ours();
+                    let ours = Mark::ours();
                     panic_with("inside of the two");
                     ours.end();
                 })

@@ -8,7 +8,7 @@ use wsring_proto::opcode::{Message, Opcode};
 use super::callbacks::{Conn, CoreCx, Handler};
 use super::cx::Prepared;
 use super::owned::OwnedMessage;
-use crate::engine::panics::{Marked, ours};
+use crate::engine::panics::{Mark, ours};
 use crate::engine::{ConnId, DialId, How, SendOutcome};
 use crate::peer::Peer;
 use crate::pressure::Pressure;
@@ -50,7 +50,7 @@ impl<H: Handler> Conn<'_, H> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendOutcome {
         let message = message.into();
-        let ours = Marked::ours();
+        let ours = Mark::ours();
         let outcome = self.core.out.send(self.index, message);
         ours.end();
         outcome
@@ -62,7 +62,7 @@ impl<H: Handler> Conn<'_, H> {
     /// copied, as is any message that is not the one being handled.
     #[inline(always)]
     pub fn forward(&mut self, message: Message<'_>) -> SendOutcome {
-        let ours = Marked::ours();
+        let ours = Mark::ours();
         let outcome = self.core.out.forward(self.index, message);
         ours.end();
         outcome
