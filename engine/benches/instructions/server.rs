@@ -1,7 +1,7 @@
 //! The whole engine of a core: its loop, its tables and its output, on a ring of memory.
 
 use wsring::engine::testing::{Engine, Remote};
-use wsring::{Config, CoreCx, Cx, Handler, Message, Opening, Policy, Verdict};
+use wsring::{CloseCode, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Policy, TopicId, Verdict};
 
 use crate::count;
 use crate::handshake::{ACCEPT, BROWSER};
@@ -45,14 +45,62 @@ impl Handler for Echo {
     }
 }
 
-fn engine(script: Vec<Vec<Arrival>>) -> Engine<Echo, MemoryRing> {
+/// What a connection of [`Versatile`] is for.
+enum Purpose {
+    Echo,
+    Room(String),
+}
+
+/// Echoes as well, and could do much else: its `on_message` is too long to be inlined into the loop, as an application's is.
+#[derive(Default)]
+struct Versatile {
+    topic: Option<TopicId>,
+    members: Vec<ConnId>,
+}
+
+impl Handler for Versatile {
+    type Conn = Purpose;
+    type Mail = ();
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Purpose> {
+        match opening.request.path() {
+            "/room" => Verdict::accept(Purpose::Room("room".to_owned())),
+            _ => Verdict::accept(Purpose::Echo),
+        }
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+        match (cx.data(), self.topic) {
+            (Purpose::Echo, _) => assert!(cx.forward(message).is_queued()),
+            (Purpose::Room(name), Some(topic)) => {
+                let greeting = name.clone();
+                let published = cx.publish(topic, message);
+                self.members.retain(|&member| {
+                    let Some(mut conn) = cx.conn(member) else { return false };
+                    let keeps_up = published.refused == 0 || conn.send(greeting.as_str()).is_queued();
+                    if !keeps_up {
+                        conn.close(CloseCode::POLICY, "too slow");
+                    }
+                    keeps_up
+                });
+                cx.pause();
+            }
+            (Purpose::Room(_), None) => {
+                self.topic = cx.topic("room").ok();
+                self.members.push(cx.id());
+            }
+        }
+    }
+}
+
+fn engine<H: Handler<Mail = ()>>(handler: H, script: Vec<Vec<Arrival>>) -> Engine<H, MemoryRing> {
     let config = Config::default().connections_max(64).policy(Policy::default().subprotocols(["quotes.v2"]));
-    let mut engine = Engine::new(config, MemoryRing::new(CONNECTIONS, script), Echo, 1, &Remote::default());
+    let mut engine = Engine::new(config, MemoryRing::new(CONNECTIONS, script), handler, 1, &Remote::default());
     engine.start();
     engine
 }
 
-fn turns(engine: &mut Engine<Echo, MemoryRing>, count: usize) {
+fn turns<H: Handler>(engine: &mut Engine<H, MemoryRing>, count: usize) {
     for _ in 0..count {
         engine.turn().expect("a ring of memory does not break");
     }
@@ -65,7 +113,7 @@ fn frames_of(got: &[u8]) -> &[u8] {
     &got[end + 4..]
 }
 
-fn echo(name: &str, traffic: &Traffic, receive: usize) {
+fn echo<H: Handler<Mail = ()>>(handler: H, name: &str, traffic: &Traffic, receive: usize) {
     let (input, reply) = (traffic.input(), traffic.reply());
     let mut script = vec![
         (0..CONNECTIONS).map(Arrival::Peer).collect(),
@@ -77,7 +125,7 @@ fn echo(name: &str, traffic: &Traffic, receive: usize) {
             .collect();
         script.push(pass);
     }
-    let mut engine = engine(script);
+    let mut engine = engine(handler, script);
     turns(&mut engine, 2 + WARM);
     count(name, PASSES * CONNECTIONS as usize * traffic.messages, || turns(&mut engine, PASSES));
     turns(&mut engine, 1);
@@ -98,7 +146,7 @@ fn life() {
         script.extend([BROWSER, HELLO, CLOSE].map(|bytes| vec![Arrival::Bytes(0, bytes.to_vec())]));
         script.resize_with(script.len() + LIFE - 4, Vec::new);
     }
-    let mut engine = engine(script);
+    let mut engine = engine(Echo, script);
     turns(&mut engine, LIVES * LIFE);
     assert!(engine.leftovers().is_empty(), "a life takes more passes: {:?}", engine.leftovers());
     count("engine: a connection's life", LIVES, || turns(&mut engine, LIVES * LIFE));
@@ -111,7 +159,8 @@ fn life() {
 
 pub fn cells() {
     for (name, traffic, receive) in CELLS {
-        echo(name, &traffic, receive);
+        echo(Echo, name, &traffic, receive);
     }
+    echo(Versatile::default(), "engine, a long handler: 16 x text 6+20", &Traffic::new(16, Words::Ascii, 20), 65_536);
     life();
 }
