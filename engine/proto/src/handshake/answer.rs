@@ -25,6 +25,19 @@ pub enum BodyLen {
     UntilClose,
 }
 
+/// The status that the first bytes of a response say, 100 to 999, whatever is wrong with the rest of its head or too long about it. `None`:
+/// they are no status line of HTTP/1.1 or HTTP/1.0 (RFC 9112 §4), or no whole status.
+#[must_use]
+pub fn status_of(bytes: &[u8]) -> Option<u16> {
+    let number = |digit: u8| u16::from(digit - b'0');
+    match bytes.strip_prefix(b"HTTP/1.")? {
+        [b'0' | b'1', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ' | b'\r' | b'\n', ..] => {
+            Some(100 * number(*a) + 10 * number(*b) + number(*c))
+        }
+        _ => None,
+    }
+}
+
 /// The parsed head of a response, borrowing its bytes.
 #[derive(Clone, Copy)]
 pub struct Answer<'a> {

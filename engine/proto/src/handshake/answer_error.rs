@@ -16,7 +16,7 @@ pub enum AnswerError {
     /// What begins the answer is no status line of HTTP/1.1 or HTTP/1.0 with a status of 100 or more (RFC 7230 §3.1.2). Nor is
     /// an empty line in front of one.
     StatusLine,
-    /// A malformed header field, folded ones included (RFC 7230 §3.2.4).
+    /// A malformed header field; one that is folded, too, unless it was [`unfold`](super::unfold)ed (RFC 9112 §5.2).
     Header,
     /// The bytes given are not one whole head.
     Incomplete,

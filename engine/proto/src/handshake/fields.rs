@@ -15,7 +15,7 @@ use super::head::HEADERS_MAX;
 pub struct HeaderTable<'a>([MaybeUninit<httparse::Header<'a>>; HEADERS_MAX]);
 
 impl HeaderTable<'_> {
-    /// An empty table. Writes nothing: 4 KiB of stack are reserved.
+    /// An empty table. Writes nothing: 8 KiB of stack are reserved.
     #[inline]
     #[must_use]
     pub const fn new() -> Self {

@@ -5,7 +5,7 @@
 //! Refuses to know: what the head says (`request`), and when a slow one is cut off (the engine's deadline).
 
 /// The most header fields that a head can be allowed.
-pub const HEADERS_MAX: usize = 128;
+pub const HEADERS_MAX: usize = 256;
 
 /// Limits on a head; a request that exceeds one is refused with 431 (RFC 6585 §5). A limit hit exactly passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,12 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
+    /// For the answers to a client's own requests: 64 KiB and 256 fields. Gateways and content policies write long heads.
+    #[must_use]
+    pub const fn of_answers() -> Self {
+        HeadLimits { bytes_max: 64 << 10, headers_max: HEADERS_MAX }
+    }
+
     /// Sets [`bytes_max`](Self#structfield.bytes_max).
     #[must_use]
     pub const fn bytes_max(mut self, bytes: usize) -> Self {

@@ -30,7 +30,7 @@
 //!
 //! And of a client:
 //! 1. [`write_request`] with a [`client_key`] of 16 random bytes.
-//! 2. [`HeadScan::feed`], as above; [`Answer::parse`] over the head it found.
+//! 2. [`HeadScan::feed`], as above; [`unfold`] and [`Answer::parse`] over the head it found.
 //! 3. [`verify`]: the connection is open, or [`AnswerError::Interim`] says to go on with the next head, or it has failed.
 //!
 //! ```
@@ -56,9 +56,11 @@ mod accept;
 mod accept_key;
 mod answer;
 mod answer_error;
+mod chunked;
 mod client;
 mod extensions;
 mod fields;
+mod folds;
 mod head;
 mod origin;
 mod request;
@@ -67,11 +69,13 @@ mod values;
 
 pub use accept::{Accept, Policy, SUBPROTOCOLS_MAX, accept};
 pub use accept_key::accept_key;
-pub use answer::{Agreement, Answer, BodyLen, Expected, verify};
+pub use answer::{Agreement, Answer, BodyLen, Expected, status_of, verify};
 pub use answer_error::AnswerError;
+pub use chunked::{ChunkScan, Chunks};
 pub use client::{RequestError, UpgradeRequest, client_key, write_request};
 pub use extensions::{Malformed, OFFERS_MAX, Offer, Offers, PARAMS_MAX, Param, ParamValue, Params};
 pub use fields::HeaderTable;
+pub use folds::unfold;
 pub use head::{HEADERS_MAX, HeadEnd, HeadLimits, HeadScan};
 pub use origin::{OriginError, OriginList, Origins};
 pub use request::Request;

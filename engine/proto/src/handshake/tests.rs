@@ -4,8 +4,10 @@
 
 mod accept;
 mod answer;
+mod chunked;
 mod client;
 mod extensions;
+mod folds;
 mod head;
 mod origin;
 mod request;

@@ -233,11 +233,36 @@ fn the_limits() {
     assert_eq!(at(head.len(), 2), Err(AnswerError::TooManyHeaders));
     let many = |count: usize| {
         let head = ["HTTP/1.1 200 OK\r\n", &"A: b\r\n".repeat(count), "\r\n"].concat();
-        parse_with(head.as_bytes(), &HeadLimits::default().bytes_max(8192).headers_max(usize::MAX))
-            .map(|answer| answer.status())
+        parse_with(head.as_bytes(), &HeadLimits::of_answers().headers_max(usize::MAX)).map(|answer| answer.status())
     };
     assert_eq!(many(HEADERS_MAX), Ok(200));
     assert_eq!(many(HEADERS_MAX + 1), Err(AnswerError::TooManyHeaders));
+}
+
+/// What the status line says, and nothing of what is behind it.
+#[test]
+fn a_status_without_its_head() {
+    for (bytes, status) in [
+        (&b"HTTP/1.1 403 Forbidden\r\nA: b\0\r\n c"[..], Some(403)),
+        (b"HTTP/1.0 999\n", Some(999)),
+        (b"HTTP/1.1 100 ", Some(100)),
+        (b"HTTP/1.1 101\r", Some(101)),
+        (b"HTTP/1.1 403", None),
+        (b"HTTP/1.1 4030\r\n", None),
+        (b"HTTP/1.1 099 X\r\n", None),
+        (b"HTTP/1.1  403\r\n", None),
+        (b"HTTP/1.2 403\r\n", None),
+        (b"HTTP/2 403\r\n", None),
+        (b"\r\nHTTP/1.1 403\r\n", None),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", None),
+        (b"", None),
+    ] {
+        assert_eq!(status_of(bytes), status, "{}", bytes.escape_ascii());
+        let head = [bytes, b"\r\n\r\n"].concat();
+        if let Ok(answer) = parse(&head) {
+            assert_eq!(status_of(&head), Some(answer.status()), "the parser reads another status");
+        }
+    }
 }
 
 /// One line each, and no two alike: the user sees nothing else.
