@@ -16,6 +16,7 @@
 //! | [`simd`] | masking and UTF-8, the only `unsafe` here; [`Assembly`] |
 //! | [`pool`] | the free buffers of one core |
 //! | [`proxy`], [`forwarded`] | whom proxies in front accepted: the PROXY protocol; Forwarded and X-Forwarded-For |
+//! | [`tunnel`] | the way through a proxy, as its client: CONNECT, SOCKS |
 //! | [`prefix`], [`crowds`] | networks of addresses; connections counted by them |
 //!
 //! A message that lies whole in the input is unmasked in place and borrowed; nothing is copied or allocated. What the
@@ -73,6 +74,7 @@ pub mod prefix;
 pub mod proxy;
 pub mod session;
 pub mod simd;
+pub mod tunnel;
 
 pub use close::{CloseCode, Violation};
 pub use closing::State;
