@@ -158,7 +158,7 @@ impl Config {
         self
     }
 
-    /// Limits on a request head, beyond which it is answered 431; on the head of a server's answer they hold too.
+    /// Limits on a request head, beyond which it is answered 431. (Those on a server's answer are its [`Target`](crate::Target::answer_limits)'s.)
     #[must_use]
     pub fn head_limits(mut self, limits: HeadLimits) -> Self {
         self.head_limits = limits;

@@ -8,9 +8,12 @@ use std::time::Duration;
 use wsring_proto::close::CloseCode;
 
 use crate::cores::{CoreState, Cpu, Place};
-use crate::engine::{Bell, ConnId, Control, Letter, MailError, Mailbox, Names, Publish, Reader, TopicError, TopicId};
+use crate::engine::{
+    Bell, ConnId, Control, DialId, Letter, MailError, Mailbox, Names, Publish, Reader, TopicError, TopicId,
+};
 use crate::handler::{CoreCx, Handler, OwnedMessage};
 use crate::stats::Stats;
+use crate::target::Target;
 
 /// What other threads hold of one core. It is made before the core's thread is: what it is told before the core runs waits.
 pub(crate) struct Member<M> {
@@ -91,6 +94,10 @@ impl<M> Member<M> {
 
     pub(crate) fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
         self.mailbox.post(Letter::Close(id, code, reason.into())).map_err(|error| error.map(drop))
+    }
+
+    fn retarget(&self, dial: DialId, target: Target) -> Result<(), MailError<()>> {
+        self.mailbox.post(Letter::Retarget(dial, Box::new(target))).map_err(|error| error.map(drop))
     }
 
     pub(crate) fn stats(&self, patience: Duration) -> Option<Stats> {
@@ -324,6 +331,16 @@ impl<M> Handle<M> {
     /// As [`Self::send`].
     pub fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), MailError<()>> {
         self.find(id.place()).map_or(Err(MailError::Gone(())), |member| member.close(id, code, reason))
+    }
+
+    /// What the next attempt of a dial connects to, or the one that [waits for it](crate::Redial::Later), as
+    /// [`CoreCx::retarget`](crate::CoreCx::retarget) does on its core: for a thread that asks for tokens. Does not wait. If no attempt follows by then, that is
+    /// counted ([`Stats::mail_gone`]).
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn retarget(&self, dial: DialId, target: Target) -> Result<(), MailError<()>> {
+        self.find(dial.place()).map_or(Err(MailError::Gone(())), |member| member.retarget(dial, target))
     }
 
     /// The counters of a core, from its next pass, or those of its end. Waits for that, at most for `patience`. `None`: it did not answer in time, or it

@@ -80,7 +80,7 @@
 //! A core is a client as well, in the same callbacks: [`CoreCx::connect`] takes a [`Target`], [`Handler::on_answer`] makes the
 //! state of the connection that a server opened, [`Handler::on_dial_failed`] says why there is none, and a [`Reconnect`] policy
 //! dials again. A [`Client`] runs cores without a listener. `examples/relay.rs` and `examples/gateway.rs` are
-//! a client and a server on one core.
+//! a client and a server on one core; `examples/exchange.rs` dials with a fresh token each time.
 //!
 //! # TLS
 //! With the feature `tls`, `Config::tls` takes an `Arc<rustls::ServerConfig>` and every listener speaks `wss://`;
@@ -169,6 +169,7 @@ mod target;
 pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
+mod way;
 
 pub use bytes;
 pub use client::Client;
@@ -183,8 +184,8 @@ pub use flush::Flush;
 pub use given_up::GivenUp;
 pub use handle::{CoreInfo, Handle, Posted};
 pub use handler::{
-    Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Request, Response,
-    Verdict, Violation,
+    Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Redial, Request,
+    Response, Verdict, Violation,
 };
 pub use http;
 pub use peer::Peer;
@@ -202,7 +203,9 @@ pub use stats::Stats;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]
 pub use tls::{TlsError, TlsPeer};
+pub use way::{Proxy, ProxyError};
 pub use wsring_proto::Limits;
 pub use wsring_proto::close::{CloseCode, InvalidCloseCode};
 pub use wsring_proto::deflate::{CompressionError, InvalidSettings as InvalidDeflate, Mode as DeflateMode};
 pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginError, OriginList, Origins, Policy, RequestError};
+pub use wsring_proto::tunnel::{AskError, TunnelError};

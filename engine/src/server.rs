@@ -333,9 +333,9 @@ fn set_up(
 
 /// Names are looked up on other threads; their answers wake the core.
 pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send + 'static) -> Resolve {
-    Box::new(move |host, port, dial| {
+    Box::new(move |host, port, dial, wanted| {
         let (control, wake) = (Arc::clone(&control), wake.clone());
-        resolver::look_up(host, port, move |found| {
+        resolver::look_up(host, port, wanted, move |found| {
             control.resolved((dial, found));
             wake();
         });

@@ -106,6 +106,8 @@ counters! {
     violations,
     /// Connections ended by a deadline.
     timeouts,
+    /// Connections that the application cut: see [`Conn::abort`](crate::Conn::abort).
+    aborted,
     /// Connections ended by an error of the socket.
     resets,
     /// Connections whose TLS failed: in the handshake, or later by a broken record or a fatal alert.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use http::uri::Uri;
 use http::{HeaderName, HeaderValue};
-use wsring_proto::handshake::{UpgradeRequest, client_key, write_request};
+use wsring_proto::handshake::{HeadLimits, UpgradeRequest, client_key, write_request};
 use wsring_proto::opcode::Message;
 
 use crate::pressure::Pressure;
 use crate::reconnect::Reconnect;
+use crate::way::{Proxy, ProxyError};
 
 /// A server to connect to ([`CoreCx::connect`](crate::CoreCx::connect)), with what is asked of it and what happens when
 /// the connection is lost.
@@ -39,13 +40,20 @@ pub struct Target {
     port: u16,
     /// What Host says.
     authority: String,
+    /// Whom the certificate must prove, if not the host.
+    server_name: Option<String>,
     /// Path and query.
     path: String,
     origin: Option<String>,
     subprotocols: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) race_delay: Duration,
     pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) answer_limits: HeadLimits,
+    pub(crate) is_plain: bool,
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) pressure: Option<Pressure>,
@@ -152,11 +160,17 @@ impl Target {
             // RFC 6455 §4.1: the port is left out if it is the scheme's.
             authority: if port == default { host.to_owned() } else { format!("{host}:{port}") },
             path,
+            server_name: None,
             origin: None,
             subprotocols: Vec::new(),
             headers: Vec::new(),
+            local: None,
+            proxy: None,
             connect_timeout: Duration::from_secs(10),
+            race_delay: Duration::from_millis(250),
             handshake_timeout: None,
+            answer_limits: HeadLimits::of_answers(),
+            is_plain: false,
             reconnect: None,
             heartbeat: None,
             pressure: None,
@@ -201,6 +215,69 @@ impl Target {
         self.checked()
     }
 
+    /// What the request says as Host, instead of the URL's host and port: for a server that is reached by another name or by its address.
+    ///
+    /// # Errors
+    /// What is no host with an optional port.
+    pub fn host_header(mut self, authority: impl Into<String>) -> Result<Self, TargetError> {
+        self.authority = authority.into();
+        self.checked()
+    }
+
+    /// The name that the server's certificate must prove, and that is asked for (SNI) unless it is an address, instead of the URL's host. A
+    /// `ws` target ignores it.
+    ///
+    /// # Errors
+    /// [`TargetError::Host`]: no certificate can prove it.
+    pub fn server_name(mut self, name: impl Into<String>) -> Result<Self, TargetError> {
+        self.server_name = Some(name.into());
+        self.checked()
+    }
+
+    /// Offers no compression, whatever [`Config::deflate`](crate::Config::deflate) says. Default: what it says is offered.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.is_plain = true;
+        self
+    }
+
+    /// Which address of this machine to connect from; addresses of the other family are passed over then. Default: the kernel chooses by its
+    /// routes. One that the machine does not have fails the attempt ([`DialError::Connect`](crate::DialError::Connect) with EADDRNOTAVAIL).
+    #[must_use]
+    pub fn local_address(mut self, address: IpAddr) -> Self {
+        self.local = Some(address);
+        self
+    }
+
+    /// Connects through a proxy. Default: none, whatever the environment says.
+    ///
+    /// # Errors
+    /// [`ProxyError::Ask`]: it cannot be asked for this host.
+    pub fn proxy(mut self, proxy: Proxy) -> Result<Self, ProxyError> {
+        proxy.ask(&self.host, self.port, &mut Vec::new())?;
+        self.proxy = Some(proxy);
+        Ok(self)
+    }
+
+    /// Connects through the proxy that the environment names, if it names one, as curl reads it: `http_proxy` for `ws` (in small letters alone,
+    /// because a web server sets `HTTP_PROXY` by a header of a request), `https_proxy` or `HTTPS_PROXY` for `wss`, else `all_proxy` or
+    /// `ALL_PROXY`; none for a host that `no_proxy` or `NO_PROXY` lists: names with all below them, addresses and networks, `*` for all. What
+    /// begins with no scheme is an HTTP proxy.
+    ///
+    /// # Errors
+    /// [`ProxyError`] of the variable that counts.
+    pub fn proxy_from_env(self) -> Result<Self, ProxyError> {
+        match Proxy::from_vars(self.secure, &self.host, self.port, |name| std::env::var(name).ok())? {
+            Some(proxy) => self.proxy(proxy),
+            None => Ok(self),
+        }
+    }
+
+    /// Where its connections go: to the proxy, or to the server itself.
+    pub(crate) fn first(&self) -> (&str, u16) {
+        self.proxy.as_ref().map_or((&self.host, self.port), Proxy::place)
+    }
+
     /// How long looking up the name may take, and then connecting to each of its addresses. Default 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -208,10 +285,27 @@ impl Target {
         self
     }
 
+    /// How long an address is tried before the next one begins beside it, if the name has several; the first that connects is taken, and the
+    /// others are given up (RFC 8305 §5). [`Duration::ZERO`] begins with all at once. As long as the
+    /// [`connect_timeout`](Self::connect_timeout) it tries one behind the other. Default 250 ms.
+    #[must_use]
+    pub fn race_delay(mut self, delay: Duration) -> Self {
+        self.race_delay = delay;
+        self
+    }
+
     /// From the TCP connection to the server's answer, TLS included. Default: `Config::handshake_timeout`.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = Some(timeout);
+        self
+    }
+
+    /// Limits on the head of the server's answer. A refusal beyond them is told by its status alone, an answer that would open the
+    /// connection fails it. Default 64 KiB and 256 headers ([`HeadLimits::of_answers`]).
+    #[must_use]
+    pub fn answer_limits(mut self, limits: HeadLimits) -> Self {
+        self.answer_limits = limits;
         self
     }
 
@@ -286,8 +380,15 @@ impl Target {
         false
     }
 
+    /// Whom the server's certificate must prove.
+    #[cfg(feature = "tls")]
+    pub(crate) fn proven_name(&self) -> &str {
+        self.server_name.as_deref().unwrap_or(&self.host)
+    }
+
+    /// The address that its connections go to, if it is known.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
+        self.first().0.parse().ok()
     }
 
     pub(crate) fn subprotocols(&self) -> &[String] {
@@ -316,8 +417,8 @@ impl Target {
     /// What cannot be written is refused before it is dialled.
     fn checked(self) -> Result<Self, TargetError> {
         #[cfg(feature = "tls")]
-        if self.secure && rustls::pki_types::ServerName::try_from(self.host.as_str()).is_err() {
-            return Err(TargetError::Host(self.host));
+        if self.secure && rustls::pki_types::ServerName::try_from(self.proven_name()).is_err() {
+            return Err(TargetError::Host(self.proven_name().to_owned()));
         }
         self.write(&mut Vec::new(), &client_key([0; 16]), None)?;
         Ok(self)
@@ -377,6 +478,24 @@ mod tests {
         assert_eq!(error("http://host/"), TargetError::Scheme("http".to_owned()));
         assert_eq!(error("ws://host/#top"), TargetError::Fragment);
         assert_eq!(error("ws://me:secret@host/"), TargetError::User);
+    }
+
+    #[test]
+    fn host_and_server_name_may_be_others() {
+        let target = Target::new("wss://192.0.2.7:8443/").and_then(|target| target.host_header("feed.example.com"));
+        let target = target.and_then(|target| target.server_name("feed.example.com")).expect("both are names");
+        assert_eq!((target.host(), target.port(), &*target.authority), ("192.0.2.7", 8443, "feed.example.com"));
+        let mut head = Vec::new();
+        target.write(&mut head, &client_key([0; 16]), None).expect("checked");
+        assert!(String::from_utf8(head).expect("text").contains("\r\nHost: feed.example.com\r\n"));
+        #[cfg(feature = "tls")]
+        {
+            assert_eq!(target.proven_name(), "feed.example.com");
+            assert_eq!(target.clone().server_name("a b").err(), Some(TargetError::Host("a b".to_owned())));
+        }
+        for wrong in ["", "a b", "host:port", "x\r\nX: y", "me@host", "host/"] {
+            assert!(matches!(target.clone().host_header(wrong), Err(TargetError::Request(_))), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -76,6 +76,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::BlockParted, Plain, Oracle(5)),
     (Bug::ConnectForgotten, Plain, Oracle(6)),
     (Bug::ConnectKept, Plain, Oracle(10)),
+    (Bug::RaceLost, Plain, Oracle(10)),
+    (Bug::RunnersKept, Plain, Oracle(8)),
     (Bug::DialTimerKept, Plain, Oracle(10)),
     (Bug::DialTied, Plain, Oracle(10)),
     (Bug::MaskLost, Plain, Oracle(5)),
@@ -84,6 +86,12 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::LateDialLost, Plain, Oracle(10)),
     (Bug::BodyKept, Plain, Oracle(10)),
     (Bug::AttemptUncounted, Plain, Oracle(10)),
+    (Bug::ChunksUnended, Plain, Oracle(10)),
+    (Bug::FoldKept, Plain, Oracle(10)),
+    (Bug::RetryAfterIgnored, Plain, Oracle(10)),
+    (Bug::WaitUnset, Plain, Oracle(10)),
+    (Bug::TargetStale, Plain, Oracle(10)),
+    (Bug::AbortInOrder, Plain, Oracle(34)),
     (Bug::BatchEndLost, Plain, Oracle(4)),
     (Bug::ProbeBelieves, Plain, Oracle(11)),
     (Bug::RestLost, Sealed, Tls),
@@ -182,9 +190,10 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 65] = [
+const WORDS: [(&str, By); 66] = [
     ("the wrong peer", Oracle(31)),
     ("it was turned away", Oracle(31)),
+    ("it was aborted", Oracle(34)),
     ("topics are miscounted", Oracle(28)),
     ("the age of what waits", Oracle(29)),
     ("was never told", Oracle(29)),

@@ -13,17 +13,25 @@ pub(crate) struct Pace {
     pub(crate) flush: Flush,
     pub(crate) lifetime_max: Option<Duration>,
     pub(crate) data_timeout: Option<Duration>,
+    pub(crate) connects_per_second: Option<u32>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { timers_max: 1_000_000, tick: None, flush: Flush::default(), lifetime_max: None, data_timeout: None }
+        Self {
+            timers_max: 1_000_000,
+            tick: None,
+            flush: Flush::default(),
+            lifetime_max: None,
+            data_timeout: None,
+            connects_per_second: None,
+        }
     }
 }
 
 impl Pace {
     /// Whether each makes sense, which one that is, and what it must be.
-    pub(super) fn rules(&self) -> [(bool, &'static str, &'static str); 5] {
+    pub(super) fn rules(&self) -> [(bool, &'static str, &'static str); 6] {
         [
             (self.timers_max <= TIMERS_MAX, "timers_max", "must be at most 16777216"),
             (self.tick != Some(Duration::ZERO), "tick", "must be longer than nothing; None never ticks"),
@@ -37,6 +45,7 @@ impl Pace {
                 "data_timeout",
                 "must be longer than nothing; None waits for ever",
             ),
+            (self.connects_per_second != Some(0), "connects_per_second", "must be at least 1; None has no limit"),
             (self.flush != Flush::AtTick || self.tick.is_some(), "flush", "at ticks needs a tick"),
         ]
     }

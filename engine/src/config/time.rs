@@ -44,6 +44,15 @@ impl Config {
         self
     }
 
+    /// Attempts of dials that a core begins in a second, at equal distances; those beyond wait for their turn, in the order in which they would
+    /// have begun. For servers that ban who connects too fast, and so that a core that has lost all its connections does not come
+    /// back in one burst. At least 1; `None` has no limit. Default `None`.
+    #[must_use]
+    pub fn connects_per_second(mut self, attempts: impl Into<Option<u32>>) -> Self {
+        self.pace.connects_per_second = attempts.into();
+        self
+    }
+
     /// When messages that are sent go out. [`Flush::AtTick`] needs a [`tick`](Self::tick). Default [`Flush::EndOfPass`].
     #[must_use]
     pub fn flush(mut self, when: Flush) -> Self {

@@ -100,6 +100,16 @@ impl Reach {
         self.control(index, Opcode::Ping, &[]);
     }
 
+    /// The application pings the peer. False if the connection is not open, or an earlier ping of it is unanswered.
+    pub(crate) fn ping_for_app(&mut self, index: u32) -> bool {
+        if self.peers.get(index).life.framing().is_none() {
+            return false;
+        }
+        let Some(payload) = self.pings.begin(index, self.clock) else { return false };
+        self.control(index, Opcode::Ping, &payload);
+        true
+    }
+
     /// Answers a ping with the same payload (RFC 6455 §5.5.3). Pongs may pass the cap of the output: they are small, and they cannot
     /// pile up. While its output is high a peer is not read; or it is, and then one pong waits at a time.
     #[inline(never)] // the loop of messages keeps its registers

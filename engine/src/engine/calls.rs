@@ -6,6 +6,7 @@
 //! one has ended the core. Refuses to know why a callback is made and what comes of what it
 //! asked for.
 
+use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use super::states::{Lent, States};
 use super::ticks::Tick;
 use super::topics::Lagged;
 use crate::config::OnPanic;
-use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Response, Verdict};
+use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Redial, Response, Verdict};
 use crate::peer::Peer;
+use crate::target::Target;
 
 /// What a panic in a callback ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,8 +217,17 @@ impl<H: Handler> Calls<H> {
         let _ = self.call(out, "on_dial_failed", None, callback);
     }
 
-    pub(crate) fn reconnecting(&mut self, out: &mut Reach, dial: &Dialled) -> Result<(), Panicked> {
-        self.call(out, "on_reconnect", None, |handler, mut cx| handler.on_reconnect(&mut cx, dial))
+    pub(crate) fn redialling(&mut self, out: &mut Reach, dial: &Dialled, target: &Target) -> Result<Redial, Panicked> {
+        self.call(out, "on_redial", None, |handler, mut cx| handler.on_redial(&mut cx, dial, target))
+    }
+
+    pub(crate) fn resolved(
+        &mut self,
+        out: &mut Reach,
+        dial: &Dialled,
+        addrs: &mut Vec<SocketAddr>,
+    ) -> Result<(), Panicked> {
+        self.call(out, "on_resolved", None, |handler, mut cx| handler.on_resolved(&mut cx, dial, addrs))
     }
 
     pub(crate) fn opened(&mut self, out: &mut Reach, index: u32) -> Result<(), Panicked> {
@@ -237,6 +248,13 @@ impl<H: Handler> Calls<H> {
 
     pub(crate) fn writable(&mut self, out: &mut Reach, index: u32) -> Result<(), Panicked> {
         self.call(out, "on_writable", Some(index), |handler, cx| handler.on_writable(&mut Cx::new(cx, index, true)))
+    }
+
+    #[cold]
+    pub(crate) fn pong(&mut self, out: &mut Reach, index: u32, round_trip: Duration) -> Result<(), Panicked> {
+        self.call(out, "on_pong", Some(index), |handler, cx| {
+            handler.on_pong(&mut Cx::new(cx, index, true), round_trip);
+        })
     }
 
     pub(crate) fn lagged(&mut self, out: &mut Reach, index: u32, lagged: Lagged) -> Result<(), Panicked> {

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use wsring_proto::tunnel::TunnelError;
 
 use crate::headers::header_map;
 
@@ -13,9 +15,10 @@ use crate::headers::header_map;
 pub struct Declined {
     /// The status, 200 to 999: a redirect is reported, not followed (RFC 6455 §4.1 leaves that to the client).
     pub status: StatusCode,
-    /// The headers, in the order sent for each name. (A name of more than 65,535 bytes, which this type cannot hold, is left out.)
+    /// The headers, in the order sent for each name. (A name of more than 65,535 bytes, which this type cannot hold, is left out.) None if
+    /// the head was malformed or beyond [`Target::answer_limits`](crate::Target::answer_limits).
     pub headers: HeaderMap,
-    /// The first bytes of the body, at most [`Declined::BODY_MAX`], as they came (chunks are not put together).
+    /// The first bytes of the body, at most [`Declined::BODY_MAX`]; chunks are put together.
     pub body: Vec<u8>,
 }
 
@@ -27,6 +30,18 @@ impl Declined {
     pub(crate) fn new<'h>(status: u16, headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Self {
         let status = StatusCode::from_u16(status).expect("the parser passes 100 to 999 alone");
         Self { status, headers: header_map(headers), body: Vec::new() }
+    }
+
+    /// How long the server wants not to be asked again: its Retry-After (RFC 9110 §10.2.3), in seconds, or as a date by the server's own
+    /// clock, from its Date. `None`: it does not say, or not in a way that can be read.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = |name: HeaderName| self.headers.get(name)?.to_str().ok().map(str::trim);
+        let said = text(header::RETRY_AFTER)?;
+        if !said.is_empty() && said.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Duration::from_secs(said.parse().unwrap_or(u64::MAX)));
+        }
+        let [at, now] = [said, text(header::DATE)?].map(httpdate::parse_http_date);
+        Some(at.ok()?.duration_since(now.ok()?).unwrap_or_default())
     }
 }
 
@@ -42,7 +57,7 @@ pub enum DialError {
         /// Why.
         source: io::Error,
     },
-    /// No address could be connected to; this is the last one's error, ETIMEDOUT where its time was over.
+    /// No address could be connected to; this is that of the last one that failed, ETIMEDOUT where its time was over.
     #[error("cannot connect to {addr}: {source}")]
     Connect {
         /// The address.
@@ -50,6 +65,9 @@ pub enum DialError {
         /// connect(2)'s error.
         source: io::Error,
     },
+    /// The proxy does not connect to the server.
+    #[error("no way through the proxy: {0}")]
+    Proxy(#[from] wsring_proto::tunnel::TunnelError),
     /// The server took the connection and did not answer the handshake in time.
     #[error("the server did not answer the handshake in time")]
     HandshakeTimeout,
@@ -79,9 +97,16 @@ pub enum DialError {
     /// The application's `on_answer` did not want the connection.
     #[error("the application declined the connection (`on_answer` returned `None`)")]
     Unwanted,
-    /// The application's `on_reconnect` or `on_answer` panicked.
+    /// `on_redial` said that the target was not known yet, and it was not given within the
+    /// [`connect_timeout`](crate::Target::connect_timeout) either.
+    #[error("nobody said in time what to connect to")]
+    NoTarget,
+    /// The application's `on_redial`, `on_reconnect`, `on_resolved` or `on_answer` panicked.
     #[error("the application panicked")]
     Panicked,
+    /// `on_resolved` left none of its addresses, or none is of the family of [`Target::local_address`](crate::Target::local_address).
+    #[error("none of the addresses may be connected to")]
+    NoAddress,
     /// The core is at its connection cap (`Config::connections_max`).
     #[error("this core is at its connection cap")]
     Full,
@@ -97,14 +122,29 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// Whether another address might have done better, where one connected: the server there is broken, or is none.
+    pub(crate) fn is_of_address(&self) -> bool {
+        match self {
+            Self::Declined(declined) => declined.status.is_server_error(),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+            Self::HandshakeTimeout | Self::Eof | Self::Reset(_) | Self::Answer(_) | Self::Compression(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same attempt could succeed later: see [`Reconnect`](crate::Reconnect).
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Declined(declined) => match declined.status.as_u16() {
                 // RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: come back later.
                 408 | 425 | 429 => true,
-                status => !(300..500).contains(&status),
+                // RFC 9110 §10.2.3: whoever says when to come back may be asked again then. (Behind a redirect that is somewhere else.)
+                400..500 => declined.retry_after().is_some(),
+                status => !(300..400).contains(&status),
             },
+            // RFC 9110 §15.5.8: who does not know us will not the next time either.
+            Self::Proxy(TunnelError::Credentials | TunnelError::Status(401 | 403 | 407)) => false,
             Self::Unwanted | Self::Abandoned | Self::Stopped | Self::Exhausted | Self::TlsMissing => false,
             #[cfg(feature = "tls")]
             Self::Tls(_) => true, // certificates are renewed, and connections cut
@@ -115,6 +155,9 @@ impl DialError {
             | Self::Reset(_)
             | Self::Answer(_)
             | Self::Compression(_)
+            | Self::NoTarget
+            | Self::Proxy(_)
+            | Self::NoAddress
             | Self::Panicked
             | Self::Full => true,
         }
@@ -133,5 +176,41 @@ mod tests {
             .filter(|&status| declined(status).may_pass())
             .collect();
         assert_eq!(asked_again, [200, 408, 425, 429, 500, 503]);
+    }
+
+    fn declined(status: u16, headers: &[(&str, &str)]) -> Declined {
+        Declined::new(status, headers.iter().map(|(name, value)| (*name, value.as_bytes())))
+    }
+
+    #[test]
+    fn who_says_when_to_come_back_is_asked_again() {
+        for (status, again) in [(302, false), (403, true), (418, true), (429, true), (503, true)] {
+            let error = DialError::Declined(Box::new(declined(status, &[("Retry-After", "7")])));
+            assert_eq!(error.may_pass(), again, "{status}");
+        }
+        assert!(!DialError::Declined(Box::new(declined(418, &[("Retry-After", "soon")]))).may_pass());
+    }
+
+    /// RFC 9110 §10.2.3 and §5.6.7: seconds, or a date in three forms.
+    #[test]
+    fn retry_after_in_every_form() {
+        const NOW: (&str, &str) = ("Date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let after = |said: &str| declined(503, &[NOW, ("Retry-After", said)]).retry_after();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(after("120"), seconds(120));
+        assert_eq!(after("0"), seconds(0));
+        assert_eq!(after("99999999999999999999"), seconds(u64::MAX));
+        assert_eq!(after("Sun, 06 Nov 1994 08:51:07 GMT"), seconds(90));
+        assert_eq!(after("Sunday, 06-Nov-94 08:51:07 GMT"), seconds(90));
+        assert_eq!(after("Sun Nov  6 08:51:07 1994"), seconds(90));
+        assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT"), seconds(0), "it is over");
+        for wrong in ["", "-1", "1.5", "1 s", "tomorrow", "Sun, 99 Nov 1994 08:51:07 GMT", "\u{e9}"] {
+            assert_eq!(after(wrong), None, "{wrong:?}");
+        }
+        let date = ("Retry-After", "Sun, 06 Nov 1994 08:51:07 GMT");
+        assert_eq!(declined(503, &[date]).retry_after(), None, "whose clock?");
+        assert_eq!(declined(503, &[date, ("Date", "now")]).retry_after(), None);
+        assert_eq!(declined(503, &[NOW]).retry_after(), None);
+        assert_eq!(declined(503, &[("Retry-After", "1"), ("Retry-After", "9")]).retry_after(), seconds(1));
     }
 }

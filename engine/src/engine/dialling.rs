@@ -1,18 +1,18 @@
 //! Outgoing connections: from a dial to an open connection, and again when that is lost.
 //!
 //! ```text
-//! Wanted ──> Resolving ──> Connecting ──> Answering ──> Open
-//!               │              │ next address │           │
-//!               └──────────────┴──────> failed <──── lost ┘
-//!                                         │ the policy allows
-//!                                      Waiting ──> Wanted
+//! Wanted ──> Asking ──> Resolving ──> Connecting ──> Answering ──> Open
+//!               │           │              │              │           │
+//!               └───────────┴──────────────┴──────> failed <──── lost ┘
+//!                                                     │ the policy allows
+//!                                                  Waiting ──> Wanted
 //! ```
 //! From each of these a dial goes to `Leaving` when the application abandons it or the core stops: what is under way ends, and
 //! no other attempt follows.
 //!
 //! Promises that each attempt comes to exactly one end: `on_open` and later `on_close`, or `on_dial_failed`; that an attempt
-//! under way ends within its timeouts. Only the connect is submitted here; what a connection does is `settle`'s, and what
-//! a server answers is judged in `answering`.
+//! under way ends within its timeouts. Nothing is submitted here: connects are `connecting`'s, what a connection does is `settle`'s,
+//! and what a server answers is judged in `answering`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,11 +33,11 @@ use super::id::Origin;
 use super::inbox::Lookup;
 use super::panics::Panicked;
 use super::planted::planted;
+use super::race::Grade;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
-use super::tokens::CANCEL_CONNECT;
-use crate::handler::{Answered, CloseReason, Handler};
-use crate::ring::{Errno, Kind, Op, Ring, Socket, Time, Token};
+use crate::handler::{Answered, CloseReason, Handler, Redial};
+use crate::ring::{Ring, Socket, Time};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -57,6 +57,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             let Some(index) = self.out.dials.find(id) else { continue };
             match self.out.dials.dial(index).state {
                 State::Wanted => self.begin_dial(index),
+                State::Told => self.go_on_dialling(index),
                 State::Leaving(_) => self.leave_dial(index, DialError::Abandoned),
                 _ => {}
             }
@@ -71,29 +72,57 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if self.stopping.is_some() {
             return self.dial_failed(index, DialError::Stopped);
         }
-        let dialled = self.out.dials.dialled(index);
-        if std::mem::replace(&mut self.out.dials.dial(index).begun, true) {
-            let told = self.calls.reconnecting(&mut self.out, &dialled);
-            if told.is_err() && !self.out.dials.dial(index).is_leaving() {
-                return self.dial_failed(index, DialError::Panicked);
+        if let Some(turn) = self.out.dials.turn_of(index, self.ring.now()) {
+            let dial = self.out.dials.dial(index);
+            if dial.begun {
+                dial.state = State::Waiting; // the attempt has not begun
             }
+            return self.out.dials.set_timer(index, turn);
         }
         let dial = self.out.dials.dial(index);
-        if dial.is_leaving() {
-            return; // since that callback: it is listed, and fails in the next pass
+        if std::mem::replace(&mut dial.begun, true) {
+            dial.take_next();
+            let target = Rc::clone(&dial.target);
+            let dialled = self.out.dials.dialled(index);
+            let said = self.calls.redialling(&mut self.out, &dialled, &target);
+            let dial = self.out.dials.dial(index);
+            if dial.is_leaving() {
+                return; // since that callback: it is listed, and fails in the next pass
+            }
+            match said {
+                Err(Panicked) => return self.dial_failed(index, DialError::Panicked),
+                Ok(Redial::To(target)) => dial.replace(*target),
+                // It may have been given in that very callback.
+                Ok(_) if dial.has_next() => dial.take_next(),
+                Ok(Redial::Same) => {}
+                Ok(Redial::Later) => {
+                    dial.state = State::Asking;
+                    let timeout = dial.target.connect_timeout;
+                    return self.out.dials.set_timer(index, self.ring.now().plus(timeout));
+                }
+            }
         }
+        self.go_on_dialling(index);
+    }
+
+    /// It is known what to connect to.
+    fn go_on_dialling(&mut self, index: u32) {
+        let dial = self.out.dials.dial(index);
         if dial.target.is_secure() && !dial.target.has_tls() {
             return self.dial_failed(index, DialError::TlsMissing);
         }
-        let (host, port, timeout) = (dial.target.host().to_owned(), dial.target.port(), dial.target.connect_timeout);
+        let (host, port) = dial.target.first();
+        let (host, timeout) = (host.to_owned(), dial.target.connect_timeout);
         if let Some(ip) = dial.target.address() {
-            dial.addrs = [SocketAddr::new(ip, port)].into();
-            return self.connect_next(index, None);
+            return self.race(index, vec![SocketAddr::new(ip, port)]);
         }
         dial.state = State::Resolving;
         self.out.dials.set_timer(index, self.ring.now().plus(timeout));
         match &self.resolve {
-            Some(resolve) => resolve(host, port, (index, self.out.dials.last_timer())),
+            Some(resolve) => {
+                let lookup = (index, self.out.dials.last_timer());
+                resolve(host, port, lookup, self.out.dials.dial(index).ask());
+            }
             None => self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::Unsupported.into() }),
         }
     }
@@ -107,108 +136,82 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if dial.state != State::Resolving {
             return; // it is not wanted any more, or fails in this pass
         }
-        let host = dial.target.host().to_owned();
+        let host = dial.target.first().0.to_owned();
         match found {
             Ok(addrs) if addrs.is_empty() => {
                 self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::NotFound.into() });
             }
-            Ok(addrs) => {
-                dial.addrs = addrs.into();
-                self.connect_next(index, None);
-            }
+            Ok(addrs) => self.race(index, addrs),
             Err(source) => self.dial_failed(index, DialError::Lookup { host, source }),
         }
     }
 
-    /// Tries the next address; `last` is what became of the one before.
-    fn connect_next(&mut self, index: u32, last: Option<(SocketAddr, io::Error)>) {
-        if !self.has_place(self.connects) {
-            return self.dial_failed(index, DialError::Full);
-        }
-        let nodelay = self.config.nodelay;
-        let dial = self.out.dials.dial(index);
-        let Some(remote) = dial.addrs.pop_front() else {
-            let (addr, source) = last.expect("a dial has an address");
-            return self.dial_failed(index, DialError::Connect { addr, source });
-        };
-        if let Some((addr, error)) = last {
-            tracing::debug!(%addr, %error, "an address could not be connected to");
-        }
-        dial.state = State::Connecting(remote);
-        let (token, timeout) = (Token::new(Kind::Connect, dial.generation, index), dial.target.connect_timeout);
-        self.out.dials.set_timer(index, self.ring.now().plus(timeout));
-        self.connects += 1;
-        self.ring.submit(token, Op::Connect { remote, nodelay });
-    }
-
-    pub(super) fn on_connected(&mut self, token: Token, result: Result<Socket, Errno>) {
-        self.connects -= 1;
-        self.out.stats.connected += u64::from(result.is_ok());
-        let index = self.out.dials.find_token(token.index(), token.generation());
-        let index = index.expect("a dial lives as long as its connect");
-        self.out.dials.clear_timer(index);
-        let state = self.out.dials.dial(index).state;
-        let (addr, leaving) = match state {
-            State::Connecting(addr) | State::Cancelling(addr) => (addr, false),
-            State::Leaving(Leaving::Connect(addr) | Leaving::Cancel(addr)) => (addr, true),
-            _ => panic!("a connect completed for a dial that is {state:?}"),
-        };
-        let over = leaving || self.stopping.is_some();
-        match result {
-            // Peers may have filled the core meanwhile.
-            Ok(socket) if over || !self.has_place(0) => {
-                planted!(ConnectForgotten, return self.dial_failed(index, DialError::Abandoned));
-                let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
-                self.die(conn);
-                if !over {
-                    return self.dial_failed(index, DialError::Full);
-                }
-            }
-            Ok(socket) => return self.await_answer(index, socket, addr),
-            Err(_) if over => {}
-            Err(Errno(libc::ENFILE)) => return self.dial_failed(index, DialError::Full),
-            Err(errno) => {
-                let late = matches!(state, State::Cancelling(_)) && errno.0 == libc::ECANCELED;
-                let errno = if late { Errno(libc::ETIMEDOUT) } else { errno };
-                return self.connect_next(index, Some((addr, errno.into())));
-            }
-        }
-        let why = if self.stopping.is_some() { DialError::Stopped } else { DialError::Abandoned };
-        self.dial_failed(index, why);
-    }
-
-    /// Connected: sends the request.
-    fn await_answer(&mut self, index: u32, socket: Socket, addr: SocketAddr) {
+    /// Connected: sends the request, or asks the proxy for the server first.
+    pub(super) fn await_answer(&mut self, index: u32, socket: Socket, addr: SocketAddr) {
         let timeout = self.out.dials.dial(index).target.handshake_timeout.unwrap_or(self.config.handshake_timeout);
         let mut nonce = [0; 16];
         self.out.random.fill_bytes(&mut nonce);
-        let key = handshake::client_key(nonce);
-        let mut head = self.out.stores.pool.take(512, 512);
-        let offer = ClientOffer::new(&self.config.deflate).map(|offer| offer.to_string());
-        let target = &self.out.dials.dial(index).target;
-        let room = head.capacity();
-        target.write(&mut head, &key, offer.as_deref()).expect("checked when the target was made");
-        self.out.stores.pool.note_change(room, head.capacity());
-        let answering = Answering::new(index, key);
-        #[cfg(feature = "tls")]
-        let tls = match self.tls_for(index) {
-            Ok(tls) => tls,
-            Err(error) => {
-                let conn = self.take_slot(socket, Phase::Ended, Duration::ZERO);
-                self.die(conn);
-                self.out.stores.pool.put(head);
-                return self.dial_failed(index, error);
-            }
-        };
-        let conn = self.take_slot(socket, Phase::Answer(Box::new(answering)), timeout);
-        #[cfg(feature = "tls")]
-        {
-            self.conns[conn as usize].tls = tls;
+        let mut answering = Answering::new(index, handshake::client_key(nonce));
+        let target = Rc::clone(&self.out.dials.dial(index).target);
+        let mut asked = Vec::new();
+        if let Some(proxy) = &target.proxy {
+            let tunnel = proxy.ask(target.host(), target.port(), &mut asked);
+            answering.go_through(tunnel.expect("checked when the target was made"));
         }
+        let conn = self.take_slot(socket, Phase::Answer(Box::new(answering)), timeout);
         self.admit(conn, Origin::Dialled);
         self.out.addresses.set(conn, addr.into());
-        self.out.dials.dial(index).state = State::Answering(conn);
+        let dial = self.out.dials.dial(index);
+        (dial.state, dial.at) = (State::Answering(conn), Some(addr));
+        match target.proxy {
+            None => self.ask_server(conn),
+            Some(_) => self.say(conn, &asked),
+        }
+    }
+
+    /// The server is at the other end: sends the request.
+    fn ask_server(&mut self, conn: u32) {
+        let Phase::Answer(answering) = &self.conns[conn as usize].phase else { return };
+        let (index, key) = (answering.dial, *answering.key());
+        #[cfg(feature = "tls")]
+        match self.tls_for(index) {
+            Ok(tls) => self.conns[conn as usize].tls = tls,
+            Err(error) => return self.end_answer(conn, error),
+        }
+        let target = &self.out.dials.dial(index).target;
+        let offer = ClientOffer::new(&self.config.deflate).filter(|_| !target.is_plain).map(|offer| offer.to_string());
+        let mut head = self.out.stores.pool.take(512, 512);
+        let room = head.capacity();
+        let target = &self.out.dials.dial(index).target;
+        target.write(&mut head, &key, offer.as_deref()).expect("checked when the target was made");
+        self.out.stores.pool.note_change(room, head.capacity());
         self.out.raw(conn, head);
+    }
+
+    /// Says this to a proxy.
+    fn say(&mut self, conn: u32, text: &[u8]) {
+        if !text.is_empty() {
+            let mut bytes = self.out.stores.pool.take(text.len(), text.len());
+            bytes.extend_from_slice(text);
+            self.out.raw(conn, bytes);
+        }
+    }
+
+    /// Bytes of a proxy.
+    fn feed_tunnel(&mut self, conn: u32, bytes: &[u8]) {
+        let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
+        let mut said = Vec::new();
+        match answering.feed_tunnel(bytes, &mut said) {
+            Err(error) => self.end_answer(conn, error.into()),
+            Ok(None) => self.say(conn, &said),
+            Ok(Some(used)) => {
+                self.ask_server(conn);
+                let mut rest = bytes[used..].to_vec();
+                if !rest.is_empty() {
+                    self.feed(conn, &mut rest);
+                }
+            }
+        }
     }
 
     /// TLS for a new connection of this dial, if its scheme asks for it.
@@ -217,7 +220,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let target = &self.out.dials.dial(index).target;
         match &target.tls {
             Some(config) if target.is_secure() => {
-                let name = target.host().to_owned().try_into().expect("checked when the target was made");
+                let name = target.proven_name().to_owned().try_into().expect("checked when the target was made");
                 {
                     let pool = &mut self.out.stores.pool;
                     let tls = Tls::client(config.clone(), name, pool)?;
@@ -232,13 +235,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn feed_answer(&mut self, conn: u32, bytes: &[u8]) {
         let at = &mut self.conns[conn as usize];
         let Phase::Answer(answering) = &mut at.phase else { return };
+        if answering.is_on_the_way() {
+            return self.feed_tunnel(conn, bytes);
+        }
         let index = answering.dial;
         let dialled = self.out.dials.dialled(index);
         let dial = self.out.dials.dial(index);
         let (target, abandoned) = (Rc::clone(&dial.target), dial.is_leaving());
         let asked = Asked {
-            limits: &self.config.head_limits,
-            offer: ClientOffer::new(&self.config.deflate),
+            limits: &target.answer_limits,
+            offer: ClientOffer::new(&self.config.deflate).filter(|_| !target.is_plain),
             subprotocols: target.subprotocols(),
             abandoned,
         };
@@ -310,7 +316,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn answer_failed(&mut self, answering: Answering, error: DialError) {
-        self.dial_failed(answering.dial, answering.failed(error));
+        let (index, error) = (answering.dial, answering.failed(error));
+        if error.is_of_address() {
+            self.out.dials.dial(index).disappoint(Grade::Failed);
+        }
+        self.dial_failed(index, error);
     }
 
     fn on_dial_timer(&mut self, index: u32) {
@@ -321,13 +331,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 dial.state = State::Wanted;
                 self.begin_dial(index);
             }
+            State::Wanted => self.begin_dial(index), // it has its turn
+            State::Asking => self.dial_failed(index, DialError::NoTarget),
             State::Resolving => {
-                let host = dial.target.host().to_owned();
+                let host = dial.target.first().0.to_owned();
                 self.dial_failed(index, DialError::Lookup { host, source: io::ErrorKind::TimedOut.into() });
             }
-            State::Connecting(_) => {
+            State::Connecting => {
                 planted!(ConnectKept, return);
-                self.cancel_connect(index);
+                self.go_on_racing(index);
             }
             State::Open(conn) | State::Leaving(Leaving::Connection(conn)) => {
                 let target = Rc::clone(&dial.target);
@@ -341,43 +353,30 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));
             }
             // The handshake's deadline is the connection's; a dial that began to leave in this pass is listed.
-            State::Wanted | State::Cancelling(_) | State::Answering(_) | State::Leaving(_) => {}
+            State::Told | State::Answering(_) | State::Leaving(_) => {}
         }
-    }
-
-    /// The connect takes too long: the next address follows it.
-    fn cancel_connect(&mut self, index: u32) {
-        let dial = self.out.dials.dial(index);
-        let State::Connecting(addr) = dial.state else { return };
-        dial.state = State::Cancelling(addr);
-        self.submit_cancel(index);
-    }
-
-    fn submit_cancel(&mut self, index: u32) {
-        let target = Token::new(Kind::Connect, self.out.dials.dial(index).generation, index);
-        self.ring.submit(CANCEL_CONNECT, Op::Cancel { target });
     }
 
     /// No further attempt; what is under way is given up, an open connection is not touched.
     pub(super) fn leave_dial(&mut self, index: u32, why: DialError) {
         match self.out.dials.dial(index).leave() {
             Leaving::Attempt => self.dial_failed(index, why),
-            Leaving::Connect(addr) => {
-                self.out.dials.clear_timer(index);
-                self.out.dials.dial(index).state = State::Leaving(Leaving::Cancel(addr));
-                self.submit_cancel(index);
-            }
             Leaving::Answer(conn) => self.end_answer(conn, why),
             Leaving::Pause => self.out.dials.remove(index),
-            Leaving::Cancel(_) | Leaving::Connection(_) => {}
+            Leaving::Connection(_) => {}
         }
     }
 
     /// An attempt has failed: tells the application, and when the next one comes.
-    fn dial_failed(&mut self, index: u32, error: DialError) {
+    pub(super) fn dial_failed(&mut self, index: u32, error: DialError) {
+        self.end_race(index);
         self.out.stats.dials_failed += 1;
         let dialled = self.out.dials.dialled(index);
-        let retry = if error.may_pass() { self.schedule_again(index) } else { None };
+        let asked = match &error {
+            DialError::Declined(declined) => declined.retry_after(),
+            _ => None,
+        };
+        let retry = if error.may_pass() { self.schedule_again(index, asked) } else { None };
         if retry.is_none() {
             self.out.dials.remove(index);
         }
@@ -390,13 +389,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let now = self.ring.now();
         let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
         let dial = self.out.dials.dial(index);
-        let Some(policy) = dial.target.reconnect.filter(|_| !ours && !dial.is_leaving()) else {
+        let Some(policy) = dial.policy().filter(|_| !ours) else {
             return self.out.dials.remove(index);
         };
         if now.since(dial.opened_at) >= policy.healthy_after {
             dial.failed = 0;
+            dial.at.iter().for_each(|addr| dial.bad.forget(*addr));
+        } else {
+            dial.disappoint(Grade::Lost);
         }
-        if self.schedule_again(index).is_none() {
+        if self.schedule_again(index, None).is_none() {
             if self.stopping.is_some() {
                 return self.out.dials.remove(index);
             }
@@ -406,17 +408,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
     }
 
-    /// Sets the time of the next attempt, if there is to be one.
-    fn schedule_again(&mut self, index: u32) -> Option<Duration> {
+    /// Sets the time of the next attempt, if there is to be one. `asked`: the server's Retry-After.
+    fn schedule_again(&mut self, index: u32, asked: Option<Duration>) -> Option<Duration> {
         let random = f64::from(self.out.random.next_u32()) / (f64::from(u32::MAX) + 1.0);
-        let stopping = self.stopping.is_some();
-        let dial = self.out.dials.dial(index);
-        if dial.is_leaving() || stopping {
+        if self.stopping.is_some() {
             return None;
         }
-        let policy = dial.target.reconnect?;
-        dial.failed = dial.failed.saturating_add(planted!(AttemptUncounted, 0; 1));
-        let wait = policy.wait(dial.failed, random)?;
+        let dial = self.out.dials.dial(index);
+        let wait = dial.next_wait(random, asked)?;
         dial.state = State::Waiting;
         self.out.dials.set_timer(index, self.ring.now().plus(wait));
         Some(wait)

@@ -3,46 +3,22 @@
 //! A dial is one [`Target`] from [`connect`](crate::CoreCx::connect) to its end, over all its attempts. Each has at most one
 //! timer. Nothing here submits an operation or calls back: `dialling` does.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use slab::Slab;
 
+use super::id::DialId;
 use super::planted::planted;
+use super::race::{Bad, Grade, Race};
 use super::timers::Timers;
+use super::turnstile::Turnstile;
 use crate::cores::Place;
-use crate::ring::{Time, Token};
+use crate::reconnect::Reconnect;
+use crate::ring::{Kind, Time, Token};
 use crate::target::Target;
-
-/// Names a dial of one core, over all its attempts. A stale id is a quiet "gone", never another dial.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DialId {
-    place: Place,
-    generation: u32,
-    index: u32,
-}
-
-impl DialId {
-    /// The place of the core that dials.
-    pub const fn place(self) -> Place {
-        self.place
-    }
-}
-
-/// `place/index.generation`
-impl fmt::Debug for DialId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}.{}", self.place, self.index, self.generation)
-    }
-}
-
-impl fmt::Display for DialId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
 
 /// What callbacks about a dial are told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +37,14 @@ pub struct Dialled {
 pub(crate) enum State {
     /// To be begun in this pass.
     Wanted,
+    /// The application is to say what to dial.
+    Asking,
+    /// It has: to go on in this pass.
+    Told,
     /// Its name is being looked up.
     Resolving,
-    /// A connect is with the kernel, to this address.
-    Connecting(SocketAddr),
-    /// That connect took too long or is not wanted any more, and is being cancelled.
-    Cancelling(SocketAddr),
+    /// Connects are with the kernel: see its race.
+    Connecting,
     /// The connection of this index awaits the server's answer.
     Answering(u32),
     /// The connection of this index is open.
@@ -80,14 +58,10 @@ pub(crate) enum State {
 /// What is still to end before a dial without further attempts is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaving {
-    /// An attempt that nothing is under way for: the application is still to be told.
+    /// An attempt without a connection: the application is still to be told.
     Attempt,
     /// Nothing, and the application knows: it was between two attempts.
     Pause,
-    /// A connect to this address, which is still to be cancelled.
-    Connect(SocketAddr),
-    /// The same, cancelled.
-    Cancel(SocketAddr),
     /// The handshake on the connection of this index.
     Answer(u32),
     /// The open connection of this index.
@@ -98,9 +72,7 @@ impl State {
     /// The same with no further attempt.
     fn leaving(self) -> Leaving {
         match self {
-            Self::Wanted | Self::Resolving => Leaving::Attempt,
-            Self::Connecting(addr) => Leaving::Connect(addr),
-            Self::Cancelling(addr) => Leaving::Cancel(addr),
+            Self::Wanted | Self::Asking | Self::Told | Self::Resolving | Self::Connecting => Leaving::Attempt,
             Self::Answering(conn) => Leaving::Answer(conn),
             Self::Open(conn) => Leaving::Connection(conn),
             Self::Waiting => Leaving::Pause,
@@ -111,13 +83,28 @@ impl State {
 
 pub(crate) struct Dial {
     pub(crate) generation: u32,
-    /// Shared, so that it may be read while a callback reaches the dials.
+    /// What this attempt dials. Shared, so that it may be read while a callback reaches the dials.
     pub(crate) target: Rc<Target>,
+    /// What the next one does, if that is another.
+    next: Option<Rc<Target>>,
+    /// Of its first target, as what follows: those of later ones do not count.
+    tag: u64,
+    policy: Option<Reconnect>,
+    /// The next wait, if the application has set it.
+    wait: Option<Duration>,
     pub(crate) state: State,
-    /// Addresses not tried yet.
-    pub(crate) addrs: VecDeque<SocketAddr>,
+    /// The addresses of this attempt.
+    pub(crate) race: Race,
+    /// Those of earlier ones that disappointed.
+    pub(crate) bad: Bad,
+    /// Its name is being looked up for this attempt; gone with it.
+    asked: Option<Arc<()>>,
+    /// Where its connection is to.
+    pub(crate) at: Option<SocketAddr>,
     /// Attempts that failed in a row, and connections that were lost before they were healthy.
     pub(crate) failed: u32,
+    /// It has waited for its turn, or will have when its timer comes.
+    has_turn: bool,
     /// It was begun before: what comes now is a new attempt.
     pub(crate) begun: bool,
     /// When its connection opened.
@@ -134,21 +121,82 @@ impl Dial {
         leaving
     }
 
+    /// Whether it is dialled again, and how.
+    pub(crate) fn policy(&self) -> Option<Reconnect> {
+        self.policy.filter(|_| !self.is_leaving())
+    }
+
+    /// How long until the next attempt, after one more that failed: what the application has set, or what its policy says with what the
+    /// server asked for. `None`: there is none.
+    pub(crate) fn next_wait(&mut self, random: f64, asked: Option<Duration>) -> Option<Duration> {
+        let policy = self.policy()?;
+        self.failed = self.failed.saturating_add(planted!(AttemptUncounted, 0; 1));
+        let asked = planted!(RetryAfterIgnored, None; asked);
+        let wait = policy.wait(self.failed, random, asked)?;
+        Some(planted!(WaitUnset, None; self.wait.take()).unwrap_or(wait))
+    }
+
+    /// The target that was given since the last attempt began is that of this one.
+    pub(crate) fn take_next(&mut self) {
+        if let Some(next) = self.next.take() {
+            planted!(TargetStale, return);
+            self.target = next;
+        }
+    }
+
+    /// Its name is to be looked up: what is returned is gone when the answer is not wanted any more.
+    pub(crate) fn ask(&mut self) -> Weak<()> {
+        Arc::downgrade(self.asked.insert(Arc::new(())))
+    }
+
+    /// Nobody waits for the answer.
+    pub(crate) fn unask(&mut self) {
+        self.asked = None;
+    }
+
+    /// The address of its connection is no good: the next attempt begins with another.
+    pub(crate) fn disappoint(&mut self, grade: Grade) {
+        if let Some(addr) = self.at.take() {
+            self.bad.note(addr, grade);
+        }
+    }
+
+    /// The same for one that is given now.
+    pub(crate) fn replace(&mut self, target: Target) {
+        self.next = Some(Rc::new(target));
+        self.take_next();
+    }
+
+    /// The target that was given since the last attempt began.
+    pub(crate) fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// No further attempt is made.
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.state, State::Leaving(_))
     }
 }
 
+/// A connect that is with the kernel.
+struct Connect {
+    generation: u32,
+    /// Who waits for it.
+    dial: Option<DialId>,
+}
+
 /// All dials of a core.
 pub(crate) struct Dials {
     place: Place,
     dials: Slab<Dial>,
-    /// Each dial gets the next: no two that live at once share one.
+    /// Those that are with the kernel; some outlive their dial.
+    connects: Slab<Connect>,
+    /// Each dial and each connect gets the next: no two that live at once share one.
     generation: u32,
     /// To be looked at in this pass: begun or abandoned.
     pub(crate) wanted: Vec<DialId>,
     timers: Timers,
+    turnstile: Turnstile,
     /// The dial of a connection, where there is one; as long as the highest index of these.
     by_conn: Vec<u32>,
 }
@@ -156,10 +204,13 @@ pub(crate) struct Dials {
 const NONE: u32 = u32::MAX;
 
 impl Dials {
-    pub(crate) fn new(place: Place) -> Self {
+    /// `per_second`: attempts that begin.
+    pub(crate) fn new(place: Place, per_second: Option<u32>) -> Self {
         Self {
             place,
+            turnstile: Turnstile::new(per_second),
             dials: Slab::new(),
+            connects: Slab::new(),
             generation: 0,
             wanted: Vec::new(),
             timers: Timers::default(),
@@ -168,13 +219,21 @@ impl Dials {
     }
 
     pub(crate) fn add(&mut self, target: Target) -> DialId {
-        self.generation = (self.generation + 1) & Token::GENERATION_MASK;
+        let generation = self.step();
         let index = self.dials.insert(Dial {
-            generation: self.generation,
+            generation,
+            tag: target.tag,
+            policy: target.reconnect,
             target: Rc::new(target),
+            next: None,
+            wait: None,
             state: State::Wanted,
-            addrs: VecDeque::new(),
+            race: Race::default(),
+            bad: Bad::default(),
+            asked: None,
+            at: None,
             failed: 0,
+            has_turn: false,
             begun: false,
             opened_at: Time::default(),
             timer: 0,
@@ -184,19 +243,53 @@ impl Dials {
         id
     }
 
+    fn step(&mut self) -> u32 {
+        self.generation = (self.generation + 1) & Token::GENERATION_MASK;
+        self.generation
+    }
+
     pub(crate) fn id_of(&self, index: u32) -> DialId {
-        DialId { place: self.place, generation: self.dials[index as usize].generation, index }
+        DialId::new(self.place, self.dials[index as usize].generation, index)
+    }
+
+    /// When a dial that is to begin may, if it has to wait for its turn.
+    pub(crate) fn turn_of(&mut self, index: u32, now: Time) -> Option<Time> {
+        if std::mem::take(&mut self.dial(index).has_turn) {
+            return None;
+        }
+        let turn = self.turnstile.pass(now);
+        self.dial(index).has_turn = turn.is_some();
+        turn
     }
 
     /// The index of a dial that still exists.
     pub(crate) fn find(&self, id: DialId) -> Option<u32> {
-        let dial = self.dials.get(id.index as usize)?;
-        (id.place == self.place && id.generation == dial.generation).then_some(id.index)
+        let dial = self.dials.get(id.index() as usize)?;
+        (id.place() == self.place && id.generation() == dial.generation).then_some(id.index())
     }
 
-    /// The same by the numbers of a token.
-    pub(crate) fn find_token(&self, index: u32, generation: u32) -> Option<u32> {
-        self.find(DialId { place: self.place, generation, index })
+    /// A connect begins for this dial: its token, which no other has that is with the kernel.
+    pub(crate) fn begin_connect(&mut self, index: u32) -> Token {
+        let dial = Some(self.id_of(index));
+        let generation = self.step();
+        let slot = self.connects.insert(Connect { generation, dial });
+        Token::new(Kind::Connect, generation, slot as u32)
+    }
+
+    /// Nobody waits for this connect any more; no effect if it has ended.
+    pub(crate) fn disown(&mut self, token: Token) {
+        if let Some(connect) = self.connects.get_mut(token.index() as usize)
+            && connect.generation == token.generation()
+        {
+            connect.dial = None;
+        }
+    }
+
+    /// A connect has ended: the dial that waits for it.
+    pub(crate) fn end_connect(&mut self, token: Token) -> Option<u32> {
+        let Connect { generation, dial } = self.connects.remove(token.index() as usize);
+        assert_eq!(generation, token.generation(), "a connect ended twice: {token:?}");
+        self.find(dial?).filter(|&index| self.dials[index as usize].state == State::Connecting)
     }
 
     pub(crate) fn dial(&mut self, index: u32) -> &mut Dial {
@@ -205,7 +298,7 @@ impl Dials {
 
     pub(crate) fn dialled(&self, index: u32) -> Dialled {
         let dial = &self.dials[index as usize];
-        Dialled { id: self.id_of(index), tag: dial.target.tag, attempt: dial.failed + 1 }
+        Dialled { id: self.id_of(index), tag: dial.tag, attempt: dial.failed + 1 }
     }
 
     pub(crate) fn remove(&mut self, index: u32) {
@@ -220,6 +313,7 @@ impl Dials {
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
         self.dials.clear();
+        self.connects.clear();
         self.wanted.clear();
     }
 
@@ -233,6 +327,40 @@ impl Dials {
             self.dial(index).leave();
             self.wanted.push(id);
         }
+    }
+
+    /// The next attempt dials this. False if there is none.
+    pub(crate) fn retarget(&mut self, id: DialId, target: Target) -> bool {
+        let Some(index) = self.find(id) else { return false };
+        let dial = self.dial(index);
+        if dial.is_leaving() {
+            return false;
+        }
+        if dial.state != State::Asking {
+            dial.next = Some(Rc::new(target));
+            return true;
+        }
+        dial.replace(target);
+        dial.state = State::Told;
+        self.clear_timer(index);
+        self.wanted.push(id);
+        true
+    }
+
+    /// The next attempt comes after this wait: from `now` on, if it is waited for already. False if there is none.
+    pub(crate) fn set_wait(&mut self, id: DialId, wait: Duration, now: Time) -> bool {
+        let Some(index) = self.find(id) else { return false };
+        let dial = self.dial(index);
+        if dial.policy().is_none() {
+            return false;
+        }
+        if dial.state == State::Waiting {
+            planted!(WaitUnset, return true);
+            self.set_timer(index, now.plus(wait));
+        } else {
+            dial.wait = Some(wait);
+        }
+        true
     }
 
     /// Sets the timer of a dial, instead of one that it has.
@@ -298,79 +426,4 @@ impl Dials {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn at(millis: u64) -> Time {
-        Time::default().plus(Duration::from_millis(millis))
-    }
-
-    #[test]
-    fn a_dial_has_one_timer_and_stale_ones_are_skipped() {
-        let mut dials = Dials::new(Place::new(0));
-        let [first, second] =
-            [0, 1].map(|_| dials.add(Target::new("ws://127.0.0.1/").expect("a URL"))).map(|id| dials.find(id).unwrap());
-        dials.wanted.clear();
-        dials.set_timer(first, at(10));
-        dials.set_timer(second, at(20));
-        dials.set_timer(first, at(30));
-        assert_eq!(dials.pop_due(at(15), u64::MAX), None, "its first timer was replaced");
-        assert_eq!(dials.pop_due(at(40), u64::MAX), Some(second));
-        dials.remove(first);
-        assert_eq!(dials.pop_due(at(40), u64::MAX), None, "it is gone");
-        assert_eq!(dials.next_due(), None);
-    }
-
-    /// What is set while timers are worked on waits for the next round, however early it is due.
-    #[test]
-    fn a_timer_set_for_at_once_waits_for_the_next_round() {
-        let mut dials = Dials::new(Place::new(0));
-        let id = dials.add(Target::new("ws://127.0.0.1/").expect("a URL"));
-        let index = dials.find(id).expect("there");
-        dials.set_timer(index, at(10));
-        let last = dials.last_timer();
-        assert_eq!(dials.pop_due(at(10), last), Some(index));
-        dials.set_timer(index, at(10));
-        assert_eq!(dials.pop_due(at(10), last), None);
-        assert_eq!(dials.pop_due(at(10), dials.last_timer()), Some(index));
-    }
-
-    #[test]
-    fn a_dial_that_leaves_ends_what_is_under_way_and_stays_left() {
-        let addr: SocketAddr = "127.0.0.1:1".parse().expect("an address");
-        for (state, leaving) in [
-            (State::Wanted, Leaving::Attempt),
-            (State::Resolving, Leaving::Attempt),
-            (State::Connecting(addr), Leaving::Connect(addr)),
-            (State::Cancelling(addr), Leaving::Cancel(addr)),
-            (State::Answering(7), Leaving::Answer(7)),
-            (State::Open(7), Leaving::Connection(7)),
-            (State::Waiting, Leaving::Pause),
-        ] {
-            assert_eq!(state.leaving(), leaving, "{state:?}");
-            assert_eq!(State::Leaving(leaving).leaving(), leaving, "once more");
-        }
-        let mut dials = Dials::new(Place::new(0));
-        let id = dials.add(Target::new("ws://127.0.0.1/").expect("a URL"));
-        dials.wanted.clear();
-        let index = dials.find(id).expect("there");
-        assert!(!dials.dial(index).is_leaving());
-        dials.abandon(id);
-        assert!(dials.dial(index).is_leaving() && dials.wanted == [id], "it is looked at in this pass");
-    }
-
-    #[test]
-    fn ids_are_never_another_dials() {
-        let mut dials = Dials::new(Place::new(3));
-        let target = Target::new("ws://127.0.0.1/").expect("a URL");
-        let old = dials.add(target.clone());
-        let index = dials.find(old).expect("there");
-        dials.remove(index);
-        let new = dials.add(target);
-        assert_eq!(dials.find(new), Some(index), "the same slot");
-        assert_eq!(dials.find(old), None);
-        assert_eq!(dials.find(DialId { place: Place::new(4), ..new }), None);
-    }
-}
+mod tests;

@@ -67,9 +67,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The application's part of the connection is over: `on_close`, then what is queued goes out and the socket closes,
     /// after a pause for the peer to read our last bytes if `linger`.
     pub(super) fn end(&mut self, index: u32, why: &CloseReason<'_>, linger: bool) {
+        // Whatever ends it in the pass in which the application has cut it.
+        let aborted = self.out.link(index).life.is_aborted();
+        let why = if aborted { &CloseReason::Aborted } else { why };
         self.out.end_topics(index);
         let (due, until) = self.out.patience.clocks(self.out.now);
         self.out.peers.on(index, Event::Ended { due, until, linger });
+        if planted!(AbortInOrder, false; aborted) {
+            self.out.peers.on(index, Event::Died(Parting::Reset));
+        }
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = conn.stash.take() {
             self.out.stores.pool.put(stash.bytes);
@@ -89,6 +95,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         if self.out.link(index).tenant.is_dialled() {
             self.on_dialled_end(index, why);
+        }
+    }
+
+    /// Ends the connections that the application has cut, when its callbacks are over.
+    #[cold]
+    pub(super) fn end_aborted(&mut self) {
+        while let Some(id) = self.out.aborted.pop() {
+            if let Some(index) = self.out.peers.find(id)
+                && self.out.link(index).life.is_aborted()
+            {
+                self.end(index, &CloseReason::Aborted, false);
+            }
         }
     }
 

@@ -127,9 +127,17 @@ impl<R: Ring, H: Handler> Core<R, H> {
                         if out.spends(index, work::PONG) { break } else { continue }
                     }
                     // Any byte shows life: see `on_received`.
-                    Ok(Some(Event::Pong(_))) => {
+                    Ok(Some(Event::Pong(payload))) => {
+                        let is_open = out.peers.get(index).life.is_open();
+                        let round_trip = out.pings.end(index, payload, out.clock).filter(|_| is_open);
                         if !input.is_in_message() {
                             out.peers.begun().clear(index);
+                        }
+                        if let Some(round_trip) = round_trip
+                            && calls.pong(out, index, round_trip).is_err()
+                        {
+                            self.on_panicked(index);
+                            return None;
                         }
                         continue;
                     }

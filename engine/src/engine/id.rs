@@ -1,4 +1,4 @@
-//! Names: of a connection for the application, and of the one that has a slot for the engine. Both carry the generation of
+//! Names: of a connection and of a dial for the application, and of the one that has a slot for the engine. Those of slots carry the generation of
 //! the slot, 24 bits as in a [`Token`], so that what was an earlier one's is told from what is the present one's.
 
 use std::fmt;
@@ -37,6 +37,46 @@ impl fmt::Debug for ConnId {
 }
 
 impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Names a dial of one core, over all its attempts. A stale id is a quiet "gone", never another dial.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DialId {
+    place: Place,
+    generation: u32,
+    index: u32,
+}
+
+impl DialId {
+    pub(crate) const fn new(place: Place, generation: u32, index: u32) -> Self {
+        Self { place, generation, index }
+    }
+
+    /// The place of the core that dials.
+    pub const fn place(self) -> Place {
+        self.place
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) const fn index(self) -> u32 {
+        self.index
+    }
+}
+
+/// `place/index.generation`
+impl fmt::Debug for DialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}.{}", self.place, self.index, self.generation)
+    }
+}
+
+impl fmt::Display for DialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::board::Board;
@@ -32,8 +32,9 @@ pub(crate) type Lookup = (u32, u64);
 /// A name that was looked up.
 pub(crate) type Resolved = (Lookup, io::Result<Vec<SocketAddr>>);
 
-/// Looks up a host and port for a dial, elsewhere; the answer comes by way of [`Control::resolved`] and a wake.
-pub(crate) type Resolve = Box<dyn Fn(String, u16, Lookup)>;
+/// Looks up a host and port for a dial, elsewhere; the answer comes by way of [`Control::resolved`] and a wake. What is weak is gone when the
+/// answer is not wanted any more.
+pub(crate) type Resolve = Box<dyn Fn(String, u16, Lookup, Weak<()>)>;
 
 /// For other threads. Each is followed by a wake of the ring.
 impl Control {

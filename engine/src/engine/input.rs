@@ -75,6 +75,11 @@ impl Input {
         Self { hold: Hold::Nobody, eof }
     }
 
+    /// Of a connection from which nothing is taken any more.
+    pub(crate) const fn shut(eof: bool) -> Self {
+        Self { hold: Hold::Paused, eof }
+    }
+
     /// The same, and the peer has sent its last byte.
     pub(crate) fn past_end(self) -> Self {
         Self { eof: true, ..self }

@@ -86,6 +86,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Some(index) => self.out.flush_and_close(index, code, &reason),
                 None => self.out.stats.mail_gone += 1,
             },
+            Letter::Retarget(id, target) => {
+                let is_taken = self.out.dials.retarget(id, *target);
+                self.out.stats.mail_gone += u64::from(!is_taken);
+            }
         }
     }
 

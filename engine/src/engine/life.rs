@@ -41,6 +41,9 @@ pub(crate) enum Life {
     Dying(Dying, Parting),
 }
 
+/// Where the errno of a failed send would stand: none failed, the application has cut the connection.
+const ABORTED: u16 = u16::MAX;
+
 /// How a socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parting {
@@ -72,6 +75,8 @@ pub(crate) enum Event {
     CloseQueued { due: Tick, until: Tick, own: u8 },
     /// A send has failed with this error.
     SendFailed { due: Tick, errno: u16 },
+    /// The application cuts it: nothing goes out any more, and nothing is heard.
+    Aborted { due: Tick },
     /// The application's part, if it had one, is over.
     Ended { due: Tick, until: Tick, linger: bool },
     /// The peer has sent its last byte.
@@ -118,6 +123,10 @@ impl Life {
             }
             (Closing { eof, own, .. }, Event::SendFailed { due, errno }) => {
                 Broken { input: Input::new(eof), own, closed: true, errno, due }
+            }
+            (Quiet { .. } | Pinged { .. } | Broken { .. } | Closing { .. }, Event::Aborted { due }) => {
+                let input = Input::shut(self.is_past_end());
+                Broken { input, own: self.own(), closed: true, errno: ABORTED, due }
             }
             (Head { .. } | Quiet { .. } | Pinged { .. } | Broken { .. }, Event::Ended { due, until, linger }) => {
                 Finishing { linger, eof: self.is_past_end(), own: self.own(), due, until }
@@ -181,6 +190,11 @@ impl Life {
     /// We have closed: of what the peer still says, its Close alone counts. Asked of a connection that is not open.
     pub(crate) fn is_closed_by_us(&self) -> bool {
         !matches!(self, Life::Broken { closed: false, .. })
+    }
+
+    /// The application has cut it, and has not been told of its end.
+    pub(crate) fn is_aborted(&self) -> bool {
+        matches!(self, Life::Broken { errno: ABORTED, .. })
     }
 
     /// How frames leave; nothing but an open connection sends any.
@@ -404,11 +418,12 @@ mod tests {
     #[test]
     fn every_move() {
         let framing = Framing::PLAIN;
-        let table: [(Event, &[(&str, &str)]); 12] = [
+        let table: [(Event, &[(&str, &str)]); 13] = [
             (Event::Taken { due: NOW }, &[("free", "head")]),
             (Event::Opened { now: NOW, framing }, &[("head", "open")]),
             (Event::CloseQueued { due: NOW, until: NOW, own: 4 }, &[("open", "closing"), ("broken", "broken")]),
             (Event::SendFailed { due: NOW, errno: 32 }, &[("open", "broken"), ("closing", "broken")]),
+            (Event::Aborted { due: NOW }, &[("open", "broken"), ("broken", "broken"), ("closing", "broken")]),
             (
                 Event::Ended { due: NOW, until: NOW, linger: false },
                 &[
@@ -501,6 +516,10 @@ mod tests {
             let knows = |life: Life| (life.is_past_end(), life.own(), life.is_closed_by_us());
             let closed = matches!(life, Life::Closing { .. });
             assert!(broken.is_none_or(|broken| knows(broken) == (life.is_past_end(), life.own(), closed)), "{life:?}");
+            let aborted = life.after(Event::Aborted { due: due() });
+            assert!(aborted.is_none_or(|aborted| knows(aborted) == (life.is_past_end(), life.own(), true)), "{life:?}");
+            let is_shut = |life: Life| life.is_aborted() && !life.takes_messages() && life.framing().is_none();
+            assert!(!life.is_aborted() && aborted.is_none_or(is_shut), "{life:?}");
         }
     }
 

@@ -12,12 +12,13 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_queue::ArrayQueue;
 use wsring_proto::close::CloseCode;
 
-use super::id::ConnId;
+use super::id::{ConnId, DialId};
 use super::names::TopicId;
 use super::panics::let_go;
 use super::planted::planted;
 use super::topics::Publish;
 use crate::handler::OwnedMessage;
+use crate::target::Target;
 
 /// Letters of a mailbox, if nobody says how many.
 pub(crate) const MAILBOX_MAX: u32 = 16_384;
@@ -53,6 +54,8 @@ pub(crate) enum Letter<M> {
     Publish(TopicId, Publish, OwnedMessage),
     /// A connection is to be closed.
     Close(ConnId, CloseCode, Box<str>),
+    /// What the next attempt of a dial connects to.
+    Retarget(DialId, Box<Target>),
 }
 
 const _: () = assert!(size_of::<Letter<()>>() <= 72, "the first letter of a core takes memory for all");

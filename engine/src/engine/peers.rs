@@ -205,6 +205,7 @@ fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
         Event::Taken { due }
         | Event::CloseQueued { due, .. }
         | Event::SendFailed { due, .. }
+        | Event::Aborted { due }
         | Event::Ended { due, .. }
         | Event::Drained { due } => deadlines.set(index, due),
         Event::CloseSubmitted | Event::Freed => deadlines.remove(index),

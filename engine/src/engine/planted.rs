@@ -94,6 +94,10 @@ mod switch {
         ConnectForgotten,
         /// A connect that takes too long is not cancelled.
         ConnectKept,
+        /// The next address begins when the one before it has failed, and no sooner.
+        RaceLost,
+        /// When an address has won the others run on.
+        RunnersKept,
         /// A timer of a dial that was replaced or cleared still counts.
         DialTimerKept,
         /// A connection that ended is still thought to be its dial's.
@@ -110,6 +114,18 @@ mod switch {
         BodyKept,
         /// A failed attempt is not counted.
         AttemptUncounted,
+        /// A refusal whose body comes in chunks goes on when the last of them has come.
+        ChunksUnended,
+        /// An answer is read with its fields in several lines.
+        FoldKept,
+        /// A server that says when to come back is dialled as any other.
+        RetryAfterIgnored,
+        /// A wait that the application sets is passed over.
+        WaitUnset,
+        /// An attempt dials what the one before it did, whatever it was given.
+        TargetStale,
+        /// A connection that the application cuts ends in order, behind all that is queued.
+        AbortInOrder,
         /// The probe says that the kernel closes direct descriptors at once, and it does not.
         ProbeBelieves,
         /// What a short send left of a TLS record is dropped.
@@ -302,7 +318,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 134] = [
+        pub const ALL: [Bug; 142] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -335,6 +351,8 @@ mod switch {
             Bug::BlockParted,
             Bug::ConnectForgotten,
             Bug::ConnectKept,
+            Bug::RaceLost,
+            Bug::RunnersKept,
             Bug::DialTimerKept,
             Bug::DialTied,
             Bug::MaskLost,
@@ -343,6 +361,12 @@ mod switch {
             Bug::LateDialLost,
             Bug::BodyKept,
             Bug::AttemptUncounted,
+            Bug::ChunksUnended,
+            Bug::FoldKept,
+            Bug::RetryAfterIgnored,
+            Bug::WaitUnset,
+            Bug::TargetStale,
+            Bug::AbortInOrder,
             Bug::ProbeBelieves,
             Bug::RestLost,
             Bug::GoodbyeLost,

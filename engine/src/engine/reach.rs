@@ -32,6 +32,7 @@ use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::panics::Payload as Panic;
 use super::peers::Peers;
+use super::pings::Pings;
 use super::planted::planted;
 use super::pongs::Pongs;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
@@ -126,6 +127,7 @@ pub(crate) struct Reach {
     /// When a connection is looked at that begins to be timed by what it takes.
     pub(super) look_after: Duration,
     pub(super) pongs: Pongs,
+    pub(super) pings: Pings,
     /// A message that the application gives away is sent from where it lies from this length on.
     pub(super) share_from: usize,
     /// The message being handled, if it may be moved.
@@ -148,6 +150,8 @@ pub(crate) struct Reach {
     pub(super) rates: Rates,
     /// Subscriptions of a connection.
     pub(super) subscriptions_max: u32,
+    /// Connections that the application has cut in this pass.
+    pub(super) aborted: Vec<ConnId>,
     /// Connections with a message of a topic in whose closure the application panicked.
     pub(super) panicked: Vec<(ConnId, Panic)>,
     pub(crate) names: Arc<Names>,
@@ -185,10 +189,11 @@ impl Reach {
             slow: Slow::default(),
             look_after: config.idle_timeout.map_or(config.time_to_take(), |idle| idle.min(config.time_to_take())),
             pongs: Pongs::default(),
+            pings: Pings::default(),
             share_from: SHARE_MIN,
             offer: None,
             aftermath: false,
-            dials: Dials::new(place),
+            dials: Dials::new(place, config.pace.connects_per_second),
             random,
             stop: false,
             stop_accepting: false,
@@ -197,6 +202,7 @@ impl Reach {
             topics: None,
             rates: Rates::new(config.topics.bytes_per_second),
             subscriptions_max: config.topics.subscriptions_max,
+            aborted: Vec::new(),
             panicked: Vec::new(),
             names,
             handle: Box::new(()),
@@ -218,6 +224,7 @@ impl Reach {
         self.packer.forget(index, &mut self.stores.pool);
         self.slow.forget(index);
         self.pongs.end(index);
+        self.pings.forget(index);
         self.dials.untie(index);
         self.held.forget(index);
     }
@@ -427,6 +434,19 @@ impl Reach {
     /// Throws away what is queued: the connection has failed.
     pub(crate) fn abandon(&mut self, index: u32) {
         self.peers.settling(index).output.abandon(&mut self.stores);
+    }
+
+    /// Has a connection end by a reset when the callbacks of the pass are over.
+    #[cold]
+    pub(crate) fn abort(&mut self, index: u32) {
+        if self.link(index).life.is_aborted() {
+            return;
+        }
+        self.stats.aborted += 1;
+        self.end_topics(index);
+        let (due, _) = self.patience.clocks(self.now);
+        self.peers.on(index, Event::Aborted { due });
+        self.aborted.push(self.peers.id_of(index));
     }
 
     /// Starts the closing handshake (RFC 6455 §7.1.2): queues a Close, takes no more messages. Nothing if it has begun.

@@ -175,7 +175,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     /// names fail.
     #[must_use]
     pub fn resolver(mut self, resolve: impl Fn(String, u16, Lookup) + 'static) -> Self {
-        self.core.resolve = Some(Box::new(move |host, port, dial| resolve(host, port, Lookup(dial))));
+        self.core.resolve = Some(Box::new(move |host, port, dial, _| resolve(host, port, Lookup(dial))));
         self
     }
 

@@ -101,13 +101,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         Ok(())
     }
 
-    /// Tells the application that all is handled, and makes operations of what it wants. A stop fails dials, and settling may
-    /// find that TLS of a connection is broken: what is called then is followed by a batch end as well. That ends, because
-    /// a core stops once and a connection fails once.
+    /// Tells the application that all is handled, and makes operations of what it wants. A stop fails dials, connections that were cut
+    /// end, and settling may find that TLS of a connection is broken: what is called then is followed by a batch end as well. That ends,
+    /// because a core stops once and a connection ends once.
     fn finish_pass(&mut self) {
         let mut has_told = false;
         loop {
             self.calls.batch_end(&mut self.out);
+            if !self.out.aborted.is_empty() {
+                self.end_aborted();
+            }
             if self.out.stop && self.stopping.is_none() {
                 self.begin_stop();
             }

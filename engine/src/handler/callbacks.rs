@@ -3,6 +3,7 @@
 //! Owns what they are; what can be done with them is in the files beside this one. Each reaches the one before it by deref.
 
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use wsring_proto::opcode::Message;
 
 use super::opening::{Answered, Opening};
 use super::reason::CloseReason;
+use super::redial::Redial;
 use super::verdict::{Response, Verdict};
 use crate::engine::{ConnId, DialError, Dialled, Fired, Lagged, Lent, Reach, Tick};
 use crate::peer::Peer;
+use crate::target::Target;
 
 /// One core's application. Callbacks run on the core's thread and must not block: every connection of the core waits.
 ///
@@ -82,9 +85,42 @@ pub trait Handler: Sized {
         let _ = (cx, dial, why, retry);
     }
 
-    /// A new attempt begins, after one that failed or a connection that was lost; `dial.attempt` counts them.
+    /// A new attempt begins, after one that failed or a connection that was lost; `dial.attempt` counts them. What it dials: `target`, which
+    /// is that of the attempt before it or what [`CoreCx::retarget`] has given since, another, or one that is
+    /// [told later](Redial::Later), from any thread. The dial keeps the tag and the [`Reconnect`](crate::Reconnect) that it began with, and its
+    /// count of attempts; everything else is the new target's. By default [`Self::on_reconnect`] is called, and the target stays.
+    ///
+    /// ```
+    /// # use wsring::{CoreCx, Cx, Dialled, Handler, Message, Redial, Target};
+    /// # struct Desk { token: String }
+    /// # impl Handler for Desk {
+    /// #     type Conn = ();
+    /// #     type Mail = ();
+    /// #     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+    /// fn on_redial(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, target: &Target) -> Redial {
+    ///     let url = format!("wss://{}/stream?token={}", target.host(), self.token);
+    ///     Target::new(&url).map_or(Redial::Same, Redial::from)
+    /// }
+    /// # }
+    /// ```
+    fn on_redial(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, target: &Target) -> Redial {
+        let _ = target;
+        self.on_reconnect(cx, dial);
+        Redial::Same
+    }
+
+    /// The same for whoever dials the same target each time. Not called where [`Self::on_redial`] is implemented.
     fn on_reconnect(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled) {
         let _ = (cx, dial);
+    }
+
+    /// An attempt knows the addresses that it may connect to, of the lookup or of the URL itself, in the order in which they are tried, at most
+    /// 16: take away those that nobody may connect to (of this machine, of the inner network), or change their order. The first begins at
+    /// once, each further one [`race_delay`](Target::race_delay) later or when one before it has failed, and the first that connects is
+    /// taken (RFC 8305). If none is left the attempt fails with [`DialError::NoAddress`]. By default all are taken: the families in turn,
+    /// and behind them those that have disappointed this dial before.
+    fn on_resolved(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, addrs: &mut Vec<SocketAddr>) {
+        let _ = (cx, dial, addrs);
     }
 
     /// The connection is open, and what is sent here goes first. (On the server's side behind the 101, which is queued.)
@@ -99,6 +135,12 @@ pub trait Handler: Sized {
     /// The connection's output fell below the low-water mark after it had been above the high one.
     fn on_writable(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
+    }
+
+    /// The peer has answered a ping of [`Conn::ping`]. `round_trip`: from the pass in which it was sent to the one in which its pong came, and
+    /// what was queued before it is in that. Pings of [`Config::idle_timeout`](crate::Config::idle_timeout) are not told, nor are pongs that nobody asked for.
+    fn on_pong(&mut self, cx: &mut Cx<'_, Self>, round_trip: Duration) {
+        let _ = (cx, round_trip);
     }
 
     /// A timer of the core has come: see [`CoreCx::set_timer`].

@@ -135,6 +135,24 @@ impl<H: Handler> Conn<'_, H> {
         ours(|| self.core.out.flush_and_close(self.index, code, reason));
     }
 
+    /// Ends the connection at once, by a reset: nothing that is queued goes out, no Close is said and none awaited, and the kernel keeps
+    /// nothing for the peer. `on_close` follows in this pass, with [`CloseReason::Aborted`](crate::CloseReason::Aborted); until then sends are answered
+    /// `Gone` and no message comes. Also ends a connection that is closing, whose peer is not worth the wait. Counted:
+    /// [`Stats::aborted`](crate::Stats::aborted).
+    ///
+    /// For peers that are of no use any more: one whose data is stale, or who broke the rules of the application. A connection that was
+    /// dialled is dialled again, as one that was lost is: [abandon](CoreCx::abandon) its dial if it is not to be.
+    pub fn abort(&mut self) {
+        ours(|| self.core.out.abort(self.index));
+    }
+
+    /// Pings the peer (RFC 6455 §5.5.2), behind what is queued; [`on_pong`](Handler::on_pong) tells how long its answer took. One at a time: false if an
+    /// earlier one is unanswered, or the connection is closing. Whether a peer is alive at all is
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout)'s to find out.
+    pub fn ping(&mut self) -> bool {
+        ours(|| self.core.out.ping_for_app(self.index))
+    }
+
     /// Takes no more messages from the connection until [`resume`](Self::resume); the peer feels TCP's back-pressure.
     /// Its pings are not answered and it is not timed out for silence meanwhile, but it must take what is queued for it within the
     /// [`send_timeout`](crate::Config::send_timeout).

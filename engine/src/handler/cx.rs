@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use wsring_proto::opcode::Message;
 
@@ -57,6 +58,22 @@ impl<H: Handler> CoreCx<'_, H> {
     /// callbacks is forgotten.
     pub fn connect(&mut self, target: Target) -> DialId {
         ours(|| self.out.dials.add(target))
+    }
+
+    /// What the next attempt of a dial connects to, or the one that [waits for it](crate::Redial::Later); the attempt under way, which
+    /// [`connect`](Self::connect) begins, and an open connection are not touched. The dial keeps the tag and the [`Reconnect`](crate::Reconnect) that it began with. False if no
+    /// attempt follows: the dial is over, or abandoned.
+    pub fn retarget(&mut self, dial: DialId, target: Target) -> bool {
+        ours(|| self.out.dials.retarget(dial, target))
+    }
+
+    /// How long a dial waits before its next attempt, instead of what its [`Reconnect`](crate::Reconnect) and its server say: from now on, if it
+    /// waits; else once the attempt or the connection that it has is over. It counts once, and [`Duration::ZERO`] is the next pass. In
+    /// `on_dial_failed` and `on_close` it sets the wait that begins there. What the attempts may be is left to the policy. False if no attempt
+    /// follows: the dial is over, abandoned, or not dialled again.
+    pub fn set_wait(&mut self, dial: DialId, wait: Duration) -> bool {
+        let now = self.out.clock;
+        ours(|| self.out.dials.set_wait(dial, wait, now))
     }
 
     /// Makes no further attempt for this dial. One that is under way is given up, with `on_dial_failed`; an open connection

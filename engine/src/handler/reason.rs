@@ -45,6 +45,8 @@ pub enum CloseReason<'a> {
     /// The core's memory was used up, and this connection held most of it. It was told 1009 if half a message had come, or 1013;
     /// one that took nothing of its output was cut.
     Memory,
+    /// The application cut it ([`Conn::abort`](crate::Conn::abort)); the peer was reset.
+    Aborted,
     /// The server stopped; peers were told 1001.
     Stopped,
     /// A callback of this connection panicked ([`Config::on_panic`](crate::Config::on_panic)); its peer was told 1011, unless a Close
@@ -71,6 +73,7 @@ impl fmt::Display for CloseReason<'_> {
             #[cfg(feature = "tls")]
             Self::Tls(error) => fmt::Display::fmt(error, f),
             Self::Memory => f.write_str("the core's memory was used up, and this connection held most of it"),
+            Self::Aborted => f.write_str("cut by us"),
             Self::Stopped => f.write_str("stopped"),
             Self::Panicked => f.write_str("the application panicked"),
         }

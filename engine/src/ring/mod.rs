@@ -15,7 +15,7 @@
 //! The seam knows nothing of WebSocket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::DerefMut;
 use std::time::Duration;
 
@@ -252,6 +252,8 @@ pub enum Op {
         remote: SocketAddr,
         /// Sends small messages at once (TCP_NODELAY, tcp(7)).
         nodelay: bool,
+        /// From this address of the machine; `None`: the kernel chooses. (Boxed, because it is rare and operations are moved.)
+        local: Option<Box<IpAddr>>,
     },
     /// Receives into buffers of the ring until it ends. At most one on a socket.
     Recv {

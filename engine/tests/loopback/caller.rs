@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wsring::{
     Answered, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Stats,
-    Target,
+    Target, TunnelError,
 };
 use wsring_proto::handshake::accept_key;
 
@@ -32,6 +32,11 @@ pub enum Told {
     },
     Again {
         attempt: u32,
+    },
+    /// The same of a proxy's failure; whether another attempt follows.
+    Proxied {
+        why: TunnelError,
+        again: bool,
     },
 }
 
@@ -86,6 +91,8 @@ impl Handler for Caller {
             DialError::Exhausted => DialError::Exhausted,
             DialError::Stopped => DialError::Stopped,
             DialError::TlsMissing => DialError::TlsMissing,
+            DialError::NoAddress => DialError::NoAddress,
+            DialError::Proxy(why) => return self.tell(Told::Proxied { why: *why, again: retry.is_some() }),
             #[cfg(feature = "tls")]
             DialError::Tls(error) => DialError::Tls(error.clone()),
             other => panic!("a new kind of error: {other}"),

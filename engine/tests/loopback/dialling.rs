@@ -154,7 +154,7 @@ fn wrong_answers_are_named() {
         (E::SubprotocolUnoffered, |head| switching(head, "Sec-WebSocket-Protocol: chat\r\n")),
         (E::ExtensionUnoffered, |head| switching(head, "Sec-WebSocket-Extensions: permessage-deflate\r\n")),
         (E::StatusLine, |_| "SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned()),
-        (E::HeadTooLarge, |head| switching(head, &format!("X-Long: {}\r\n", "x".repeat(10_000)))),
+        (E::HeadTooLarge, |head| switching(head, &format!("X-Long: {}\r\n", "x".repeat(70_000)))),
     ];
     for (error, make) in cases {
         let (addr, server) = scripted(move |mut stream, head| {

@@ -7,12 +7,13 @@
 //! - `last_words`: what is heard of peers that break their connections. `slow`: peers that do not read. `stalls`: messages that begin and do not end. `sends`: the ways to send a message. `timers`: of the application.
 //! - `topics`: what is published, and to whom; `publishing`: on all cores. `backlog`: two ends that have more to say than sockets hold.
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
-//! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again.
+//! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again; `again`: when, and to whom; and what is cut; `proxies`: through proxies.
 //! - `tls`: all of it over TLS, and how that fails.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
 use wsring_testkit as common;
 
+mod again;
 mod backlog;
 mod budget;
 mod callbacks;
@@ -32,6 +33,7 @@ mod opening;
 mod panics;
 mod peer;
 mod programme;
+mod proxies;
 mod publishing;
 mod redialling;
 mod restarts;

@@ -2,6 +2,7 @@
 //! in each callback what the engine promises of it.
 
 mod acts;
+mod cuts;
 mod dialler;
 mod mail;
 mod messages;
@@ -11,6 +12,7 @@ mod strangers;
 mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wsring::http::StatusCode;
@@ -18,7 +20,7 @@ use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
     Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Lagged, Message,
-    Opening, Peer, Pressure, Response, SendOutcome, Tick, Verdict,
+    Opening, Peer, Pressure, Redial, Response, SendOutcome, Target, Tick, Verdict,
 };
 
 use super::board::Board;
@@ -27,6 +29,7 @@ use super::mail::Note;
 use super::oracle::{Digest, Person, Reason};
 use super::{Manners, World, pressures::Pressures, turns::Turns};
 
+pub use cuts::Cuts;
 pub use dialler::Dialler;
 pub use timing::{Beat, Timing, timers_max};
 
@@ -68,6 +71,7 @@ pub struct App {
     own_mail: Option<(Random, usize)>,
     /// The seed, if it turns some of its peers away.
     turns_away: Option<u64>,
+    cuts: Option<Cuts>,
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
@@ -116,6 +120,7 @@ impl App {
             beat: None,
             own_mail: None,
             turns_away: None,
+            cuts: None,
             pressures,
             said,
             bounds,
@@ -144,6 +149,7 @@ impl App {
         let now = self.world.trace.now();
         let since = *self.called.get_or_insert(now);
         assert_eq!(since, now, "a callback, and no on_batch_end in its pass");
+        self.check_cuts(now);
         let failed = self.world.ledger.borrow().failed_at.is_some();
         assert!(!failed, "a callback after a panic has ended the core");
     }
@@ -348,15 +354,24 @@ impl Handler for App {
         assert_eq!(answered.subprotocol.map(str::as_bytes), said, "the subprotocol that the server chose");
         let dialler = self.dialler.as_mut().expect("it dials");
         let taken = self.wild == 0 || dialler.random.chance(970);
-        self.dialled(dialled.tag, |dial, _, _| dial.on_answer(dialled, taken));
+        let version = self.world.ledger.borrow().people[peer].version;
+        self.dialled(dialled.tag, |dial, _, _| dial.on_answer(dialled, version, taken));
         self.act_early(cx);
         self.stumble(About::Attempt(dialled.tag));
         taken.then_some(peer)
     }
 
-    fn on_reconnect(&mut self, cx: &mut CoreCx<'_, Self>, dialled: &Dialled) {
-        self.note("on_reconnect", &[9, dialled.tag, u64::from(dialled.attempt)]);
-        self.dialled(dialled.tag, |dial, now, _| dial.on_reconnect(dialled, now));
+    fn on_redial(&mut self, cx: &mut CoreCx<'_, Self>, dialled: &Dialled, target: &Target) -> Redial {
+        self.note("on_redial", &[9, dialled.tag, u64::from(dialled.attempt)]);
+        self.dialled(dialled.tag, |dial, now, _| dial.on_redial(dialled, target, now));
+        self.act(cx, None, None);
+        self.stumble(About::Attempt(dialled.tag));
+        self.redial(dialled.tag)
+    }
+
+    fn on_resolved(&mut self, cx: &mut CoreCx<'_, Self>, dialled: &Dialled, addrs: &mut Vec<SocketAddr>) {
+        self.note("on_resolved", &[15, dialled.tag, addrs.len() as u64]);
+        self.allow(dialled, addrs);
         self.act(cx, None, None);
         self.stumble(About::Attempt(dialled.tag));
     }
@@ -544,11 +559,13 @@ impl Handler for App {
             CloseReason::Stopped => (6, Reason::Stopped),
             CloseReason::Panicked => (7, Reason::Panicked),
             CloseReason::Memory => (9, Reason::Memory),
+            CloseReason::Aborted => (10, Reason::Aborted),
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);
         self.check_states(cx);
         self.on_owner_closed(id);
+        self.on_cut_closed(id);
         {
             let mut ledger = self.world.ledger.borrow_mut();
             let person = &mut ledger.people[peer];

@@ -1,13 +1,17 @@
 //! Owns what is known of each dial of a run, as the application is told it, and judges every step: see `docs/simulation.md`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
-use wsring::{AnswerError, CompressionError, Declined, DialError, DialId, Dialled, Message, Reconnect, Target};
+use wsring::{
+    AnswerError, CompressionError, Declined, DialError, DialId, Dialled, HeadLimits, Message, Reconnect, Target,
+};
 
 use super::Manners;
 use super::oracle::{Ending, Person};
+use super::reply::{ASKED, HEAD_MAX, Reply};
 
 /// How late whatever waits may be: two ticks of 16 ms, and what a rude kernel takes.
 const SLACK: Duration = Duration::from_millis(250);
@@ -24,6 +28,7 @@ struct Policy {
     factor: f64,
     jitter: f64,
     attempts_max: u32,
+    retry_after_max: Duration,
     healthy_after: Duration,
 }
 
@@ -35,6 +40,7 @@ impl Policy {
             .factor(self.factor)
             .jitter(self.jitter)
             .attempts_max(self.attempts_max)
+            .retry_after_max(self.retry_after_max)
             .healthy_after(self.healthy_after)
     }
 }
@@ -44,17 +50,27 @@ impl Policy {
 pub struct Plan {
     policy: Option<Policy>,
     connect_timeout: Duration,
+    race_delay: Duration,
+    /// Addresses may have to wait for a place.
+    tight: bool,
     handshake_timeout: Duration,
     /// How late whatever waits may be.
     pub late: Duration,
     every: Option<Duration>,
     named: bool,
+    /// Of its target: what stands between the scheme and its number in the path.
+    place: String,
+    offers: bool,
 }
 
 /// Where a dial stands, by what was told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stand {
     Trying {
+        since: Time,
+    },
+    /// `on_redial` has said that the target is told later.
+    Asking {
         since: Time,
     },
     /// `on_answer` took it: `on_open` is next.
@@ -88,6 +104,14 @@ pub struct Dial {
     /// Attempts that failed in a row, by the documentation of `Reconnect`.
     failed: u32,
     abandoned: bool,
+    /// The targets that it was given are numbered: the one that it dials, the one that its next attempt dials, if that is another, and the last.
+    version: u32,
+    next: Option<u32>,
+    newest: u32,
+    /// The next wait, if the application has set it.
+    wait: Option<Duration>,
+    /// It allowed none of the addresses.
+    nowhere_to: bool,
     pub attempts: usize,
     failures: Vec<Failure>,
     /// Lookups that were answered by an error, or by no address.
@@ -102,63 +126,46 @@ enum Failure {
     Eof,
     Reset,
     HandshakeTimeout,
-    Declined(Declined),
+    Declined(Declined, Time),
     Answer(AnswerError),
 }
 
-/// How a simulated server answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// 101, behind so many interim answers, choosing a subprotocol if one was offered.
-    Valid {
-        interims: usize,
-    },
-    /// Another status, and this body: with a length, in chunks, or to the end.
-    Declined {
-        status: u16,
-        body: Vec<u8>,
-        framing: u8,
-    },
-    Wrong(AnswerError),
-    /// Nothing.
-    Never,
-    /// A part of a valid answer, then the end of the stream.
-    Cut,
-    Reset,
-}
-
 /// A target of a seed's own, and what it asks for.
-pub fn target(tag: u64, random: &mut Random, manners: Manners, handshake_timeout: Duration) -> (Target, Plan) {
+pub fn target(
+    tag: u64,
+    random: &mut Random,
+    manners: Manners,
+    handshake_timeout: Duration,
+    tight: bool,
+) -> (Target, Plan) {
     let quiet = manners == Manners::Quiet;
     let named = random.chance(300);
     let host = if named { format!("feed{tag}.example") } else { random.pick(&["10.0.0.1", "[fd00::1]"]).to_owned() };
-    let url = format!("ws://{host}:{}/dial/{tag}", 1000 + tag);
-    let mut target = Target::new(&url).expect("a URL").tag(tag);
-    if random.chance(500) {
-        target = target.subprotocol("v2").and_then(|target| target.subprotocol("v1")).expect("two tokens");
-    }
+    let place = format!("ws://{host}:{}/dial/{tag}", 1000 + tag);
+    let offers = random.chance(500);
     let mut plan = Plan {
         policy: None,
         connect_timeout: Duration::from_secs(10),
+        race_delay: Duration::from_millis(250),
+        tight,
         handshake_timeout,
         late: SLACK,
         every: None,
         named,
+        place,
+        offers,
     };
     if random.chance(600) {
-        let every = Duration::from_millis(random.pick(&[0, 10, 30, 30, 50, 200, 200, 200]));
-        target = target.heartbeat(every, Message::Text(BEAT));
-        plan.every = Some(every.max(Duration::from_millis(1)));
+        plan.every = Some(Duration::from_millis(random.pick(&[0, 10, 30, 30, 50, 200, 200, 200])));
     }
     if quiet {
-        return (target, plan);
+        return (plan.target(0).tag(tag), plan);
     }
     let mut some = |least: u64, most: u64| Duration::from_micros(random.range(least * 1000, most * 1000));
     plan.connect_timeout = if some(0, 9) < Duration::from_millis(4) { some(0, 20) } else { some(20, 900) };
-    target = target.connect_timeout(plan.connect_timeout);
+    plan.race_delay = [some(0, 0), some(0, 30), some(250, 250)][(tag % 3) as usize];
     if some(0, 9) < Duration::from_millis(5) {
         plan.handshake_timeout = some(0, 900);
-        target = target.handshake_timeout(plan.handshake_timeout);
     }
     if some(0, 9) < Duration::from_millis(6) {
         let mut policy =
@@ -169,17 +176,79 @@ pub fn target(tag: u64, random: &mut Random, manners: Manners, handshake_timeout
         policy.factor = random.pick(&[0.0, 1.0, 2.0, 10.0]);
         policy.jitter = random.pick(&[0.0, 0.5, 1.0]);
         policy.attempts_max = random.below(5) as u32;
+        policy.retry_after_max =
+            random.pick(&[Duration::ZERO, Duration::from_secs(1), Duration::from_secs(7 * 86_400)]);
         plan.policy = Some(policy);
-        target = target.reconnect(policy.reconnect());
     }
-    (target, plan)
+    let target = plan.target(0).tag(tag);
+    (plan.policy.map_or(target.clone(), |policy| target.reconnect(policy.reconnect())), plan)
+}
+
+impl Plan {
+    /// The target of this number, without what counts in the first alone.
+    fn target(&self, version: u32) -> Target {
+        let target = Target::new(&format!("{}?v={version}", self.place)).expect("a URL");
+        let mut target = target
+            .connect_timeout(self.connect_timeout)
+            .race_delay(self.race_delay)
+            .handshake_timeout(self.handshake_timeout)
+            .answer_limits(HeadLimits::of_answers().bytes_max(HEAD_MAX));
+        if self.offers {
+            target = target.subprotocol("v2").and_then(|target| target.subprotocol("v1")).expect("two tokens");
+        }
+        match self.every {
+            Some(every) => target.heartbeat(every, Message::Text(BEAT)),
+            None => target,
+        }
+    }
 }
 
 impl Dial {
     pub fn new(id: DialId, plan: Plan, now: Time) -> Self {
         let stand = Stand::Trying { since: now };
-        let (failures, attempts) = (Vec::new(), 1);
-        Self { id, plan, stand, failed: 0, abandoned: false, attempts, failures, nowhere: 0, beats_max: 0 }
+        Self {
+            id,
+            plan,
+            stand,
+            failed: 0,
+            abandoned: false,
+            version: 0,
+            next: None,
+            newest: 0,
+            wait: None,
+            nowhere_to: false,
+            attempts: 1,
+            failures: Vec::new(),
+            nowhere: 0,
+            beats_max: 0,
+        }
+    }
+
+    /// Another target for it.
+    pub fn another(&mut self) -> (Target, u32) {
+        self.newest += 1;
+        (self.plan.target(self.newest), self.newest)
+    }
+
+    /// The application has given it that; `taken` is what it was told.
+    pub fn retarget(&mut self, version: u32, taken: bool, now: Time, stopping: bool) {
+        let over = self.abandoned || self.is_over() || stopping;
+        assert!(taken || over, "a target was refused: {self:?}");
+        if matches!(self.stand, Stand::Asking { .. }) {
+            (self.version, self.stand) = (version, Stand::Trying { since: now });
+        } else {
+            self.next = Some(version);
+        }
+    }
+
+    /// The application has set its next wait.
+    pub fn set_wait(&mut self, wait: Duration, taken: bool, now: Time, stopping: bool) {
+        let over = self.abandoned || self.is_over() || stopping || self.plan.policy.is_none();
+        assert!(taken || over, "a wait was refused: {self:?}");
+        match &mut self.stand {
+            Stand::Waiting { least, most } => (*least, *most) = (now.plus(wait), now.plus(wait)),
+            _ => self.wait = Some(wait),
+        }
     }
 
     pub fn is_over(&self) -> bool {
@@ -187,7 +256,7 @@ impl Dial {
     }
 
     pub fn is_trying(&self) -> bool {
-        matches!(self.stand, Stand::Trying { .. })
+        matches!(self.stand, Stand::Trying { .. } | Stand::Asking { .. })
     }
 
     pub fn beats_max(&self) -> u64 {
@@ -213,25 +282,55 @@ impl Dial {
 
     /// The time an attempt may take: lookup, each address, handshake.
     fn most(&self) -> Duration {
-        let Plan { connect_timeout, handshake_timeout, late, named, .. } = self.plan;
+        let Plan { connect_timeout, race_delay, tight, handshake_timeout, late, named, .. } = self.plan;
         let (lookup, addrs) = if named { (connect_timeout + late, ADDRS_MAX as u32) } else { (Duration::ZERO, 1) };
-        lookup + (connect_timeout + late) * addrs + handshake_timeout + late
+        // The last address begins when all others have had a moment (RFC 8305), or one behind the other.
+        let in_turn = (connect_timeout + late) * addrs;
+        let raced = race_delay * (addrs - 1) + connect_timeout + late;
+        lookup + if tight { in_turn } else { raced.min(in_turn) } + handshake_timeout + late
     }
 
-    pub fn on_reconnect(&mut self, dialled: &Dialled, now: Time) {
-        let Stand::Waiting { least, most } = self.stand else { panic!("on_reconnect of a dial that is {self:?}") };
+    pub fn on_redial(&mut self, dialled: &Dialled, target: &Target, now: Time) {
+        let Stand::Waiting { least, most } = self.stand else { panic!("on_redial of a dial that is {self:?}") };
         self.is(dialled);
         assert!(!self.abandoned, "an attempt of an abandoned dial");
         assert!(now >= least, "an attempt {:?} sooner than its wait: {self:?}", least.since(now));
         assert!(now <= most.plus(self.plan.late), "an attempt {:?} later than its wait: {self:?}", now.since(most));
         self.attempts += 1;
         self.stand = Stand::Trying { since: now };
+        self.version = self.next.take().unwrap_or(self.version);
+        let is_named = target.host().ends_with(".example");
+        assert_eq!(is_named, self.plan.named, "the target of another dial: {target:?}, {self:?}");
     }
 
-    pub fn on_answer(&mut self, dialled: &Dialled, taken: bool) {
+    /// What it says of the target: none if the same, or its number; `None` if that is told later.
+    pub fn on_redialled(&mut self, said: Option<Option<u32>>, now: Time) {
+        let given = self.next.take();
+        match said {
+            Some(another) => self.version = another.or(given).unwrap_or(self.version),
+            None if given.is_some() => self.version = given.unwrap_or(self.version),
+            None => self.stand = Stand::Asking { since: now },
+        }
+    }
+
+    /// These are to be tried; `none`: the application allows none of them.
+    pub fn on_resolved(&mut self, dialled: &Dialled, addrs: &[SocketAddr], none: bool) {
+        self.is(dialled);
+        assert!(matches!(self.stand, Stand::Trying { .. }) && !self.abandoned, "addresses of a dial that is {self:?}");
+        let port = Some(1000 + dialled.tag as u16);
+        let few = if self.plan.named { 1..=ADDRS_MAX } else { 1..=1 };
+        assert!(
+            few.contains(&addrs.len()) && addrs.iter().all(|addr| Some(addr.port()) == port),
+            "{addrs:?}: {self:?}"
+        );
+        self.nowhere_to = none;
+    }
+
+    pub fn on_answer(&mut self, dialled: &Dialled, version: u32, taken: bool) {
         let Stand::Trying { since } = self.stand else { panic!("on_answer of a dial that is {self:?}") };
         self.is(dialled);
         assert!(!self.abandoned, "an answer for an abandoned dial");
+        assert_eq!(version, self.version, "an attempt dialled another target than it was given: {self:?}");
         self.stand = if taken { Stand::Taken { since } } else { Stand::Unwanted };
     }
 
@@ -249,14 +348,18 @@ impl Dial {
         self.stand = Stand::Open { since: now };
     }
 
-    /// The wait that the policy allows after so many failures; from, to.
-    fn wait(&self, stopping: bool, passes: bool) -> Option<(Duration, Duration)> {
-        let policy = self.plan.policy.filter(|_| passes && !stopping && !self.abandoned)?;
+    /// The wait that the policy allows after so many failures, from and to, or that was set; `asked`: what the server has asked for.
+    fn next_wait(&mut self, passes: bool, asked: Option<Duration>) -> Option<(Duration, Duration)> {
+        let policy = self.plan.policy.filter(|_| passes && !self.abandoned)?;
         if self.failed > policy.attempts_max {
             return None;
         }
         let longest = policy.first.mul_f64(policy.factor.max(1.0).powi(self.failed as i32 - 1)).min(policy.max);
-        Some((longest.mul_f64(1.0 - policy.jitter), longest))
+        if let Some(wait) = self.wait.take() {
+            return Some((wait, wait));
+        }
+        let asked = asked.unwrap_or_default().min(policy.retry_after_max);
+        Some((asked + longest.mul_f64(1.0 - policy.jitter), asked + longest))
     }
 
     pub fn on_failed(
@@ -269,7 +372,7 @@ impl Dial {
     ) {
         self.is(dialled);
         let since = match self.stand {
-            Stand::Trying { since } => since,
+            Stand::Trying { since } | Stand::Asking { since } => since,
             Stand::Unwanted | Stand::Panicked | Stand::Lost { .. } => now,
             _ => panic!("on_dial_failed of a dial that is {self:?}: {why}"),
         };
@@ -287,7 +390,12 @@ impl Dial {
             }
             DialError::Eof => self.failures.push(Failure::Eof),
             DialError::Reset(_) => self.failures.push(Failure::Reset),
-            DialError::Declined(declined) => self.failures.push(Failure::Declined((**declined).clone())),
+            DialError::Declined(declined) => self.failures.push(Failure::Declined((**declined).clone(), now)),
+            DialError::NoAddress => assert!(self.nowhere_to, "every address was allowed"),
+            DialError::NoTarget => {
+                let asked = matches!(self.stand, Stand::Asking { .. });
+                assert!(asked && took >= self.plan.connect_timeout, "no target after {took:?}: {self:?}");
+            }
             DialError::Answer(error) => self.failures.push(Failure::Answer(*error)),
             // The same fault of a server, of whom compression was asked.
             DialError::Compression(CompressionError::NotOffered) => {
@@ -308,7 +416,7 @@ impl Dial {
         }
         self.failed += 1;
         // Stopping begins a little after it was asked for.
-        let expected = self.wait(false, may_pass(why));
+        let expected = self.next_wait(may_pass(why), asked_by(why));
         match (retry, expected) {
             (Some(wait), Some((least, most))) => {
                 assert!(wait >= least && wait <= most, "a wait of {wait:?}, not {least:?} to {most:?}: {self:?}");
@@ -326,7 +434,7 @@ impl Dial {
         let Stand::Open { since } = self.stand else { panic!("on_close of a dial that is {self:?}") };
         let open_for = now.since(since);
         if let Some(every) = self.plan.every {
-            self.beats_max += (open_for.as_nanos() / every.as_nanos()) as u64;
+            self.beats_max += (open_for.as_nanos() / every.as_nanos().max(1_000_000)) as u64;
         }
         self.stand = Stand::Over;
         let Some(policy) = self.plan.policy.filter(|_| !ours && !self.abandoned) else { return };
@@ -334,7 +442,7 @@ impl Dial {
             self.failed = 0;
         }
         self.failed += 1;
-        match self.wait(false, true) {
+        match self.next_wait(true, None) {
             Some((least, most)) => self.stand = Stand::Waiting { least: now.plus(least), most: now.plus(most) },
             // Not told any more once it stops, and stopping begins a little after it was asked for.
             None => {
@@ -347,7 +455,7 @@ impl Dial {
     /// Nothing of it is overdue.
     pub fn check_moving(&self, now: Time) {
         let most = match self.stand {
-            Stand::Trying { since } => since.plus(self.most()),
+            Stand::Trying { since } | Stand::Asking { since } => since.plus(self.most()),
             Stand::Waiting { most, .. } => most.plus(self.plan.late),
             Stand::Open { .. } | Stand::Over => return,
             Stand::Taken { .. } | Stand::Unwanted | Stand::Panicked | Stand::Lost { .. } => {
@@ -410,9 +518,15 @@ impl Dial {
                     || answered.since(began) + self.plan.late >= self.plan.handshake_timeout
             }
             (
-                Failure::Declined(Declined { status, body, .. }),
-                Some(Reply::Declined { status: said, body: sent, .. }),
-            ) => *status == *said && sent.starts_with(body) && body.len() <= Declined::BODY_MAX,
+                Failure::Declined(Declined { status, body, headers, .. }, at),
+                Some(Reply::Declined { status: said, body: sent, framing, long, .. }),
+            ) => {
+                // One that says where it ends is told then, whatever the connection does.
+                let ended = person.answered_at.filter(|_| *framing < 2);
+                let is_late = ended.is_some_and(|ended| *at > ended.plus(self.plan.late));
+                let is_it = *status == *said && sent.starts_with(body) && body.len() <= Declined::BODY_MAX;
+                is_it && *long == headers.is_empty() && !is_late
+            }
             (Failure::Answer(error), Some(Reply::Wrong(said))) => error == said,
             _ => false,
         }
@@ -423,85 +537,17 @@ impl Dial {
 fn may_pass(why: &DialError) -> bool {
     match why {
         DialError::Declined(declined) => {
-            matches!(declined.status.as_u16(), 408 | 425 | 429) || !matches!(declined.status.as_u16(), 300..500)
+            let status = declined.status.as_u16();
+            matches!(status, 408 | 425 | 429) || !matches!(status, 300..500) || status >= 400 && asked_by(why).is_some()
         }
         DialError::Unwanted | DialError::Abandoned | DialError::Stopped => false,
         _ => true,
     }
 }
 
-const WRONG: [AnswerError; 10] = [
-    AnswerError::AcceptWrong,
-    AnswerError::AcceptMissing,
-    AnswerError::UpgradeMissing,
-    AnswerError::ConnectionMissing,
-    AnswerError::SubprotocolUnoffered,
-    AnswerError::ExtensionUnoffered,
-    AnswerError::StatusLine,
-    AnswerError::HeadTooLarge,
-    AnswerError::Http10,
-    AnswerError::Body,
-];
-
-impl Reply {
-    pub fn new(random: &mut Random, manners: Manners) -> Self {
-        let interims = if random.chance(200) { random.below(4) as usize } else { 0 };
-        match random.below(20) {
-            _ if manners == Manners::Quiet => Reply::Valid { interims },
-            0..=2 => {
-                let len = if random.chance(600) { random.range(4_000, 9_000) } else { random.below(200) };
-                let status = random.pick(&[200, 204, 301, 401, 403, 404, 429, 500, 503]);
-                let body = vec![b'b'; if status == 204 { 0 } else { len as usize }];
-                Reply::Declined { status, body, framing: random.below(3) as u8 }
-            }
-            3..=4 => Reply::Wrong(random.pick(&WRONG)),
-            5 => Reply::Never,
-            6 => Reply::Cut,
-            7 => Reply::Reset,
-            _ => Reply::Valid { interims },
-        }
-    }
-
-    /// What it says to a request with this key, which `accept` answers; `peer` is who says it.
-    pub fn write(&self, accept: &str, subprotocol: Option<&str>, peer: usize, random: &mut Random) -> Vec<u8> {
-        use AnswerError as E;
-        let chosen = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
-        let valid = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nX-Peer: {peer}\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n{chosen}\r\n"
-        );
-        let with = |line: &str| valid.replacen("X-Peer", &format!("{line}\r\nX-Peer"), 1);
-        let without = |line: &str| valid.replacen(line, "X-Not", 1);
-        let text = match self {
-            Reply::Valid { interims } => {
-                let interim = ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"];
-                (0..*interims).map(|_| random.pick(&interim)).collect::<String>() + &valid
-            }
-            Reply::Declined { status, body, framing } => {
-                let framing = match framing {
-                    0 => format!("Content-Length: {}\r\n", body.len()),
-                    1 => "Transfer-Encoding: chunked\r\n".to_owned(),
-                    _ => String::new(),
-                };
-                let body = String::from_utf8_lossy(body);
-                format!("HTTP/1.1 {status} So\r\nServer: sim\r\n{framing}\r\n{body}")
-            }
-            Reply::Wrong(error) => match error {
-                E::AcceptWrong => valid.replace(accept, "AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
-                E::AcceptMissing => without("Sec-WebSocket-Accept"),
-                E::UpgradeMissing => without("Upgrade:").replacen("X-Not", "X-Not:", 1),
-                E::ConnectionMissing => without("Connection"),
-                E::SubprotocolUnoffered => with("Sec-WebSocket-Protocol: chat").replace(&chosen, ""),
-                E::ExtensionUnoffered => with("Sec-WebSocket-Extensions: x-unheard-of"),
-                E::Http10 => valid.replace("HTTP/1.1", "HTTP/1.0"),
-                E::Body => with("Content-Length: 5"),
-                E::HeadTooLarge if random.chance(500) => "HTTP/1.1 100 Continue\r\n\r\n".repeat(9),
-                E::HeadTooLarge => with(&format!("X-Long: {}", "l".repeat(9_000))),
-                _ => "SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned(),
-            },
-            Reply::Cut => valid[..random.below(valid.len() as u64) as usize].to_owned(),
-            Reply::Never | Reply::Reset => String::new(),
-        };
-        text.into_bytes()
-    }
+/// When a server wants to be asked again, as it says in plain words beside Retry-After.
+fn asked_by(why: &DialError) -> Option<Duration> {
+    let DialError::Declined(declined) = why else { return None };
+    let seconds = declined.headers.get(ASKED)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 
-use super::app::Dialler;
+use super::app::{Cuts, Dialler};
 use super::{Manners, Settings};
 
 /// What all peers may have the engine keep: in a quarter of the seeds little, drawn apart from everything else.
@@ -71,7 +71,18 @@ pub fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Diall
     let mut random = Random::new(seed ^ 0x6469_616c_7301);
     let dials = manners == Manners::Quiet || random.chance(330);
     let left = random.range(1, if manners == Manners::Quiet { 3 } else { 10 }) as u32;
-    dials.then_some(Dialler { random, left, handshake_timeout: settings.handshake_timeout, pause: settings.pause })
+    let (handshake_timeout, pause) = (settings.handshake_timeout, settings.pause);
+    // Whoever is there, and four addresses of each dial.
+    let tight = settings.connections_max < 50;
+    dials.then_some(Dialler { random, left, handshake_timeout, tight, pause })
+}
+
+/// How many connections the application cuts: in a quarter of the seeds, drawn apart from everything else.
+pub fn cuts(seed: u64, manners: Manners) -> Option<Cuts> {
+    let mut random = Random::new(seed ^ 0x0061_626f_7274);
+    let some = manners == Manners::Rude && random.chance(250);
+    let left = random.range(1, 6) as u32;
+    some.then_some(Cuts::new(random, left))
 }
 
 /// What the application does where no connection is open yet: in half of the seeds, drawn apart from everything else.

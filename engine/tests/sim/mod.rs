@@ -2,7 +2,7 @@
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
 //! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `mail` other threads, `draws` what else a seed decides, `turns` watches whose turn it is, `dial`
-//! knows what a dial may come to, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
+//! knows what a dial may come to, `reply` how servers answer one, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
 
@@ -19,6 +19,7 @@ mod packed;
 mod peer;
 mod pressures;
 mod rated;
+mod reply;
 mod script;
 #[cfg(feature = "tls")]
 pub mod secured;
@@ -239,6 +240,7 @@ pub struct Settings {
     pub memory_max: Option<usize>,
     pub linger: Duration,
     pub pong_timeout: Duration,
+    pub connections_max: u32,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -270,6 +272,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         memory_max: None,
         linger: Duration::from_millis(200),
         pong_timeout: Duration::from_secs(10),
+        connections_max: 64,
     };
     if manners == Manners::Quiet {
         return settings;
@@ -294,6 +297,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.pings = !random.chance(300);
     let few = random.chance(300);
     let connections_max = if few { random.range(1, 6) } else { random.range(6, 64) } as u32;
+    settings.connections_max = draws::places(seed, manners).unwrap_or(connections_max);
     let output_max_bytes = random.range(2_000, 400_000) as u32;
     let output_high_bytes = random.range(500, u64::from(output_max_bytes)) as u32;
     let output_low_bytes = random.range(0, u64::from(output_high_bytes)) as u32;
@@ -321,7 +325,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         .configure(settings.config)
         .pass_share_messages(turns::share(seed, manners))
         .subscriptions_max(board::subscriptions_max(manners))
-        .connections_max(draws::places(seed, manners).unwrap_or(connections_max))
+        .connections_max(settings.connections_max)
         .head_limits(HeadLimits::default().bytes_max(settings.head_bytes_max))
         .limits(settings.limits)
         .output_high_bytes(output_high_bytes)
@@ -441,7 +445,8 @@ fn run_on(
         .and_timing(Timing::new(seed, manners, pause), beat)
         .and_board(board)
         .and_mail(own_mail)
-        .and_strangers(draws::turns_away(seed, manners));
+        .and_strangers(draws::turns_away(seed, manners))
+        .and_cuts(draws::cuts(seed, manners));
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {

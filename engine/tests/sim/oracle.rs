@@ -12,8 +12,9 @@ use wsring::ring::sim::{Abort, Counts, hash_of};
 use wsring::{DeflateMode, Stats};
 
 use super::board::{self, Posts, Subscription};
-use super::dial::{Dial, Reply};
+use super::dial::Dial;
 use super::mail::Post;
+use super::reply::Reply;
 use super::{Manners, Settings};
 
 /// A message, by its kind, length and hash.
@@ -58,6 +59,7 @@ pub enum Reason {
     Stopped,
     Panicked,
     Memory,
+    Aborted,
 }
 
 /// What is known of one peer and its connection.
@@ -103,6 +105,8 @@ pub struct Person {
     pub serves: bool,
     /// The dial that its request names.
     pub dial: Option<u64>,
+    /// Which of the dial's targets that is.
+    pub version: u32,
     pub reply: Option<Reply>,
     pub request_at: Option<Time>,
     /// Messages are taken from it also while its output is high, or were.
@@ -133,6 +137,8 @@ pub struct Person {
     pub closed_at: Time,
     /// When the application closed.
     pub closing_at: Option<Time>,
+    /// The application has cut its connection.
+    pub is_aborted: bool,
     /// The application was given messages over the high-water mark, or could not send any more although nobody had closed.
     pub cut: bool,
 }
@@ -228,6 +234,7 @@ impl Ledger {
             ("connected", stats.connected, counts.connected),
             ("closed, of those begun", stats.closed, stats.accepted + stats.connected),
             ("panics", stats.panics, self.panics),
+            ("aborted", stats.aborted, sum(|person| person.is_aborted.into())),
             ("turned_away", stats.turned_away, sum(|person| person.turned_away.into())),
             ("bytes_in", stats.bytes_in, counts.bytes_in),
             ("bytes_out", stats.bytes_out, counts.bytes_out),
@@ -323,7 +330,7 @@ impl Ledger {
         if *reason == Reason::Timeout && !told && !person.reset {
             return Err("it was cut, and neither told nor reset".to_owned());
         }
-        let Some(abort) = person.abort.filter(|abort| abort.unacked > 0) else { return Ok(()) };
+        let Some(abort) = person.abort.filter(|abort| abort.unacked > 0 && !person.is_aborted) else { return Ok(()) };
         let begun = [person.closing_at, self.stopped_at].into_iter().flatten().fold(person.closed_at, Time::min);
         let (took, stopping) = (abort.at.since(begun), self.stopped_at.map(|stopped| abort.at.since(stopped)));
         let still = abort.still_for.is_some_and(|still| still + SLACK >= self.still_min);
@@ -383,7 +390,11 @@ impl Ledger {
         check(!(person.turned_away && served), "it was turned away, and served")?;
         let told = (person.opened == 1) == person.reason.is_some();
         check(told || person.opened == 1 && self.failed_at.is_some(), "on_open without on_close, or the reverse")?;
-        let panicked = person.panicked == (person.reason == Some(Reason::Panicked));
+        let aborted = person.is_aborted == (person.reason == Some(Reason::Aborted));
+        check(aborted || person.reason.is_none(), "on_close does not say whether it was aborted")?;
+        check(!person.is_aborted || person.eof_at.is_none(), "it was aborted, and its stream ended in order")?;
+        // What the application has cut stays cut, also if that very callback panics.
+        let panicked = person.is_aborted || person.panicked == (person.reason == Some(Reason::Panicked));
         check(panicked || self.failed_at.is_some(), "on_close does not say whether a callback panicked")?;
         check(person.close.is_none() || person.opened == 1, "a Close without a connection")?;
         self.judge_stopped(person)?;
@@ -463,6 +474,7 @@ impl Ledger {
             Reason::Reset => person.faulted || ending == Some(&Ending::Reset),
             Reason::Stopped => self.stopped_at.is_some(),
             Reason::Panicked => person.panicked,
+            Reason::Aborted => person.is_aborted,
             Reason::Memory => self.memory_max.is_some_and(|max| self.may_hold_much(person, max)),
         };
         match reason {
@@ -538,7 +550,7 @@ impl Ledger {
                 Reason::Stalled => *code == Some(1008),
                 Reason::Memory => ours || first && matches!(code, Some(1009 | 1013)),
                 Reason::Timeout => ours || first && *code == Some(1001), // no answer to a ping
-                Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Reset => ours,
+                Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Reset | Reason::Aborted => ours,
             };
             if !agrees {
                 return Err(format!("the server's Close is for another reason than {reason:?}"));

@@ -11,8 +11,9 @@ use wsring_proto::handshake::accept_key;
 use wsring_proto::{Event, Message, Opcode, Pool, Role, Session, encode};
 
 use super::channel::Channel;
-use super::dial::{BEAT, Reply};
+use super::dial::BEAT;
 use super::oracle::{Digest, Ending, Person};
+use super::reply::{Asked, Reply};
 use super::script::{KEY, Opening, Script, Step, key};
 use super::wire::{Said, Wire};
 use super::{Manners, Settings, World, packed};
@@ -486,31 +487,17 @@ impl Peer {
         self.open = true;
     }
 
-    /// RFC 6455 §4.2.1: what a server checks before it opens; then it answers as it pleases.
+    /// A server that is asked answers as it pleases.
     fn on_request(&mut self, head: &str, addr: SocketAddr, reply: Reply, now: Time) {
-        let value = |name: &str| {
-            let mut headers = head.lines().filter_map(|line| line.split_once(": "));
-            headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-        };
-        let path = head.strip_prefix("GET /dial/").and_then(|rest| rest.split_once(" HTTP/1.1\r\n"));
-        let tag: u64 = path.and_then(|(tag, _)| tag.parse().ok()).unwrap_or_else(|| panic!("no path: {head}"));
-        assert_eq!(u64::from(addr.port()), 1000 + tag, "a request for another server: {head}");
-        assert!(value("Host").is_some_and(|host| host.ends_with(&format!(":{}", addr.port()))), "{head}");
-        assert_eq!((value("Upgrade"), value("Connection")), (Some("websocket"), Some("Upgrade")), "{head}");
-        assert_eq!(value("Sec-WebSocket-Version"), Some("13"), "{head}");
-        let key = value("Sec-WebSocket-Key").expect("a key");
-        let accept = accept_key(key.as_bytes().first_chunk().expect("24 characters"));
-        let accept = std::str::from_utf8(&accept).expect("base64");
-        let offered: Vec<&str> =
-            value("Sec-WebSocket-Protocol").into_iter().flat_map(|list| list.split(", ")).collect();
+        let Asked { tag, version, accept, offered } = Asked::read(head, addr);
         let chosen = (!offered.is_empty() && self.random.chance(700)).then(|| self.random.pick(&offered));
-        self.say(&format!("is asked by dial {tag} and answers {reply:?}"));
+        self.say(&format!("is asked by dial {tag} for {version} and answers {reply:?}"));
         self.person(|person| {
-            person.dial = Some(tag);
+            (person.dial, person.version) = (Some(tag), version);
             person.request_at = Some(now);
             person.reply = Some(reply.clone());
         });
-        self.out = reply.write(accept, chosen, self.number, &mut self.random);
+        self.out = reply.write(&accept, chosen, self.number, &mut self.random);
         self.head_left = self.out.len();
         match reply {
             Reply::Valid { .. } => self.open = true,

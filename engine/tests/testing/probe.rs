@@ -72,6 +72,7 @@ impl Handler for Probe {
                     }
                 }
             }
+            "ping" => self.log.push(format!("pinged: {}", cx.ping())),
             "close" => cx.close(CloseCode::POLICY, rest),
             "panic" => panic!("asked for"),
             "timer" => drop(cx.set_timer(Duration::from_nanos(number()), 1)),
@@ -94,6 +95,10 @@ impl Handler for Probe {
 
     fn on_writable(&mut self, _: &mut Cx<'_, Self>) {
         self.log.push("writable".to_owned());
+    }
+
+    fn on_pong(&mut self, _: &mut Cx<'_, Self>, round_trip: Duration) {
+        self.log.push(format!("pong after {:.0} ms", round_trip.as_secs_f64() * 1000.0));
     }
 
     fn on_lagged(&mut self, _: &mut Cx<'_, Self>, lagged: Lagged) {

@@ -79,6 +79,30 @@ fn a_silent_client_is_pinged_and_one_that_does_not_answer_is_told() {
     assert!((57..=60).contains(&bench.pings(ann)), "{}", bench.pings(ann));
 }
 
+/// By the millisecond, one at a time, and not of pongs that nobody asked for; nor of pings that the engine sends by itself.
+#[test]
+fn round_trips_are_told() {
+    let (mut bench, ann) = Probe::with_peer(Config::default().idle_timeout(ms(1_000)));
+    bench.send(ann, "ping");
+    bench.run();
+    assert_eq!(bench.handler().log, ["pinged: true", "pong after 0 ms"]);
+    bench.stop_reading(ann);
+    bench.send(ann, "ping");
+    bench.send(ann, "ping");
+    bench.advance(ms(30));
+    bench.send_raw(ann, b"\x8a\x80\0\0\0\0");
+    bench.send_raw(ann, b"\x8a\x88\0\0\0\0\0\0\0\0\0\0\0\0");
+    bench.run();
+    assert_eq!(bench.handler().log[2..], ["pinged: true", "pinged: false"]);
+    bench.read_on(ann);
+    bench.run();
+    assert_eq!(bench.handler().log[4..], ["pong after 30 ms"]);
+    bench.send(ann, "ping");
+    bench.advance(ms(5_000));
+    assert_eq!(bench.handler().log[5..], ["pinged: true", "pong after 0 ms"]);
+    assert!(bench.pings(ann) > 3, "the engine pings by itself");
+}
+
 /// Half of a message, and no more: 1008 when its time is over, which is looked at twice.
 #[test]
 fn a_message_that_is_not_finished_is_not_waited_for() {

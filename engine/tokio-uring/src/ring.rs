@@ -5,11 +5,12 @@
 //! that is dropped with connections shuts them down, and their tasks end by themselves.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use slab::Slab;
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_uring::net::TcpStream;
@@ -111,8 +112,12 @@ impl TokioRing {
 }
 
 /// Connects with tokio's own socket, which a cancel can drop: the kernel holds nothing of ours meanwhile.
-async fn connect(remote: SocketAddr, nodelay: bool) -> io::Result<TcpStream> {
-    let stream = tokio::net::TcpStream::connect(remote).await?;
+async fn connect(remote: SocketAddr, nodelay: bool, local: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(local) = local {
+        socket.bind(SocketAddr::new(local, 0))?;
+    }
+    let stream = socket.connect(remote).await?;
     stream.set_nodelay(nodelay)?;
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
@@ -127,10 +132,11 @@ impl Ring for TokioRing {
             Op::Accept { listener } => {
                 self.listeners[listener as usize].as_ref().expect("accepting on a closed listener").accept(token);
             }
-            Op::Connect { remote, nodelay } => {
+            Op::Connect { remote, nodelay, local } => {
                 let shared = Rc::clone(&self.shared);
                 let task = tokio_uring::spawn(async move {
-                    let result = connect(remote, nodelay).await.map_err(|error| errno_of(&error));
+                    let result =
+                        connect(remote, nodelay, local.map(|local| *local)).await.map_err(|error| errno_of(&error));
                     shared.push(token, Event::Connected(result));
                 });
                 self.connects.push((token, task.abort_handle()));

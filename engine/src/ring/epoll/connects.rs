@@ -4,7 +4,7 @@
 //! errno of connect(2), or by ECANCELED; and that an attempt that failed leaves nothing behind.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, Type};
 
@@ -13,14 +13,20 @@ use super::{Epoll, errno_of};
 use crate::ring::{Done, Errno, Socket, Token};
 
 impl Epoll {
-    pub(super) fn connect(&mut self, token: Token, remote: SocketAddr, nodelay: bool) {
-        if let Err(error) = self.begin_connect(token, remote, nodelay) {
+    pub(super) fn connect(&mut self, token: Token, remote: SocketAddr, nodelay: bool, local: Option<IpAddr>) {
+        if let Err(error) = self.begin_connect(token, remote, nodelay, local) {
             self.tell(token, Done::Connected { result: Err(errno_of(&error)) });
         }
     }
 
     /// Makes a socket and has it connect. It is told when it has, or why not.
-    fn begin_connect(&mut self, token: Token, remote: SocketAddr, nodelay: bool) -> io::Result<()> {
+    fn begin_connect(
+        &mut self,
+        token: Token,
+        remote: SocketAddr,
+        nodelay: bool,
+        local: Option<IpAddr>,
+    ) -> io::Result<()> {
         if !self.sockets.has_room() {
             return Err(io::Error::from_raw_os_error(libc::ENFILE));
         }
@@ -28,6 +34,10 @@ impl Epoll {
         let socket =
             socket2::Socket::new(Domain::for_address(remote), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(nodelay)?;
+        if let Some(local) = local {
+            socket.bind(&SocketAddr::new(local, 0).into())?;
+            self.calls += 1;
+        }
         match socket.connect(&remote.into()) {
             Err(error) if !matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => return Err(error),
             _ => {}

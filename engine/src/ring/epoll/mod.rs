@@ -157,7 +157,7 @@ impl Epoll {
             Op::Send { socket, payload } => self.send(token, socket.0, payload),
             Op::Recv { socket, once } => self.receive_from(token, socket.0, once),
             Op::Accept { listener } => self.accept_from(token, listener),
-            Op::Connect { remote, nodelay } => self.connect(token, remote, nodelay),
+            Op::Connect { remote, nodelay, local } => self.connect(token, remote, nodelay, local.map(|local| *local)),
             Op::Cancel { target } => {
                 self.cancel(target);
                 self.tell(token, Done::Cancelled);

@@ -490,7 +490,7 @@ fn a_server_that_speaks_first_is_heard() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let remote = server.local_addr().expect("an address");
     let mut bench = Bench::new(|_| ());
-    bench.ring.submit(CONNECT, Op::Connect { remote, nodelay: true });
+    bench.ring.submit(CONNECT, Op::Connect { remote, nodelay: true, local: None });
     bench.ring.submit(CANCEL, Op::Cancel { target: RECV }); // has something to tell, so that the wait does not look
     bench.ring.wait(None).expect("the ring works");
     assert!(matches!(bench.ring.next(), Some((CANCEL, Done::Cancelled))) && bench.ring.next().is_none());
@@ -507,16 +507,16 @@ fn a_connect_is_told_by_its_socket_or_its_errno() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = server.local_addr().expect("an address");
     let mut bench = Bench::new(|c| c.sockets_max = 1);
-    bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: true });
+    bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: true, local: None });
     bench.ring.wait(Some(Time::default())).expect("the ring works");
     let accepted = server.accept().expect("it connects").0;
     let Done::Connected { result: Ok(socket) } = bench.done(CONNECT) else { panic!("not connected") };
     assert!(bench.ring.sockets.get(socket.0).socket.tcp_nodelay().expect("an option"));
-    bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: false });
+    bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: false, local: None });
     assert!(matches!(bench.done(CONNECT), Done::Connected { result: Err(Errno(libc::ENFILE)) }));
     bench.close(socket, false);
     drop((server, accepted));
-    bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: false });
+    bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: false, local: None });
     assert!(matches!(bench.done(CONNECT), Done::Connected { result: Err(Errno(libc::ECONNREFUSED)) }));
 }
 
@@ -531,7 +531,7 @@ fn a_connect_that_waits_is_cancelled() {
     let _queued = TcpStream::connect(addr).expect("one fits");
     let mut bench = Bench::new(|c| c.sockets_max = 1);
     for _ in 0..2 {
-        bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: false });
+        bench.ring.submit(CONNECT, Op::Connect { remote: addr, nodelay: false, local: None });
         bench.quiet();
         bench.ring.on_connecting(0); // something was told of it, which is not that it is connected
         bench.quiet();

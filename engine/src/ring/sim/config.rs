@@ -1,5 +1,6 @@
 //! Owns what a simulated kernel has and how rude it is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::held::Held;
@@ -56,6 +57,10 @@ pub struct SimConfig {
     pub trip_us_max: u64,
     /// Who is called when the engine has connected to somebody; `None`: nobody listens anywhere.
     pub dialled_key: Option<u64>,
+    /// Addresses to which a connect does not complete until it is cancelled, as behind a firewall that drops what comes.
+    pub deaf: Vec<IpAddr>,
+    /// Addresses where nobody listens.
+    pub unheard: Vec<IpAddr>,
     /// Longest ordinary delay of a completion, in nanoseconds.
     pub delay_ns_max: u64,
     /// What the engine's own work of a pass takes, least and most, in nanoseconds.
@@ -128,6 +133,8 @@ impl SimConfig {
             tx_capacity: (64 << 10, 64 << 10),
             trip_us_max: 100,
             dialled_key: None,
+            deaf: Vec::new(),
+            unheard: Vec::new(),
             delay_ns_max: 20_000,
             work_ns: WORK_NS,
             in_order: false,
@@ -188,6 +195,8 @@ impl SimConfig {
             tx_capacity: (random.range(50, 2000) as usize, random.range(2001, 100_000) as usize),
             trip_us_max: super::Random::new(seed ^ 0x0074_7269_7073).pick(&[50, 1_000, 20_000]),
             dialled_key: None,
+            deaf: Vec::new(),
+            unheard: Vec::new(),
             delay_ns_max: random.range(0, 200_000),
             work_ns: WORK_NS,
             in_order: false,

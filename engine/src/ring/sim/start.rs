@@ -36,7 +36,8 @@ impl Net {
             Op::Connect { remote, .. } => {
                 let twice = self.kernel.connects.insert(token.to_bits(), remote);
                 assert!(twice.is_none(), "two connects of {token:?}");
-                if !self.random.chance(self.config.faults.connect_hangs) {
+                let hangs = self.random.chance(self.config.faults.connect_hangs);
+                if !hangs && !self.config.deaf.contains(&remote.ip()) {
                     self.soon(Event::Connect(token.to_bits()));
                 }
             }

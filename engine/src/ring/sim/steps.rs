@@ -263,6 +263,7 @@ impl Net {
         let token = Token::from_bits(bits);
         let free = self.kernel.free_place();
         let refused = self.random.chance(self.config.faults.connect_refused);
+        let refused = refused || self.config.unheard.contains(&remote.ip());
         let result = match (self.config.dialled_key.filter(|_| !refused), free) {
             (None, _) => Err(Errno(self.random.pick(&[libc::ECONNREFUSED, libc::ENETUNREACH, libc::ETIMEDOUT]))),
             (_, None) => Err(Errno(libc::ENFILE)),

@@ -8,7 +8,7 @@
 //! Owns what the kernel reads and writes meanwhile, each at an address of its own. A connection attempt is rare: this may
 //! allocate and search.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use io_uring::types::Fd;
@@ -49,8 +49,14 @@ pub(super) enum Step {
 
 impl Connects {
     /// The first SQE of an attempt.
-    pub(super) fn begin(&mut self, token: Token, remote: SocketAddr, nodelay: bool) -> squeue::Entry {
-        let made = make(remote, nodelay).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)));
+    pub(super) fn begin(
+        &mut self,
+        token: Token,
+        remote: SocketAddr,
+        nodelay: bool,
+        local: Option<IpAddr>,
+    ) -> squeue::Entry {
+        let made = make(remote, nodelay, local).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)));
         let key = self.0.insert(Connecting {
             token,
             remote: Box::new(remote.into()),
@@ -108,8 +114,11 @@ fn user_data(key: usize) -> u64 {
     Token::new(Kind::Connect, 0, key as u32).to_bits()
 }
 
-fn make(remote: SocketAddr, nodelay: bool) -> std::io::Result<socket2::Socket> {
+fn make(remote: SocketAddr, nodelay: bool, local: Option<IpAddr>) -> std::io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(nodelay)?;
+    if let Some(local) = local {
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+    }
     Ok(socket)
 }

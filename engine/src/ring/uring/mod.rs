@@ -228,7 +228,9 @@ impl Uring {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT | self.socket_flags),
             Op::Send { socket, payload } => return self.send_entry(token, socket, payload),
-            Op::Connect { remote, nodelay } => return self.connects.begin(token, remote, nodelay),
+            Op::Connect { remote, nodelay, local } => {
+                return self.connects.begin(token, remote, nodelay, local.map(|local| *local));
+            }
             Op::Cancel { target } if target.kind() == Kind::Accept && direct => {
                 let last = self.accepts.as_mut().and_then(|accepts| accepts.cancel(target.index()));
                 last.iter().for_each(|entry| self.push(entry));

@@ -105,7 +105,7 @@ fn accepts_go_on_when_connects_have_ended() {
     }
     let connect = |index| Token::new(Kind::Connect, 0, index);
     for index in 0..SLOTS {
-        ring.submit(connect(index), Op::Connect { remote: addrs[1], nodelay: true });
+        ring.submit(connect(index), Op::Connect { remote: addrs[1], nodelay: true, local: None });
     }
     ring.submit(ACCEPT, Op::Accept { listener: 0 });
     let _peer = tcp(addrs[0]);

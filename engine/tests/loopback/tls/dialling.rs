@@ -7,7 +7,7 @@ use std::thread;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, Error, ServerConfig};
-use wsring::{DialError, Target, TlsError};
+use wsring::{DialError, Proxy, Target, TlsError};
 
 use super::with_tls;
 use crate::caller::{Line, Setup, Told, dial};
@@ -46,6 +46,41 @@ fn our_own_server_over_tls() {
         let stats = finish(server);
         assert_eq!((stats.opened, stats.closed, stats.tls_failed, stats.resets), (1, 1, 0, 0));
     }
+}
+
+/// TLS goes through a proxy as it is, and proves another name than the address that is dialled.
+#[test]
+fn through_a_proxy_under_another_name() {
+    let authority = Authority::new();
+    let (server, addr) = serve(with_tls(authority.server_for(NAME, 4000)), 1, |_| Echo);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let via = listener.local_addr().expect("an address");
+    let proxy = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("the client connects");
+        bounded(&client);
+        let (head, _) = read_head(&client).expect("a request");
+        assert!(head.starts_with(&format!("CONNECT {addr} HTTP/1.1\r\n")), "{head}");
+        let mut server = tcp(addr);
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("it goes out");
+        let (mut to, mut from) = (server.try_clone().expect("a clone"), client.try_clone().expect("a clone"));
+        let there = thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut server, &mut client);
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        there.join().expect("no panic");
+    });
+    let says = vec![Random::new(5).bytes(100_000)];
+    let setup = Setup { says: says.clone(), closes_after: 1, ..Setup::default() };
+    let target = target(addr, authority.client(&[&TLS13])).server_name(NAME).expect("a name");
+    let line = setup.dial([target.proxy(Proxy::new(&format!("http://{via}")).expect("a proxy")).expect("a host")]);
+    line.open();
+    line.gets(&says);
+    assert_eq!(line.closed(), "Local { clean: true }");
+    line.finish();
+    proxy.join().expect("the proxy is content");
+    assert_eq!(finish(server).opened, 1);
 }
 
 /// Many at once: each handshake is its own.

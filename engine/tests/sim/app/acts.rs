@@ -22,6 +22,7 @@ impl App {
         self.mail_itself(cx);
         self.act_on_topics(cx);
         self.act_on_timers(cx, own);
+        self.cut_somebody(cx, own);
         while self.random.chance(self.wild) {
             let other = if self.random.chance(300) { own } else { self.somebody() };
             let Some(id) = other else { return };

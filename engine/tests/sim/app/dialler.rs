@@ -1,9 +1,10 @@
 //! What the application does with dials: it makes them, gives them up, closes what they opened, and stops the core.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wsring::ring::sim::Random;
-use wsring::{ConnId, DialId};
+use wsring::{ConnId, DialId, Dialled, Redial, Target};
 
 use super::super::dial::{self, Dial};
 use super::{App, Core};
@@ -14,6 +15,8 @@ pub struct Dialler {
     /// Dials still to be made.
     pub left: u32,
     pub handshake_timeout: Duration,
+    /// Connects may have to wait for a place.
+    pub tight: bool,
     /// How long the process stands still.
     pub pause: Duration,
 }
@@ -24,7 +27,8 @@ impl App {
         dialler.left -= 1;
         let mut ledger = self.world.ledger.borrow_mut();
         let tag = ledger.dials.len() as u64;
-        let (target, mut plan) = dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout);
+        let (target, mut plan) =
+            dial::target(tag, &mut dialler.random, self.world.manners, dialler.handshake_timeout, dialler.tight);
         plan.late += dialler.pause;
         let said = self.pressures.opening();
         self.said[1].insert(tag, said);
@@ -55,9 +59,11 @@ impl App {
             let tag = dialler.random.below(self.world.ledger.borrow().dials.len() as u64);
             match what {
                 _ if self.world.ledger.borrow().dials.is_empty() => self.connect(cx),
-                0..500 => self.connect(cx),
-                500..650 => self.abandon(cx, tag),
-                650..850 => self.abandon_trying(cx),
+                0..400 => self.connect(cx),
+                400..500 => self.set_wait(cx, tag),
+                500..620 => self.retarget(cx, tag),
+                620..700 => self.abandon(cx, tag),
+                700..850 => self.abandon_trying(cx),
                 850..990 => self.close_dialled(cx),
                 990..992 => cx.stop_core(),
                 _ => continue,
@@ -68,6 +74,53 @@ impl App {
                 self.world.ledger.borrow_mut().stopped_at.get_or_insert(now);
             }
         }
+    }
+
+    /// Another target for a dial, and its number.
+    fn another(&self, tag: u64) -> (Target, u32) {
+        let (target, version) = self.world.ledger.borrow_mut().dials[tag as usize].another();
+        let said = self.said[1][&tag];
+        (said.map_or(target.clone(), |pressure| target.pressure(pressure)), version)
+    }
+
+    /// What a new attempt is to dial.
+    pub(super) fn redial(&mut self, tag: u64) -> Redial {
+        let what = self.dialler.as_mut().expect("it dials").random.below(10);
+        let another = (what < 3).then(|| self.another(tag));
+        let version = another.as_ref().map(|(_, version)| *version);
+        let said = (what < 8).then_some(version);
+        self.world.trace.note(&[34, tag, what], || format!("         app says {said:?} to a new attempt"));
+        self.dialled(tag, |dial, now, _| dial.on_redialled(said, now));
+        match another {
+            Some((target, _)) => target.into(),
+            None if what < 8 => Redial::Same,
+            None => Redial::Later,
+        }
+    }
+
+    /// Now and then it allows none of the addresses.
+    pub(super) fn allow(&mut self, dialled: &Dialled, addrs: &mut Vec<SocketAddr>) {
+        let none = self.wild > 0 && self.dialler.as_mut().expect("it dials").random.chance(20);
+        self.dialled(dialled.tag, |dial, _, _| dial.on_resolved(dialled, addrs, none));
+        if none {
+            addrs.clear();
+        }
+    }
+
+    fn retarget(&mut self, cx: &mut Core<'_>, tag: u64) {
+        let (target, version) = self.another(tag);
+        let id = self.world.ledger.borrow().dials[tag as usize].id;
+        self.world.trace.note(&[35, tag, version.into()], || format!("         app gives {id:?} target {version}"));
+        let taken = cx.retarget(id, target);
+        self.dialled(tag, |dial, now, stopping| dial.retarget(version, taken, now, stopping));
+    }
+
+    fn set_wait(&mut self, cx: &mut Core<'_>, tag: u64) {
+        let micros = self.dialler.as_mut().expect("it dials").random.pick(&[0, 1_000, 50_000, 300_000]);
+        let (id, wait) = (self.world.ledger.borrow().dials[tag as usize].id, Duration::from_micros(micros));
+        self.world.trace.note(&[36, tag, micros], || format!("         app has {id:?} wait {wait:?}"));
+        let taken = cx.set_wait(id, wait);
+        self.dialled(tag, |dial, now, stopping| dial.set_wait(wait, taken, now, stopping));
     }
 
     /// Abandons all of which something is under way: its completion may come in this very pass.
