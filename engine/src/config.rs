@@ -6,6 +6,7 @@ mod memory;
 mod on_panic;
 mod pace;
 mod panics;
+mod pending;
 mod placing;
 mod room;
 mod share;
@@ -292,8 +293,8 @@ impl Config {
 
 /// Deadlines.
 impl Config {
-    /// From accept to the end of the request head, TLS's handshake included. Who has begun a request by then is answered 408, and who
-    /// has said nothing is closed without a word. Default 10 s.
+    /// From accept to the end of the request head, TLS's handshake included, and to the answer if that is deferred. Who has begun a request by then is
+    /// answered 408, who waits for an answer 503, and who has said nothing is closed without a word. Default 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;

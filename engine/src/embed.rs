@@ -15,12 +15,12 @@ use wsring_proto::close::CloseCode;
 use crate::config::Config;
 use crate::cores::{CoreState, Place};
 use crate::engine::{
-    Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
+    Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Pending, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
 };
 use crate::error::Error;
 use crate::given_up::GivenUp;
 use crate::handle::{Handle, Member};
-use crate::handler::{Handler, OwnedMessage};
+use crate::handler::{Handler, OwnedMessage, Response};
 use crate::ring::uring::{Features, heap};
 use crate::ring::{Ring, SendBlocks, Time};
 use crate::server::resolve_for;
@@ -88,6 +88,22 @@ impl<M> Remote<M> {
     /// [`MailError`], with the message.
     pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
         self.0.send(to, message.into())
+    }
+
+    /// Says what was found about a request that waits: see [`Handle::admit`](crate::Handle::admit).
+    ///
+    /// # Errors
+    /// [`MailError`], with what was found.
+    pub fn admit(&self, pending: Pending, found: M) -> Result<(), MailError<M>> {
+        self.0.admit(pending, found)
+    }
+
+    /// Answers a request that waits: see [`Handle::respond`](crate::Handle::respond).
+    ///
+    /// # Errors
+    /// [`MailError`], with the response.
+    pub fn respond(&self, pending: Pending, response: Response) -> Result<(), MailError<Response>> {
+        self.0.respond(pending, response)
     }
 
     /// The topic of this name, in all engines of the process: see [`Handle::topic`](crate::Handle::topic).

@@ -1,6 +1,8 @@
 //! Reaches running cores from other threads: [`Handle`]; and what a core's handler is told when it is made: [`CoreInfo`]. What callbacks do
 //! with other cores stands here as well, because it is the same.
 
+mod deferred;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +121,7 @@ impl<M> Clone for Member<M> {
 /// It exists before the first core runs ([`CoreInfo::handle`]), and what it asks of a core that does not run yet is done once that
 /// does. After the end it does nothing. `M` is [`Handler::Mail`].
 ///
-/// What is sent by [`mail`](Self::mail), [`send`](Self::send), [`publish`](Self::publish) and [`close`](Self::close) lies in the core's mailbox
+/// What is sent by [`mail`](Self::mail), [`send`](Self::send), [`publish`](Self::publish), [`close`](Self::close), [`admit`](Self::admit) and [`respond`](Self::respond) lies in the core's mailbox
 /// ([`Config::mailbox_max`](crate::Config::mailbox_max)) until its next pass; what one thread sends to a core is worked on in the order sent. A core that
 /// sleeps is woken by the first of them, by a system call; one that runs, or polls ([`Config::spin`](crate::Config::spin)), needs none.
 ///

@@ -71,6 +71,11 @@
 //! the subscribers of all cores, [`stats`](Handle::stats) asks for counters. [`Running::handle`] is one, the factory of handlers is
 //! given one ([`CoreInfo`]), and so is every callback ([`CoreCx::handle`]). `examples/control.rs` is a thread in control of running cores.
 //!
+//! # Answering later
+//! Whoever must ask elsewhere who a client is, such as a session store, does not hold up its core: [`CoreCx::defer`] keeps the request,
+//! any thread says by [`Handle::admit`] what it has found, and [`Handler::on_admit`] makes the connection of that, on the request's own core.
+//! `examples/token_check.rs` looks tokens up on another thread.
+//!
 //! # Time
 //! [`Config::tick`] has [`Handler::on_tick`] called at a fixed rate, for games and feeds, and with [`Flush::AtTick`] each connection gets one send
 //! a tick. [`CoreCx::set_timer`] and [`CoreCx::set_interval`] set timers of the core, [`Conn::set_timer`] one of a connection, which ends
@@ -176,8 +181,9 @@ pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig, OnPanic};
 pub use cores::{CoreState, Cpu, InvalidCpu, Place};
 pub use engine::{
-    ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, MailError, Publish, Published,
-    Retain, SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError, TopicId, Update,
+    ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, MailError, Pending, PendingFull,
+    Publish, Published, Retain, SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError,
+    TopicId, Update,
 };
 pub use error::Error;
 pub use flush::Flush;

@@ -102,6 +102,20 @@ counters! {
     memory_bytes,
     /// Handshakes and plain requests answered with a status other than 101 and 2xx.
     declined,
+    /// Requests whose answer was deferred ([`CoreCx::defer`](crate::CoreCx::defer)): each comes to one of the next four.
+    deferred,
+    /// Of those, the ones that wait in this moment. It goes down as well.
+    pending,
+    /// Those that the application answered, whatever its answer.
+    deferred_answered,
+    /// Those that were told 503, because the handshake timeout or the core's stop came before an answer.
+    deferred_expired,
+    /// Those whose connection ended before: the peer had gone, or the core's memory was used up.
+    deferred_gone,
+    /// Requests that could not be deferred, because as many were as [`Config::pending_max`](crate::Config::pending_max) allows.
+    deferred_refused,
+    /// Answers for requests that waited no more.
+    answers_late,
     /// Connections failed for what the peer sent (RFC 6455 §7.1.7).
     violations,
     /// Connections ended by a deadline.

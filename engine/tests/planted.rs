@@ -2,6 +2,7 @@
 //! pass. A simulation that catches nothing proves nothing. The bugs are in `engine/planted.rs`, the oracles in
 //! `docs/simulation.md`, and the list below is the table there.
 
+mod deferred;
 mod sim;
 mod two_ends;
 
@@ -40,8 +41,10 @@ enum As {
     Polite,
     /// Two engines against each other.
     Twofold,
+    /// An application that answers later.
+    Deferring,
 }
-use As::{Plain, Polite, Sealed, Twofold};
+use As::{Deferring, Plain, Polite, Sealed, Twofold};
 
 /// What each bug is caught by. Others may notice it too, in other seeds.
 const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
@@ -187,10 +190,19 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::UnreadUncounted, Plain, Oracle(7)),
     (Bug::HandshakesFree, Sealed, Engine),
     (Bug::HandshakeLost, Polite, Oracle(8)),
+    (Bug::AnswerForgotten, Deferring, Oracle(33)),
+    (Bug::AnswerOfAnother, Deferring, Oracle(33)),
+    (Bug::BehindLost, Deferring, Oracle(33)),
+    (Bug::GonePending, Deferring, Oracle(33)),
+    (Bug::PendingUnbounded, Deferring, Oracle(33)),
+    (Bug::DeferredForEver, Deferring, Oracle(33)),
+    (Bug::StopForgetsDeferred, Deferring, Oracle(33)),
+    (Bug::LateUncounted, Deferring, Oracle(33)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 66] = [
+const WORDS: [(&str, By); 67] = [
+    ("deferred", Oracle(33)),
     ("the wrong peer", Oracle(31)),
     ("it was turned away", Oracle(31)),
     ("it was aborted", Oracle(34)),
@@ -295,6 +307,7 @@ fn failure(seed: u64, how: As) -> Option<Failure> {
         Sealed => drop(secured::run(seed, Manners::Rude, false)),
         Polite => drop(secured::run(seed, Manners::Quiet, false)),
         Twofold => drop(two_ends::run(seed, false)),
+        Deferring => drop(deferred::run(seed, false)),
     };
     catch_unwind(AssertUnwindSafe(run)).err()?;
     let (file, text) = PANIC.take();
@@ -345,7 +358,7 @@ fn write_down(info: &std::panic::PanicHookInfo<'_>) {
 fn every_planted_bug_is_caught_by_the_oracle_meant_for_it() {
     std::panic::set_hook(Box::new(write_down));
     let honest: Vec<Failure> =
-        [Plain, Sealed, Polite, Twofold].into_iter().flat_map(|how| failures(None, how, Engine)).collect();
+        [Plain, Sealed, Polite, Twofold, Deferring].into_iter().flat_map(|how| failures(None, how, Engine)).collect();
     println!("without a bug: {honest:?}");
     // BUG=RestLost looks for that one alone, BUG=RestLost,KeptAll for those two.
     let only = std::env::var("BUG").ok();

@@ -10,7 +10,7 @@ impl Config {
     /// |---|---|
     /// | `on_open`, `on_message`, `on_writable`, `on_lagged`, `on_pong`, `on_conn_timer` | its connection: what was queued goes out, then a Close with 1011; `on_close` is told [`CloseReason::Panicked`](crate::CloseReason::Panicked) |
     /// | what a topic [writes](crate::Topic::write) or [merges](crate::Topic::merge) with | each subscriber that it was called for, in the same way; of a message that is retained, every later subscriber too |
-    /// | `on_upgrade`, `on_request` | its request, which is answered 500 |
+    /// | `on_upgrade`, `on_admit`, `on_request` | its request, which is answered 500 |
     /// | `on_answer`, `on_redial`, `on_reconnect`, `on_resolved` | its attempt, with [`DialError::Panicked`](crate::DialError::Panicked); the target's policy may dial again |
     /// | `on_close`, `on_dial_failed` | nothing more than what it was told of |
     /// | `on_start`, `on_wake`, `on_mail`, `on_timer`, `on_tick`, `on_batch_end` | its core |

@@ -202,6 +202,16 @@ impl<H: Handler> Calls<H> {
         self.call(out, "on_upgrade", None, |handler, mut cx| handler.on_upgrade(&mut cx, opening))
     }
 
+    /// What it wanted to know of a request that it has deferred has been found.
+    pub(crate) fn admitting(
+        &mut self,
+        out: &mut Reach,
+        opening: &Opening<'_>,
+        found: H::Mail,
+    ) -> Result<Verdict<H::Conn>, Panicked> {
+        self.call(out, "on_admit", None, |handler, mut cx| handler.on_admit(&mut cx, opening, found))
+    }
+
     pub(crate) fn answered(
         &mut self,
         out: &mut Reach,

@@ -15,6 +15,7 @@ use super::id::Tenant;
 use super::life::Life;
 use super::output::Output;
 use super::pack::Framing;
+use super::pending::Asked;
 use crate::ring::{Block, Memory, Socket};
 
 /// The send side of a connection, its operations, and its place in time. Lives as long as the table; the generation
@@ -132,6 +133,8 @@ pub(crate) enum Phase {
     /// Part of a request head; the buffer exists once a head has come in pieces.
     #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
     Head(HeadScan, Option<Box<Vec<u8>>>),
+    /// Behind a request that waits for its answer.
+    Asked(Box<Asked>),
     /// Part of the server's answer to a request of ours.
     Answer(Box<Answering>),
     /// Frames.

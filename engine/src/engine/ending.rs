@@ -5,6 +5,7 @@
 
 use super::conns::Phase;
 use super::core::Core;
+use super::deferred::Wait;
 use super::id::Origin;
 use super::life::{Event, Life, Parting};
 use super::planted::planted;
@@ -91,6 +92,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
             Phase::Answer(answering) => self.on_answer_lost(*answering, why),
+            Phase::Asked(asked) => self.end_wait(*asked, Wait::Gone),
             Phase::Head(_, None) | Phase::Ended => {}
         }
         if self.out.link(index).tenant.is_dialled() {

@@ -5,6 +5,7 @@ use wsring_proto::close::CloseCode;
 use super::begun::Round;
 use super::conns::Phase;
 use super::core::Core;
+use super::deferred::UNDECIDED;
 use super::life::Life;
 use super::patience::LOOK;
 use super::planted::planted;
@@ -76,8 +77,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.end(index, &CloseReason::Stalled, true);
     }
 
-    /// RFC 9110 §15.5.9: a client that has begun a request is told that it took too long. One that has said nothing asks for nothing.
+    /// RFC 9110 §15.5.9: a client that has begun a request is told that it took too long. One that has said nothing asks for nothing; and one whose
+    /// request waits for its answer is told that we did (§15.6.4).
     fn expire_head(&mut self, index: u32) {
+        if planted!(DeferredForEver, matches!(self.conns[index as usize].phase, Phase::Asked(_)); self.expire_asked(index, &UNDECIDED))
+        {
+            return;
+        }
         let has_begun = matches!(self.conns[index as usize].phase, Phase::Head(_, Some(_)));
         // Both bugs are in who is cut without a word.
         if planted!(HeadAfterDeath, false; planted!(UnreadCut, false; has_begun)) {

@@ -52,7 +52,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Keeps bytes that cannot be worked on now.
     #[inline(never)]
-    fn stash(&mut self, index: u32, rest: &[u8]) {
+    pub(super) fn stash(&mut self, index: u32, rest: &[u8]) {
         planted!(StashLost, return);
         let mut stash = self.out.stores.pool.take(rest.len(), rest.len());
         simd::copy_append(rest, &mut stash);

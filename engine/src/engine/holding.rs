@@ -48,6 +48,7 @@ impl Holding {
         link.output.pieces().for_each(|piece| holding.add_output(piece, stores));
         match &conn.phase {
             Phase::Head(_, Some(head)) => holding.add(head.capacity(), head.len()),
+            Phase::Asked(asked) => holding.add(asked.head.capacity(), asked.head.len()),
             Phase::Open(session) => {
                 let (memory, counted) = session.held_bytes();
                 holding.add(memory, counted);

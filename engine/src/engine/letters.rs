@@ -82,6 +82,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 // The counters of the topic say what became of it.
                 _ = self.out.publish(topic.index(), how, opcode, &bytes);
             }
+            Letter::Admit(pending, found) => self.on_admit(pending, found),
+            Letter::Respond(pending, response) => self.on_response(pending, &response),
             Letter::Close(id, code, reason) => match self.out.peers.find_open(id) {
                 Some(index) => self.out.flush_and_close(index, code, &reason),
                 None => self.out.stats.mail_gone += 1,

@@ -19,7 +19,7 @@ use super::pack::Framing;
 pub(crate) enum Life {
     /// The slot has no connection.
     Free,
-    /// Its request head is awaited until `due`; of one that we dialled, the server's answer.
+    /// Its request head is awaited until `due`, or our answer if the application has deferred that; of one that we dialled, the server's answer.
     Head { due: Tick, eof: bool },
     /// Messages flow. `since`: when the peer last showed life. `taken`: when it last took a byte or was first offered one, while
     /// that is what it is timed by ([`Input::is_timed_by_output`]).

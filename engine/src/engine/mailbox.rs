@@ -15,9 +15,10 @@ use wsring_proto::close::CloseCode;
 use super::id::{ConnId, DialId};
 use super::names::TopicId;
 use super::panics::let_go;
+use super::pending::Pending;
 use super::planted::planted;
 use super::topics::Publish;
-use crate::handler::OwnedMessage;
+use crate::handler::{OwnedMessage, Response};
 use crate::target::Target;
 
 /// Letters of a mailbox, if nobody says how many.
@@ -52,6 +53,10 @@ pub(crate) enum Letter<M> {
     Send(ConnId, OwnedMessage),
     /// A message for the subscribers of a topic.
     Publish(TopicId, Publish, OwnedMessage),
+    /// What was found out about a request that waits, for `on_admit`.
+    Admit(Pending, M),
+    /// The answer to a request that waits.
+    Respond(Pending, Box<Response>),
     /// A connection is to be closed.
     Close(ConnId, CloseCode, Box<str>),
     /// What the next attempt of a dial connects to.

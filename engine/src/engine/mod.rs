@@ -8,7 +8,7 @@
 //! - `deadlines`: when connections are due. `begun`: by when messages that have begun must have come further. `timers`: when dials are. `alarms`: the application's timers, in the order of `wheel`, and `ticks`; `ages`: how long connections last; `held`: output that waits for those. `heard`: up to when peers have been
 //!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
 //!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn. `heads`: who has not asked yet.
-//!   `answering`: a server's answer. `dial_error`: why there is none. `sealed`: TLS of one connection.
+//!   `answering`: a server's answer. `pending`: requests whose answer is deferred. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent.
 //! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called; `rates`: how fast they give.
 //! - `inbox`: what other threads leave; `mailbox`: what they send; `board`: what they ask for. `panics`: whose a panic is. `tokens`: of operations that
@@ -19,7 +19,7 @@
 //! Around the application: `reach` is all that a callback may touch, `backlog` what its output does, `draft` a message that it
 //! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `paced` what connections with a rate get of those, `states` what it keeps of connections, `calls` the only caller.
 //!
-//! Stations, each entered by one kind of event: `listener`, `upgrade` and `dialling` (how connections come), `receive`, `secure` and
+//! Stations, each entered by one kind of event: `listener`, `upgrade`, `deferred` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `letters` (what other threads
 //! want), `ending`, `stop`. `settle` is the only submitter of a connection's operations, `turn` is the loop, and `core` is all of it together.
 //! `driven` is a core whose passes a test makes, one by one.
@@ -40,6 +40,7 @@ mod connecting;
 mod conns;
 mod core;
 mod deadlines;
+mod deferred;
 mod dial_error;
 mod dialling;
 mod dials;
@@ -72,6 +73,7 @@ mod pack;
 pub(crate) mod panics;
 mod patience;
 mod peers;
+mod pending;
 mod pings;
 pub(crate) mod planted;
 mod pongs;
@@ -111,6 +113,7 @@ pub use self::dial_error::{Declined, DialError};
 pub use self::dials::Dialled;
 pub use self::id::{ConnId, DialId};
 pub use self::names::{TopicError, TopicId};
+pub use self::pending::{Pending, PendingFull};
 pub use self::reach::SendOutcome;
 pub use self::ticks::Tick;
 pub use self::topics::{
@@ -125,5 +128,7 @@ pub(crate) use self::inbox::{Control, Resolve};
 pub use self::mailbox::MailError;
 pub(crate) use self::mailbox::{Bell, Letter, MAILBOX_MAX, Mailbox, Reader};
 pub(crate) use self::names::{Names, TOPICS_MAX};
+#[cfg(test)]
+pub(crate) use self::pending::Deferrals;
 pub(crate) use self::reach::{How, Reach};
 pub(crate) use self::states::Lent;

@@ -314,11 +314,27 @@ mod switch {
         HandshakesFree,
         /// Those that must wait are forgotten.
         HandshakeLost,
+        /// The answer to a request that waits is taken and not sent.
+        AnswerForgotten,
+        /// An answer goes to whichever request waits on the connection's slot now.
+        AnswerOfAnother,
+        /// What comes behind a request for an upgrade that waits is dropped.
+        BehindLost,
+        /// A request that waited, and whose connection has ended, still counts as one that waits.
+        GonePending,
+        /// However many requests wait, one more may.
+        PendingUnbounded,
+        /// A request that waits has all the time in the world.
+        DeferredForEver,
+        /// A stop leaves requests that wait as they are.
+        StopForgetsDeferred,
+        /// Answers for requests that wait no more are not counted.
+        LateUncounted,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 142] = [
+        pub const ALL: [Bug; 150] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -461,6 +477,14 @@ mod switch {
             Bug::UnreadUncounted,
             Bug::HandshakesFree,
             Bug::HandshakeLost,
+            Bug::AnswerForgotten,
+            Bug::AnswerOfAnother,
+            Bug::BehindLost,
+            Bug::GonePending,
+            Bug::PendingUnbounded,
+            Bug::DeferredForEver,
+            Bug::StopForgetsDeferred,
+            Bug::LateUncounted,
         ];
     }
 

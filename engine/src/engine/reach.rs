@@ -32,6 +32,7 @@ use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::panics::Payload as Panic;
 use super::peers::Peers;
+use super::pending::Deferrals;
 use super::pings::Pings;
 use super::planted::planted;
 use super::pongs::Pongs;
@@ -155,6 +156,8 @@ pub(crate) struct Reach {
     /// Connections with a message of a topic in whose closure the application panicked.
     pub(super) panicked: Vec<(ConnId, Panic)>,
     pub(crate) names: Arc<Names>,
+    /// Of requests whose answer is deferred.
+    pub(crate) pending: Deferrals,
     /// Of this core and those beside it: a `Handle` of the handler's mail, once there is a core.
     pub(crate) handle: Box<dyn Any>,
 }
@@ -205,6 +208,7 @@ impl Reach {
             aborted: Vec::new(),
             panicked: Vec::new(),
             names,
+            pending: Deferrals::new(place, config.topics.pending_max),
             handle: Box::new(()),
         }
     }

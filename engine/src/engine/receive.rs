@@ -118,6 +118,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn feed_opening(&mut self, index: u32, bytes: &mut [u8]) {
         match &self.conns[index as usize].phase {
             Phase::Head(..) => self.feed_head(index, bytes),
+            Phase::Asked(_) => self.feed_asked(index, bytes),
             Phase::Answer(_) => self.feed_answer(index, bytes),
             Phase::Open { .. } | Phase::Ended => {}
         }

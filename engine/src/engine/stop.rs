@@ -66,6 +66,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn stop_head(&mut self, index: u32) {
         match self.conns[index as usize].phase {
             Phase::Head(..) => planted!(HeadForgotten, self.die(index); self.refuse(index, &STOPPING)),
+            Phase::Asked(_) => {
+                planted!(StopForgetsDeferred, return);
+                self.expire_asked(index, &STOPPING);
+            }
             _ => self.die(index),
         }
     }

@@ -10,15 +10,18 @@ use wsring_proto::deflate::{self, Agreed, Mode};
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
-use super::conns::Phase;
+use super::conns::{Conn, Phase};
 use super::core::Core;
+use super::deferred::Wait;
 use super::life::Event;
 use super::pack::Framing;
 use super::panics::Panicked;
+use super::pending::Pending;
 use super::planted::planted;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
-use crate::handler::{Acceptance, Handler, Opening, Response, VerdictKind};
+use crate::handler::{Acceptance, Handler, Opening, Response, Verdict, VerdictKind};
+use crate::peer::Peer;
 use crate::pressure::Pressure;
 use crate::ring::Ring;
 
@@ -43,7 +46,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     let (head, frames) = bytes.split_at_mut(len);
                     self.on_head(index, head);
                     planted!(FramesBehindHead, return);
-                    self.feed_frames(index, frames);
+                    self.feed_behind(index, frames);
                 }
                 HeadEnd::Partial => {
                     let mut gathered = self.out.stores.pool.take(bytes.len(), bytes.len());
@@ -61,11 +64,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
             HeadEnd::Complete(len) => {
                 let mut gathered = buffer.take().expect("matched above");
                 self.on_head(index, &gathered[..len]);
-                self.feed_frames(index, &mut gathered[len..]);
+                self.feed_behind(index, &mut gathered[len..]);
                 self.out.stores.pool.put(*gathered);
             }
             HeadEnd::Partial => {}
             HeadEnd::TooLarge => self.refuse(index, &Refusal::HEAD_TOO_LARGE),
+        }
+    }
+
+    /// What came behind a head in the same segment.
+    fn feed_behind(&mut self, index: u32, bytes: &mut [u8]) {
+        match self.conns[index as usize].phase {
+            Phase::Asked(_) => self.feed_asked(index, bytes),
+            _ => self.feed_frames(index, bytes),
         }
     }
 
@@ -79,37 +90,69 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(index, &refusal),
         };
+        self.out.pending.begin();
+        let peer = self.out.addresses.get(index);
         if !request.is_upgrade() {
-            let opening = Opening {
-                request: &request,
-                subprotocol: None,
-                peer: self.out.addresses.get(index),
-                #[cfg(feature = "tls")]
-                tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
+            let opening = opening(index, &self.conns[index as usize], peer, &request, None);
+            let response = match self.calls.requested(&mut self.out, &opening) {
+                Ok(response) => response,
+                Err(Panicked) => return self.refuse(index, &PANICKED),
             };
-            return match self.calls.requested(&mut self.out, &opening) {
-                Ok(response) => self.respond(index, &response, request.method() == "HEAD"),
-                Err(Panicked) => self.refuse(index, &PANICKED),
+            return match response.extensions().get::<Pending>() {
+                Some(&pending) => self.defer(index, head, pending, false),
+                None => self.respond(index, &response, request.method() == "HEAD"),
             };
         }
-        match handshake::accept(&request, &config.policy) {
-            Ok(accept) => self.on_upgrade(index, &request, &accept),
-            Err(refusal) => self.refuse(index, &refusal),
+        let accept = match handshake::accept(&request, &config.policy) {
+            Ok(accept) => accept,
+            Err(refusal) => return self.refuse(index, &refusal),
+        };
+        let opening = opening(index, &self.conns[index as usize], peer, &request, Some(&accept));
+        match self.calls.upgrading(&mut self.out, &opening) {
+            Ok(verdict) => self.carry_out(index, head, &request, Some(&accept), verdict),
+            Err(Panicked) => self.refuse(index, &PANICKED),
         }
     }
 
-    fn on_upgrade(&mut self, index: u32, request: &Request<'_>, accept: &Accept<'_>) {
-        let opening = Opening {
-            request,
-            subprotocol: accept.subprotocol,
-            peer: self.out.addresses.get(index),
-            #[cfg(feature = "tls")]
-            tls: self.conns[index as usize].tls.as_deref().map(Sealed::peer),
-        };
-        let Ok(verdict) = self.calls.upgrading(&mut self.out, &opening) else { return self.refuse(index, &PANICKED) };
+    /// The application has found out what it wanted to know of a request, whose head this is.
+    pub(super) fn on_found(&mut self, index: u32, head: &[u8], found: H::Mail) {
+        let config = std::sync::Arc::clone(&self.config);
+        let mut table = HeaderTable::new();
+        let request = Request::parse(head, &config.head_limits, &mut table).expect("it was a request when it came");
+        let accept = request.is_upgrade().then(|| handshake::accept(&request, &config.policy));
+        let accept = accept.map(|accept| accept.expect("it was a handshake when it came"));
+        self.out.pending.begin();
+        let peer = self.out.addresses.get(index);
+        let opening = opening(index, &self.conns[index as usize], peer, &request, accept.as_ref());
+        match self.calls.admitting(&mut self.out, &opening, found) {
+            Ok(verdict) => self.carry_out(index, head, &request, accept.as_ref(), verdict),
+            Err(Panicked) => self.refuse(index, &PANICKED),
+        }
+    }
+
+    fn defer(&mut self, index: u32, head: &[u8], pending: Pending, is_upgrade: bool) {
+        if !self.wait_for_answer(index, head, pending, is_upgrade) {
+            self.refuse(index, &BROKEN);
+        }
+    }
+
+    /// What the application says of a request with this head. `accept`: it asks for an upgrade.
+    fn carry_out(
+        &mut self,
+        index: u32,
+        head: &[u8],
+        request: &Request<'_>,
+        accept: Option<&Accept<'_>>,
+        verdict: Verdict<H::Conn>,
+    ) {
         let Acceptance { conn, subprotocol, headers, pressure } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
-            VerdictKind::Reject(response) => return self.respond(index, &response, false),
+            VerdictKind::Reject(response) => return self.respond(index, &response, request.method() == "HEAD"),
+            VerdictKind::Defer(pending) => return self.defer(index, head, pending, accept.is_some()),
+        };
+        let Some(accept) = accept else {
+            tracing::error!("the handler accepted a request that asks for no upgrade");
+            return self.refuse(index, &BROKEN);
         };
         let subprotocol = match subprotocol {
             Some(name) if request.subprotocols().any(|offered| offered == name) => Some(Cow::Owned(name)),
@@ -189,7 +232,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// Answers with the handler's response and closes.
-    fn respond(&mut self, index: u32, response: &Response, head_only: bool) {
+    pub(super) fn respond(&mut self, index: u32, response: &Response, head_only: bool) {
         let status = response.status();
         let mut bytes = self.out.stores.pool.take(512 + response.body().len(), 0);
         let room = bytes.capacity();
@@ -211,11 +254,38 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Queues a response; the connection ends when the peer has had time to read it, whatever it still sends.
     fn last_words(&mut self, index: u32, bytes: Vec<u8>) {
-        if let Phase::Head(_, Some(buffer)) = std::mem::replace(&mut self.conns[index as usize].phase, Phase::Ended) {
-            self.out.stores.pool.put(*buffer);
+        let conn = &mut self.conns[index as usize];
+        let stash = conn.stash.take();
+        match std::mem::replace(&mut conn.phase, Phase::Ended) {
+            Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
+            Phase::Asked(asked) => self.end_wait(*asked, Wait::Gone),
+            _ => {}
+        }
+        if let Some(stash) = stash {
+            self.out.stores.pool.put(stash.bytes);
         }
         let (due, until) = self.out.patience.clocks(self.out.now);
         self.out.peers.on(index, Event::Ended { due, until, linger: true });
         self.out.raw(index, bytes);
+    }
+}
+
+/// What the application is told of a request.
+fn opening<'a>(
+    index: u32,
+    conn: &'a Conn,
+    peer: Peer,
+    request: &'a Request<'a>,
+    accept: Option<&Accept<'a>>,
+) -> Opening<'a> {
+    #[cfg(not(feature = "tls"))]
+    let _ = conn;
+    Opening {
+        request,
+        subprotocol: accept.and_then(|accept| accept.subprotocol),
+        peer,
+        #[cfg(feature = "tls")]
+        tls: conn.tls.as_deref().map(Sealed::peer),
+        index,
     }
 }

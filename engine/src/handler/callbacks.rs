@@ -46,8 +46,17 @@ pub trait Handler: Sized {
         Verdict::reject_status(StatusCode::NOT_FOUND)
     }
 
+    /// Of a request whose answer was [deferred](CoreCx::defer) it has been found what there was to find: by [`Handle::admit`](crate::Handle::admit),
+    /// with the request as [`on_upgrade`](Self::on_upgrade) or [`on_request`](Self::on_request) had it. Accept or reject it, or defer it again, under the same
+    /// deadline. A plain request cannot be accepted: reject it with the response. By default 404: a handler that is admitted to implements this.
+    fn on_admit(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>, found: Self::Mail) -> Verdict<Self::Conn> {
+        let _ = (cx, opening, found);
+        Verdict::reject_status(StatusCode::NOT_FOUND)
+    }
+
     /// A plain HTTP request on the same port: whatever does not ask for an upgrade to WebSocket. The connection closes after
-    /// the response; a request body is not read. The response to a HEAD is written without its body.
+    /// the response; a request body is not read. The response to a HEAD is written without its body. `Response::from(pending)` says that the answer comes
+    /// later: see [`CoreCx::defer`].
     ///
     /// By default 404, and 200 to OPTIONS, with which HAProxy asks whether a server is up unless it is told otherwise. A check
     /// by GET or HEAD (Apache's, those of clouds) needs a page: implement this.

@@ -8,6 +8,7 @@ mod callbacks;
 mod conn;
 mod cx;
 mod data;
+mod deferring;
 mod opening;
 mod owned;
 mod reason;

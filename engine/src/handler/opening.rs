@@ -21,6 +21,8 @@ pub struct Opening<'a> {
     /// What TLS knows of the client, on a connection with TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::TlsPeer<'a>>,
+    /// Of the connection on which it came.
+    pub(crate) index: u32,
 }
 
 impl Opening<'_> {
@@ -91,6 +93,7 @@ mod tests {
             peer: Peer::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            index: 0,
         };
         opening.to_http()
     }

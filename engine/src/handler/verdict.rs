@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::engine::Pending;
 use crate::pressure::Pressure;
 
 /// An HTTP response: of a plain request, or instead of an upgrade. `Content-Length` and `Connection: close` are added.
@@ -16,6 +17,7 @@ pub struct Verdict<C>(pub(crate) VerdictKind<C>);
 pub(crate) enum VerdictKind<C> {
     Accept(Acceptance<C>),
     Reject(Response),
+    Defer(Pending),
 }
 
 #[derive(Debug)]
@@ -46,9 +48,15 @@ impl<C> Verdict<C> {
         Self::reject(response)
     }
 
+    /// Answer later, from any thread: see [`CoreCx::defer`](crate::CoreCx::defer). Does not allocate. Any other name than that call has just given is a
+    /// fault of the handler: its client gets 500, and the log a line.
+    pub fn defer(pending: Pending) -> Self {
+        Self(VerdictKind::Defer(pending))
+    }
+
     /// Choose this subprotocol instead of the negotiated one. It must be one that the client offered
     /// ([`Request::subprotocols`](crate::Request::subprotocols)); otherwise the client gets 500, because a client must fail such a connection
-    /// (RFC 6455 §4.1). No effect on a rejection.
+    /// (RFC 6455 §4.1). No effect on a rejection, nor where the answer is deferred.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         if let VerdictKind::Accept(acceptance) = &mut self.0 {
             acceptance.subprotocol = Some(name.into());
@@ -57,7 +65,7 @@ impl<C> Verdict<C> {
     }
 
     /// Whether messages of this connection are taken while its output is above the high-water mark, instead of what
-    /// [`Config::pressure_accepted`](crate::Config::pressure_accepted) says. No effect on a rejection.
+    /// [`Config::pressure_accepted`](crate::Config::pressure_accepted) says. No effect on a rejection, nor where the answer is deferred.
     pub fn pressure(mut self, pressure: Pressure) -> Self {
         if let VerdictKind::Accept(acceptance) = &mut self.0 {
             acceptance.pressure = Some(pressure);
@@ -66,12 +74,13 @@ impl<C> Verdict<C> {
     }
 
     /// Add a header to the response, for example `Set-Cookie`. Headers of the handshake itself (`Sec-WebSocket-*`,
-    /// `Upgrade`, `Connection`, lengths) are refused with 500 and a log line.
+    /// `Upgrade`, `Connection`, lengths) are refused with 500 and a log line. No effect where the answer is deferred.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         match &mut self.0 {
-            VerdictKind::Accept(acceptance) => acceptance.headers.append(name, value),
-            VerdictKind::Reject(response) => response.headers_mut().append(name, value),
-        };
+            VerdictKind::Accept(acceptance) => _ = acceptance.headers.append(name, value),
+            VerdictKind::Reject(response) => _ = response.headers_mut().append(name, value),
+            VerdictKind::Defer(_) => {}
+        }
         self
     }
 }

@@ -237,15 +237,75 @@ impl<H: Handler> Bench<H> {
     /// If what it asks cannot be said in HTTP. As [`Self::run`].
     #[track_caller]
     pub fn connect(&mut self, asked: impl Into<Handshake>) -> Result<Peer, Refused> {
+        let peer = self.ask(asked)?;
+        self.outcome(peer).unwrap_or(Err(Refused::Deferred)).map(|()| peer)
+    }
+
+    /// A new client asks for a WebSocket, and nobody waits for the answer: see [`Self::outcome`]. For a handler that [defers](crate::CoreCx::defer) it.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`]: nobody listens any more.
+    ///
+    /// # Panics
+    /// As [`Self::connect`].
+    #[track_caller]
+    pub fn ask(&mut self, asked: impl Into<Handshake>) -> Result<Peer, Refused> {
         let number = self.clients.len();
-        let Some(pipe) = self.core.net().connect(0, number as u64) else { return Err(Refused::Closed) };
+        let pipe = self.core.net().connect(0, number as u64).ok_or(Refused::Closed)?;
         self.clients.push(Client::new(pipe, &asked.into(), &mut self.means));
+        Ok(Peer { bench: self.number, number: number as u32 })
+    }
+
+    /// What became of a client that [asked](Self::ask), for a WebSocket or by a plain request, of which every answer is in
+    /// [`Refused::Answered`]. `None`: it has no answer yet.
+    ///
+    /// A handler that defers, and a test in the place of its other threads:
+    ///
+    /// ```
+    /// use wsring::testing::Bench;
+    /// use wsring::{Config, CoreCx, Cx, Handler, Message, Opening, Pending, Verdict};
+    ///
+    /// #[derive(Default)]
+    /// struct Door(Vec<Pending>);
+    ///
+    /// impl Handler for Door {
+    ///     type Conn = String;
+    ///     type Mail = String;
+    ///     fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<String> {
+    ///         let pending = cx.defer(opening).expect("there is room");
+    ///         self.0.push(pending);
+    ///         Verdict::defer(pending)
+    ///     }
+    ///     fn on_admit(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>, user: String) -> Verdict<String> {
+    ///         Verdict::accept(user)
+    ///     }
+    ///     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut bench = Bench::new(Config::default(), |_| Door::default())?;
+    /// let ann = bench.ask("/")?;
+    /// assert!(bench.outcome(ann).is_none());
+    /// let pending = bench.handler().0[0];
+    /// bench.handle().admit(pending, "ann".to_owned())?;
+    /// assert!(matches!(bench.outcome(ann), Some(Ok(()))));
+    /// assert_eq!(bench.data(ann).map(String::as_str), Some("ann"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Self::run`].
+    #[track_caller]
+    pub fn outcome(&mut self, peer: Peer) -> Option<Result<(), Refused>> {
         self.run();
-        let client = &self.clients[number];
-        match client.declined() {
-            Some(response) => Err(Refused::Answered(Box::new(response.clone()))),
-            None if client.answer.is_some() => Ok(Peer { bench: self.number, number: number as u32 }),
-            None => Err(Refused::Closed),
+        let client = self.client(peer);
+        if let Some(response) = client.declined() {
+            return Some(Err(Refused::Answered(Box::new(response.clone()))));
+        }
+        match &client.answer {
+            Some(answer) => (answer.status() == http::StatusCode::SWITCHING_PROTOCOLS).then_some(Ok(())),
+            None => client.ending().map(|_| Err(Refused::Closed)),
         }
     }
 
@@ -269,8 +329,19 @@ impl<H: Handler> Bench<H> {
     /// As [`Self::run`].
     #[track_caller]
     pub fn request(&mut self, request: &http::Request<()>) -> Option<Response> {
+        let peer = self.ask_plain(request).ok()?;
+        self.run();
+        self.client(peer).declined().cloned()
+    }
+
+    /// The same, and nobody waits for the answer: see [`Self::outcome`].
+    ///
+    /// # Errors
+    /// [`Refused::Closed`]: nobody listens any more.
+    #[track_caller]
+    pub fn ask_plain(&mut self, request: &http::Request<()>) -> Result<Peer, Refused> {
         let number = self.clients.len();
-        let pipe = self.core.net().connect(0, number as u64)?;
+        let pipe = self.core.net().connect(0, number as u64).ok_or(Refused::Closed)?;
         let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
         if !request.headers().contains_key(http::header::HOST) {
             head.extend_from_slice(b"Host: localhost\r\n");
@@ -280,8 +351,7 @@ impl<H: Handler> Bench<H> {
         }
         head.extend_from_slice(b"\r\n");
         self.clients.push(Client::plain(pipe, head, request.method() == http::Method::HEAD));
-        self.run();
-        self.clients[number].declined().cloned()
+        Ok(Peer { bench: self.number, number: number as u32 })
     }
 
     /// Sends a message: a `&str` is text, bytes are binary.

@@ -106,6 +106,8 @@ pub enum Refused {
     Answered(Box<Response>),
     /// There is no answer: nobody listens any more, or the connection was cut.
     Closed,
+    /// There is no answer yet, because it is deferred ([`CoreCx::defer`](crate::CoreCx::defer)): ask by [`Bench::ask`](super::Bench::ask), and go on.
+    Deferred,
 }
 
 impl Refused {
@@ -113,7 +115,7 @@ impl Refused {
     pub fn status(&self) -> Option<http::StatusCode> {
         match self {
             Self::Answered(response) => Some(response.status()),
-            Self::Closed => None,
+            Self::Closed | Self::Deferred => None,
         }
     }
 }
@@ -126,6 +128,7 @@ impl fmt::Display for Refused {
                 write!(f, "refused with {}: {:?}", response.status(), body.trim_end())
             }
             Self::Closed => f.write_str("the connection was closed without an answer"),
+            Self::Deferred => f.write_str("there is no answer yet: it is deferred"),
         }
     }
 }

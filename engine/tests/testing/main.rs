@@ -2,6 +2,7 @@
 //!
 //! No test here opens a socket, starts a thread (but to send mail from one) or waits.
 
+mod deferred;
 mod examples;
 mod misuse;
 mod peers;

@@ -75,8 +75,8 @@ use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::{Time, uring};
 use wsring::{
-    CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Place, Publish, Stats, TopicError,
-    TopicId,
+    CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Pending, Place, Publish, Response,
+    Stats, TopicError, TopicId,
 };
 
 use crate::listening::Listening;
@@ -157,6 +157,22 @@ impl<M> Handle<M> {
     /// [`MailError`], with the message.
     pub fn send(&self, to: ConnId, message: impl Into<OwnedMessage>) -> Result<(), MailError<OwnedMessage>> {
         self.remote.send(to, message)
+    }
+
+    /// Says what was found about a request that waits: see [`wsring::Handle::admit`]. It must wait at this server.
+    ///
+    /// # Errors
+    /// [`MailError`], with what was found.
+    pub fn admit(&self, pending: Pending, found: M) -> Result<(), MailError<M>> {
+        self.remote.admit(pending, found)
+    }
+
+    /// Answers a request that waits: see [`wsring::Handle::respond`]. It must wait at this server.
+    ///
+    /// # Errors
+    /// [`MailError`], with the response.
+    pub fn respond(&self, pending: Pending, response: Response) -> Result<(), MailError<Response>> {
+        self.remote.respond(pending, response)
     }
 
     /// The topic of this name: the same for all servers of the process. See [`wsring::Handle::topic`].

@@ -13,6 +13,7 @@ use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening,
 use crate::common::certificates::{Authority, name};
 use crate::common::*;
 
+mod deferred;
 mod dialling;
 mod failures;
 pub mod relay;

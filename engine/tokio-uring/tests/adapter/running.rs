@@ -6,9 +6,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wsring::http::StatusCode;
 use wsring::{
     CloseCode, Config, CoreCx, CoreState, Cx, Delivery, Error, Handler, MailError, Message, OnPanic, Opening,
-    OwnedMessage, Place, Publish, Verdict,
+    OwnedMessage, Pending, Place, Publish, Response, Verdict,
 };
 use wsring_tokio_uring::Server;
 
@@ -288,6 +289,58 @@ fn mail_reaches_the_server() {
     handle.stop();
     let last = thread.join().expect("no panic").expect("a clean end");
     assert_eq!((handle.mail(5), handle.stats(WAIT)), (Err(MailError::Gone(5)), Some(last)));
+}
+
+/// Has whoever comes wait for another thread, and tells that.
+struct Door(Sender<Pending>);
+
+impl Handler for Door {
+    type Conn = u64;
+    type Mail = u64;
+
+    fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<u64> {
+        let pending = cx.defer(opening).expect("there is room");
+        self.0.send(pending).expect("the test listens");
+        Verdict::defer(pending)
+    }
+
+    fn on_admit(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>, found: u64) -> Verdict<u64> {
+        Verdict::accept(found)
+    }
+
+    fn on_message(&mut self, cx: &mut Cx<'_, Self>, _: Message<'_>) {
+        let text = cx.data().to_string();
+        assert!(cx.send(text.as_str()).is_queued());
+    }
+}
+
+/// What a thread says by the server's handle opens one connection, and refuses another.
+#[test]
+fn requests_wait_for_another_thread() {
+    let (told, tells) = mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let server = Server::new().listen(listener).place(Place::new(3));
+    let handle = server.handle();
+    let thread = thread::spawn(move || tokio_uring::start(server.run(Door(told))));
+    let ask = || {
+        let mut stream = tcp(addr);
+        stream.write_all(upgrade_head("/").as_bytes()).expect("the request goes out");
+        (tells.recv_timeout(WAIT).expect("it is asked about"), stream)
+    };
+    let ((first, ann), (second, ben)) = (ask(), ask());
+    let mut response = Response::new(Vec::new());
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    handle.respond(second, response).expect("there is room");
+    handle.admit(first, 42).expect("there is room");
+    assert!(read_head(&ben).expect("a response").0.starts_with("HTTP/1.1 401 "));
+    let mut client = Client::upgraded(ann);
+    client.send(TEXT, b"what was found?");
+    client.expect(TEXT, b"42");
+    client.close();
+    handle.stop();
+    let stats = thread.join().expect("no panic").expect("a clean end");
+    assert_eq!((stats.deferred, stats.deferred_answered, stats.pending, stats.opened), (2, 2, 0, 1));
 }
 
 /// Subscribes its connections to `news`.
