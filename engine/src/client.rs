@@ -5,6 +5,7 @@ use crate::cores::{Cpu, InvalidCpu, cpus_of};
 use crate::error::Error;
 use crate::handle::CoreInfo;
 use crate::handler::Handler;
+use crate::listen::Listening;
 use crate::placing::{Wanted, place};
 use crate::server::{self, Running};
 use crate::stats::Stats;
@@ -97,8 +98,8 @@ impl Client {
     ) -> Result<Running<H::Mail>, Error> {
         let places = place(self.cores, self.config.pinned)?;
         server::check(&self.config, &places.cpus)?;
-        let sockets = places.cpus.iter().map(|_| Vec::new()).collect();
-        server::start_cores(self.config, places, Vec::new(), sockets, factory)
+        let listening = Listening::nowhere(places.cpus.len());
+        server::start_cores(self.config, places, listening, factory)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Owns every setting of a server or client: its meaning, unit, default and range. Each has a test that shows its effect.
 
 mod bounds;
+mod crowd;
+pub(crate) mod crowding;
 mod invalid;
 mod memory;
 mod on_panic;
@@ -85,6 +87,7 @@ pub struct Config {
     pub(crate) send_buffers: SendBuffers,
     pub(crate) queue_entries: QueueEntries,
     pub(crate) pace: Pace,
+    pub(crate) crowd: crowding::Crowding,
     pub(crate) on_panic: OnPanic,
     pub(crate) mailbox_max: u32,
     pub(crate) deflate: Deflate,
@@ -129,6 +132,7 @@ impl Default for Config {
             send_buffers: ring.send_buffers,
             queue_entries: ring.queue_entries,
             pace: Pace::default(),
+            crowd: crowding::Crowding::default(),
             on_panic: OnPanic::default(),
             mailbox_max: MAILBOX_MAX,
             deflate: Deflate::off(),
@@ -520,7 +524,7 @@ impl Config {
             ),
         ];
         self.deflate.check()?;
-        let rules = rules.into_iter().chain(self.pace.rules()).chain(self.topics.rules());
+        let rules = rules.into_iter().chain(self.pace.rules()).chain(self.topics.rules()).chain(self.crowd.rules());
         let broken = rules.into_iter().find(|(holds, ..)| !holds);
         broken.map_or(Ok(()), |(_, setting, rule)| Err(InvalidConfig { setting, rule }))
     }

@@ -18,6 +18,7 @@ use crate::engine::{
     Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Pending, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
 };
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::given_up::GivenUp;
 use crate::handle::{Handle, Member};
 use crate::handler::{Handler, OwnedMessage, Response};
@@ -200,7 +201,8 @@ impl<R: Ring, H: Handler> Engine<R, H> {
         let resolve = Some(resolve_for(Arc::clone(&control), move || member.ring()));
         let trim: Option<Box<dyn Fn() -> bool>> = Some(Box::new(heap::give_back));
         let seat = Seat { place, control: Arc::clone(&control), mailbox, handle, random, resolve, trim, names };
-        let core = Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), listeners);
+        let core =
+            Core::new(seat, ring, SendBlocks::new(0, 0), handler, Arc::clone(&settings.0), &Gate::plain(listeners));
         Ok(Self { core, place, control })
     }
 

@@ -93,6 +93,12 @@
 //! cryptography is chosen for you: depend on rustls (which wsring exports as well) with the provider you want. The command
 //! `wsring` uses the crate ring.
 //!
+//! # Who it is, and proxies in front
+//! [`Handler::on_accept`] meets who connects before anything of it is read; [`Opening`] and [`Conn`] tell the peer's address, the name and protocol of TLS, and
+//! the subprotocol. A [`Listener`] has settings of its own for [`Server::listen`]: the PROXY protocol ([`ProxyProtocol`]), proxies whose
+//! `Forwarded` or `X-Forwarded-For` is believed, TLS, a Unix-domain socket. Where a proxy is believed the peer is its client, and the proxy is told as
+//! `via`. [`Config::crowd_max`] limits the connections from one network.
+//!
 //! # Kernels
 //! Where io_uring is forbidden, as in Docker by default, or not there, cores run on epoll: see [`RingKind`] and [`Running::ring`].
 //! Of io_uring Linux 6.1 is the oldest that is run; [the list](https://github.com/wsring/wsring/blob/main/docs/kernels.md). What a kernel lacks beyond that is done without, and
@@ -150,10 +156,12 @@ pub mod engine;
 mod engine;
 mod error;
 mod flush;
+mod gate;
 mod given_up;
 mod handle;
 mod handler;
 mod headers;
+mod listen;
 mod peer;
 mod placing;
 mod pressure;
@@ -187,6 +195,7 @@ pub use engine::{
 };
 pub use error::Error;
 pub use flush::Flush;
+pub use gate::ProxyProtocol;
 pub use given_up::GivenUp;
 pub use handle::{CoreInfo, Handle, Posted};
 pub use handler::{
@@ -194,6 +203,7 @@ pub use handler::{
     Response, Verdict, Violation,
 };
 pub use http;
+pub use listen::Listener;
 pub use peer::Peer;
 pub use pressure::Pressure;
 pub use quota::CpuQuota;
@@ -213,5 +223,7 @@ pub use way::{Proxy, ProxyError};
 pub use wsring_proto::Limits;
 pub use wsring_proto::close::{CloseCode, InvalidCloseCode};
 pub use wsring_proto::deflate::{CompressionError, InvalidSettings as InvalidDeflate, Mode as DeflateMode};
+pub use wsring_proto::forwarded::Field as ForwardedField;
 pub use wsring_proto::handshake::{AnswerError, HeadLimits, OriginError, OriginList, Origins, Policy, RequestError};
+pub use wsring_proto::prefix::{Prefix, PrefixError};
 pub use wsring_proto::tunnel::{AskError, TunnelError};

@@ -15,10 +15,12 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Peer {
     pub(crate) addr: Option<SocketAddr>,
+    is_proxy: bool,
 }
 
 impl Peer {
-    /// The address from which it connected, or to which we did. `None`: it has none, or had gone before it could be asked for.
+    /// The address from which it connected, or to which we did; with port 0, if a proxy tells of it without its port. `None`: it has none, as at
+    /// a Unix-domain socket, or had gone before it could be asked for.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
@@ -27,18 +29,30 @@ impl Peer {
     pub fn ip(&self) -> Option<IpAddr> {
         self.addr.map(|addr| addr.ip())
     }
+
+    /// It has connected to a listener that requires a PROXY header ([`ProxyProtocol::Required`](crate::ProxyProtocol::Required)), and has not said
+    /// yet for whom. Told to [`on_accept`](crate::Handler::on_accept) alone.
+    pub fn is_proxy(&self) -> bool {
+        self.is_proxy
+    }
+
+    /// The same, as one that is to tell for whom it comes.
+    pub(crate) fn as_proxy(self) -> Self {
+        Self { is_proxy: true, ..self }
+    }
 }
 
 impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
-        Self { addr: Some(SocketAddr::new(addr.ip().to_canonical(), addr.port())) }
+        Self { addr: Some(SocketAddr::new(addr.ip().to_canonical(), addr.port())), is_proxy: false }
     }
 }
 
-/// The address, or `unknown`.
+/// The address, without its port if that is not known, or `unknown`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {
+            Some(addr) if addr.port() == 0 => fmt::Display::fmt(&addr.ip(), f),
             Some(addr) => fmt::Display::fmt(&addr, f),
             None => f.write_str("unknown"),
         }

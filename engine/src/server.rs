@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -13,16 +14,18 @@ use std::{fmt, io};
 
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use crate::affinity;
 use crate::config::Config;
 use crate::cores::{CoreState, Cpu, InvalidCpu, Place, cpus_of};
 use crate::engine::{Bell, Control, Core, Names, Resolve, Seat};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::given_up::GivenUp;
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
+use crate::listen::{Bound, Listener, Listening, addrs_of, listen, name_of};
 use crate::placing::{Places, Wanted, place};
 use crate::resolver;
 use crate::ring::uring::{Feature, Features, QueueEntries, Waker, fitting, heap, raise_nofile};
@@ -34,26 +37,10 @@ use crate::stats::Stats;
 /// A server that has its addresses and is not running yet.
 #[derive(Debug)]
 pub struct Server {
-    /// One socket for each address, bound but not listening; the other cores' are bound beside it when it starts.
-    bound: Vec<Socket>,
+    /// One socket for each address and path; the other cores' are bound beside it when it starts.
+    bound: Vec<Bound>,
     cores: Wanted,
     config: Config,
-}
-
-/// A socket that shares its port with those of other cores (SO_REUSEPORT, socket(7)).
-fn bind_one(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&addr.into())?;
-    Ok(socket)
-}
-
-fn addr_of(socket: &Socket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an internet address"))
 }
 
 impl Server {
@@ -66,24 +53,32 @@ impl Server {
     /// # Errors
     /// [`Error::Bind`].
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
-        Self { bound: Vec::new(), cores: Wanted::AtMost(usize::MAX), config: Config::default() }.and_bind(addr)
+        Self::listen(Listener::tcp(addr))
     }
 
     /// Binds further addresses.
     ///
     /// # Errors
     /// [`Error::Bind`].
-    pub fn and_bind(mut self, addr: impl ToSocketAddrs) -> Result<Self, Error> {
+    pub fn and_bind(self, addr: impl ToSocketAddrs) -> Result<Self, Error> {
+        self.and_listen(Listener::tcp(addr))
+    }
+
+    /// Binds a listener that has settings of its own; else as [`Self::bind`].
+    ///
+    /// # Errors
+    /// [`Error::Bind`]; [`Error::Config`] if its configuration of TLS makes no sense.
+    pub fn listen(listener: Listener) -> Result<Self, Error> {
+        Self { bound: Vec::new(), cores: Wanted::AtMost(usize::MAX), config: Config::default() }.and_listen(listener)
+    }
+
+    /// Binds a further listener.
+    ///
+    /// # Errors
+    /// As [`Self::listen`].
+    pub fn and_listen(mut self, listener: Listener) -> Result<Self, Error> {
         raise_nofile();
-        let unresolved = |source| Error::Bind { addr: "the given HOST:PORT".to_owned(), source };
-        let before = self.bound.len();
-        for addr in addr.to_socket_addrs().map_err(unresolved)? {
-            let socket = bind_one(addr).map_err(|source| Error::Bind { addr: addr.to_string(), source })?;
-            self.bound.push(socket);
-        }
-        if self.bound.len() == before {
-            return Err(unresolved(io::Error::from(io::ErrorKind::AddrNotAvailable)));
-        }
+        self.bound.extend(listener.bind()?);
         Ok(self)
     }
 
@@ -119,7 +114,12 @@ impl Server {
     /// # Errors
     /// [`Error::Start`] with that of getsockname(2).
     pub fn local_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
-        self.bound.iter().map(addr_of).collect::<Result<_, _>>().map_err(Error::Start)
+        addrs_of(&self.bound)
+    }
+
+    /// The paths of Unix-domain sockets.
+    pub fn local_paths(&self) -> Vec<PathBuf> {
+        self.bound.iter().filter_map(|bound| Some(bound.file.as_ref()?.path().to_owned())).collect()
     }
 
     /// Runs until SIGINT or SIGTERM, then stops cleanly: peers are told 1001 and given the stop timeout.
@@ -143,16 +143,10 @@ impl Server {
         self,
         factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
     ) -> Result<Running<H::Mail>, Error> {
-        let addrs = self.local_addrs()?;
         let places = place(self.cores, self.config.pinned)?;
         check(&self.config, &places.cpus)?;
-        let mut sockets = vec![self.bound];
-        for _ in 1..places.cpus.len() {
-            let bind =
-                |addr: &SocketAddr| bind_one(*addr).map_err(|source| Error::Bind { addr: addr.to_string(), source });
-            sockets.push(addrs.iter().map(bind).collect::<Result<_, _>>()?);
-        }
-        start_cores(self.config, places, addrs, sockets, factory)
+        let listening = Listening::at(self.bound, places.cpus.len())?;
+        start_cores(self.config, places, listening, factory)
     }
 }
 
@@ -180,12 +174,13 @@ pub(crate) fn check(config: &Config, cores: &[Cpu]) -> Result<(), Error> {
 pub(crate) fn start_cores<H: Handler>(
     mut config: Config,
     places: Places,
-    addrs: Vec<SocketAddr>,
-    sockets: Vec<Vec<Socket>>,
+    listening: Listening,
     factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<Running<H::Mail>, Error> {
     raise_nofile(); // also for a client, which has bound nothing
     let Places { cpus: cores, pinned, tenures, given_up: fewer_cores } = places;
+    let Listening { sockets, gates, addrs, files } = listening;
+    let paths = files.iter().map(|file| file.path().to_owned()).collect();
     let (kind, features) = choose(config.ring, config.features)?;
     let no_uring = (kind == RingKind::Epoll && config.ring.is_none()).then_some(GivenUp::IoUring);
     let wanted = config.queue_entries;
@@ -211,13 +206,15 @@ pub(crate) fn start_cores<H: Handler>(
     {
         let info = CoreInfo { place, cpu, cores: cores.len(), handle: handle.clone() };
         let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
+        let (gates, files) = (Arc::clone(&gates), files.clone());
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
         let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
             let member = info.handle.member(place).clone();
             let (control, mailbox) = (Arc::clone(&member.control), member.reader());
             let _tenure = control.begin();
+            let _files = files; // removed when no core listens at them any more
             // It counts on its CPU until this thread ends.
-            let made = set_up(place, tenure.as_ref().map(|_| cpu), sockets, &config, (kind, waker));
+            let made = set_up(tenure.as_ref().map(|_| cpu), sockets, &config, (kind, waker));
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -227,7 +224,6 @@ pub(crate) fn start_cores<H: Handler>(
                     return Ok(Stats::default());
                 }
             };
-            let listeners = ring.listeners();
             let has = (ring.features(), ring.fewer_entries());
             let handle = Box::new(info.handle.clone());
             let names = Arc::clone(info.handle.names());
@@ -235,7 +231,7 @@ pub(crate) fn start_cores<H: Handler>(
             let resolve = Some(resolve_for(Arc::clone(&control), move || member.ring()));
             let trim: Option<Box<dyn Fn() -> bool>> = Some(Box::new(heap::give_back));
             let seat = Seat { place, control: Arc::clone(&control), mailbox, handle, random, resolve, trim, names };
-            let start = (seat, blocks, handler, config, listeners);
+            let start = (seat, blocks, handler, config, gates);
             let tell = move || {
                 let _ = ready.send((place, Ok(has)));
                 drop(ready); // the starter reads until all senders are gone, also one lost in a panic
@@ -279,8 +275,20 @@ pub(crate) fn start_cores<H: Handler>(
     let fewer_entries = (entries != wanted).then_some(GivenUp::Queues { wanted, made: entries });
     let given_up: Vec<GivenUp> = [no_uring, fewer_cores, fewer_entries, few].into_iter().flatten().collect();
     let ring = kind;
-    let running =
-        Running { handle, threads, ends, addrs, cores, pinned, ring, features, connections_max, memory_max, given_up };
+    let running = Running {
+        handle,
+        threads,
+        ends,
+        addrs,
+        paths,
+        cores,
+        pinned,
+        ring,
+        features,
+        connections_max,
+        memory_max,
+        given_up,
+    };
     match (failed, missing.first().copied()) {
         (None, None) => {
             running.given_up.iter().for_each(GivenUp::tell);
@@ -296,12 +304,12 @@ pub(crate) fn start_cores<H: Handler>(
 }
 
 /// What an engine is made of, beside its ring.
-type Start<H> = (Seat<<H as Handler>::Mail>, SendBlocks, H, Arc<Config>, u32);
+type Start<H> = (Seat<<H as Handler>::Mail>, SendBlocks, H, Arc<Config>, Arc<[Gate]>);
 
 /// An engine on this ring, from its start, of which `tell` tells, to its end.
 fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> Ended) -> io::Result<Stats> {
-    let (seat, blocks, handler, config, listeners) = start;
-    let mut engine = Core::new(seat, ring, blocks, handler, config, listeners);
+    let (seat, blocks, handler, config, gates) = start;
+    let mut engine = Core::new(seat, ring, blocks, handler, config, &gates);
     // Goes before the engine does, whose ring waits for its last completions: the others need not.
     let _ended = tell();
     engine.run()
@@ -309,7 +317,6 @@ fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> 
 
 /// On the core's own thread: pin it, if it is to be, make its ring, listen.
 fn set_up(
-    place: Place,
     cpu: Option<Cpu>,
     sockets: Vec<Socket>,
     config: &Config,
@@ -320,11 +327,8 @@ fn set_up(
     }
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(sockets.len());
     for socket in sockets {
-        listen(&socket, config).map_err(|source| Error::Bind {
-            addr: addr_of(&socket).map_or_else(|_| format!("listener of core {place}"), |addr| addr.to_string()),
-            source,
-        })?;
-        listeners.push(socket.into());
+        listen(&socket, config).map_err(|source| Error::Bind { addr: name_of(&socket), source })?;
+        listeners.push(socket.into()); // std's type of a socket that listens, of whatever domain
     }
     let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
     let (ring, blocks) = AnyRing::new(kind, &config.ring_config(), listeners, waker)?;
@@ -340,19 +344,6 @@ pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send 
             wake();
         });
     })
-}
-
-/// Makes a bound socket listen as configured.
-fn listen(socket: &Socket, config: &Config) -> io::Result<()> {
-    // Inherited by accepted sockets: no call is made for each, and of a fixed file none could be before Linux 6.7.
-    socket.set_tcp_nodelay(config.nodelay)?;
-    if let Some(bytes) = config.topics.socket_send_bytes {
-        socket.set_send_buffer_size(bytes as usize)?;
-    }
-    if let Some(bytes) = config.topics.socket_unsent_bytes {
-        socket.set_tcp_notsent_lowat(bytes)?;
-    }
-    socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
 }
 
 /// Tells the joiner that a thread has ended, also when it unwinds.
@@ -373,6 +364,7 @@ pub struct Running<M = ()> {
     threads: Vec<JoinHandle<Result<Stats, Error>>>,
     ends: mpsc::Receiver<Place>,
     addrs: Vec<SocketAddr>,
+    paths: Vec<PathBuf>,
     cores: Vec<Cpu>,
     pinned: bool,
     ring: RingKind,
@@ -414,6 +406,11 @@ impl<M> Running<M> {
     /// The addresses it listens on.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// The paths of the Unix-domain sockets that it listens on.
+    pub fn local_paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// The CPUs it runs on, by place; of cores that are not pinned, those that they would be pinned to.
@@ -493,13 +490,6 @@ impl<M> Running<M> {
 mod tests {
     use super::*;
 
-    fn listening(config: &Config) -> (Socket, SocketAddr) {
-        let socket = bind_one("127.0.0.1:0".parse().unwrap()).unwrap();
-        listen(&socket, config).unwrap();
-        let addr = addr_of(&socket).unwrap();
-        (socket, addr)
-    }
-
     #[test]
     fn a_place_without_a_thread_is_not_waited_for() {
         let (sender, ends) = mpsc::channel();
@@ -514,12 +504,13 @@ mod tests {
         struct Mail; // has no `Debug`
         let handle = Handle::<Mail>::new(Place::new(0), [], Arc::new(Names::new(1)));
         let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
-        let (addrs, ring) = (vec![], RingKind::Uring);
+        let (addrs, paths, ring) = (vec![], vec![], RingKind::Uring);
         let running = Running {
             handle,
             threads,
             ends,
             addrs,
+            paths,
             cores,
             pinned: true,
             ring,
@@ -531,49 +522,5 @@ mod tests {
         assert!(format!("{running:?}").starts_with("Running { addrs: [], cores: [Cpu(0), Cpu(1)], "), "{running:?}");
         let stats = running.join().expect("the one that started ends well");
         assert_eq!((stats.len(), stats[0].messages), (1, 7));
-    }
-
-    #[test]
-    fn nodelay_is_inherited_by_accepted_sockets() {
-        for nodelay in [true, false] {
-            let (listener, addr) = listening(&Config::default().nodelay(nodelay));
-            let _peer = std::net::TcpStream::connect(addr).unwrap();
-            let (accepted, _) = listener.accept().unwrap();
-            assert_eq!(accepted.tcp_nodelay().unwrap(), nodelay);
-        }
-    }
-
-    #[test]
-    fn what_a_socket_holds_is_inherited_too() {
-        let accepted_of = |config: &Config| {
-            let (listener, addr) = listening(config);
-            let peer = std::net::TcpStream::connect(addr).unwrap();
-            (listener.accept().unwrap().0, peer)
-        };
-        let (plain, _peer) = accepted_of(&Config::default());
-        let (bounded, _other) = accepted_of(&Config::default().socket_send_bytes(20_000).socket_unsent_bytes(16_384));
-        assert_eq!(bounded.send_buffer_size().unwrap(), 40_000, "socket(7): twice of it");
-        assert!(plain.send_buffer_size().unwrap() > 40_000);
-        assert_eq!(bounded.tcp_notsent_lowat().unwrap(), 16_384);
-        assert_ne!(plain.tcp_notsent_lowat().unwrap(), 16_384);
-    }
-
-    /// listen(2): when nobody accepts, as many connections as the backlog and one more are made, and the next one waits.
-    #[test]
-    fn backlog_is_how_many_may_wait() {
-        for backlog in [1, 5] {
-            let (_listener, addr) = listening(&Config::default().backlog(backlog));
-            let peers: Vec<Socket> = (0..backlog + 4)
-                .map(|_| {
-                    let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                    peer.set_nonblocking(true).unwrap();
-                    // Over loopback the handshake is over, or not, when this returns.
-                    assert_eq!(peer.connect(&addr.into()).unwrap_err().raw_os_error(), Some(libc::EINPROGRESS));
-                    peer
-                })
-                .collect();
-            let connected = peers.iter().filter(|peer| peer.peer_addr().is_ok()).count();
-            assert_eq!(connected, backlog as usize + 1);
-        }
     }
 }

@@ -87,6 +87,12 @@ counters! {
     closed,
     /// Connections that [`on_accept`](crate::Handler::on_accept) did not take.
     turned_away,
+    /// Connections that were not served because as many came from their network as may: closed at once, or answered 429
+    /// ([`Config::crowd_max`](crate::Config::crowd_max)).
+    crowded,
+    /// Connections to a listener that requires a PROXY header ([`ProxyProtocol`](crate::ProxyProtocol)) that began with something else, or ended in the
+    /// middle of one.
+    proxy_failed,
     /// Connections answered 503 because the core was at its connection cap.
     full,
     /// Connections that were accepted, had not asked for anything yet when the core was at its connection cap, and gave way to others: the one that

@@ -113,6 +113,10 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::RetryLost, Plain, Oracle(8)),
     (Bug::AddressOfEarlier, Plain, Oracle(31)),
     (Bug::TurnedAwayServed, Plain, Oracle(31)),
+    (Bug::ProxyUnheard, Plain, Oracle(32)),
+    (Bug::ProxyPieceLost, Plain, Oracle(32)),
+    (Bug::CrowdKept, Plain, Oracle(6)),
+    (Bug::CrowdIgnored, Plain, Engine),
     (Bug::SilentStay, Plain, Engine),
     (Bug::DisplacedKept, Plain, Engine),
     (Bug::TwoAccepts, Plain, Kernel),
@@ -201,7 +205,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 67] = [
+const WORDS: [(&str, By); 68] = [
+    ("the wrong client", Oracle(32)),
     ("deferred", Oracle(33)),
     ("the wrong peer", Oracle(31)),
     ("it was turned away", Oracle(31)),

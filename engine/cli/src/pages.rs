@@ -3,12 +3,18 @@
 use wsring::http::{HeaderValue, StatusCode, header};
 use wsring::{Opening, Response};
 
-/// What is known of whoever asks, as JSON: `peer`, its address; `alpn`, the protocol agreed on by TLS; `subprotocol`, which the connection opens with. What
-/// there is not is null.
+/// What is known of whoever asks, as JSON: `peer`, its address; `via`, that of the proxy through which it comes; `tls_server_name`, the name that it asked for
+/// in TLS; `alpn`, the protocol agreed on there; `subprotocol`, which the connection opens with. What there is not is null.
 pub(crate) fn whoami(opening: &Opening<'_>) -> String {
-    let alpn = opening.tls.and_then(|tls| Some(String::from_utf8_lossy(tls.alpn()?).into_owned()));
-    let peer = opening.peer.addr().map(|addr| addr.to_string());
-    serde_json::json!({ "peer": peer, "alpn": alpn, "subprotocol": opening.subprotocol }).to_string()
+    let peer = opening.peer.addr().map(|_| opening.peer.to_string());
+    serde_json::json!({
+        "peer": peer,
+        "via": opening.via.map(|via| via.to_string()),
+        "tls_server_name": opening.tls_server_name(),
+        "alpn": opening.alpn().map(String::from_utf8_lossy),
+        "subprotocol": opening.subprotocol,
+    })
+    .to_string()
 }
 
 /// The answer to a request. `about` is the page at `/`, one line that says what to connect to.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wsring::{
-    Config, CoreInfo, Cpu, Deflate, Feature, Features, Handler, HeadLimits, Limits, OriginList, Origins, Policy,
-    RingKind, Server, Stats, map_long_buffers,
+    Config, CoreInfo, Cpu, Deflate, Feature, Features, ForwardedField, Handler, HeadLimits, Limits, Listener,
+    OriginList, Origins, Policy, Prefix, PrefixError, ProxyProtocol, RingKind, Server, Stats, map_long_buffers,
 };
 
 use crate::demo::chat::{self, Chat};
@@ -35,9 +35,25 @@ const NO_ORIGIN: &str = "null";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address to listen on; may be given several times.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = address)]
-    listen: Vec<SocketAddr>,
+    /// Address to listen on, or unix: and the path of a socket; may be given several times.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = place)]
+    listen: Vec<Place>,
+    /// Who may connect to Unix-domain sockets: the mode of their files, in octal [default: what the umask leaves].
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    unix_mode: Option<u32>,
+    /// Require a PROXY header (version 1 or 2) in front of each connection: whom it names is the client. Let nobody but your proxies connect then.
+    #[arg(long)]
+    proxy_protocol: bool,
+    /// Network of proxies that name their clients in their requests, such as 10.0.0.0/8, or `unix` for whoever connects to Unix-domain sockets; may
+    /// be given several times.
+    #[arg(long, value_name = "PREFIX", requires = "forwarded_field", value_parser = forwarder)]
+    trust_forwarded: Vec<Forwarder>,
+    /// The header field that those proxies write; what it says in another is the client's to choose.
+    #[arg(long, value_name = "FIELD", requires = "trust_forwarded", value_parser = ["x-forwarded-for", "forwarded"], ignore_case = true)]
+    forwarded_field: Option<String>,
+    /// Connections per core from one network, which is an IPv4 address or 64 bits of an IPv6 address; one more is closed [default: any number].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_per_network: Option<u32>,
     /// Cores to run on, one thread each [default: the process's affinity mask, or as many of it as its control group's CPU quota could keep
     /// busy].
     #[arg(long, value_name = "N,N...", value_delimiter = ',', value_parser = core_number)]
@@ -113,8 +129,74 @@ pub(crate) struct Args {
     demo: demo::Args,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an IP address and a port, such as 127.0.0.1:9001 or [::1]:9001".to_owned())
+/// Where to listen.
+#[derive(Clone, Debug)]
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("unix: and the path of a socket, such as unix:/run/wsring.socket".to_owned()),
+        Some(path) => Ok(Place::Unix(path.into())),
+        None => text.parse().map(Place::Tcp).map_err(|_| {
+            "an IP address and a port, such as 127.0.0.1:9001 or [::1]:9001, or unix: and the path of a socket"
+                .to_owned()
+        }),
+    }
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "a mode in octal, such as 660".to_owned())
+}
+
+/// Whose word is taken for whom a request comes.
+#[derive(Clone, Debug)]
+enum Forwarder {
+    Network(Prefix),
+    Unix,
+}
+
+fn forwarder(text: &str) -> Result<Forwarder, String> {
+    match text {
+        "unix" => Ok(Forwarder::Unix),
+        _ => text.parse().map(Forwarder::Network).map_err(|error: PrefixError| error.to_string()),
+    }
+}
+
+/// A listener with what the options say.
+fn listener(args: &Args, place: &Place) -> Listener {
+    let listener = match place {
+        Place::Tcp(addr) => Listener::tcp(addr),
+        Place::Unix(path) => Listener::unix(path),
+    };
+    let listener = args.unix_mode.into_iter().fold(listener, Listener::mode);
+    let listener = if args.proxy_protocol { listener.proxy(ProxyProtocol::Required) } else { listener };
+    let trusts_files = args.trust_forwarded.iter().any(|forwarder| matches!(forwarder, Forwarder::Unix));
+    let networks = args.trust_forwarded.iter().filter_map(|forwarder| match forwarder {
+        Forwarder::Network(network) => Some(*network),
+        Forwarder::Unix => None,
+    });
+    let field = match args.forwarded_field.as_deref() {
+        Some(field) if field.eq_ignore_ascii_case("forwarded") => ForwardedField::Forwarded,
+        Some(_) => ForwardedField::XForwardedFor,
+        None => return listener,
+    };
+    match place {
+        Place::Unix(_) if !trusts_files => listener,
+        _ => listener.trust_forwarded(field, networks),
+    }
+}
+
+/// All listeners, bound.
+fn bind(args: &Args) -> Result<Server, wsring::Error> {
+    let (first, others) = args.listen.split_first().expect("there is a default");
+    let server = Server::listen(listener(args, first))?;
+    others.iter().try_fold(server, |server, place| server.and_listen(listener(args, place)))
 }
 
 fn core_number(text: &str) -> Result<Cpu, String> {
@@ -169,7 +251,7 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let _ = map_long_buffers(MAPPED_FROM); // where the C library is another, it need not be told
     let demo = args.demo.demo();
     let config = config(&args)?;
-    let mut server = Server::bind(args.listen.as_slice())?;
+    let mut server = bind(&args)?;
     let one_core = demo.filter(|demo| matches!(demo, Demo::Game | Demo::Chat));
     match (&args.cores, one_core) {
         (Some(cores), Some(demo)) if cores.len() != 1 => {
@@ -202,14 +284,16 @@ fn serve<H: Handler>(
 ) -> Result<(), Box<dyn Error>> {
     let running = server.start(make)?;
     running.stop_on_signals()?;
-    let urls: Vec<String> = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/")).collect();
+    let urls = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/"));
+    let paths = running.local_paths().iter().map(|path| format!("unix:{}", path.display()));
+    let places: Vec<String> = urls.chain(paths).collect();
     let cores: Vec<String> = running.cores().iter().map(Cpu::to_string).collect();
     let cores = if running.is_pinned() { cores.join(",") } else { format!("{}, not pinned", cores.len()) };
     let given_up: Vec<String> = running.given_up().iter().map(ToString::to_string).collect();
     let given_up = if given_up.is_empty() { String::new() } else { format!(" | gave up {}", given_up.join("; ")) };
     say(&format!(
         "listening on {} | cores {cores} | connections {} a core | memory {} MiB a core | ring {} | features {}{given_up}",
-        urls.join(" "),
+        places.join(" "),
         running.connections_max(),
         running.memory_max() >> 20,
         running.ring(),
@@ -240,6 +324,7 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
     let features = args.without.iter().fold(Features::all(), |features, &feature| features.without(feature));
     let mut config = Config::default()
         .connections_max(args.max_connections)
+        .crowd_max(args.max_per_network)
         .head_limits(HeadLimits::default().bytes_max(args.max_head as usize).headers_max(args.max_headers.into()))
         .limits(Limits::default().frame_max_bytes(longest).message_max_bytes(longest))
         .policy(policy)

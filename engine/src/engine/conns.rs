@@ -130,9 +130,12 @@ impl Waiting {
 
 /// What arriving bytes are.
 pub(crate) enum Phase {
-    /// Part of a request head; the buffer exists once a head has come in pieces.
+    /// Part of the PROXY header that the listener of this number requires; the buffer exists once one has come in pieces.
     #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
-    Head(HeadScan, Option<Box<Vec<u8>>>),
+    Proxy(Option<Box<Vec<u8>>>, u32),
+    /// Part of a request head; the buffer exists once a head has come in pieces. And by which listener.
+    #[allow(clippy::box_collection, reason = "a connection at rest pays one word")]
+    Head(HeadScan, Option<Box<Vec<u8>>>, u32),
     /// Behind a request that waits for its answer.
     Asked(Box<Asked>),
     /// Part of the server's answer to a request of ours.

@@ -12,6 +12,7 @@ use super::ages::Ages;
 use super::budget::Budget;
 use super::calls::Calls;
 use super::conns::{Conn, IDLE_STASHES_MAX, Stash};
+use super::crowd::Crowd;
 use super::deadlines::Tick;
 use super::heads::Heads;
 use super::heard::Heard;
@@ -22,6 +23,7 @@ use super::reach::Reach;
 use super::shortage::Shortage;
 use crate::config::Config;
 use crate::cores::Place;
+use crate::gate::Gate;
 use crate::handler::Handler;
 use crate::peer::Peer;
 use crate::ring::{Ring, SendBlocks, Socket};
@@ -65,6 +67,10 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) out: Reach,
     pub(super) config: Arc<Config>,
     pub(super) listeners: Listeners,
+    /// What is set for each of them.
+    pub(super) gates: Box<[Gate]>,
+    /// Connections by network, as far as there is a limit.
+    pub(super) crowd: Crowd,
     pub(super) control: Arc<Control>,
     pub(super) mailbox: Reader<H::Mail>,
     /// Letters that a pass reads.
@@ -86,8 +92,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) admitted: u32,
     /// The cap.
     pub(super) connections_max: u32,
-    /// Who came in this pass when all places were taken: they are looked at when all that it brought has been heard.
-    pub(super) arrivals: Vec<(Socket, Peer)>,
+    /// Who came in this pass when all places were taken, and by which listener: they are looked at when all that it brought has been heard.
+    pub(super) arrivals: Vec<(u32, Socket, Peer)>,
     /// Those of them that have not asked for anything yet.
     pub(super) heads: Heads,
     /// Open connections whose peer may refer to its earlier messages (RFC 7692 §7.1.1): each may have an inflater of its own.
@@ -118,7 +124,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         blocks: SendBlocks,
         handler: H,
         config: Arc<Config>,
-        listeners: u32,
+        gates: &[Gate],
     ) -> Self {
         let Seat { place, control, mailbox, handle, random, resolve, trim, names } = seat;
         let (slots, connections_max) = (config.sockets_max(), config.connections_cap());
@@ -132,8 +138,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             calls: Calls::new(handler, config.on_panic, slots),
             conns: Slab::with_capacity(slots),
             out,
+            listeners: Listeners::new(gates.len() as u32),
+            gates: gates.iter().map(|gate| gate.resolved(&config)).collect(),
+            crowd: Crowd::new(&config.crowd),
             config,
-            listeners: Listeners::new(listeners),
             control,
             mailbox,
             letters_max: LETTERS_MAX,

@@ -74,7 +74,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn expire_asked(&mut self, index: u32, refusal: &Refusal) -> bool {
         let Phase::Asked(asked) = &mut self.conns[index as usize].phase else { return false };
         let head = std::mem::take(&mut asked.head);
-        self.conns[index as usize].phase = Phase::Head(Default::default(), None);
+        self.conns[index as usize].phase = Phase::Head(Default::default(), None, 0);
         self.out.stores.pool.put(head);
         self.count_wait(Wait::Expired);
         self.refuse(index, refusal);
@@ -91,7 +91,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.stats.answers_late += planted!(LateUncounted, 0; 1);
             return None;
         };
-        let Phase::Asked(asked) = std::mem::replace(phase, Phase::Head(Default::default(), None)) else {
+        let Phase::Asked(asked) = std::mem::replace(phase, Phase::Head(Default::default(), None, 0)) else {
             unreachable!("it was looked at")
         };
         self.count_wait(Wait::Answered);

@@ -251,7 +251,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let (calls, out) = (&mut self.calls, &mut self.out);
         #[cfg(feature = "tls")]
         let tls = at.tls.as_deref().map(Sealed::peer);
+        let mut chosen: Option<Box<str>> = None;
         let agree = |answer: &Answer<'_>, subprotocol: Option<&str>| {
+            chosen = subprotocol.map(Into::into);
             let answered = Answered {
                 answer,
                 subprotocol,
@@ -269,6 +271,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Fed::Opened { data, compression, mut bytes, len } => {
                 planted!(AnswerDialLost, self.out.dials.wanted.clear());
                 self.on_agreed(index, conn);
+                if chosen.is_some() {
+                    self.out.note(conn, |more| more.subprotocol = chosen);
+                }
                 let pressure = target.pressure.unwrap_or(self.config.pressure_dialled);
                 self.open(conn, Role::Client, compression, pressure, data);
                 self.feed_frames(conn, &mut bytes[len..]);

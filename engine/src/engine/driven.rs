@@ -12,6 +12,7 @@ use super::id::ConnId;
 use super::inbox::Tenure;
 use crate::config::Config;
 use crate::cores::Place;
+use crate::gate::Gate;
 use crate::handle::Handle;
 use crate::handler::Handler;
 use crate::ring::sim::{Net, PipeId, SimRing};
@@ -43,7 +44,7 @@ impl<H: Handler> Driven<H> {
             trim: None,
         };
         let tenure = Some(member.control.begin());
-        let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), 1);
+        let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), &Gate::plain(1));
         core.start();
         Self { core, tenure }
     }

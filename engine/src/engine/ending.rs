@@ -90,10 +90,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.alarms.end(index);
                 self.calls.closed(&mut self.out, id, why);
             }
-            Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
+            Phase::Head(_, Some(buffer), _) => self.out.stores.pool.put(*buffer),
+            Phase::Proxy(Some(buffer), _) => {
+                self.out.stats.proxy_failed += 1;
+                self.out.stores.pool.put(*buffer);
+            }
             Phase::Answer(answering) => self.on_answer_lost(*answering, why),
             Phase::Asked(asked) => self.end_wait(*asked, Wait::Gone),
-            Phase::Head(_, None) | Phase::Ended => {}
+            Phase::Head(_, None, _) | Phase::Proxy(None, _) | Phase::Ended => {}
         }
         if self.out.link(index).tenant.is_dialled() {
             self.on_dialled_end(index, why);
@@ -151,6 +155,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_closed(&mut self, index: u32) {
         self.admitted -= u32::from(self.out.link(index).tenant.origin() != Origin::Guest);
         self.out.forget(index);
+        self.crowd.leave(index);
         self.shortage.forget(index);
         self.conns.remove(index as usize);
         self.out.stats.closed += 1;

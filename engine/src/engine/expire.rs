@@ -84,7 +84,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         {
             return;
         }
-        let has_begun = matches!(self.conns[index as usize].phase, Phase::Head(_, Some(_)));
+        let has_begun = matches!(self.conns[index as usize].phase, Phase::Head(_, Some(_), _));
         // Both bugs are in who is cut without a word.
         if planted!(HeadAfterDeath, false; planted!(UnreadCut, false; has_begun)) {
             return self.refuse(index, &LATE);

@@ -47,7 +47,7 @@ impl Holding {
         let mut holding = Holding { counted: queued, sending: queued, ..Self::default() };
         link.output.pieces().for_each(|piece| holding.add_output(piece, stores));
         match &conn.phase {
-            Phase::Head(_, Some(head)) => holding.add(head.capacity(), head.len()),
+            Phase::Head(_, Some(head), _) | Phase::Proxy(Some(head), _) => holding.add(head.capacity(), head.len()),
             Phase::Asked(asked) => holding.add(asked.head.capacity(), asked.head.len()),
             Phase::Open(session) => {
                 let (memory, counted) = session.held_bytes();
@@ -56,7 +56,7 @@ impl Holding {
                     holding.add(Inflater::BYTES, Inflater::BYTES);
                 }
             }
-            Phase::Head(_, None) | Phase::Answer(_) | Phase::Ended => {}
+            Phase::Head(_, None, _) | Phase::Proxy(None, _) | Phase::Answer(_) | Phase::Ended => {}
         }
         if let Some(stash) = &conn.stash {
             holding.add(stash.bytes.capacity(), stash.bytes.len() - stash.at);

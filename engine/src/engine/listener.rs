@@ -115,9 +115,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Ok(socket) = result {
             let peer = peer.map_or_else(Peer::default, Peer::from);
             if self.admitted >= self.connections_max {
-                return self.arrivals.push((socket, peer));
+                return self.arrivals.push((listener, socket, peer));
             }
-            self.insert(socket, peer);
+            self.insert(listener, socket, peer);
         }
     }
 
@@ -126,29 +126,33 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn take_arrivals(&mut self, more: bool) {
         self.heads.end_reading(more);
         let mut arrivals = std::mem::take(&mut self.arrivals);
-        for (socket, peer) in arrivals.drain(..) {
-            self.insert(socket, peer);
+        for (listener, socket, peer) in arrivals.drain(..) {
+            self.insert(listener, socket, peer);
         }
         self.arrivals = arrivals;
     }
 
     /// A new connection of a peer.
-    fn insert(&mut self, socket: Socket, peer: Peer) {
+    fn insert(&mut self, gate: u32, socket: Socket, peer: Peer) {
         self.out.stats.accepted += 1;
-        let is_stopping = self.stopping.is_some() || self.calls.has_failed();
-        if !is_stopping
-            && !planted!(TurnedAwayServed, true; self.calls.accepting(&mut self.out, &peer).unwrap_or(false))
-        {
-            self.out.stats.turned_away += 1;
+        let awaits_header = self.gates[gate as usize].requires_header();
+        // A proxy's connections are its clients', who are counted when they are known.
+        let is_counted = !awaits_header && !self.gates[gate as usize].trusts(peer);
+        let has_room = !is_counted || self.has_room_for(peer);
+        if !has_room || !self.takes(if awaits_header { peer.as_proxy() } else { peer }) {
             let index = self.take_slot(socket, Phase::Ended, Duration::ZERO);
             return self.die(index);
         }
         let tight = self.budget.is_tight();
         let full = self.stopping.is_none() && !tight && !self.has_place(0);
-        let index = self.take_slot(socket, Phase::Head(Default::default(), None), self.config.handshake_timeout);
+        let phase = if awaits_header { Phase::Proxy(None, gate) } else { Phase::Head(Default::default(), None, gate) };
+        let index = self.take_slot(socket, phase, self.config.handshake_timeout);
         self.out.addresses.set(index, peer);
+        if is_counted {
+            self.crowd.enter(index, peer);
+        }
         #[cfg(feature = "tls")]
-        if !self.secure(index) {
+        if !awaits_header && !self.secure(index, gate) {
             return self.die(index);
         }
         if self.stopping.is_some() {
@@ -165,6 +169,23 @@ impl<R: Ring, H: Handler> Core<R, H> {
             heads.add(head, |head| self.stands(head));
             self.heads = heads;
         }
+    }
+
+    /// Whether the network of a peer has room for a connection more; if not, that is counted.
+    #[inline]
+    pub(super) fn has_room_for(&mut self, peer: Peer) -> bool {
+        let has_room = self.crowd.has_room_for(peer);
+        self.out.stats.crowded += u64::from(!has_room);
+        has_room
+    }
+
+    /// Whether the application takes a peer. Of whom a core that stops is told, it is not asked.
+    pub(super) fn takes(&mut self, peer: Peer) -> bool {
+        let is_stopping = self.stopping.is_some() || self.calls.has_failed();
+        let takes = is_stopping
+            || planted!(TurnedAwayServed, true; self.calls.accepting(&mut self.out, &peer).unwrap_or(false));
+        self.out.stats.turned_away += u64::from(!takes);
+        takes
     }
 
     /// Whether there is a place for a connection more: one that is free, or that of a peer which has not asked for anything yet and gives way.
@@ -219,7 +240,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let link = self.out.link(head.index);
         let is_it = link.tenant.generation() == head.generation && link.tenant.origin() == Origin::Accepted;
         let Some(conn) = self.conns.get(head.index as usize).filter(|_| is_it) else { return Standing::Gone };
-        let Phase::Head(_, gathered) = &conn.phase else { return Standing::Gone };
+        let (Phase::Head(_, gathered, _) | Phase::Proxy(gathered, _)) = &conn.phase else { return Standing::Gone };
         if !matches!(link.life, Life::Head { .. }) {
             return Standing::Gone;
         }

@@ -1,7 +1,7 @@
 //! One thread's engine, without unsafe: what is received, what is sent, and when a connection ends.
 //!
 //! Parts, which know neither the ring nor the handler:
-//! - `id`: names. `addresses`: who is at the other end. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
+//! - `id`: names. `addresses`: who is at the other end, and what else is known of it. `life`: the stages of a connection, with their clocks. `input`: whether its messages are taken. `flight`: what
 //!   the kernel has of it. `output`: what is to be sent, in memory of `stores`; `promise`: the message that may be moved there;
 //!   `pongs`: those that wait behind high output.
 //! - `pack`: compressors. `forms`: what a message is that goes to many. `holding`: what one connection keeps of memory.
@@ -9,7 +9,7 @@
 //!   heard, by which both are measured. `budget`: what may be kept in memory. `shortage`: connections that wait for
 //!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn. `heads`: who has not asked yet.
 //!   `answering`: a server's answer. `pending`: requests whose answer is deferred. `dial_error`: why there is none. `sealed`: TLS of one connection.
-//! - `slow`: peers that are slow to take what is sent.
+//! - `slow`: peers that are slow to take what is sent. `crowd`: how many connections there are from each network.
 //! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called; `rates`: how fast they give.
 //! - `inbox`: what other threads leave; `mailbox`: what they send; `board`: what they ask for. `panics`: whose a panic is. `tokens`: of operations that
 //!   belong to no connection.
@@ -19,7 +19,7 @@
 //! Around the application: `reach` is all that a callback may touch, `backlog` what its output does, `draft` a message that it
 //! writes in place, `prepared` one that it sends to many, `spread` one that it publishes, `paced` what connections with a rate get of those, `states` what it keeps of connections, `calls` the only caller.
 //!
-//! Stations, each entered by one kind of event: `listener`, `upgrade`, `deferred` and `dialling` (how connections come), `receive`, `secure` and
+//! Stations, each entered by one kind of event: `listener`, `proxied`, `upgrade`, `deferred` and `dialling` (how connections come), `receive`, `secure` and
 //! `frames` (what arrives), `sent`, `expire`, `fire`, `aging`, `patience`, `relief`, `letters` (what other threads
 //! want), `ending`, `stop`. `settle` is the only submitter of a connection's operations, `turn` is the loop, and `core` is all of it together.
 //! `driven` is a core whose passes a test makes, one by one.
@@ -39,6 +39,7 @@ mod calls;
 mod connecting;
 mod conns;
 mod core;
+mod crowd;
 mod deadlines;
 mod deferred;
 mod dial_error;
@@ -79,6 +80,7 @@ pub(crate) mod planted;
 mod pongs;
 mod prepared;
 mod promise;
+mod proxied;
 mod race;
 mod rates;
 mod reach;
@@ -120,6 +122,7 @@ pub use self::topics::{
     Counts, Delivery, Lagged, Publish, Published, Retain, SubscribeError, Subscribed, Topic, Update,
 };
 
+pub(crate) use self::addresses::More;
 pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};
 #[cfg(feature = "testing")]

@@ -158,6 +158,14 @@ mod switch {
         RetryLost,
         /// A slot keeps the address of its first peer.
         AddressOfEarlier,
+        /// The client that a PROXY header tells of is not taken for the peer.
+        ProxyUnheard,
+        /// A PROXY header that comes in pieces loses some of its bytes.
+        ProxyPieceLost,
+        /// Who has gone is still counted among those of its network.
+        CrowdKept,
+        /// A network has as many connections as come from it.
+        CrowdIgnored,
         /// Who was turned away is served.
         TurnedAwayServed,
         /// Nobody gives way to a newcomer.
@@ -334,7 +342,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 150] = [
+        pub const ALL: [Bug; 154] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -399,6 +407,10 @@ mod switch {
             Bug::AcceptLost,
             Bug::RetryLost,
             Bug::AddressOfEarlier,
+            Bug::ProxyUnheard,
+            Bug::ProxyPieceLost,
+            Bug::CrowdKept,
+            Bug::CrowdIgnored,
             Bug::TurnedAwayServed,
             Bug::SilentStay,
             Bug::DisplacedKept,

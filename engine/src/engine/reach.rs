@@ -17,7 +17,7 @@ use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::simd::MaskKey;
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, More};
 use super::alarms::Alarms;
 use super::conns::Link;
 use super::deadlines::Tick;
@@ -225,12 +225,25 @@ impl Reach {
     /// Nothing is kept of a connection whose slot is free.
     pub(crate) fn forget(&mut self, index: u32) {
         self.peers.free(index, planted!(GenerationKept, 0; 1));
+        if let Some(more) = self.addresses.lift(index) {
+            self.stores.pool.discharge(more.held_bytes());
+        }
         self.packer.forget(index, &mut self.stores.pool);
         self.slow.forget(index);
         self.pongs.end(index);
         self.pings.forget(index);
         self.dials.untie(index);
         self.held.forget(index);
+    }
+
+    /// Something more has become known of a connection than its peer's address.
+    #[cold]
+    pub(super) fn note(&mut self, index: u32, note: impl FnOnce(&mut More)) {
+        let slot = self.addresses.more_mut(index);
+        let before = slot.as_ref().map_or(0, |more| more.held_bytes());
+        let more = slot.get_or_insert_default();
+        note(more);
+        self.stores.pool.note_change(before, more.held_bytes());
     }
 
     /// A socket has taken so many bytes since its peer was looked at. Once all is well again nobody counts.

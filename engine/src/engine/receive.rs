@@ -119,6 +119,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         match &self.conns[index as usize].phase {
             Phase::Head(..) => self.feed_head(index, bytes),
             Phase::Asked(_) => self.feed_asked(index, bytes),
+            Phase::Proxy(..) => self.feed_proxy(index, bytes),
             Phase::Answer(_) => self.feed_answer(index, bytes),
             Phase::Open { .. } | Phase::Ended => {}
         }

@@ -12,9 +12,9 @@ use crate::ring::Ring;
 use crate::tls::{Tls, TlsError};
 
 impl<R: Ring, H: Handler> Core<R, H> {
-    /// Has a new connection speak TLS, as the server, if that is configured. False if rustls refuses.
-    pub(super) fn secure(&mut self, index: u32) -> bool {
-        let Some(config) = &self.config.tls else { return true };
+    /// Has a connection speak TLS from here on, as the server, if this listener does. False if rustls refuses.
+    pub(super) fn secure(&mut self, index: u32, gate: u32) -> bool {
+        let Some(config) = self.gates[gate as usize].tls() else { return true };
         match Tls::server(config.clone()) {
             Ok(tls) => {
                 self.conns[index as usize].tls = Some(Sealed::new(tls, &mut self.out.stores.pool));
@@ -25,6 +25,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.stats.tls_failed += 1;
                 false
             }
+        }
+    }
+
+    /// What TLS knows of a connection that opens, for callbacks that have no other way to it.
+    pub(super) fn note_tls(&mut self, index: u32) {
+        let Some(sealed) = &self.conns[index as usize].tls else { return };
+        let peer = sealed.peer();
+        let (server_name, alpn) = (peer.server_name().map(Into::into), peer.alpn().map(Into::into));
+        if server_name.is_some() || alpn.is_some() {
+            self.out.note(index, |more| (more.server_name, more.alpn) = (server_name, alpn));
         }
     }
 
@@ -58,8 +68,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let mut plain = std::mem::take(&mut self.plain);
         let fed = tls.feed(bytes, &mut plain, &mut self.out.stores.pool);
         let has_worked = tls.take_worked();
-        if handshaking && (has_worked || tls.has_own()) {
-            self.handshakes.on_step();
+        if handshaking {
+            tls.hear_name();
+            if has_worked || tls.has_own() {
+                self.handshakes.on_step();
+            }
         }
         if planted!(FlightLost, !handshaking; handshaking || tls.has_own()) {
             self.out.peers.mark(index);

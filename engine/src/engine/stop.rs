@@ -65,7 +65,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// handshake of TLS, where that is not over.
     fn stop_head(&mut self, index: u32) {
         match self.conns[index as usize].phase {
-            Phase::Head(..) => planted!(HeadForgotten, self.die(index); self.refuse(index, &STOPPING)),
+            Phase::Head(..) | Phase::Proxy(..) => {
+                planted!(HeadForgotten, self.die(index); self.refuse(index, &STOPPING));
+            }
             Phase::Asked(_) => {
                 planted!(StopForgetsDeferred, return);
                 self.expire_asked(index, &STOPPING);

@@ -19,6 +19,7 @@ use super::names::{Names, TOPICS_MAX};
 pub use super::planted::{Bug, plant};
 use crate::config::Config;
 use crate::cores::Place;
+use crate::gate::{Gate, ProxyProtocol};
 use crate::handle::{Handle, Member};
 use crate::handler::Handler;
 use crate::ring::sim::SimRing;
@@ -114,9 +115,18 @@ impl<H: Handler, R: Ring> Engine<H, R> {
             trim: None,
             names: Arc::clone(remote.0.names()),
         };
-        let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), listeners);
+        let mut core = Core::new(seat, ring, blocks, handler, Arc::new(config), &Gate::plain(listeners));
         core.calls.meant = Some(|_| false);
         Self { core }
+    }
+
+    /// Has these listeners require a PROXY header, by their numbers; before anything else.
+    #[must_use]
+    pub fn proxied(mut self, listeners: impl IntoIterator<Item = u32>) -> Self {
+        for listener in listeners {
+            self.core.gates[listener as usize].proxy = ProxyProtocol::Required;
+        }
+        self
     }
 
     /// Draws masking keys, nonces and jitter from this seed instead of 0.
@@ -212,7 +222,8 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         let held = self.holdings().map(|holding| holding.memory - holding.shared).sum::<usize>();
         let packers = out.packer.all_own_bytes();
         let waiting = out.topics.as_ref().map_or(0, |topics| topics.found_bytes());
-        (out.stores.pool.lent_bytes(), held + waiting + packers + out.stores.shared_bytes() + with_ring)
+        let told = out.addresses.held_bytes();
+        (out.stores.pool.lent_bytes(), held + told + waiting + packers + out.stores.shared_bytes() + with_ring)
     }
 
     /// The counters.
@@ -255,6 +266,10 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         let mut left = Vec::new();
         if conns > 0 {
             left.push(format!("{conns} connections outlived the engine"));
+        }
+        let networks = self.core.crowd.networks();
+        if networks > 0 {
+            left.push(format!("connections from {networks} networks are still counted"));
         }
         if !self.core.out.dials.is_empty() {
             left.push("a dial outlived the engine".to_owned());

@@ -10,6 +10,7 @@ use wsring_proto::deflate::{self, Agreed, Mode};
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Accept, HeadEnd, HeaderTable, Refusal, Request};
 
+use super::addresses::More;
 use super::conns::{Conn, Phase};
 use super::core::Core;
 use super::deferred::Wait;
@@ -39,7 +40,7 @@ const PANICKED: Refusal = Refusal::new(500, "the server failed");
 
 impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn feed_head(&mut self, index: u32, bytes: &mut [u8]) {
-        let Phase::Head(scan, buffer) = &mut self.conns[index as usize].phase else { return };
+        let Phase::Head(scan, buffer, _) = &mut self.conns[index as usize].phase else { return };
         let Some(gathered) = buffer else {
             match scan.feed(bytes, &self.config.head_limits) {
                 HeadEnd::Complete(len) => {
@@ -90,11 +91,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(index, &refusal),
         };
+        if let Some(refusal) = self.hear_forwarder(index, &request) {
+            return self.refuse(index, &refusal);
+        }
         self.out.pending.begin();
-        let peer = self.out.addresses.get(index);
+        let (peer, more) = (self.out.addresses.get(index), self.out.addresses.lift(index));
         if !request.is_upgrade() {
-            let opening = opening(index, &self.conns[index as usize], peer, &request, None);
-            let response = match self.calls.requested(&mut self.out, &opening) {
+            let opening = opening(index, &self.conns[index as usize], peer, more.as_deref(), &request, None);
+            let response = self.calls.requested(&mut self.out, &opening);
+            self.out.addresses.lay(index, more);
+            let response = match response {
                 Ok(response) => response,
                 Err(Panicked) => return self.refuse(index, &PANICKED),
             };
@@ -105,10 +111,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let accept = match handshake::accept(&request, &config.policy) {
             Ok(accept) => accept,
-            Err(refusal) => return self.refuse(index, &refusal),
+            Err(refusal) => {
+                self.out.addresses.lay(index, more);
+                return self.refuse(index, &refusal);
+            }
         };
-        let opening = opening(index, &self.conns[index as usize], peer, &request, Some(&accept));
-        match self.calls.upgrading(&mut self.out, &opening) {
+        let opening = opening(index, &self.conns[index as usize], peer, more.as_deref(), &request, Some(&accept));
+        let verdict = self.calls.upgrading(&mut self.out, &opening);
+        self.out.addresses.lay(index, more);
+        match verdict {
             Ok(verdict) => self.carry_out(index, head, &request, Some(&accept), verdict),
             Err(Panicked) => self.refuse(index, &PANICKED),
         }
@@ -122,9 +133,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let accept = request.is_upgrade().then(|| handshake::accept(&request, &config.policy));
         let accept = accept.map(|accept| accept.expect("it was a handshake when it came"));
         self.out.pending.begin();
-        let peer = self.out.addresses.get(index);
-        let opening = opening(index, &self.conns[index as usize], peer, &request, accept.as_ref());
-        match self.calls.admitting(&mut self.out, &opening, found) {
+        let (peer, more) = (self.out.addresses.get(index), self.out.addresses.lift(index));
+        let opening = opening(index, &self.conns[index as usize], peer, more.as_deref(), &request, accept.as_ref());
+        let admitted = self.calls.admitting(&mut self.out, &opening, found);
+        self.out.addresses.lay(index, more);
+        match admitted {
             Ok(verdict) => self.carry_out(index, head, &request, accept.as_ref(), verdict),
             Err(Panicked) => self.refuse(index, &PANICKED),
         }
@@ -181,6 +194,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             return self.refuse(index, &BROKEN);
         }
         self.out.raw(index, bytes);
+        if let Some(name) = subprotocol.as_deref() {
+            self.out.note(index, |more| more.subprotocol = Some(name.into()));
+        }
         let pressure = pressure.unwrap_or(self.config.pressure_accepted);
         self.open(index, Role::Server, compression.map(|answer| answer.agreed()), pressure, conn);
     }
@@ -202,6 +218,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         self.windows += u32::from(session.keeps_window());
         self.conns[index as usize].phase = Phase::Open(session);
+        #[cfg(feature = "tls")]
+        self.note_tls(index);
         self.calls.begin(index, data);
         let packed = |agreed: Agreed| Framing::packed(&self.config.deflate, agreed.of(role));
         let framing = compression.map_or(Framing::PLAIN, packed);
@@ -257,8 +275,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let conn = &mut self.conns[index as usize];
         let stash = conn.stash.take();
         match std::mem::replace(&mut conn.phase, Phase::Ended) {
-            Phase::Head(_, Some(buffer)) => self.out.stores.pool.put(*buffer),
+            Phase::Head(_, Some(buffer), _) => self.out.stores.pool.put(*buffer),
             Phase::Asked(asked) => self.end_wait(*asked, Wait::Gone),
+            Phase::Proxy(buffer, gate) => {
+                buffer.into_iter().for_each(|buffer| self.out.stores.pool.put(*buffer));
+                if self.gates[gate as usize].is_secure() {
+                    // TLS begins behind the header, so that nothing can be said yet.
+                    self.out.stores.pool.put(bytes);
+                    return self.die(index);
+                }
+            }
             _ => {}
         }
         if let Some(stash) = stash {
@@ -275,6 +301,7 @@ fn opening<'a>(
     index: u32,
     conn: &'a Conn,
     peer: Peer,
+    more: Option<&'a More>,
     request: &'a Request<'a>,
     accept: Option<&Accept<'a>>,
 ) -> Opening<'a> {
@@ -284,6 +311,8 @@ fn opening<'a>(
         request,
         subprotocol: accept.and_then(|accept| accept.subprotocol),
         peer,
+        via: more.and_then(|more| more.via),
+        more,
         #[cfg(feature = "tls")]
         tls: conn.tls.as_deref().map(Sealed::peer),
         index,

@@ -33,6 +33,10 @@ pub trait Handler: Sized {
     /// nothing, and counted ([`Stats::turned_away`](crate::Stats::turned_away)); a panic in here does the same. By default everybody is taken. Not
     /// called while the core stops. Of those that are taken not all open, and nobody is told when one that has not goes: count connections in
     /// [`on_open`](Self::on_open) and [`on_close`](Self::on_close).
+    ///
+    /// At a listener that requires PROXY headers ([`Listener::proxy`](crate::Listener::proxy)) this is called for the proxy first, which
+    /// [`Peer::is_proxy`] tells, and again for the client when its header is there; once, if the proxy connects for itself. Whom a request names
+    /// ([`Listener::trust_forwarded`](crate::Listener::trust_forwarded)) is told to [`on_upgrade`](Self::on_upgrade) and [`on_request`](Self::on_request) alone.
     fn on_accept(&mut self, cx: &mut CoreCx<'_, Self>, peer: &Peer) -> bool {
         let _ = (cx, peer);
         true

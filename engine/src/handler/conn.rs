@@ -9,7 +9,7 @@ use super::callbacks::{Conn, CoreCx, Handler};
 use super::cx::Prepared;
 use super::owned::OwnedMessage;
 use crate::engine::panics::{Mark, ours};
-use crate::engine::{ConnId, DialId, How, SendOutcome};
+use crate::engine::{ConnId, DialId, How, More, SendOutcome};
 use crate::peer::Peer;
 use crate::pressure::Pressure;
 
@@ -40,9 +40,34 @@ impl<H: Handler> Conn<'_, H> {
         self.core.out.dials.of_conn(self.index)
     }
 
-    /// Who is at the other end.
+    /// Who is at the other end: the client, where a proxy tells of it that the listener believes ([`Listener`](crate::Listener)).
     pub fn peer(&self) -> Peer {
         self.core.out.addresses.get(self.index)
+    }
+
+    /// The proxy through which it came, which is at the other end of the socket; `None` if that is the peer itself.
+    pub fn via(&self) -> Option<Peer> {
+        self.more()?.via
+    }
+
+    /// The name that the client asked for in TLS, as [`Opening::tls_server_name`](crate::Opening::tls_server_name) says it. `None` of a connection that was
+    /// dialled.
+    pub fn tls_server_name(&self) -> Option<&str> {
+        self.more()?.server_name.as_deref()
+    }
+
+    /// The protocol that was agreed on by ALPN (RFC 7301), as [`Opening::alpn`](crate::Opening::alpn) says it.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.more()?.alpn.as_deref()
+    }
+
+    /// The subprotocol that was agreed on (RFC 6455 §1.9).
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.more()?.subprotocol.as_deref()
+    }
+
+    fn more(&self) -> Option<&More> {
+        self.core.out.addresses.more(self.index)
     }
 
     /// Queues a copy of a message. It leaves with all others of the pass, or of the tick ([`Config::flush`](crate::Config::flush)), in one send.

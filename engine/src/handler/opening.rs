@@ -3,6 +3,7 @@
 use http::Version;
 use wsring_proto::handshake::{Answer, Request};
 
+use crate::engine::More;
 use crate::headers::header_map;
 use crate::peer::Peer;
 
@@ -16,8 +17,11 @@ pub struct Opening<'a> {
     /// with it unless [`Verdict::subprotocol`](crate::Verdict::subprotocol) says otherwise. `None` if there is none, and for
     /// a plain request.
     pub subprotocol: Option<&'a str>,
-    /// Who asks.
+    /// Who asks: the client, where a proxy tells of it that the listener believes ([`Listener`](crate::Listener)).
     pub peer: Peer,
+    /// The proxy through which it asks, which is at the other end of the socket. `None` if that is the client itself.
+    pub via: Option<Peer>,
+    pub(crate) more: Option<&'a More>,
     /// What TLS knows of the client, on a connection with TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::TlsPeer<'a>>,
@@ -25,7 +29,26 @@ pub struct Opening<'a> {
     pub(crate) index: u32,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    /// The name that the client asked for in TLS (SNI, RFC 6066 §3): of a connection without TLS, what its proxy tells in a PROXY header of version 2
+    /// (PP2_TYPE_AUTHORITY). A name of more than 255 bytes is not told.
+    pub fn tls_server_name(&self) -> Option<&'a str> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls {
+            return tls.0.server_name();
+        }
+        self.more?.server_name.as_deref()
+    }
+
+    /// The protocol that was agreed on by ALPN (RFC 7301), here or, as above, with the proxy.
+    pub fn alpn(&self) -> Option<&'a [u8]> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls {
+            return tls.0.alpn();
+        }
+        self.more?.alpn.as_deref()
+    }
+
     /// A copy of the request in the types of `http`, for what routes and authenticates by those. Allocates; a handshake is judged
     /// without it.
     ///
@@ -91,6 +114,8 @@ mod tests {
             request: &request,
             subprotocol: None,
             peer: Peer::default(),
+            via: None,
+            more: None,
             #[cfg(feature = "tls")]
             tls: None,
             index: 0,

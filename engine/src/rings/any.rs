@@ -52,14 +52,6 @@ impl AnyRing {
             Self::Epoll(_) => None,
         }
     }
-
-    /// How many listeners it was given.
-    pub(crate) fn listeners(&self) -> u32 {
-        match self {
-            Self::Uring(ring) => ring.listeners(),
-            Self::Epoll(ring) => ring.listeners(),
-        }
-    }
 }
 
 #[cfg(debug_assertions)]

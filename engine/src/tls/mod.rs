@@ -12,6 +12,7 @@
 //! Renegotiation is refused and keys are updated by rustls.
 
 mod error;
+mod name;
 mod peer;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,6 +31,7 @@ use wsring_proto::pool::Pool;
 use wsring_proto::simd;
 
 pub use error::TlsError;
+pub(crate) use name::telling;
 pub use peer::TlsPeer;
 
 /// Bytes of a record's header, RFC 8446 §5.1.
@@ -72,6 +74,8 @@ pub(crate) struct Tls {
     /// The peer's close_notify has come: it sends no more (RFC 8446 §6.1).
     peer_closed: bool,
     end: End,
+    /// Of a server: the name that its client asked for.
+    name: Option<Box<str>>,
 }
 
 /// Whether anything more can be sealed.
@@ -151,6 +155,7 @@ impl Tls {
             worked: false,
             peer_closed: false,
             end: End::Open,
+            name: None,
         }
     }
 
@@ -209,6 +214,13 @@ impl Tls {
     /// Whether TLS itself has something to send. Behind our close_notify it has not.
     pub(crate) fn has_own(&self) -> bool {
         !self.own.is_empty() || self.end == End::Open && self.state().wants_write()
+    }
+
+    /// The name that the client asked for, if that has come with what was fed last.
+    pub(crate) fn hear_name(&mut self) {
+        if let Some(name) = name::asked() {
+            self.name = Some(name);
+        }
     }
 
     /// Whether records were worked on since it was last asked: each may have cost a computation, whether or not that leaves something to send (in

@@ -1,5 +1,4 @@
-//! What an application may know of the other end. The name that a client asked for (SNI) is not there: rustls shows it to
-//! the configuration's resolver of certificates alone.
+//! What an application may know of the other end.
 
 use std::fmt;
 
@@ -12,6 +11,18 @@ use super::Tls;
 #[derive(Clone, Copy)]
 pub struct TlsPeer<'a>(pub(crate) &'a Tls);
 
+impl Tls {
+    /// The name that the client asked for.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The protocol agreed on by ALPN.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.state().alpn_protocol()
+    }
+}
+
 impl TlsPeer<'_> {
     /// The certificates that it showed, its own first. `None` if it was not asked for any, or had none. They are verified as
     /// the configuration of rustls says.
@@ -21,7 +32,12 @@ impl TlsPeer<'_> {
 
     /// The protocol agreed on by ALPN (RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.0.state().alpn_protocol()
+        self.0.alpn()
+    }
+
+    /// The name that the client asked for (SNI, RFC 6066 §3). `None` if it asked for none, and of a connection that we dialled.
+    pub fn server_name(&self) -> Option<&str> {
+        self.0.server_name()
     }
 
     /// The version of TLS.
@@ -36,6 +52,7 @@ impl fmt::Debug for TlsPeer<'_> {
         f.debug_struct("TlsPeer")
             .field("certificates", &self.certificates().map_or(0, <[_]>::len))
             .field("alpn", &self.alpn().map(String::from_utf8_lossy))
+            .field("server_name", &self.server_name())
             .field("version", &self.version())
             .finish()
     }

@@ -195,7 +195,10 @@ impl Serve {
         let listening = start_line.strip_prefix("wsring: listening on ").and_then(|rest| rest.split(" | ").next());
         let addr =
             |url: &str| url.strip_prefix("ws://").or(url.strip_prefix("wss://"))?.strip_suffix('/')?.parse().ok();
-        let addrs: Option<Vec<SocketAddr>> = listening.and_then(|urls| urls.split(' ').map(addr).collect());
+        let urls = |places: &'_ str| -> Option<Vec<SocketAddr>> {
+            places.split(' ').filter(|place| !place.starts_with("unix:")).map(addr).collect()
+        };
+        let addrs = listening.and_then(urls);
         let addrs = addrs.unwrap_or_else(|| panic!("not a start line: {start_line}"));
         Serve { process, start_line, addrs }
     }

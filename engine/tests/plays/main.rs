@@ -8,6 +8,7 @@ mod deadlines;
 mod lookups;
 mod patience;
 mod pressure;
+mod proxies;
 mod race;
 mod stage;
 mod stalls;

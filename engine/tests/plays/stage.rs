@@ -333,7 +333,19 @@ impl Peer {
 }
 
 /// Runs a play; the server is stopped after `length` milliseconds, unless a step does so before.
-pub fn play(config: Config, sim: SimConfig, mut act: Act, mut steps: Vec<Step>, length: u64) -> Play {
+pub fn play(config: Config, sim: SimConfig, act: Act, steps: Vec<Step>, length: u64) -> Play {
+    play_on(config, sim, act, steps, length, |engine| engine)
+}
+
+/// The same on an engine for which `set` sets something.
+pub fn play_on(
+    config: Config,
+    sim: SimConfig,
+    mut act: Act,
+    mut steps: Vec<Step>,
+    length: u64,
+    set: impl FnOnce(Engine<Act>) -> Engine<Act>,
+) -> Play {
     steps.push((length, usize::MAX, Do::Stop));
     let seen = Rc::new(RefCell::new(Seen::default()));
     act.seen = Rc::clone(&seen);
@@ -342,7 +354,7 @@ pub fn play(config: Config, sim: SimConfig, mut act: Act, mut steps: Vec<Step>, 
     let remote = Remote::default();
     let cast = Cast { steps, seen: Rc::clone(&seen), remote: remote.clone(), started: false };
     let ring = SimRing::new(sim, trace, Box::new(cast), &[0]);
-    let mut engine = Engine::new(config, ring, act, 1, &remote);
+    let mut engine = set(Engine::new(config, ring, act, 1, &remote));
     let stats = engine.run().expect("the simulated ring does not break");
     let left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
     assert!(left.is_empty(), "left behind: {left:#?}");

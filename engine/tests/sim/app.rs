@@ -322,7 +322,7 @@ impl Handler for App {
 
     fn on_upgrade(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
         let peer: usize = opening.request.path()[1..].parse().expect("the path names the peer");
-        self.is_from(peer, opening.peer);
+        self.is_from(peer, opening.peer, opening.via);
         self.note("on_upgrade", &[1, peer as u64]);
         self.act_early(cx);
         self.stumble(About::Request(peer));
@@ -410,7 +410,7 @@ impl Handler for App {
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
         let (id, peer) = (cx.id(), *cx.data());
-        self.is_from(peer, cx.peer());
+        self.is_from(peer, cx.peer(), cx.via());
         self.note("on_open", &[3, peer as u64]);
         self.world.ledger.borrow_mut().people[peer].opened += 1;
         let dial = cx.dial().map(|id| self.tag_of(id));

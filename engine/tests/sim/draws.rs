@@ -66,6 +66,13 @@ pub fn is_turned_away(seed: u64, number: usize) -> bool {
     Random::new(seed ^ 0x7475_726e_6564 ^ (number as u64) << 48).chance(250)
 }
 
+/// How many may come from one network, and how many bits make one: in one seed of ten, drawn apart from everything else.
+pub fn crowd(seed: u64) -> (Option<u32>, u8) {
+    let mut random = Random::new(seed ^ 0x0063_726f_7764);
+    let (max, bits) = (random.range(1, 4) as u32, random.pick(&[8, 30, 31]));
+    (random.chance(100).then_some(max), bits)
+}
+
 /// What a seed dials, drawn apart from everything else: seeds that dial nothing tell the stories they always told.
 pub fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Dialler> {
     let mut random = Random::new(seed ^ 0x6469_616c_7301);

@@ -1,7 +1,7 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `mail` other threads, `draws` what else a seed decides, `turns` watches whose turn it is, `dial`
+//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `proxies` what stands in front of requests, `mail` other threads, `draws` what else a seed decides, `turns` watches whose turn it is, `dial`
 //! knows what a dial may come to, `reply` how servers answer one, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
@@ -18,6 +18,7 @@ mod oracle;
 mod packed;
 mod peer;
 mod pressures;
+mod proxies;
 mod rated;
 mod reply;
 mod script;
@@ -49,6 +50,7 @@ use mail::{Mailers, Note, Plan};
 use oracle::Ledger;
 use peer::Peer;
 use pressures::Pressures;
+use proxies::Proxies;
 
 /// How a run is made from its seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,6 +243,9 @@ pub struct Settings {
     pub linger: Duration,
     pub pong_timeout: Duration,
     pub connections_max: u32,
+    pub proxies: Proxies,
+    /// There is a limit on those of one network.
+    pub crowds: bool,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -273,6 +278,8 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         linger: Duration::from_millis(200),
         pong_timeout: Duration::from_secs(10),
         connections_max: 64,
+        proxies: Proxies::new(seed, manners, sim),
+        crowds: false,
     };
     if manners == Manners::Quiet {
         return settings;
@@ -320,9 +327,13 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
     settings.head_bytes_max = random.range(600, 2000) as usize;
     settings.memory_max = memory_max(seed);
     assert!(sim.listeners >= 1);
+    let (crowd_max, crowd_bits) = draws::crowd(seed);
+    settings.crowds = crowd_max.is_some();
     settings.config = settings
         .pressures
         .configure(settings.config)
+        .crowd_max(crowd_max)
+        .crowd_prefixes(crowd_bits, 64)
         .pass_share_messages(turns::share(seed, manners))
         .subscriptions_max(board::subscriptions_max(manners))
         .connections_max(settings.connections_max)
@@ -380,6 +391,7 @@ fn run_on(
     let stops = clumsy.as_ref().is_some_and(|clumsy| clumsy.stops);
     settings.config = config.on_panic(if stops { OnPanic::Stop } else { OnPanic::Close });
     if tls.is_some() {
+        settings.proxies = Proxies::default(); // peers say all they say over TLS
         settings.kept = settings.kept.max(16 << 10); // a handshake that is given up may be on its way
     }
     let mut random = Random::new(seed ^ 0x0074_6f77_6e73);
@@ -434,7 +446,7 @@ fn run_on(
     };
     let remote = town.remote.clone();
     let keys: Vec<u64> = (WATCH..=count).chain(town.mailers.is_some().then_some(MAIL)).collect();
-    let listeners = sim.listeners;
+    let (listeners, proxied) = (sim.listeners, settings.proxies.listeners());
     let Settings { config, kept, queued_max, pressures, memory_max, least, pause, .. } = settings;
     let (beat, config) = Beat::configure(seed, world.start, config);
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys).rung_by(bell);
@@ -452,7 +464,7 @@ fn run_on(
     if let Some(bytes) = part(seed, manners) {
         engine = engine.part(bytes);
     }
-    engine = engine.kept(kept).least(least).letters_max(letters_max);
+    engine = engine.proxied(proxied).kept(kept).least(least).letters_max(letters_max);
     if let Some(bytes) = share_from(seed, manners) {
         engine = engine.share_from(bytes);
     }

@@ -14,6 +14,7 @@ use wsring::{DeflateMode, Stats};
 use super::board::{self, Posts, Subscription};
 use super::dial::Dial;
 use super::mail::Post;
+use super::proxies::{self, Said};
 use super::reply::Reply;
 use super::{Manners, Settings};
 
@@ -124,6 +125,9 @@ pub struct Person {
     /// It was met when it connected, and was not taken.
     pub met: bool,
     pub turned_away: bool,
+    /// What it says in front of its request, where its listener requires that; and that it was met as the client of that.
+    pub said: Option<Said>,
+    pub heard: bool,
     /// When it began a message that it does not go on with.
     pub stalls_at: Option<Time>,
     /// When its messages were last taken again, or it ended although they were held up.
@@ -174,6 +178,10 @@ pub struct Ledger {
     memory_max: Option<usize>,
     /// What a connection may take whatever it does: a compressor and a window, TLS.
     connection_bytes: usize,
+    /// There is a limit on those of one network.
+    crowds: bool,
+    /// There may be more than have a place, dials included, so that who is silent may give way.
+    displaces: bool,
 }
 
 /// From the close of a socket to the moment at which its peer can see it, whatever others do.
@@ -185,7 +193,9 @@ const PINGS_BETWEEN: usize = 100;
 
 impl Ledger {
     pub fn begin(&mut self, people: usize, settings: &Settings) {
-        self.people = vec![Person::default(); people];
+        let said = |number: usize| settings.proxies.of(number).map(|(said, _)| said);
+        self.people = (0..people).map(|number| Person { said: said(number), ..Person::default() }).collect();
+        (self.crowds, self.displaces) = (settings.crowds, people + 12 > settings.connections_max as usize);
         self.handshake = settings.handshake_timeout;
         self.round = settings.message_timeout;
         self.closing = settings.closing_timeout;
@@ -388,6 +398,8 @@ impl Ledger {
         check(person.opened <= 1, "it was opened twice")?;
         let served = person.opened > 0 || person.status.is_some();
         check(!(person.turned_away && served), "it was turned away, and served")?;
+        let unheard = self.displaces || self.failed_at.is_some() || self.memory_max.is_some();
+        proxies::judge(person, self.handshake, self.stopped_at, unheard || proxies::is_shunned(person, self.crowds))?;
         let told = (person.opened == 1) == person.reason.is_some();
         check(told || person.opened == 1 && self.failed_at.is_some(), "on_open without on_close, or the reverse")?;
         let aborted = person.is_aborted == (person.reason == Some(Reason::Aborted));
@@ -406,6 +418,7 @@ impl Ledger {
         // Who holds much may be closed in the middle of its request.
         let timed_out = timed_out && (person.reason.is_some() || self.memory_max.is_none());
         let neglected = person.neglected_at.is_some_and(|at| self.stopped_at.is_none_or(|stopped| at < stopped));
+        let neglected = neglected && !proxies::is_shunned(person, self.crowds);
         check(!(neglected && timed_out && !person.faulted), "it was cut, and what it had sent in time was not read")?;
         let is_told = person.close.as_ref().is_some_and(|(_, why)| why == "no answer to a ping");
         let hurried = person.pinged_at.is_some_and(|at| person.closed_at < at.plus(self.pong));
@@ -507,7 +520,7 @@ impl Ledger {
         let unanswered = person.status.is_none() && !person.serves && person.opened == 0 && !person.faulted;
         // Or it had not asked for anything, and gave way to another while all places were taken.
         let was_silent = person.spoke_at.is_none_or(|spoke| at.since(spoke) < SLACK + self.pause);
-        if unanswered && at >= stopped && in_time && !was_silent {
+        if unanswered && at >= stopped && in_time && !was_silent && !proxies::is_shunned(person, self.crowds) {
             return Err("a stop left its request unanswered".to_owned());
         }
         Ok(())

@@ -330,7 +330,7 @@ impl Script {
         serves: bool,
     ) -> Self {
         let quiet = manners == Manners::Quiet;
-        let opening = match random.below(40) {
+        let mut opening = match random.below(40) {
             _ if quiet || serves => Opening::Valid,
             0 => Opening::Refused(404),
             1 => Opening::Refused(426),
@@ -439,9 +439,16 @@ impl Script {
         if opening != Opening::Valid {
             pipelined = false;
         }
+        let said = settings.proxies.of(number).filter(|_| !serves);
+        let mut head = head;
+        if let Some((said, bytes)) = said {
+            head = [bytes, head].concat();
+            if said.nonsense {
+                (opening, pipelined) = (Opening::Never, false);
+            }
+        }
         let start_max = if random.chance(700) { 2_000 } else { 200_000 };
         let mut start = Duration::from_micros(random.below(start_max));
-        let (mut opening, mut head) = (opening, head);
         if !serves && draws::places(sim.seed, manners).is_some() {
             if let Some(said) = draws::idles(sim.seed, number) {
                 (opening, pipelined) = (Opening::Never, false);

@@ -40,7 +40,8 @@ fn whoami_tells_who_asks() {
     assert!(page.status == 200 && said["alpn"].is_null() && said["subprotocol"].is_null(), "{said}");
     let mut client = Client::open(serve.addr(), "/whoami");
     let own = client.stream.local_addr().expect("an address");
-    client.expect(TEXT, format!(r#"{{"alpn":null,"peer":"{own}","subprotocol":null}}"#).as_bytes());
+    let told = format!(r#"{{"alpn":null,"peer":"{own}","subprotocol":null,"tls_server_name":null,"via":null}}"#);
+    client.expect(TEXT, told.as_bytes());
     client.echo(TEXT, b"and echoes");
     client.close();
     serve.stop();

@@ -24,5 +24,6 @@ mod process;
 mod refusals;
 mod stop;
 mod tls;
+mod who;
 
 use wsring_testkit::certificates;

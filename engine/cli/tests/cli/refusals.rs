@@ -10,6 +10,13 @@ fn bad_values_are_refused_with_a_clear_sentence() {
     for (option, value, says) in [
         ("--listen", "localhost:9001", "an IP address and a port, such as 127.0.0.1:9001 or [::1]:9001"),
         ("--listen", "9001", "an IP address and a port"),
+        ("--listen", "unix:", "unix: and the path of a socket"),
+        ("--unix-mode", "1777", "a mode in octal"),
+        ("--unix-mode", "rw", "a mode in octal"),
+        ("--trust-forwarded", "10.0.0.1/8", "bits behind its length"),
+        ("--trust-forwarded", "localhost", "does not begin with an IP address"),
+        ("--forwarded-field", "via", "[possible values: x-forwarded-for, forwarded]"),
+        ("--max-per-network", "0", "is not in"),
         ("--listen", "127.0.0.1:65536", "an IP address and a port"),
         ("--cores", "one", "the number of a core"),
         ("--cores", "0,", "the number of a core"),

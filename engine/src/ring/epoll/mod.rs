@@ -134,11 +134,6 @@ impl Epoll {
         self.alarm.waker().clone()
     }
 
-    /// How many listeners it was given.
-    pub fn listeners(&self) -> u32 {
-        self.listeners.len() as u32
-    }
-
     fn tell(&mut self, token: Token, done: Done<Lease>) {
         self.done.push_back((token, done));
     }

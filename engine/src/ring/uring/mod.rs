@@ -199,11 +199,6 @@ impl Uring {
         self.alarm.waker().clone()
     }
 
-    /// How many listeners it was given.
-    pub fn listeners(&self) -> u32 {
-        self.listeners.len() as u32
-    }
-
     fn listener_fd(&self, listener: u32) -> RawFd {
         self.listeners[listener as usize].as_ref().expect("accepting on a closed listener").as_raw_fd()
     }
