@@ -40,8 +40,16 @@ use crate::gate::{Forwarders, Gate, ProxyProtocol};
 #[must_use]
 pub struct Listener {
     at: At,
+    how: How,
     mode: Option<u32>,
     gate: Gate,
+}
+
+/// How a socket of TCP is bound.
+#[derive(Clone, Copy, Debug, Default)]
+struct How {
+    exclusive: bool,
+    ipv4_too: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +60,7 @@ enum At {
 
 impl Listener {
     /// At every address that `addr` resolves to, now. Port 0 takes a free one. The port is shared with other cores and other servers of the same user
-    /// (SO_REUSEPORT, socket(7)).
+    /// (SO_REUSEPORT, socket(7)), unless it is [exclusive](Self::exclusive).
     pub fn tcp(addr: impl ToSocketAddrs) -> Self {
         Self::at(At::Tcp(addr.to_socket_addrs().map(Iterator::collect)))
     }
@@ -67,7 +75,25 @@ impl Listener {
     }
 
     fn at(at: At) -> Self {
-        Self { at, mode: None, gate: Gate::default() }
+        Self { at, how: How::default(), mode: None, gate: Gate::default() }
+    }
+
+    /// Takes the port for this server alone: it is bound without SO_REUSEPORT, so that no other process shares it, of the same user either, and a second server that is
+    /// started by mistake fails with [`Error::Bind`]; so does this one if somebody has the port. Default: no, so that a new version of a program can
+    /// take over from the old one.
+    ///
+    /// All cores accept from one queue then, and a core that is idle takes several connections in a row. A core that is stopped alone
+    /// ([`CoreCx::stop_core`](crate::CoreCx::stop_core)) has nobody more come to the others. No effect on a Unix-domain socket, which nobody shares.
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.how.exclusive = exclusive;
+        self
+    }
+
+    /// Takes IPv4 as well at an IPv6 address that has room for it, which is `[::]` (IPV6_V6ONLY, ipv6(7)). Who comes by IPv4 is told as such
+    /// ([`Peer::addr`](crate::Peer::addr)). Default: no, so that `0.0.0.0` and `[::]` can be bound beside each other.
+    pub fn ipv4_too(mut self, ipv4_too: bool) -> Self {
+        self.how.ipv4_too = ipv4_too;
+        self
     }
 
     /// Who may connect to a Unix-domain socket, as chmod(1) says it: `0o660` for owner and group. It holds before anybody can connect. Default: what
@@ -118,7 +144,7 @@ impl Listener {
         if let Speaks::Tls(tls) = &self.gate.speaks {
             Config::default().tls(Arc::clone(tls)).check()?;
         }
-        let gate = self.gate;
+        let (gate, how) = (self.gate, self.how);
         match self.at {
             At::Tcp(addrs) => {
                 let unresolved = |source| Error::Bind { addr: "the given HOST:PORT".to_owned(), source };
@@ -127,13 +153,14 @@ impl Listener {
                     return Err(unresolved(io::Error::from(ErrorKind::AddrNotAvailable)));
                 }
                 let bind = |addr: SocketAddr| {
-                    let socket = bind_tcp(addr).map_err(|source| Error::Bind { addr: addr.to_string(), source })?;
-                    Ok(Bound { socket, file: None, gate: gate.clone() })
+                    let socket =
+                        bind_tcp(addr, how).map_err(|source| Error::Bind { addr: addr.to_string(), source })?;
+                    Ok(Bound { socket, how, file: None, gate: gate.clone() })
                 };
                 addrs.into_iter().map(bind).collect()
             }
             At::Unix(path) => match bind_unix(&path, self.mode) {
-                Ok((socket, file)) => Ok(vec![Bound { socket, file: Some(Arc::new(file)), gate }]),
+                Ok((socket, file)) => Ok(vec![Bound { socket, how, file: Some(Arc::new(file)), gate }]),
                 Err(source) => Err(Error::Bind { addr: path.display().to_string(), source }),
             },
         }
@@ -144,6 +171,7 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) socket: Socket,
+    how: How,
     /// Of one of the Unix domain.
     pub(crate) file: Option<Arc<SocketFile>>,
     pub(crate) gate: Gate,
@@ -158,21 +186,21 @@ impl Bound {
     /// A socket at the same place for another core: one of its own, or the same.
     pub(crate) fn again(&self) -> Result<Socket, Error> {
         let again = match self.addr() {
-            Ok(Some(addr)) => bind_tcp(addr),
-            Ok(None) => self.socket.try_clone(),
+            Ok(Some(addr)) if !self.how.exclusive => bind_tcp(addr, self.how),
+            Ok(_) => self.socket.try_clone(),
             Err(error) => Err(error),
         };
         again.map_err(|source| Error::Bind { addr: name_of(&self.socket), source })
     }
 }
 
-/// A socket that shares its port with those of other cores (SO_REUSEPORT, socket(7)).
-fn bind_tcp(addr: SocketAddr) -> io::Result<Socket> {
+/// A socket that shares its port with those of other cores (SO_REUSEPORT, socket(7)), or with none.
+fn bind_tcp(addr: SocketAddr, how: How) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(!how.exclusive)?;
     if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(!how.ipv4_too)?;
     }
     socket.bind(&addr.into())?;
     Ok(socket)

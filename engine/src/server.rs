@@ -47,7 +47,7 @@ impl Server {
     /// Binds every address that `addr` resolves to. Port 0 takes a free one: see [`Self::local_addrs`]. The process's soft limit on
     /// descriptors is raised to its hard limit first (RLIMIT_NOFILE, getrlimit(2)).
     ///
-    /// Sockets are bound with SO_REUSEPORT, so a second server of the same user can bind the same port and share its
+    /// Sockets are bound with SO_REUSEPORT (unless [exclusive](Listener::exclusive)), so a second server of the same user can bind the same port and share its
     /// new connections: that is how a new version takes over from an old one.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ pub(crate) fn start_cores<H: Handler>(
             let _tenure = control.begin();
             let _files = files; // removed when no core listens at them any more
             // It counts on its CPU until this thread ends.
-            let made = set_up(tenure.as_ref().map(|_| cpu), sockets, &config, (kind, waker));
+            let made = set_up(tenure.as_ref().map(|_| cpu), sockets, &config, (kind, info.cores, waker));
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -320,7 +320,7 @@ fn set_up(
     cpu: Option<Cpu>,
     sockets: Vec<Socket>,
     config: &Config,
-    (kind, waker): (RingKind, Waker),
+    (kind, cores, waker): (RingKind, usize, Waker),
 ) -> Result<(AnyRing, SendBlocks, StdRng), Error> {
     if let Some(cpu) = cpu.filter(|&cpu| !affinity::pin(cpu)) {
         return Err(Error::Pin { cpu });
@@ -331,7 +331,10 @@ fn set_up(
         listeners.push(socket.into()); // std's type of a socket that listens, of whatever domain
     }
     let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
-    let (ring, blocks) = AnyRing::new(kind, &config.ring_config(), listeners, waker)?;
+    let (mut ring, blocks) = AnyRing::new(kind, &config.ring_config(), listeners, waker)?;
+    if cores > 1 {
+        ring.share();
+    }
     Ok((ring, blocks, random))
 }
 

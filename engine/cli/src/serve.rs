@@ -38,6 +38,12 @@ pub(crate) struct Args {
     /// Address to listen on, or unix: and the path of a socket; may be given several times.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = place)]
     listen: Vec<Place>,
+    /// Take the ports for this process alone: a second server that is started by mistake, here or there, fails instead of sharing the connections.
+    #[arg(long)]
+    exclusive: bool,
+    /// Take IPv4 as well at [::].
+    #[arg(long)]
+    ipv4_too: bool,
     /// Who may connect to Unix-domain sockets: the mode of their files, in octal [default: what the umask leaves].
     #[arg(long, value_name = "MODE", value_parser = mode)]
     unix_mode: Option<u32>,
@@ -171,7 +177,7 @@ fn forwarder(text: &str) -> Result<Forwarder, String> {
 /// A listener with what the options say.
 fn listener(args: &Args, place: &Place) -> Listener {
     let listener = match place {
-        Place::Tcp(addr) => Listener::tcp(addr),
+        Place::Tcp(addr) => Listener::tcp(addr).exclusive(args.exclusive).ipv4_too(args.ipv4_too),
         Place::Unix(path) => Listener::unix(path),
     };
     let listener = args.unix_mode.into_iter().fold(listener, Listener::mode);

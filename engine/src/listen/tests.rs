@@ -3,7 +3,7 @@
 use super::*;
 
 fn listening(config: &Config) -> (Socket, SocketAddr) {
-    let socket = bind_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+    let socket = bind_tcp("127.0.0.1:0".parse().unwrap(), How::default()).unwrap();
     listen(&socket, config).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)

@@ -37,6 +37,14 @@ impl AnyRing {
         })
     }
 
+    /// Other rings have its listeners too.
+    pub(crate) fn share(&mut self) {
+        match self {
+            Self::Uring(ring) => ring.share(),
+            Self::Epoll(_) => {} // all are woken, and each takes what there is
+        }
+    }
+
     /// The kernel features in use.
     pub(crate) fn features(&self) -> Features {
         match self {

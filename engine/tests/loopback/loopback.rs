@@ -9,7 +9,7 @@
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again; `again`: when, and to whom; and what is cut; `proxies`: through proxies.
 //! - `tls`: all of it over TLS, and how that fails.
-//! - `who`: who connects; `behind`: through whom, at which listener, and how many from one network.
+//! - `exclusive`: a port that is one server's alone. `who`: who connects; `behind`: through whom, at which listener, and how many from one network.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
 use wsring_testkit as common;
@@ -29,6 +29,7 @@ mod dialling;
 mod driver;
 mod echoes;
 mod ends;
+mod exclusive;
 mod flood;
 mod last_words;
 mod mail;

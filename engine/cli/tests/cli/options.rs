@@ -32,6 +32,41 @@ fn listens_on_ipv6() {
     Client::open(serve.addr(), "/").echo(TEXT, b"six");
 }
 
+/// Two servers share a port unless one of them wants it for itself, whichever comes first.
+#[test]
+fn a_second_server_by_mistake_is_told() {
+    let second = |addr: &str, options: &[&str]| run(&[&["serve", "--listen", addr], options].concat());
+    for (first, options) in
+        [(&["--exclusive"][..], &[][..]), (&["--exclusive"], &["--exclusive"]), (&[], &["--exclusive"])]
+    {
+        let serve = start(first);
+        let ended = second(&serve.addr().to_string(), options);
+        assert_eq!(ended.code, Some(1), "{first:?} {options:?}: {ended:?}");
+        assert!(ended.errors.contains("cannot listen on") && ended.errors.contains("in use"), "{ended:?}");
+        Client::open(serve.addr(), "/").echo(TEXT, b"not disturbed");
+        assert_eq!(serve.stop()["messages"], 1);
+    }
+}
+
+#[test]
+fn ipv6_takes_ipv4_if_it_is_asked_to() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        println!("skipped: this machine has no IPv6");
+        return;
+    }
+    let serve = start(&["--listen", "[::]:0", "--ipv4-too", "--exclusive"]);
+    for addr in ["127.0.0.1", "::1"] {
+        let addr = std::net::SocketAddr::new(addr.parse().unwrap(), serve.addr().port());
+        let mut peer = Client::open(addr, "/whoami");
+        let told = String::from_utf8(peer.frame().payload).unwrap();
+        assert!(told.contains(&addr.ip().to_string()) && !told.contains("ffff"), "{told}");
+        peer.close();
+    }
+    let alone = start(&["--listen", "[::]:0"]);
+    let ipv4 = std::net::SocketAddr::from(([127, 0, 0, 1], alone.addr().port()));
+    assert!(std::net::TcpStream::connect(ipv4).is_err(), "IPv4 although nobody asked for it");
+}
+
 /// The cores of each ring's thread.
 fn pinned(serve: &Serve) -> Vec<Vec<usize>> {
     serve.rings().into_iter().map(|ring| ring.cores).collect()

@@ -87,6 +87,12 @@ fn receive_buffers(uring: &IoUring, config: &RingConfig, size: Size) -> Result<B
     }
 }
 
+/// Whether rings that have this listener accept from one queue. An accept that goes on would stay the first to be woken, and take all of it; one that
+/// serves one connection comes behind those of others when it is submitted again.
+fn is_shared(listener: &TcpListener) -> bool {
+    !socket2::SockRef::from(listener).reuse_port().unwrap_or(false)
+}
+
 /// A payload the kernel holds.
 struct Sending {
     token: Token,
@@ -114,6 +120,8 @@ pub struct Uring {
     descriptors: Option<Descriptors>,
     /// The most connections that may wait in a listener's queue.
     backlog: u32,
+    /// Listeners whose queue is other rings' too.
+    shared: Vec<bool>,
     /// Accepts that serve many connections, by listener, while they go on and nobody has cancelled them.
     many: Vec<Option<Token>>,
     /// What tells the kernel that a socket is a slot of that table.
@@ -167,6 +175,7 @@ impl Uring {
             asked: Vec::new(),
             descriptors: (!direct).then(|| Descriptors::new(config.sockets_max)),
             backlog: config.backlog,
+            shared: vec![false; listeners.len()],
             many: vec![None; listeners.len()],
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
             listeners: listeners.into_iter().map(Some).collect(),
@@ -186,6 +195,11 @@ impl Uring {
     /// The entries of its queues, if the limit on locked memory left fewer than were configured.
     pub(crate) fn fewer_entries(&self) -> Option<QueueEntries> {
         self.fewer
+    }
+
+    /// Other rings have its listeners too, those that have no port of their own beside it.
+    pub(crate) fn share(&mut self) {
+        self.shared = self.listeners.iter().flatten().map(is_shared).collect();
     }
 
     /// The features in use.
@@ -208,7 +222,8 @@ impl Uring {
         let entry = match op {
             Op::Accept { listener } => {
                 let (fd, flags) = (Fd(self.listener_fd(listener)), libc::SOCK_CLOEXEC);
-                if self.features.has(Feature::MultishotAccept) && self.has_room_for_many() {
+                let alone = !self.shared[listener as usize];
+                if alone && self.features.has(Feature::MultishotAccept) && self.has_room_for_many() {
                     self.many[listener as usize] = Some(token);
                     opcode::AcceptMulti::new(fd).flags(flags).build()
                 } else {
