@@ -166,7 +166,9 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
 mod tests {
     use super::*;
 
-    fn proxy(url: &str) -> Result<(bool, String, u16, Option<(String, String)>), ProxyError> {
+    type Parts = (bool, String, u16, Option<(String, String)>);
+
+    fn proxy(url: &str) -> Result<Parts, ProxyError> {
         Proxy::new(url).map(|Proxy { is_socks, host, port, login }| (is_socks, host, port, login))
     }
 

@@ -218,8 +218,8 @@ fn every_attempt_dials_what_it_is_given() {
     let (running, asked, _) = choose(at(addr, "first").tag(7).reconnect(quick()), says, |_, _| {});
     let path = || paths.recv_timeout(WAIT).expect("an attempt");
     assert_eq!([path(), path(), path(), path()], ["/first", "/first", "/fresh", "/given"]);
-    let dial = (0..4).map(|_| asked.recv_timeout(WAIT).expect("asked")).last().expect("four");
-    running.handle().retarget(dial, at(addr, "late?token=x")).expect("there is room");
+    let dials = [(); 4].map(|()| asked.recv_timeout(WAIT).expect("asked"));
+    running.handle().retarget(dials[3], at(addr, "late?token=x")).expect("there is room");
     assert_eq!([path(), path()], ["/late?token=x", "/late?token=x"]);
     finish(running);
 }

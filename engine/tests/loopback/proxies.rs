@@ -104,7 +104,7 @@ fn a_proxy_that_refuses_is_told() {
         proxy.join().expect("the proxy is content");
         line.finish();
     }
-    let (addr, proxy) = socks(b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00", |stream| drop(stream));
+    let (addr, proxy) = socks(b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00", drop);
     let line = dial(through("socks5h", addr).reconnect(policy));
     assert!(matches!(line.next(), Told::Proxied { why: TunnelError::Socks(5), again: true }));
     proxy.join().expect("the proxy is content");
