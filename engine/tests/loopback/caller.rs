@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wsring::{
     Answered, CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, DialError, DialId, Dialled, Handler, Message, Stats,
-    Target, TunnelError,
+    Target,
 };
 use wsring_proto::handshake::accept_key;
 
@@ -32,11 +32,6 @@ pub enum Told {
     },
     Again {
         attempt: u32,
-    },
-    /// The same of a proxy's failure; whether another attempt follows.
-    Proxied {
-        why: TunnelError,
-        again: bool,
     },
 }
 
@@ -92,7 +87,7 @@ impl Handler for Caller {
             DialError::Stopped => DialError::Stopped,
             DialError::TlsMissing => DialError::TlsMissing,
             DialError::NoAddress => DialError::NoAddress,
-            DialError::Proxy(why) => return self.tell(Told::Proxied { why: *why, again: retry.is_some() }),
+            DialError::Proxy(why) => DialError::Proxy(*why),
             #[cfg(feature = "tls")]
             DialError::Tls(error) => DialError::Tls(error.clone()),
             other => panic!("a new kind of error: {other}"),

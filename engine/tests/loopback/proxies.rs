@@ -98,7 +98,9 @@ fn a_proxy_that_refuses_is_told() {
         });
         let line = dial(through("http", addr).reconnect(policy));
         match line.next() {
-            Told::Proxied { why: said, again: retried } => assert_eq!((said, retried), (why, again), "{answer}"),
+            Told::Failed { why: DialError::Proxy(said), retry, .. } => {
+                assert_eq!((said, retry.is_some()), (why, again), "{answer}");
+            }
             other => panic!("{other:?}"),
         }
         proxy.join().expect("the proxy is content");
@@ -106,7 +108,8 @@ fn a_proxy_that_refuses_is_told() {
     }
     let (addr, proxy) = socks(b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00", drop);
     let line = dial(through("socks5h", addr).reconnect(policy));
-    assert!(matches!(line.next(), Told::Proxied { why: TunnelError::Socks(5), again: true }));
+    let refused = TunnelError::Socks(5);
+    assert!(matches!(line.next(), Told::Failed { why: DialError::Proxy(why), retry: Some(_), .. } if why == refused));
     proxy.join().expect("the proxy is content");
     line.finish();
 }
