@@ -103,6 +103,7 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// [`MailError`], with the response.
+    #[allow(clippy::result_large_err, reason = "a response that could not be left is given back as it is")]
     pub fn respond(&self, pending: Pending, response: Response) -> Result<(), MailError<Response>> {
         self.0.respond(pending, response)
     }

@@ -14,6 +14,7 @@ impl<M> Member<M> {
         })
     }
 
+    #[allow(clippy::result_large_err, reason = "a response that could not be left is given back as it is")]
     pub(crate) fn respond(&self, pending: Pending, response: Response) -> Result<(), MailError<Response>> {
         self.mailbox.post(Letter::Respond(pending, Box::new(response))).map_err(|error| {
             error.map(|letter| match letter {
@@ -44,6 +45,7 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// [`MailError`], with the response.
+    #[allow(clippy::result_large_err, reason = "a response that could not be left is given back as it is")]
     pub fn respond(&self, pending: Pending, response: Response) -> Result<(), MailError<Response>> {
         match self.find(pending.place()) {
             Some(member) => member.respond(pending, response),

@@ -171,6 +171,7 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// [`MailError`], with the response.
+    #[allow(clippy::result_large_err, reason = "a response that could not be left is given back as it is")]
     pub fn respond(&self, pending: Pending, response: Response) -> Result<(), MailError<Response>> {
         self.remote.respond(pending, response)
     }
