@@ -12,6 +12,7 @@ mod common {
 
 #[path = "../../../tests/loopback/callbacks.rs"]
 mod callbacks;
+#[allow(dead_code, reason = "proxies are tested in loopback alone")]
 #[path = "../../../tests/loopback/caller.rs"]
 mod caller;
 #[path = "../../../tests/loopback/contexts.rs"]
