@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Echo every message; `GET /healthz` answers, `/bcast` sends each message to everybody connected there. Or serve a demo.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Connect to a server: lines of the input become messages, messages become lines of the output.
     Connect(connect::Args),
 }
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match Cli::parse().command {
-        Command::Serve(args) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Connect(args) => connect::run(args),
     };
     match done {
