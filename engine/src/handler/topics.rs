@@ -84,8 +84,8 @@ impl<H: Handler> Conn<'_, H> {
 
     /// Has topics give this connection at most so many bytes a second from now on (0 counts as 1), or as many as its socket takes: `None`. In
     /// [`on_open`](crate::Handler::on_open) it is the connection's from the beginning; without a call it is
-    /// [`Config::topics_bytes_per_second`](crate::Config::topics_bytes_per_second). It may be changed at any time, by what a client asks for or what it pays, and
-    /// what the old rate still had to wait for is forgotten then.
+    /// [`Config::topics_bytes_per_second`](crate::Config::topics_bytes_per_second). It may be changed at any time, by what a client asks for or what it pays. What
+    /// went beyond the old rate, at most a message, is paid for by the new one; the rate that it has already changes nothing.
     ///
     /// Bytes are those of frames: compressed where they are, without TLS and TCP. In any stretch of time no more goes than the rate brings, a tenth of a second's
     /// bytes and one message, however long that is. What may not go yet waits as it does for a slow socket, and each subscription's
