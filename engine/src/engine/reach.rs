@@ -517,7 +517,12 @@ impl Reach {
 
     /// So many bytes are compressed.
     pub(super) fn owe_packing(&mut self, bytes: usize) {
-        self.work.owe(work::packed(bytes, self.packer.level()));
+        self.owe(work::packed(bytes, self.packer.level()));
+    }
+
+    /// Something is done for the message that is being handled, worth so many small ones.
+    pub(super) fn owe(&mut self, work: u64) {
+        self.work.owe(work);
         self.aftermath = true;
     }
 

@@ -19,6 +19,8 @@ use crate::ring::Time;
 const FLOW: u32 = 64 << 10;
 /// What waits for it goes on in steps of so many: what is encoded grows old with whoever reads slowly, and is replaced by nothing newer.
 const STEP: u32 = 8 << 10;
+/// To add up the counts of so many subscriptions is the work of a small message.
+const SUMMED: u32 = 2;
 
 impl Reach {
     /// The topics, at work.
@@ -96,7 +98,10 @@ impl Reach {
     }
 
     pub(crate) fn sum_of_counts(&mut self, index: u32) -> Counts {
-        self.topics.as_mut().map_or_else(Counts::default, |topics| topics.sum(index))
+        let Some(topics) = &mut self.topics else { return Counts::default() };
+        let (sum, subscriptions) = topics.sum(index);
+        self.owe(u64::from(subscriptions / SUMMED));
+        sum
     }
 
     /// See [`Topics::tidy`].
@@ -152,7 +157,7 @@ impl Reach {
 
     /// What has been held long enough goes on.
     pub(super) fn expire_topics(&mut self) {
-        if self.topics.as_ref().is_some_and(|topics| topics.next_due(self.clock).is_some()) {
+        if self.topics.as_ref().is_some_and(|topics| topics.is_due(self.clock)) {
             self.with_topics(|topics, out| topics.expire(out));
             self.forgive(); // it is no connection's work
         }

@@ -105,7 +105,8 @@ impl<H: Handler> Conn<'_, H> {
         self.out.counts(self.index(), topic.index())
     }
 
-    /// The sum of all subscriptions of this connection, those that it ended included.
+    /// The sum of all subscriptions of this connection, those that it ended included. Each of those that it has is looked at: that counts to what the connection may
+    /// have of a pass ([`Config::pass_share_messages`](crate::Config::pass_share_messages)), two of them as a small message.
     pub fn counts_of_all(&mut self) -> Counts {
         let index = self.index();
         self.out.sum_of_counts(index)

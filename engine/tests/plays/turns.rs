@@ -5,7 +5,7 @@
 
 use crate::stage::{Act, Do, Play, frame, open, piece, play, quiet};
 use wsring::ring::sim::SimConfig;
-use wsring::{CloseCode, Config, Deflate, SendBuffers};
+use wsring::{CloseCode, Config, Deflate, Delivery, SendBuffers};
 use wsring_proto::deflate::{Scratch, Shared};
 use wsring_proto::{MaskKey, Opcode, Pool, encode};
 
@@ -105,6 +105,28 @@ fn what_is_discarded_counts_against_the_share() {
         let (passes, least) = (passes(share), 400 / (2 * u64::from(share)));
         assert!(passes >= free + least, "with a share of {share}: {passes} passes, {least} at least, {free} without");
     }
+}
+
+// Nor is it free to ask what became of many subscriptions: each is looked at.
+#[test]
+fn adding_up_the_counts_of_subscriptions_counts_against_the_share() {
+    let flood = frame(Opcode::Binary, b"x").repeat(60);
+    let passes = |share: u32| {
+        let mut act = Act::echo();
+        act.on_message = Box::new(|cx, _| {
+            for number in 0..100 {
+                let topic = cx.topic(&format!("topic {number}")).expect("there is room");
+                if cx.counts(topic).is_none() {
+                    assert!(cx.subscribe(topic, Delivery::queue()).is_ok());
+                }
+            }
+            assert_eq!(cx.counts_of_all().published, 0);
+        });
+        attack_on(act, 1, share, &flood).stats.passes
+    };
+    let (free, passes) = (passes(1_000_000), passes(50));
+    assert!(free < 40, "without a share that took {free} passes: this test shows nothing");
+    assert!(passes >= 60, "a share for each message, of which there were 60: {passes} passes");
 }
 
 /// What a client compresses with, each message by itself.

@@ -131,11 +131,17 @@ impl Topics {
         if let Some(lane) = self.lane_at(conn)
             && lane.fifo.is_empty()
         {
-            let lags = lane.lagged != Lagged::default();
             out.set_waits(conn, false);
-            if planted!(LagUntold, false; lags) {
-                self.lagged.push(conn);
-            }
+            planted!(LagUntold, return);
+            self.note_lagged(conn);
+        }
+    }
+
+    /// If a connection has missed something and nothing waits for it, that is told soon; once, however much it is.
+    pub(super) fn note_lagged(&mut self, conn: u32) {
+        let lane = self.lane(conn);
+        if lane.fifo.is_empty() && lane.lagged != Lagged::default() && !std::mem::replace(&mut lane.is_told, true) {
+            self.lagged.push(conn);
         }
     }
 

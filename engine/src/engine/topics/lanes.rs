@@ -71,6 +71,8 @@ pub(super) struct Lane {
     pub(super) first: u32,
     pub(super) count: u32,
     pub(super) lagged: Lagged,
+    /// It is among those that are about to be told of that.
+    pub(super) is_told: bool,
     /// Of subscriptions that have ended.
     pub(super) ended: Counts,
 }

@@ -48,6 +48,11 @@ impl Shared {
     }
 }
 
+/// Whether memory of this capacity is much too large for so many bytes, and not used again for them.
+pub(super) fn is_wide(capacity: usize, len: usize) -> bool {
+    capacity > SMALL.max(2 * len)
+}
+
 impl Payloads {
     /// Has as much memory as it needs, and no more.
     pub(super) fn keep(&self, bytes: impl Into<Vec<u8>>) -> Shared {
@@ -61,7 +66,7 @@ impl Payloads {
     pub(super) fn renew(&self, shared: &mut Shared, bytes: &[u8]) {
         if let Some(counted) = shared.0.as_mut().and_then(Rc::get_mut)
             && bytes.len() <= counted.bytes.capacity()
-            && counted.bytes.capacity() <= SMALL.max(2 * bytes.len())
+            && !is_wide(counted.bytes.capacity(), bytes.len())
         {
             counted.bytes.clear();
             counted.bytes.extend_from_slice(bytes);

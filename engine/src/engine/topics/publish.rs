@@ -344,11 +344,8 @@ impl Topics {
         self.subs[sub as usize].dropped += 1;
         self.totals.dropped += 1;
         if self.subs[sub as usize].delivery.has_lane() {
-            let lane = self.lane(conn);
-            lane.lagged.dropped += 1;
-            if lane.fifo.is_empty() {
-                self.lagged.push(conn);
-            }
+            self.lane(conn).lagged.dropped += 1;
+            self.note_lagged(conn);
         }
         fate
     }

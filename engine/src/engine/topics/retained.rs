@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use wsring_proto::opcode::Opcode;
 
 use super::hash::Seeded;
+use super::payload::is_wide;
 use crate::engine::planted::planted;
 use crate::ring::Time;
 
@@ -69,12 +70,29 @@ pub(super) struct Retained {
     last: Option<Value>,
     entries: Vec<Entry>,
     places: HashMap<Option<u64>, u32, Seeded>,
+    size: Size,
+}
+
+/// How many values are kept, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) values: usize,
+    pub(super) bytes: usize,
+}
+
+impl Size {
+    fn less(&mut self, gone: Option<&Value>) {
+        if let Some(value) = gone {
+            self.values -= 1;
+            self.bytes -= value.bytes.len();
+        }
+    }
 }
 
 impl Retained {
     pub(super) fn new(seeded: Seeded) -> Self {
         let places = HashMap::with_hasher(seeded);
-        Self { retain: Retain::No, count: 0, last: None, entries: Vec::new(), places }
+        Self { retain: Retain::No, count: 0, last: None, entries: Vec::new(), places, size: Size::default() }
     }
 
     /// Keeps so much from now on; what is kept otherwise is let go.
@@ -83,6 +101,7 @@ impl Retained {
             self.last = None;
             self.entries.clear();
             self.places.clear();
+            self.size = Size::default();
         }
         self.retain = retain;
     }
@@ -111,9 +130,9 @@ impl Retained {
                 if told.removes {
                     let is_its = self.last.as_ref().is_some_and(|value| value.key == told.key);
                     planted!(GhostRetained, return self.count);
-                    self.last.take_if(|_| is_its);
+                    self.size.less(self.last.take_if(|_| is_its).as_ref());
                 } else if !told.fixed {
-                    keep(&mut self.last, told);
+                    keep(&mut self.last, told, &mut self.size);
                 }
                 self.count
             }
@@ -130,6 +149,7 @@ impl Retained {
             });
             self.places.remove(&told.key);
             let gone = self.entries.swap_remove(place as usize);
+            self.size.less(gone.value.as_ref());
             if let Some(moved) = self.entries.get(place as usize) {
                 self.places.insert(moved.key, place);
             }
@@ -149,19 +169,23 @@ impl Retained {
         let entry = &mut self.entries[place as usize];
         entry.seq += 1;
         if !told.fixed {
-            keep(&mut entry.value, told);
+            keep(&mut entry.value, told, &mut self.size);
         }
         entry.seq
     }
 
-    /// How many values are kept, and their bytes.
-    pub(super) fn size(&self) -> (usize, usize) {
-        self.values().fold((0, 0), |(count, bytes), (_, _, value)| (count + 1, bytes + value.bytes.len()))
+    /// What is kept.
+    pub(super) fn size(&self) -> Size {
+        self.size
     }
 
-    fn values(&self) -> impl Iterator<Item = (Option<u64>, u64, &Value)> {
-        let last = self.last.iter().map(|value| (value.key, self.count, value));
-        last.chain(self.entries.iter().filter_map(|entry| Some((entry.key, entry.seq, entry.value.as_ref()?))))
+    /// The same, by looking everywhere, and the memory that it takes.
+    #[cfg(test)]
+    pub(super) fn found(&self) -> (Size, usize) {
+        let values = self.entries.iter().filter_map(|entry| entry.value.as_ref()).chain(&self.last);
+        values.fold((Size::default(), 0), |(Size { values, bytes }, memory), value| {
+            (Size { values: values + 1, bytes: bytes + value.bytes.len() }, memory + value.bytes.capacity())
+        })
     }
 
     /// The value at this place, from 0: its key, the number of the last message with that, and itself. Places without a value are passed over by the caller.
@@ -174,15 +198,66 @@ impl Retained {
     }
 }
 
-fn keep(value: &mut Option<Value>, told: &Told<'_>) {
+/// Keeps a message where another was; in the memory of that, unless it is much too large.
+fn keep(value: &mut Option<Value>, told: &Told<'_>, size: &mut Size) {
     planted!(
         RetainedStale,
         if value.is_some() {
             return;
         }
     );
-    let mut bytes = value.take().map_or_else(Vec::new, |value| value.bytes);
+    size.less(value.as_ref());
+    (size.values, size.bytes) = (size.values + 1, size.bytes + told.bytes.len());
+    let before = value.take().map(|value| value.bytes);
+    let mut bytes = before.filter(|bytes| !is_wide(bytes.capacity(), told.bytes.len())).unwrap_or_default();
     bytes.clear();
     bytes.extend_from_slice(told.bytes);
     *value = Some(Value { opcode: told.opcode, bytes, published_at: told.now, key: told.key });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(key: u64, bytes: &[u8]) -> Told<'_> {
+        Told { key: Some(key), opcode: Opcode::Binary, bytes, now: Time::default(), removes: false, fixed: false }
+    }
+
+    /// A snapshot that was long once, among updates that are short.
+    #[test]
+    fn a_value_that_is_much_shorter_than_the_one_before_gives_the_memory_back() {
+        for retain in [Retain::Last, Retain::LastPerKey { max: 1 }] {
+            let mut retained = Retained::new(Seeded(7));
+            retained.set(retain);
+            for (len, memory) in [(1_000, 1_000), (500, 1_000), (499, 499), (249, 249), (0, 249)] {
+                retained.take(&told(1, &vec![1; len]));
+                assert_eq!(retained.found(), (Size { values: 1, bytes: len }, memory), "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_known_without_a_look_at_it() {
+        for retain in [Retain::No, Retain::Last, Retain::LastPerKey { max: 2 }] {
+            let mut retained = Retained::new(Seeded(7));
+            retained.set(retain);
+            for (key, len, removes, fixed) in [
+                (1, 10, false, false),
+                (2, 20, false, false),
+                (3, 30, false, false),
+                (1, 40, false, false),
+                (2, 50, false, true),
+                (1, 0, true, false),
+                (1, 0, true, false),
+                (4, 0, false, false),
+                (2, 5, false, false),
+                (2, 0, true, false),
+            ] {
+                retained.take(&Told { removes, fixed, ..told(key, &vec![1; len]) });
+                assert_eq!(retained.size(), retained.found().0, "{retain:?}");
+            }
+            retained.set(Retain::No);
+            assert_eq!(retained.size(), Size::default());
+        }
+    }
 }

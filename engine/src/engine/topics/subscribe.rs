@@ -6,6 +6,7 @@ use super::delivery::{Counts, Delivery, Lagged, Policy, SubscribeError, Subscrib
 use super::lanes::{Lane, Sub};
 use super::outlet::{Outlet, Room};
 use super::pieces::{List, NONE, Piece, State, cost_of};
+use super::retained::Size;
 use super::topic::{Numbers, Table};
 use super::whole::Topics;
 use crate::engine::planted::planted;
@@ -28,11 +29,11 @@ impl Topics {
             return Ok(Subscribed { is_new: false, retained: 0 });
         }
         let caps = self.caps;
-        let (values, bytes) = self.table(topic).as_ref().map_or((0, 0), |table| table.retained.size());
         let (count, waiting) = self.lane_at(conn).map_or((0, 0), |lane| (lane.count, lane.bytes));
         if count >= caps.subscriptions_max {
             return Err(SubscribeError::TooMany);
         }
+        let Size { values, bytes } = self.table(topic).as_ref().map_or(Size::default(), |table| table.retained.size());
         let need = (waiting as usize).saturating_add(out.queued(conn) as usize).saturating_add(bytes);
         if values > 0 && need.saturating_add(values * cost_of(0) as usize) > caps.bytes_max as usize {
             return Err(SubscribeError::NoRoom);
@@ -60,6 +61,7 @@ impl Topics {
             first: NONE,
             count: 0,
             lagged,
+            is_told: false,
             ended,
         });
         if self.lane_of.len() <= conn as usize {
@@ -249,14 +251,15 @@ impl Topics {
         self.pairs.get(&(conn, topic)).map(|&sub| self.counts_of(sub))
     }
 
-    /// The sum of all subscriptions of a connection, those that have ended included.
-    pub(crate) fn sum(&mut self, conn: u32) -> Counts {
-        let Some(lane) = self.lane_at(conn) else { return Counts::default() };
-        let (mut sum, mut sub) = (lane.ended, lane.first);
+    /// The sum of all subscriptions of a connection, those that have ended included; and how many were looked at. There is no running total: it would be
+    /// work of each publish for each of its subscribers.
+    pub(crate) fn sum(&mut self, conn: u32) -> (Counts, u32) {
+        let Some(lane) = self.lane_at(conn) else { return (Counts::default(), 0) };
+        let (mut sum, mut sub, count) = (lane.ended, lane.first, lane.count);
         while sub != NONE {
             sum += self.counts_of(sub);
             sub = self.subs[sub as usize].next;
         }
-        sum
+        (sum, count)
     }
 }

@@ -3,6 +3,7 @@
 mod acts;
 mod follow;
 mod outputs;
+mod single;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -194,7 +195,7 @@ impl Bench {
         self.views.retain(|(owner, _), _| *owner != conn);
         self.lanes[conn as usize].clear();
         self.lagged[conn as usize] = (Lagged::default(), Lagged::default(), true);
-        assert!(self.topics.sum(conn) == Counts::default() && self.topics.waits_since(conn).is_none());
+        assert!(self.topics.sum(conn) == (Counts::default(), 0) && self.topics.waits_since(conn).is_none());
         self.out.all[conn as usize] = Output { open: true, ..Output::default() };
     }
 
@@ -461,7 +462,7 @@ impl Bench {
             sums[conn as usize] += counts;
         }
         for conn in 0..CONNS {
-            let sum = self.topics.sum(conn);
+            let (sum, _) = self.topics.sum(conn);
             let known = sums[conn as usize];
             assert!(sum.waiting == known.waiting && sum.sent >= known.sent && sum.published >= known.published);
             let timed = self

@@ -152,6 +152,11 @@ impl Topics {
         held.set(piece, until);
     }
 
+    /// Whether [`Self::expire`] has something to do.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.next_due(now).is_some_and(|due| due <= now)
+    }
+
     /// When something is held no longer, or is to be told.
     pub(crate) fn next_due(&self, now: Time) -> Option<Time> {
         if !self.due.is_empty() || !self.lagged.is_empty() {
@@ -168,6 +173,7 @@ impl Topics {
     /// What such a connection missed, if that is still so; each is told once.
     pub(crate) fn lagged_of(&mut self, conn: u32) -> Option<Lagged> {
         let lane = self.lane_at(conn)?;
+        lane.is_told = false;
         let is_over = lane.fifo.is_empty() && lane.lagged != Lagged::default();
         is_over.then(|| std::mem::take(&mut lane.lagged))
     }

@@ -73,15 +73,15 @@ pub(super) fn check(topics: &Topics) {
 }
 
 /// A topic 0 without numbers of its own for keys, 1 with, and connections that take nothing while they are slow.
-struct Stage {
-    topics: Topics,
-    out: Outputs,
+pub(super) struct Stage {
+    pub(super) topics: Topics,
+    pub(super) out: Outputs,
 }
 
 const ALL: u32 = 6;
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut topics = Topics::new(Caps { subscriptions_max: 3, bytes_max: 6_000 }, 7);
         let write = |topic: u32| {
             move |update: &Update<'_>, into: &mut Vec<u8>| {
@@ -101,7 +101,7 @@ impl Stage {
     }
 
     /// Connections that take nothing have subscribed.
-    fn with(topic: u32, deliveries: &[Delivery]) -> Self {
+    pub(super) fn with(topic: u32, deliveries: &[Delivery]) -> Self {
         let mut stage = Self::new();
         for (conn, delivery) in (0..).zip(deliveries) {
             stage.topics.subscribe(conn, topic, *delivery, &mut stage.out).expect("it may");
@@ -109,51 +109,68 @@ impl Stage {
         stage
     }
 
-    fn publish(&mut self, topic: u32, key: u64, payload: &str) -> Published {
+    pub(super) fn publish(&mut self, topic: u32, key: u64, payload: &str) -> Published {
         self.publish_as(topic, Publish::keyed(key), payload)
     }
 
     /// With the same key.
-    fn publish_each(&mut self, topic: u32, payloads: &[&str]) {
+    pub(super) fn publish_each(&mut self, topic: u32, payloads: &[&str]) {
         for payload in payloads {
             self.publish(topic, 1, payload);
         }
     }
 
-    fn publish_as(&mut self, topic: u32, how: Publish, payload: &str) -> Published {
+    pub(super) fn publish_as(&mut self, topic: u32, how: Publish, payload: &str) -> Published {
         let Publish { key, fixed, removes } = how;
-        let (opcode, bytes, now) = (Opcode::Text, payload.as_bytes(), Time::default());
+        let (opcode, bytes, now) = (Opcode::Text, payload.as_bytes(), self.topics.now);
         let published = self.topics.publish(topic, Told { key, opcode, bytes, now, removes, fixed }, &mut self.out);
         check(&self.topics);
         published
     }
 
     /// What a connection gets that takes one chunk, or all.
-    fn take(&mut self, conn: u32) -> Vec<Got> {
+    pub(super) fn take(&mut self, conn: u32) -> Vec<Got> {
         let output = &mut self.out.all[conn as usize];
         (output.sending, output.queued) = (false, 0);
         self.topics.drain(conn, &mut self.out);
         check(&self.topics);
         self.out.all[conn as usize].sending = true;
+        self.got(conn)
+    }
+
+    /// What a connection has got meanwhile.
+    pub(super) fn got(&mut self, conn: u32) -> Vec<Got> {
         self.out.all[conn as usize].log.drain(..).map(|line| parse(&line)).collect()
     }
 
-    fn counts(&self, conn: u32, topic: u32) -> [u64; 4] {
+    /// It takes all that it is given from now on.
+    pub(super) fn hurry(&mut self, conn: u32) {
+        (self.out.all[conn as usize].sending, self.out.all[conn as usize].queued) = (false, 0);
+    }
+
+    /// So many milliseconds after the beginning, and all that is due has come.
+    pub(super) fn at(&mut self, ms: u64) {
+        self.topics.set_now(Time::from_nanos(ms * 1_000_000));
+        self.topics.expire(&mut self.out);
+        check(&self.topics);
+    }
+
+    pub(super) fn counts(&self, conn: u32, topic: u32) -> [u64; 4] {
         let Counts { sent, waiting, conflated, dropped, .. } = self.topics.counts(conn, topic).expect("it subscribes");
         [sent, waiting, conflated, dropped]
     }
 
-    fn followers(&self, topic: u32) -> usize {
+    pub(super) fn followers(&self, topic: u32) -> usize {
         followers(&self.topics, topic).len()
     }
 }
 
-fn told(published: Published) -> [u32; 5] {
+pub(super) fn told(published: Published) -> [u32; 5] {
     let Published { sent, waiting, conflated, dropped, refused } = published;
     [sent, waiting, conflated, dropped, refused]
 }
 
-fn payloads(got: &[Got]) -> Vec<&str> {
+pub(super) fn payloads(got: &[Got]) -> Vec<&str> {
     got.iter().map(|got| got.payload.as_str()).collect()
 }
 
@@ -173,7 +190,7 @@ fn a_publish_does_not_come_to_those_that_follow_and_they_get_the_newest() {
     }
     assert_eq!(places(&stage), before, "nothing was done for any of them, nor memory taken");
     assert_eq!((stage.followers(0), stage.topics.totals.conflated), (2, 198));
-    assert_eq!(stage.topics.sum(0), stage.topics.counts(0, 0).expect("it subscribes"));
+    assert_eq!(stage.topics.sum(0), (stage.topics.counts(0, 0).expect("it subscribes"), 1));
     let got = stage.take(0);
     assert_eq!((payloads(&got), got[0].seq, got[0].prev, got[0].merged), (vec!["0099"], 100, 0, 100));
     assert_eq!(stage.counts(0, 0), [1, 0, 99, 0]);
