@@ -181,6 +181,10 @@ impl Topics {
         let mut sub = self.topics[topic as usize].as_ref().map_or(NONE, |table| table.follower);
         let key = self.newest.at(at).key;
         while let Some(&Sub { stamp, older, .. }) = self.subs.get(sub as usize) {
+            #[cfg(test)]
+            {
+                self.looked_at += 1;
+            }
             if let Some(piece) = self.find(sub, key)
                 && self.pieces.at(piece).follows == at
                 && self.pieces.at(piece).charge < len
@@ -271,14 +275,17 @@ impl Topics {
             };
             sheet.newest = self.newest.add(newest);
         }
-        // It counts as much as the others do, if that fits: then none is looked at by itself before a message is longer than all before.
+        // It counts as much as the others do: so none is looked at by itself before a message is longer than all before. If that does not fit, the
+        // next message comes to it.
         let more = self.newest.at(sheet.newest).least.saturating_sub(charge);
-        if more > 0 && self.has_room(sub, 0, more, out.queued(conn)) {
+        if more > 0 {
+            if !self.has_room(sub, 0, more, out.queued(conn)) {
+                return self.bare.push((sub, self.subs[sub as usize].stamp));
+            }
             self.charge(piece, more);
         }
         let newest = self.newest.at(sheet.newest);
         let at = self.pieces.at(piece);
-        newest.least = newest.least.min(at.charge);
         newest.pieces += 1;
         (at.follows, at.joined, at.bytes) = (sheet.newest, newest.count, Shared::default());
     }

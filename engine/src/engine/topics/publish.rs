@@ -21,16 +21,38 @@ pub(super) struct Sheet<'m> {
     pub(super) shared: Option<Shared>,
     /// The same as the newest of its key, once a piece follows that.
     pub(super) newest: u32,
-    /// What is in `written`, and its number among messages that go to many.
-    variant: Option<(Numbers, u64)>,
-    opcode: Opcode,
-    /// What is sent to a subscriber, if the topic writes something for it.
-    written: Vec<u8>,
+    /// What is sent to subscribers in step; and to others, whose numbers are not those.
+    step: Variant,
+    other: Variant,
+    /// Which of them the outputs have been told of.
+    begun: Begun,
     tells: bool,
-    /// That is for a subscriber in step.
-    in_step: bool,
     /// It cannot be written for one.
     panic: Option<Payload>,
+}
+
+/// What is sent of a message to all whose numbers are the same.
+struct Variant {
+    /// None: it has not been made.
+    numbers: Option<Numbers>,
+    opcode: Opcode,
+    /// What the topic writes of it, if it writes something.
+    written: Vec<u8>,
+    /// Its number among messages that go to many.
+    number: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Begun {
+    Nothing,
+    Step,
+    Other,
+}
+
+impl Variant {
+    fn new(opcode: Opcode, written: Vec<u8>) -> Self {
+        Self { numbers: None, opcode, written, number: 0 }
+    }
 }
 
 impl Sheet<'_> {
@@ -42,12 +64,8 @@ impl Sheet<'_> {
         Numbers { seq: self.seq, prev, merged: 1, removes: self.told.removes }
     }
 
-    fn bytes(&self) -> &[u8] {
-        if self.tells { &self.written } else { self.told.bytes }
-    }
-
-    fn number(&self) -> u64 {
-        self.variant.map_or(0, |(_, number)| number)
+    fn bytes<'s>(&'s self, variant: &'s Variant) -> &'s [u8] {
+        if self.tells { &variant.written } else { self.told.bytes }
     }
 }
 
@@ -56,10 +74,10 @@ impl Topics {
     pub(crate) fn publish(&mut self, topic: u32, told: Told<'_>, out: &mut impl Outlet) -> Published {
         let mut table = self.table(topic).take().expect("it was made");
         let seq = table.retained.take(&told);
-        let written = std::mem::take(&mut self.scratch);
-        let tells = table.topic.tells();
-        let (shared, newest, variant, opcode, in_step) = (None, NONE, None, told.opcode, false);
-        let mut sheet = Sheet { told, seq, shared, newest, variant, opcode, written, tells, in_step, panic: None };
+        let step = Variant::new(told.opcode, std::mem::take(&mut self.scratch));
+        let other = Variant::new(told.opcode, std::mem::take(&mut self.spare));
+        let (tells, begun) = (table.topic.tells(), Begun::Nothing);
+        let mut sheet = Sheet { told, seq, shared: None, newest: NONE, step, other, begun, tells, panic: None };
         let has_followers = table.follower != NONE;
         let mut entries = std::mem::take(&mut table.entries);
         // A subscription looks at its table, and at nothing of the list that is walked here.
@@ -74,8 +92,8 @@ impl Topics {
             at += 1;
             // The short way: nothing is looked at but whether its socket keeps up.
             if entry.in_step
-                && (sheet.in_step || self.write_step(topic, &mut sheet, out))
-                && out.push(entry.conn, sheet.opcode, sheet.bytes(), sheet.number())
+                && (sheet.begun == Begun::Step || self.write_step(topic, &mut sheet, out))
+                && out.push(entry.conn, sheet.step.opcode, sheet.bytes(&sheet.step), sheet.step.number)
             {
                 published.sent += 1;
                 continue;
@@ -110,7 +128,7 @@ impl Topics {
         if let Some(panic) = sheet.panic.take() {
             let_go(panic); // nobody was to be given it at once
         }
-        self.scratch = sheet.written;
+        (self.scratch, self.spare) = (sheet.step.written, sheet.other.written);
         self.totals.published += 1;
         self.totals.delivered += u64::from(published.sent);
         published
@@ -125,7 +143,7 @@ impl Topics {
         sheet.panic.is_none()
     }
 
-    /// Writes what is sent of a message behind that number.
+    /// Writes what is sent of a message behind that number, unless that is there, and has the outputs told of it.
     fn write_sheet(
         &mut self,
         topic: u32,
@@ -133,15 +151,24 @@ impl Topics {
         prev: u64,
         out: &mut impl Outlet,
     ) -> Result<(), Payload> {
-        let numbers = sheet.numbers(prev);
-        if !sheet.variant.is_some_and(|(variant, _)| !sheet.tells || variant == numbers) {
-            (sheet.variant, sheet.in_step) = (None, false);
-            let table = self.topics[topic as usize].as_ref().expect("it was made");
-            let update = table.update(sheet.told.key, numbers, sheet.told.now, sheet.told.bytes);
-            sheet.opcode = table.topic.written(&update, sheet.told.opcode, &mut sheet.written)?.0;
-            sheet.variant = Some((numbers, out.begin(sheet.opcode, sheet.bytes())));
+        let (told, numbers) = (sheet.told, sheet.numbers(prev));
+        let is_step = !sheet.tells || prev == sheet.seq.saturating_sub(1);
+        let (variant, which) = if is_step { (&mut sheet.step, Begun::Step) } else { (&mut sheet.other, Begun::Other) };
+        let is_made = variant.numbers.is_some_and(|made| !sheet.tells || made == numbers);
+        if is_made && sheet.begun == which {
+            return Ok(());
         }
-        sheet.in_step = !sheet.tells || prev == sheet.seq.saturating_sub(1);
+        sheet.begun = Begun::Nothing;
+        if !is_made {
+            variant.numbers = None;
+            let table = self.topics[topic as usize].as_ref().expect("it was made");
+            let update = table.update(told.key, numbers, told.now, told.bytes);
+            variant.opcode = table.topic.written(&update, told.opcode, &mut variant.written)?.0;
+            variant.numbers = Some(numbers);
+        }
+        let bytes = if sheet.tells { &variant.written } else { told.bytes };
+        variant.number = out.begin(variant.opcode, bytes);
+        sheet.begun = which;
         Ok(())
     }
 
@@ -202,7 +229,8 @@ impl Topics {
             self.ends.panicked.push((conn, panic));
             return self.lose(sub, sheet, Fate::Dropped);
         }
-        if !out.send(conn, sheet.opcode, sheet.bytes(), Some(sheet.number())) {
+        let variant = if sheet.begun == Begun::Step { &sheet.step } else { &sheet.other };
+        if !out.send(conn, variant.opcode, sheet.bytes(variant), Some(variant.number)) {
             return self.lose(sub, sheet, Fate::Refused);
         }
         self.on_given(sub, key, seq, !per_key);

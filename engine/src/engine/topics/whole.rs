@@ -77,13 +77,17 @@ pub(crate) struct Topics {
     pub(super) due: Vec<u32>,
     pub(super) caps: Caps,
     pub(super) seeded: Seeded,
-    /// What is written for subscribers.
+    /// What is written for subscribers: for those in step, and for one or others.
     pub(super) scratch: Vec<u8>,
+    pub(super) spare: Vec<u8>,
     pub(crate) ends: Ends,
     /// Connections whose lane has emptied, and that missed something.
     pub(super) lagged: Vec<u32>,
     pub(crate) totals: Totals,
     pub(super) now: Time,
+    /// Subscriptions that were looked at because a message was longer than those of its key before.
+    #[cfg(test)]
+    pub(super) looked_at: usize,
 }
 
 impl Topics {
@@ -110,10 +114,13 @@ impl Topics {
             caps,
             seeded,
             scratch: Vec::new(),
+            spare: Vec::new(),
             ends: Ends::default(),
             lagged: Vec::new(),
             totals: Totals::default(),
             now: Time::default(),
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 

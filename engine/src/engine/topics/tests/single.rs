@@ -1,8 +1,11 @@
 //! Single things that random sequences come to too seldom, or cannot see.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::follow::Stage;
+use super::follow::{Stage, told};
+use crate::engine::topics::pieces::PIECE;
 use crate::engine::topics::*;
 use crate::ring::Time;
 
@@ -36,5 +39,53 @@ fn a_connection_that_misses_much_is_told_once() {
         assert_eq!(stage.topics.take_lagged(), [0], "{round}");
         assert_eq!(stage.topics.lagged_of(0), Some(Lagged { dropped: 100, conflated: 0 }));
         assert_eq!((stage.topics.take_lagged().len(), stage.topics.lagged_of(0)), (0, None));
+    }
+}
+
+/// One that has room for four bytes and no more: those that follow beside it are not looked at for its sake, however values alternate.
+#[test]
+fn one_that_is_at_its_cap_has_nobody_else_looked_at() {
+    let mut deliveries = [Delivery::conflate(); 5];
+    deliveries[2] = Delivery::conflate().bytes_max(PIECE + 4);
+    let mut stage = Stage::with(0, &deliveries);
+    for value in ["1234", "1234", "12345"] {
+        stage.publish(0, 1, value);
+    }
+    assert_eq!(stage.topics.looked_at, 5, "it is longer than all before");
+    for _ in 0..50 {
+        assert_eq!(told(stage.publish(0, 1, "1234")), [0, 1, 4, 0, 0]);
+        assert_eq!(told(stage.publish(0, 1, "12")), [0, 0, 5, 0, 0]);
+        assert_eq!(told(stage.publish(0, 1, "12345")), [0, 0, 4, 0, 1]);
+    }
+    assert_eq!((stage.topics.looked_at, stage.followers(0)), (5, 4));
+    assert_eq!((stage.counts(2, 0), stage.counts(0, 0)), ([0, 0, 51, 102], [0, 1, 152, 0]));
+}
+
+/// Those in step, and between them others that were told another number last.
+#[test]
+fn what_is_written_for_those_in_step_is_written_once() {
+    let mut stage = Stage::new();
+    let written = Rc::new(Cell::new(0));
+    let count = Rc::clone(&written);
+    let write = move |update: &Update<'_>, into: &mut Vec<u8>| {
+        count.set(count.get() + 1);
+        let (key, payload) = (update.key.expect("it has one"), std::str::from_utf8(update.payload).expect("text"));
+        let line = format!("2|{key}|{}|{}|{}|false|0|{payload}", update.seq, update.prev, update.merged);
+        into.extend_from_slice(line.as_bytes());
+    };
+    drop(stage.topics.configure(2, Topic::default().write(write)));
+    for conn in 0..6 {
+        stage.hurry(conn);
+        let rated = Delivery::conflate().at_most(Duration::from_secs(3_600));
+        let delivery = if conn % 2 == 0 { Delivery::conflate() } else { rated };
+        stage.topics.subscribe(conn, 2, delivery, &mut stage.out).expect("it may");
+    }
+    for (key, sent, times) in [(1, 6, 1), (1, 3, 1), (2, 6, 2)] {
+        written.set(0);
+        assert_eq!((stage.publish(2, key, "a").sent, written.get()), (sent, times));
+    }
+    for conn in 0..6 {
+        let prevs: Vec<u64> = stage.got(conn).iter().map(|got| got.prev).collect();
+        assert_eq!(prevs, if conn % 2 == 0 { vec![0, 1, 2] } else { vec![0, 1] });
     }
 }
