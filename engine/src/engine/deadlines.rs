@@ -57,6 +57,11 @@ impl Tick {
         Self(self.0.wrapping_add(span.0))
     }
 
+    /// What was so much earlier: the tick that this is [`Self::after`].
+    pub(crate) fn minus(self, span: Span) -> Self {
+        Self(self.0.wrapping_sub(span.0))
+    }
+
     pub(crate) fn to_bits(self) -> u32 {
         self.0
     }
@@ -355,6 +360,10 @@ mod tests {
                     "{after:?} from {start:?}: {due:?}"
                 );
             }
+        }
+        for after in [Duration::ZERO, Duration::from_millis(100), Duration::MAX] {
+            let tick = Tick(7).after(after);
+            assert_eq!((tick.minus(Span::of(after)), Tick(7).plus(Span::of(after))), (Tick(7), tick));
         }
         let forever = Tick::ZERO.after(Duration::MAX);
         assert_eq!(forever, Tick(TICKS_MAX));

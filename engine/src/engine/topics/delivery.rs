@@ -103,8 +103,10 @@ impl Delivery {
     /// At most one message per key and interval, and always the newest last: one that comes sooner is held until the interval is over,
     /// and a newer one takes its place, or is merged with it, whatever the delivery does otherwise. Intervals are rounded up to steps of
     /// 16 ms, and one more may pass: of 33 ms become 48 to 64, of 100 ms 112 to 128. For an exact rate publish in
-    /// [`on_tick`](crate::Handler::on_tick). A message that [must not be conflated](crate::Publish::must_not_conflate) is not held, and
-    /// what was held when it comes goes in front of it.
+    /// [`on_tick`](crate::Handler::on_tick). A message that [must not be conflated](crate::Publish::must_not_conflate) is not held. What
+    /// was held when it comes goes in front of it, sooner than it would have; what is published behind it, of a key that went so, is held until an interval after that.
+    ///
+    /// Whoever subscribes again with another interval is served by that at once: for each key that the old one still held back it counts from when that was sent last.
     pub const fn at_most(mut self, interval: Duration) -> Self {
         self.interval = if interval.is_zero() { None } else { Some(interval) };
         self

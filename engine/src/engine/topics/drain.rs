@@ -81,7 +81,10 @@ impl Topics {
         }
         let owner = &mut self.subs[sub as usize];
         owner.last = owner.last.max(seq);
-        let cools = self.is_found(piece);
+        if let Some(interval) = owner.delivery.interval {
+            self.pieces.at(piece).until = Some(Tick::of(self.now).after(interval)); // for one that is held behind it
+        }
+        let cools = self.is_last(piece);
         self.discard(piece);
         if cools {
             self.cool(sub, key);
@@ -154,7 +157,7 @@ impl Topics {
         for piece in due.drain(..) {
             let at = self.pieces.at(piece);
             let (sub, until) = (at.sub, at.until);
-            if !until.is_due(now) {
+            if let Some(until) = until.filter(|until| !until.is_due(now)) {
                 self.hold_until(piece, until); // beyond the wheel's horizon
                 continue;
             }

@@ -1,12 +1,14 @@
 //! How pieces come, move and go: the one place where their lists, the index by key, and what is counted of them change together.
 
+use std::time::Duration;
+
 use super::delivery::Policy;
 use super::lanes::{Lost, Sub};
 use super::outlet::Outlet;
 use super::payload::Shared;
 use super::pieces::{NONE, Piece, State, Through};
 use super::whole::Topics;
-use crate::engine::deadlines::Tick;
+use crate::engine::deadlines::{Span, Tick};
 use crate::engine::planted::planted;
 
 impl Topics {
@@ -18,9 +20,12 @@ impl Topics {
 
     /// A piece joins its subscription.
     pub(super) fn attach(&mut self, piece: Piece) -> u32 {
-        let Piece { sub: owner, retained, state, key, fixed, .. } = piece;
+        let Piece { sub: owner, retained, state, key, fixed, behind, .. } = piece;
         let cost = piece.cost();
         let index = self.pieces.add(piece);
+        if behind != NONE {
+            self.pieces.at(behind).newer = index;
+        }
         let sub = &mut self.subs[owner as usize];
         let conn = sub.conn;
         sub.pieces += 1;
@@ -81,14 +86,18 @@ impl Topics {
         is_it.then_some(piece)
     }
 
-    /// Whether a piece is the one that its key finds.
-    pub(super) fn is_found(&mut self, piece: u32) -> bool {
+    /// The last piece of a key, of whatever stretch, among those that can be found; [`NONE`] if there is none.
+    pub(super) fn last_of(&self, sub: u32, key: Option<u64>) -> u32 {
+        match key {
+            None => self.subs[sub as usize].unkeyed,
+            Some(key) => self.index.get(&(sub, key)).copied().unwrap_or(NONE),
+        }
+    }
+
+    /// Whether a piece is that.
+    pub(super) fn is_last(&mut self, piece: u32) -> bool {
         let Piece { sub, key, indexed, .. } = *self.pieces.at(piece);
-        indexed
-            && match key {
-                None => self.subs[sub as usize].unkeyed == piece,
-                Some(key) => self.index.get(&(sub, key)) == Some(&piece),
-            }
+        indexed && self.last_of(sub, key) == piece
     }
 
     /// A piece stops being a message: it went, or is let go.
@@ -134,20 +143,38 @@ impl Topics {
         if let Some(held) = &mut self.held {
             held.remove(piece);
         }
-        let Piece { sub: owner, key, indexed, .. } = *self.pieces.at(piece);
+        let Piece { sub: owner, key, indexed, until, behind, newer, .. } = *self.pieces.at(piece);
         let sub = &mut self.subs[owner as usize];
         self.pieces.unlink(&mut sub.rest, piece, Through::Own);
         sub.pieces -= 1;
-        if indexed {
+        let conn = sub.conn;
+        if indexed && self.last_of(owner, key) == piece {
             match key {
-                None if sub.unkeyed == piece => sub.unkeyed = NONE,
-                Some(key) if self.index.get(&(owner, key)) == Some(&piece) => drop(self.index.remove(&(owner, key))),
-                _ => {}
+                None => self.subs[owner as usize].unkeyed = NONE,
+                Some(key) => drop(self.index.remove(&(owner, key))),
             }
         }
-        let conn = sub.conn;
+        if behind != NONE {
+            self.pieces.at(behind).newer = newer;
+        }
+        if newer != NONE {
+            self.step_up(newer, behind, until);
+        }
         self.pieces.free(piece);
         self.lane(conn).pieces -= 1;
+    }
+
+    /// The one in front of a piece has gone, which was behind this: if that is none, it is known when the key may be sent again.
+    fn step_up(&mut self, piece: u32, behind: u32, until: Option<Tick>) {
+        let until = until.unwrap_or(Tick::of(self.now));
+        let at = self.pieces.at(piece);
+        at.behind = behind;
+        if behind == NONE {
+            at.until = Some(until);
+            if at.state != State::Queued {
+                self.hold_until(piece, until);
+            }
+        }
     }
 
     /// A piece has other bytes, and counts as a message from now on.
@@ -189,7 +216,7 @@ impl Topics {
         }
     }
 
-    /// A message that was held joins the lane.
+    /// A message that was held joins the lane. If that is sooner than its key may be sent, it knows so: it may be dropped.
     pub(super) fn release(&mut self, piece: u32, out: &mut impl Outlet) {
         if let Some(held) = &mut self.held {
             held.remove(piece);
@@ -211,25 +238,55 @@ impl Topics {
             }
             self.discard(found);
         }
-        self.cool_until(sub, key, Tick::of(self.now).after(interval));
+        self.cool_until(sub, key, Some(Tick::of(self.now).after(interval)), NONE);
     }
 
-    fn cool_until(&mut self, sub: u32, key: Option<u64>, until: Tick) {
+    /// A key may not be sent before then, or before what waits of it has gone.
+    fn cool_until(&mut self, sub: u32, key: Option<u64>, until: Option<Tick>, behind: u32) {
         let mut piece = Piece::new(sub, State::Cooling, key, self.subs[sub as usize].stretch);
-        piece.until = until;
+        (piece.until, piece.behind) = (until, behind);
         let piece = self.attach(piece);
-        self.hold_until(piece, until);
+        if let Some(until) = until {
+            self.hold_until(piece, until);
+        }
     }
 
-    /// No key has to wait because it was sent.
+    /// No key has to wait because it was sent. Nothing is held any more.
     pub(super) fn end_cooling(&mut self, sub: u32) {
-        let mut piece = self.subs[sub as usize].rest.first;
-        while piece != NONE {
-            let next = self.pieces.next(piece, Through::Own);
-            if self.pieces.at(piece).state == State::Cooling {
-                self.discard(piece);
+        let Sub { own, rest, .. } = self.subs[sub as usize];
+        for mut piece in [own.first, rest.first] {
+            while piece != NONE {
+                let next = self.pieces.next(piece, Through::Own);
+                let at = self.pieces.at(piece);
+                match at.state {
+                    State::Cooling => self.discard(piece),
+                    State::Queued | State::Held => at.until = None,
+                }
+                piece = next;
             }
-            piece = next;
+        }
+    }
+
+    /// The interval of a subscription is another: it counts from when each key was sent, and what has been held for so long goes on.
+    pub(super) fn retime(&mut self, sub: u32, before: Duration, after: Duration, out: &mut impl Outlet) {
+        let (before, after, now) = (Span::of(before), Span::of(after), Tick::of(self.now));
+        let Sub { own, rest, .. } = self.subs[sub as usize];
+        for mut piece in [own.first, rest.first] {
+            while piece != NONE {
+                let next = self.pieces.next(piece, Through::Own);
+                let at = self.pieces.at(piece);
+                if let Some(until) = &mut at.until {
+                    *until = until.minus(before).plus(after);
+                    let (until, state) = (*until, at.state);
+                    match (state, until.is_due(now)) {
+                        (State::Queued, _) => {}
+                        (State::Held, true) => self.release(piece, out),
+                        (State::Cooling, true) => self.discard(piece),
+                        (State::Held | State::Cooling, false) => self.hold_until(piece, until),
+                    }
+                }
+                piece = next;
+            }
         }
     }
 
@@ -248,11 +305,13 @@ impl Topics {
 
     fn drop_from(&mut self, piece: u32, note: fn(&mut Lost, u64)) {
         let seq = self.value_of(piece).seq;
-        let Piece { sub, key, prev, retained, state, until, .. } = *self.pieces.at(piece);
-        let conn = self.subs[sub as usize].conn;
+        let Piece { sub, key, prev, retained, state, until, behind, .. } = *self.pieces.at(piece);
+        let Sub { conn, delivery, .. } = self.subs[sub as usize];
+        let is_last = self.is_last(piece);
         self.discard(piece);
-        if state == State::Held {
-            self.cool_until(sub, key, until); // its key may not be sent sooner for that
+        let is_early = behind != NONE || until.is_some_and(|until| !until.is_due(Tick::of(self.now)));
+        if is_last && is_early && delivery.interval.is_some() {
+            self.cool_until(sub, key, until, behind); // its key may not be sent sooner for that
         }
         if retained {
             return;

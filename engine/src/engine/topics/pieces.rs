@@ -91,8 +91,11 @@ pub(super) struct Piece {
     pub(super) published_at: Time,
     /// When the place that it has was taken.
     pub(super) since: Time,
-    /// When its key may be sent again.
-    pub(super) until: Tick,
+    /// When its key may be sent again, if it was sent a while ago.
+    pub(super) until: Option<Tick>,
+    /// The older one of its key, of an earlier stretch, that it is held behind: when that has gone it is known until when. And the newer one behind itself.
+    pub(super) behind: u32,
+    pub(super) newer: u32,
     lane: Link,
     own: Link,
 }
@@ -120,7 +123,9 @@ impl Piece {
             joined: 0,
             published_at: Time::default(),
             since: Time::default(),
-            until: Tick::ZERO,
+            until: None,
+            behind: NONE,
+            newer: NONE,
             lane: UNLINKED,
             own: UNLINKED,
         }

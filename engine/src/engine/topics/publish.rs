@@ -196,13 +196,17 @@ impl Topics {
             self.subs[sub as usize].stretch += 1;
             planted!(TradeOvertakes, return self.give(topic, sub, sheet, out));
             self.release_held(sub, out);
-        } else if delivery.conflates()
-            && let Some(piece) = self.find(sub, told.key)
-        {
-            return match self.pieces.at(piece).state {
-                State::Cooling => self.hold(sub, piece, sheet, out),
-                State::Held | State::Queued => self.replace(topic, sub, piece, sheet, out),
-            };
+        } else if delivery.conflates() {
+            if let Some(piece) = self.find(sub, told.key) {
+                return match self.pieces.at(piece).state {
+                    State::Cooling => self.hold(sub, sheet, out),
+                    State::Held | State::Queued => self.replace(topic, sub, piece, sheet, out),
+                };
+            }
+            // An older one of its key waits in front of something that may not be conflated: both must not go at once.
+            if delivery.interval.is_some() && self.last_of(sub, told.key) != NONE {
+                return self.hold(sub, sheet, out);
+            }
         }
         let goes = if delivery.has_lane() {
             room == Room::Free && self.lane(conn).fifo.is_empty()
@@ -276,9 +280,9 @@ impl Topics {
             }
             // An older value is worth nothing beside a newer one, for which the policy finds room or does not.
             self.drop_newest_of_key(piece);
-            return match self.find(sub, told.key) {
-                Some(cooling) => self.hold(sub, cooling, sheet, out),
-                None => self.wait(sub, sheet, out),
+            return match self.last_of(sub, told.key) {
+                NONE => self.wait(sub, sheet, out),
+                _ => self.hold(sub, sheet, out),
             };
         }
         let bytes = bytes.unwrap_or_else(|| sheet.shared(&self.payloads));
@@ -300,17 +304,28 @@ impl Topics {
         fate
     }
 
-    /// The message waits until its key may be sent again.
-    fn hold(&mut self, sub: u32, piece: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
+    /// The message waits until its key may be sent again: for as long as the last piece of that says, or until an interval after that has gone.
+    fn hold(&mut self, sub: u32, sheet: &mut Sheet<'_>, out: &mut impl Outlet) -> Fate {
         let fate = match self.may_wait(sub, cost_of(sheet.told.bytes.len()), out) {
             Ok(fate) => fate,
             Err(fate) => return self.lose(sub, sheet, fate),
         };
-        let until = self.pieces.at(piece).until;
-        self.discard(piece);
-        let piece = self.piece(sub, State::Held, sheet);
+        let last = self.last_of(sub, sheet.told.key);
+        if last == NONE {
+            // That was dropped to make room, and its key was at rest.
+            let piece = self.piece(sub, State::Queued, sheet);
+            self.enqueue(piece, out);
+            return fate;
+        }
+        let Piece { state, until, behind, .. } = *self.pieces.at(last);
+        let mut piece = self.piece(sub, State::Held, sheet);
+        if state == State::Cooling {
+            self.discard(last);
+            (piece.until, piece.behind) = (until, behind);
+        } else {
+            piece.behind = last;
+        }
         let piece = self.attach(piece);
-        self.pieces.at(piece).until = until;
         let owner = &mut self.subs[sub as usize];
         owner.held += 1;
         self.pieces.push(&mut owner.holds, piece, Through::Lane);
@@ -318,7 +333,9 @@ impl Topics {
             self.release(piece, out);
             return fate;
         });
-        self.hold_until(piece, until);
+        if let Some(until) = self.pieces.at(piece).until {
+            self.hold_until(piece, until);
+        }
         fate
     }
 

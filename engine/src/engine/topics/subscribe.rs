@@ -148,7 +148,8 @@ impl Topics {
         self.enqueue(piece, out);
     }
 
-    /// Its delivery changes: what waits keeps its order, and nothing is conflated with it any more.
+    /// Its delivery changes: what waits keeps its order, and nothing is conflated with it any more unless it was and is to be. Another interval counts from when
+    /// each key was sent.
     fn change(&mut self, sub: u32, delivery: Delivery, out: &mut impl Outlet) {
         self.out_of_step(sub);
         let had = std::mem::replace(&mut self.subs[sub as usize].delivery, delivery);
@@ -158,16 +159,17 @@ impl Topics {
         if !delivery.follows() {
             self.note_step(sub); // what waits is now what it was last
         }
-        let both = had.conflates() && delivery.conflates();
-        if !both || delivery.interval.is_none() {
-            self.release_held(sub, out);
+        match (had.interval, delivery.interval) {
+            (None, _) => {}
+            (Some(before), Some(after)) => self.retime(sub, before, after, out),
+            (Some(_), None) => {
+                self.release_held(sub, out);
+                self.end_cooling(sub);
+            }
         }
-        self.subs[sub as usize].stretch += u32::from(!both);
+        self.subs[sub as usize].stretch += u32::from(!(had.conflates() && delivery.conflates()));
         if delivery.policy == Policy::DropOldest {
             self.make_room(sub, 0, 0, out);
-        }
-        if delivery.interval.is_none() {
-            self.end_cooling(sub);
         }
         self.note_step(sub);
         let conn = self.subs[sub as usize].conn;

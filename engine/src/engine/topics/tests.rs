@@ -4,6 +4,7 @@ mod acts;
 mod follow;
 mod outputs;
 mod single;
+mod views;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use wsring_proto::opcode::Opcode;
 
 use self::acts::{Act, act, delivery};
 use self::outputs::{Output, Outputs, parse, parse_idx};
+use self::views::{Facts, Key, Known, Place, View, drop_places};
 use super::delivery::Policy;
 use super::*;
 use crate::engine::planted::{Bug, plant};
@@ -22,63 +24,6 @@ use crate::ring::Time;
 const CONNS: u32 = 4;
 const TOPICS: u32 = 4;
 const OUTPUT_MAX: u32 = 6_000;
-
-type Key = Option<u64>;
-
-/// What one subscriber was given, and what it must be given next.
-#[derive(Clone, Debug)]
-struct View {
-    delivery: Delivery,
-    published: u64,
-    begun: u64,
-    counted: u64,
-    merged: u64,
-    /// Retained values that it has not been given: the number and the value of each key.
-    retained: BTreeMap<Key, (u64, String)>,
-    /// The number that it was given last, by key.
-    last: BTreeMap<Key, u64>,
-    /// The highest of all.
-    highest: u64,
-    /// The newest publish that it was given, by key, and when.
-    newest: BTreeMap<Key, (u64, Time)>,
-    /// The last that could not be conflated, and the newest of all.
-    fixed: u64,
-    any: u64,
-    stretch: u32,
-    before: Counts,
-    changed: bool,
-}
-
-/// A key's place in a lane.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    topic: u32,
-    key: Key,
-    since: Time,
-    retained: bool,
-    /// It was, when it began to wait: in which order those are told is not asked.
-    was_retained: bool,
-    fixed: bool,
-    stretch: u32,
-}
-
-/// What a topic's messages were.
-#[derive(Default)]
-struct Facts {
-    count: u64,
-    last: BTreeMap<Key, u64>,
-    value: BTreeMap<Key, String>,
-    max: usize,
-}
-
-/// A published message.
-#[derive(Clone, Debug)]
-struct Known {
-    topic: u32,
-    key: Key,
-    fixed: bool,
-    removes: bool,
-}
 
 struct Bench {
     topics: Topics,
@@ -212,7 +157,7 @@ impl Bench {
             view.changed |= view.delivery != delivery;
             view.stretch +=
                 u32::from(view.delivery != delivery && !(view.delivery.conflates() && delivery.conflates()));
-            view.delivery = delivery;
+            view.change(delivery, self.now, self.known.len() as u64);
             let counts = self.topics.counts(conn, topic).expect("it subscribes");
             let dropped = counts.dropped - view.before.dropped;
             view.before = counts;
@@ -245,6 +190,9 @@ impl Bench {
             stretch: 0,
             before: Counts::default(),
             changed: false,
+            sent: BTreeMap::new(),
+            free: BTreeMap::new(),
+            rated_from: 0,
         };
         self.views.insert((conn, topic), view);
         let before = self.lanes[conn as usize].len();
@@ -410,6 +358,7 @@ impl Bench {
                 view.highest = view.highest.max(got.seq);
                 let newest = (parse_idx(&got.payload).1, self.now);
                 view.newest.insert(got.key, newest);
+                view.send(got.key, newest.0, self.now);
                 continue;
             }
             assert!(!fresh, "a fresh subscriber is given what is retained first");
@@ -417,20 +366,22 @@ impl Bench {
             let (first, idx) = parse_idx(&got.payload);
             let known = &self.known[idx as usize];
             assert_eq!((known.topic, known.key, known.removes), (got.topic, got.key, got.removes));
-            let (before, at) = view.newest.get(&got.key).copied().unwrap_or_default();
+            let (before, _) = view.newest.get(&got.key).copied().unwrap_or_default();
             assert!(first > before || got.topic < 2 && first > 0 && idx > before, "{got:?} behind {before}");
             assert!(idx > view.fixed, "{got:?} behind {}, which may not be conflated", view.fixed);
             if known.fixed {
                 assert!(idx > view.any && first == idx, "{got:?} overtook {}", view.any);
                 view.fixed = idx;
             }
-            if let Some(interval) = view.delivery.interval
-                && !known.fixed
-                && !view.changed
-                && at > Time::default()
-                && !self.known[before as usize..].iter().any(|known| known.topic == got.topic && known.fixed)
-            {
-                assert!(self.now.since(at) >= interval, "{got:?} {:?} after the one before", self.now.since(at));
+            if !known.fixed {
+                // What was held when one came that may not be conflated goes in front of that.
+                let behind = &self.known[idx as usize + 1..];
+                if let Some((sent, free)) = view.free.get(&got.key)
+                    && !behind.iter().any(|known| known.topic == got.topic && known.fixed)
+                {
+                    assert!(self.now >= *free, "{got:?} {:?} after the one before", self.now.since(*sent));
+                }
+                view.send(got.key, idx, self.now);
             }
             // What it says of the one before.
             if got.topic < 2 {
@@ -449,6 +400,7 @@ impl Bench {
 
     fn check(&mut self) {
         follow::check(&self.topics);
+        self.check_times();
         let mut sums = vec![Counts::default(); CONNS as usize];
         for (&(conn, topic), view) in &mut self.views {
             let counts = self.topics.counts(conn, topic).expect("it subscribes");
@@ -489,6 +441,19 @@ impl Bench {
         }
     }
 
+    /// Nothing is held for longer than an interval, and two ticks, after its key was sent.
+    fn check_times(&self) {
+        for (_, piece) in &self.topics.pieces.0 {
+            let owner = &self.topics.subs[piece.sub as usize];
+            let view = &self.views[&(owner.conn, owner.topic)];
+            if let Some((until, interval)) = piece.until.zip(view.delivery.interval) {
+                let most = interval + Duration::from_millis(32);
+                let latest = view.sent.get(&piece.key).map_or(self.now, |sent| sent.plus(most).max(self.now));
+                assert!(until.begins(self.now) <= latest, "sent {:?}, {piece:?} at {:?}", view.sent, self.now);
+            }
+        }
+    }
+
     /// All that waits goes.
     fn finish(&mut self) {
         for _ in 0..4 {
@@ -519,14 +484,6 @@ impl Bench {
         (0..CONNS).for_each(|conn| self.end(conn));
         assert!(self.topics.subs.is_empty() && self.topics.pieces.0.is_empty() && self.topics.index.is_empty());
         assert!(self.topics.lanes.is_empty() && self.topics.pairs.is_empty());
-    }
-}
-
-fn drop_places(lane: &mut Vec<Place>, topic: u32, dropped: u64) {
-    for _ in 0..dropped {
-        if let Some(at) = lane.iter().position(|place| place.topic == topic && !place.retained) {
-            lane.remove(at);
-        }
     }
 }
 

@@ -29,10 +29,18 @@ pub(super) fn check(topics: &Topics) {
         |topic: u32, key| topics.newest.find(topic, key, topics.topics[topic as usize].as_ref().unwrap().stretch);
     let mut following: HashMap<u32, u32> = HashMap::new();
     let mut charged: HashMap<u32, u32> = HashMap::new();
-    for (_, piece) in &topics.pieces.0 {
+    for (index, piece) in &topics.pieces.0 {
         if !piece.retained && piece.state != pieces::State::Cooling {
             *charged.entry(piece.sub).or_default() += piece.cost();
         }
+        if piece.behind != NONE {
+            let first = &topics.pieces.0[piece.behind as usize];
+            assert_eq!((first.sub, first.key, first.state), (piece.sub, piece.key, pieces::State::Queued), "{piece:?}");
+            assert!(piece.until.is_none() && first.newer == index as u32 && piece.stretch != first.stretch);
+        } else if piece.state != pieces::State::Queued {
+            assert!(piece.until.is_some(), "nothing will let it go: {piece:?}");
+        }
+        assert!(piece.newer == NONE || topics.pieces.0[piece.newer as usize].behind == index as u32);
         if piece.follows != NONE {
             *following.entry(piece.follows).or_default() += 1;
             let newest = &topics.newest.slab[piece.follows as usize];

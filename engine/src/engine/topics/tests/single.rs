@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::follow::{Stage, told};
+use super::follow::{Stage, payloads, told};
 use crate::engine::topics::pieces::PIECE;
 use crate::engine::topics::*;
 use crate::ring::Time;
@@ -88,4 +88,110 @@ fn what_is_written_for_those_in_step_is_written_once() {
         let prevs: Vec<u64> = stage.got(conn).iter().map(|got| got.prev).collect();
         assert_eq!(prevs, if conn % 2 == 0 { vec![0, 1, 2] } else { vec![0, 1] });
     }
+}
+
+const LONG: Duration = Duration::from_secs(3_600);
+const SHORT: Duration = Duration::from_millis(100);
+
+/// What the first connection, which takes all that it is given, has got by then.
+fn by(stage: &mut Stage, ms: u64) -> Vec<String> {
+    stage.at(ms);
+    let got = stage.take(0);
+    stage.hurry(0);
+    payloads(&got).into_iter().map(str::to_owned).collect()
+}
+
+fn change(stage: &mut Stage, delivery: Delivery) {
+    assert!(!stage.topics.subscribe(0, 0, delivery, &mut stage.out).expect("it has").is_new);
+}
+
+/// Otherwise what the old one holds is withheld for its hour.
+#[test]
+fn another_interval_counts_from_when_a_key_was_sent() {
+    let [long, short] = [LONG, SHORT].map(|interval| Delivery::conflate().at_most(interval));
+    let mut stage = Stage::with(0, &[long]);
+    stage.hurry(0);
+    for (key, payload) in [(1, "a"), (2, "b"), (1, "c")] {
+        stage.publish(0, key, payload);
+    }
+    assert_eq!(by(&mut stage, 50), ["a", "b"]);
+    change(&mut stage, short);
+    stage.publish(0, 2, "d");
+    assert!(by(&mut stage, 127).is_empty());
+    let mut both = by(&mut stage, 128);
+    both.sort();
+    assert_eq!(both, ["c", "d"]);
+    // Time that is over is over at once, whether something is held or not.
+    change(&mut stage, long);
+    stage.publish(0, 1, "e");
+    assert!(by(&mut stage, 500).is_empty());
+    change(&mut stage, short);
+    assert_eq!(by(&mut stage, 500), ["e"]);
+    assert_eq!(stage.topics.pieces.0.len(), 1, "one key that was sent a moment ago");
+    // And a longer one holds what the shorter one held.
+    stage.publish(0, 1, "f");
+    change(&mut stage, long);
+    assert!(by(&mut stage, 10_000).is_empty());
+    change(&mut stage, Delivery::conflate());
+    assert_eq!(by(&mut stage, 10_000), ["f"]);
+}
+
+/// One that was held goes in front of a trade; what is newer than that has to wait on.
+#[test]
+fn a_key_goes_once_an_interval_on_both_sides_of_what_may_not_be_conflated() {
+    let trade = Publish::default().must_not_conflate();
+    let mut stage = Stage::with(0, &[Delivery::conflate().at_most(SHORT)]);
+    stage.hurry(0);
+    stage.publish_each(0, &["a", "b"]);
+    stage.publish_as(0, trade, "trade");
+    stage.publish(0, 1, "c");
+    assert_eq!(by(&mut stage, 0), ["a", "b", "trade"]);
+    stage.publish(0, 1, "d");
+    assert_eq!((by(&mut stage, 127), by(&mut stage, 128)), (vec![], vec!["d".to_owned()]));
+    // The same where the first of them waits for its socket, which takes a while.
+    stage.out.all[0].sending = true;
+    stage.at(1_000);
+    stage.publish(0, 1, "e");
+    stage.publish_as(0, trade, "trade");
+    stage.publish(0, 1, "f");
+    stage.at(9_000);
+    assert_eq!(stage.topics.next_due(at(9_000)), None, "nobody knows when the first goes");
+    assert_eq!(by(&mut stage, 10_000), ["e", "trade"]);
+    assert_eq!((by(&mut stage, 10_127), by(&mut stage, 10_128)), (vec![], vec!["f".to_owned()]));
+}
+
+/// What it was held behind is gone, and the key was sent a moment ago all the same.
+#[test]
+fn what_is_held_behind_one_that_is_dropped_waits_for_its_time() {
+    let mut stage = Stage::with(0, &[Delivery::drop_oldest(2).at_most(SHORT)]);
+    stage.hurry(0);
+    stage.publish_each(0, &["a", "b"]);
+    stage.publish_as(0, Publish::default().must_not_conflate(), "trade");
+    stage.publish(0, 1, "c");
+    assert_eq!(by(&mut stage, 0), ["a", "trade"]);
+    assert_eq!((by(&mut stage, 127), by(&mut stage, 128)), (vec![], vec!["c".to_owned()]));
+    // One of a key that was at rest leaves nothing to wait for.
+    stage.out.all[0].sending = true;
+    stage.at(1_000);
+    stage.publish(0, 2, "d");
+    stage.publish_as(0, Publish::default().must_not_conflate(), "trade");
+    stage.publish(0, 2, "e");
+    assert_eq!(by(&mut stage, 1_000), ["trade", "e"]);
+}
+
+/// It went to the lane for the sake of a trade and was dropped there, while an older one of its key still waited.
+#[test]
+fn what_was_held_behind_another_and_was_dropped_leaves_that_in_front() {
+    let trade = Publish::default().must_not_conflate();
+    let mut stage = Stage::with(0, &[]);
+    stage.publish(0, 1, "a");
+    let delivery = Delivery::drop_oldest(2).at_most(SHORT);
+    assert_eq!(stage.topics.subscribe(0, 0, delivery, &mut stage.out).expect("it may").retained, 1);
+    stage.publish_as(0, trade, "first");
+    stage.publish(0, 1, "b");
+    stage.publish_as(0, trade, "second");
+    stage.publish(0, 2, "c");
+    stage.publish(0, 1, "d");
+    assert_eq!(by(&mut stage, 0), ["a", "c"]);
+    assert_eq!((by(&mut stage, 127), by(&mut stage, 128)), (vec![], vec!["d".to_owned()]));
 }
