@@ -1,5 +1,5 @@
-//! Topics, as the application under test uses them in every callback, and what each subscriber must see of that: a model that knows
-//! what was published, who had subscribed then, and nothing of sockets.
+//! Topics, as the application under test uses them in every callback: a model that knows what was published, who had subscribed then, and
+//! nothing of sockets. What each subscriber must see of that: `seen`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -21,15 +21,15 @@ pub const MARK: char = '\u{2}';
 const TOPICS: u32 = 4;
 const KEYS: u64 = 5;
 
-type Key = Option<u64>;
+pub(super) type Key = Option<u64>;
 
 /// A published message.
 #[derive(Clone, Copy, Debug)]
-struct Known {
-    topic: u32,
-    key: Key,
-    fixed: bool,
-    removes: bool,
+pub(super) struct Known {
+    pub(super) topic: u32,
+    pub(super) key: Key,
+    pub(super) fixed: bool,
+    pub(super) removes: bool,
 }
 
 impl Known {
@@ -67,10 +67,10 @@ fn name(topic: u32) -> String {
 
 /// What a topic's messages were.
 #[derive(Clone, Debug, Default)]
-struct Facts {
-    count: u64,
-    last: BTreeMap<Key, u64>,
-    value: BTreeMap<Key, u64>,
+pub(super) struct Facts {
+    pub(super) count: u64,
+    pub(super) last: BTreeMap<Key, u64>,
+    pub(super) value: BTreeMap<Key, u64>,
     /// Keys that it retains.
     max: usize,
 }
@@ -78,7 +78,7 @@ struct Facts {
 /// What was published by whom.
 #[derive(Debug, Default)]
 pub struct Posts {
-    known: Vec<Known>,
+    pub(super) known: Vec<Known>,
     facts: Vec<Facts>,
     /// Over all messages: how many subscribers there were, and of how many another message waited that it replaced.
     subscribers: u64,
@@ -94,14 +94,14 @@ pub struct Posts {
 #[derive(Clone, Debug)]
 pub struct Subscription {
     delivery: Delivery,
-    interval: Option<Duration>,
+    pub(super) interval: Option<Duration>,
     closes: Option<CloseCode>,
-    changed: bool,
+    pub(super) changed: bool,
     /// Of the topic, when it began.
-    begun: Facts,
+    pub(super) begun: Facts,
     /// What the engine counted at its end, or before its connection was closed.
-    ended: Option<Counts>,
-    closing: Option<Counts>,
+    pub(super) ended: Option<Counts>,
+    pub(super) closing: Option<Counts>,
 }
 
 /// How the application uses topics.
@@ -381,155 +381,6 @@ impl Facts {
     }
 }
 
-/// A message of a topic, as a peer got it.
-#[derive(Clone, Debug)]
-struct Got {
-    topic: u32,
-    key: Key,
-    seq: u64,
-    prev: u64,
-    merged: u32,
-    removes: bool,
-    at: u64,
-    /// The first and the last that it is made of.
-    numbers: (u64, u64),
-}
-
-impl Got {
-    fn of(line: &str, posts: &Posts) -> Self {
-        let mut parts = line.trim_start_matches(MARK).splitn(8, '|');
-        let mut next = || parts.next().expect("eight parts");
-        let topic = next().parse().expect("a topic");
-        let key = next().parse().ok();
-        let [seq, prev] = [next(), next()].map(|part| part.parse().expect("a number"));
-        let (merged, removes, at) =
-            (next().parse().expect("a count"), next() == "true", next().parse().expect("a time"));
-        let mut all = next().trim_end_matches('.').split('+').map(|part| posts.number(part));
-        let first = all.next().expect("there is one");
-        Self { topic, key, seq, prev, merged, removes, at, numbers: (first, all.next_back().unwrap_or(first)) }
-    }
-}
-
-/// What one subscription has been given.
-struct View<'s> {
-    sub: &'s Subscription,
-    retained: BTreeMap<Key, u64>,
-    last: BTreeMap<Key, u64>,
-    highest: u64,
-    newest: BTreeMap<Key, u64>,
-    /// When the last two of each key were published, and their numbers.
-    times: BTreeMap<Key, [Option<(u64, u64)>; 2]>,
-    fixed: u64,
-    any: u64,
-    counted: u64,
-    merged: u64,
-}
-
-impl<'s> View<'s> {
-    fn new(sub: &'s Subscription) -> Self {
-        let highest = if sub.begun.value.is_empty() { sub.begun.count } else { 0 };
-        Self {
-            sub,
-            retained: sub.begun.value.clone(),
-            last: sub.begun.last.clone(),
-            highest,
-            newest: BTreeMap::new(),
-            times: BTreeMap::new(),
-            fixed: 0,
-            any: 0,
-            counted: 0,
-            merged: 0,
-        }
-    }
-
-    fn take(&mut self, got: &Got, posts: &Posts) -> Result<(), String> {
-        let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(format!("{says}: {got:?}")) };
-        let (first, number) = got.numbers;
-        let known = posts.known[number as usize];
-        check((known.topic, known.key, known.removes) == (got.topic, got.key, got.removes), "it was not published so")?;
-        let per_key = got.topic >= 2;
-        if got.merged == 0 {
-            let value = self.retained.remove(&got.key);
-            check(value == Some(number) && got.prev == 0, "it was not what is retained")?;
-            let seq = if per_key { self.sub.begun.last[&got.key] } else { self.sub.begun.count };
-            check(got.seq == seq, "what is retained has another number")?;
-        } else {
-            // A value that was retained, waited, and was replaced.
-            if self.retained.remove(&got.key).is_some() {
-                self.last.insert(got.key, 0);
-            }
-            let before = self.newest.get(&got.key).copied().unwrap_or_default();
-            let merges_retained = number > before && self.sub.begun.value.values().any(|value| *value == first);
-            check(first > before || merges_retained, "an older value of a key behind a newer one")?;
-            check(number > self.fixed, "it is behind a newer one that may not be conflated")?;
-            check(!known.fixed || number > self.any && first == number, "it has overtaken what waited")?;
-            let prev = if per_key { self.last.get(&got.key).copied().unwrap_or(0) } else { self.highest };
-            check(got.seq == 0 || got.prev == prev, &format!("the number before it is {prev}"))?;
-            self.counted += 1;
-            self.merged += u64::from(got.merged);
-            self.check_rate(got, posts)?;
-        }
-        if known.fixed {
-            self.fixed = number;
-        }
-        self.any = self.any.max(number);
-        self.newest.insert(got.key, number);
-        self.highest = self.highest.max(got.seq);
-        self.last.insert(got.key, if got.removes { 0 } else { got.seq });
-        Ok(())
-    }
-
-    /// Of three messages of a key the last was published when the second had gone, and that was an interval behind the first; unless
-    /// one that may not be conflated was published meanwhile, before which all goes that was held, as it does before a close of ours.
-    fn check_rate(&mut self, got: &Got, posts: &Posts) -> Result<(), String> {
-        let is_held = !self.sub.changed && self.sub.closing.is_none();
-        let Some(interval) = self.sub.interval.filter(|_| is_held) else { return Ok(()) };
-        let (at, number) = (got.at, got.numbers.1);
-        let times = self.times.entry(got.key).or_default();
-        let [first, second] = *times;
-        *times = [second, Some((at, number))];
-        let Some((before, from)) = first else { return Ok(()) };
-        let between = &posts.known[from as usize..=number as usize];
-        let is_free = between.iter().any(|known| known.topic == got.topic && known.fixed);
-        if !is_free && at < before + interval.as_nanos() as u64 {
-            return Err(format!("three within {interval:?}: {got:?}"));
-        }
-        Ok(())
-    }
-}
-
-/// What a peer got of topics is what it must have got.
-pub fn judge(person: &Person, posts: &Posts) -> Result<(), String> {
-    let mut views: BTreeMap<u32, View<'_>> = person.subs.iter().map(|(topic, sub)| (*topic, View::new(sub))).collect();
-    for line in &person.updates {
-        let got = Got::of(line, posts);
-        let view = views.get_mut(&got.topic).ok_or_else(|| format!("it has not subscribed to this: {line}"))?;
-        view.take(&got, posts)?;
-    }
-    // Whoever sees an orderly end has seen everything.
-    let whole = person.eof_at.is_some() && person.reason.is_some() && !person.faulted;
-    for (topic, view) in views {
-        if let Some(counts) = view.sub.ended.filter(|counts| whole && counts.dropped == 0)
-            && view.merged != counts.sent + counts.conflated
-        {
-            return Err(format!(
-                "topics are miscounted: {} say that they stand for {}: {counts}",
-                view.counted, view.merged
-            ));
-        }
-        let sent = match (view.sub.ended, view.sub.closing) {
-            (Some(counts), _) => counts.sent..=counts.sent,
-            (None, Some(counts)) => counts.sent..=counts.sent + counts.waiting,
-            (None, None) => continue,
-        };
-        if whole && !sent.contains(&view.counted) || view.counted > *sent.end() {
-            let (counted, sub) = (view.counted, view.sub);
-            return Err(format!("topics are miscounted: of {topic} {counted} came, and {sent:?} were sent: {sub:?}"));
-        }
-    }
-    Ok(())
-}
-
 impl Posts {
     /// What was published next.
     fn publish(&mut self, known: Known) {
@@ -572,7 +423,7 @@ impl Posts {
     }
 
     /// Of a message: `p7` is the eighth that other threads published.
-    fn number(&self, part: &str) -> u64 {
+    pub(super) fn number(&self, part: &str) -> u64 {
         match part.strip_prefix('p') {
             Some(posted) => self.read[posted.parse::<usize>().expect("a number")],
             None => part.parse().expect("a number"),

@@ -24,6 +24,7 @@ mod reply;
 mod script;
 #[cfg(feature = "tls")]
 pub mod secured;
+mod seen;
 mod turns;
 mod wire;
 

@@ -11,12 +11,12 @@ use wsring::ring::Time;
 use wsring::ring::sim::{Abort, Counts, hash_of};
 use wsring::{DeflateMode, Stats};
 
-use super::board::{self, Posts, Subscription};
+use super::board::{Posts, Subscription};
 use super::dial::Dial;
 use super::mail::Post;
 use super::proxies::{self, Said};
 use super::reply::Reply;
-use super::{Manners, Settings};
+use super::{Manners, Settings, seen};
 
 /// A message, by its kind, length and hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -229,7 +229,7 @@ impl Ledger {
         for (number, person) in self.people.iter().enumerate() {
             let verdict = self.judge_person(manners, person);
             assert!(verdict.is_ok(), "peer {number}: {}\n{person:?}", verdict.unwrap_err());
-            let verdict = board::judge(person, &self.posts);
+            let verdict = seen::judge(person, &self.posts);
             assert!(verdict.is_ok(), "of topics, peer {number}: {}\n{person:?}", verdict.unwrap_err());
         }
         self.posts.judge(stats);
