@@ -97,8 +97,9 @@ pub struct Subscription {
     pub(super) interval: Option<Duration>,
     closes: Option<CloseCode>,
     pub(super) changed: bool,
-    /// Of the topic, when it began.
+    /// Of the topic, when it began; and how many messages of all topics had been published.
     pub(super) begun: Facts,
+    pub(super) begun_at: u64,
     /// What the engine counted at its end, or before its connection was closed.
     pub(super) ended: Option<Counts>,
     pub(super) closing: Option<Counts>,
@@ -233,9 +234,9 @@ impl Board {
                     facts.value.len(),
                     "what is retained is not what was published"
                 );
-                let begun = facts.clone();
-                let sub =
-                    Subscription { delivery, interval, closes, changed: false, begun, ended: None, closing: None };
+                let (begun, begun_at) = (facts.clone(), posts.known.len() as u64);
+                let (changed, ended, closing) = (false, None, None);
+                let sub = Subscription { delivery, interval, closes, changed, begun, begun_at, ended, closing };
                 assert!(person.subs.insert(topic, sub).is_none(), "a second subscription is new");
             }
             Ok(_) => {

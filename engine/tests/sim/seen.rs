@@ -87,7 +87,11 @@ impl<'s> View<'s> {
             check(first > before || merges_retained, "an older value of a key behind a newer one")?;
             check(number > self.fixed, "it is behind a newer one that may not be conflated")?;
             check(!known.fixed || number > self.any && first == number, "it has overtaken what waited")?;
-            let prev = if per_key { self.last.get(&got.key).copied().unwrap_or(0) } else { self.highest };
+            // A key that was removed since begins anew.
+            let mut since = posts.known[..number as usize].iter().skip(self.sub.begun_at.max(before + 1) as usize);
+            let anew = since.any(|known| (known.topic, known.key, known.removes) == (got.topic, got.key, true));
+            let last = self.last.get(&got.key).copied().filter(|_| !anew).unwrap_or(0);
+            let prev = if per_key { last } else { self.highest };
             check(got.seq == 0 || got.prev == prev, &format!("the number before it is {prev}"))?;
             self.counted += 1;
             self.merged += u64::from(got.merged);

@@ -51,13 +51,13 @@ impl Topics {
 
     /// Whether the piece in front went.
     fn send_piece(&mut self, conn: u32, piece: u32, out: &mut impl Outlet) -> bool {
-        let Piece { sub, key, prev, retained, .. } = *self.pieces.at(piece);
-        let Value { seq, merged, removes, opcode, published_at, bytes } = self.value_of(piece);
+        let Piece { sub, key, retained, .. } = *self.pieces.at(piece);
+        let Value { seq, prev, merged, removes, opcode, published_at, bytes } = self.value_of(piece);
         let topic = self.subs[sub as usize].topic;
         let table = self.topics[topic as usize].take().expect("it has a subscriber");
         let per_key = table.retained.is_per_key();
         let prev = match (per_key, retained) {
-            (true, false) => self.lost(sub, key).head.unwrap_or(prev),
+            (true, false) => self.lost(sub, key).before(prev),
             (true, true) => 0,
             (false, _) => self.subs[sub as usize].last,
         };

@@ -21,6 +21,8 @@ use crate::ring::Time;
 /// What a piece is a message of now.
 pub(super) struct Value {
     pub(super) seq: u64,
+    /// The number before it, if its key has numbers of its own, and nothing of that was lost in front of it.
+    pub(super) prev: u64,
     pub(super) merged: u32,
     pub(super) removes: bool,
     pub(super) opcode: Opcode,
@@ -90,7 +92,7 @@ impl Topics {
         if follows != NONE {
             let value = self.value_of(piece);
             let at = self.pieces.at(piece);
-            (at.seq, at.merged, at.removes) = (value.seq, value.merged, value.removes);
+            (at.seq, at.prev, at.merged, at.removes) = (value.seq, value.prev, value.merged, value.removes);
             (at.opcode, at.published_at, at.bytes) = (value.opcode, value.published_at, value.bytes);
             at.follows = NONE;
             self.newest.leave(follows);
@@ -101,15 +103,16 @@ impl Topics {
     pub(super) fn value_of(&mut self, piece: u32) -> Value {
         let at = self.pieces.at(piece);
         if at.follows == NONE {
-            let (seq, merged, removes) = (at.seq, at.merged, at.removes);
+            let (seq, prev, merged, removes) = (at.seq, at.prev, at.merged, at.removes);
             let (opcode, published_at, bytes) = (at.opcode, at.published_at, at.bytes.clone());
-            return Value { seq, merged, removes, opcode, published_at, bytes };
+            return Value { seq, prev, merged, removes, opcode, published_at, bytes };
         }
         let newest = &self.newest.slab[at.follows as usize];
         let merged = u64::from(at.merged) + newest.count - at.joined;
-        let (seq, removes) = (newest.seq, newest.removes);
+        let merged = u32::try_from(merged).unwrap_or(u32::MAX);
+        let (seq, prev, removes) = (newest.seq, if at.joined < newest.anew { 0 } else { at.prev }, newest.removes);
         let (opcode, published_at, bytes) = (newest.opcode, newest.published_at, newest.bytes.clone());
-        Value { seq, merged: u32::try_from(merged).unwrap_or(u32::MAX), removes, opcode, published_at, bytes }
+        Value { seq, prev, merged, removes, opcode, published_at, bytes }
     }
 
     /// A piece that followed has gone: the next message of its key comes to its subscription, if that still follows then.
@@ -155,6 +158,9 @@ impl Topics {
         }
         let newest = self.newest.at(at);
         newest.count += 1;
+        if sheet.seq <= 1 {
+            newest.anew = newest.count;
+        }
         (newest.seq, newest.removes, newest.opcode) = (sheet.seq, told.removes, told.opcode);
         newest.published_at = told.now;
         planted!(FollowsStale, (); self.payloads.renew(&mut newest.bytes, told.bytes));
@@ -257,12 +263,13 @@ impl Topics {
             let table = self.topics[topic as usize].as_ref().expect("it has a subscriber");
             let (key, stretch, seq, bytes) = (sheet.told.key, table.stretch, sheet.seq, sheet.shared(&self.payloads));
             let (removes, opcode, published_at) = (sheet.told.removes, sheet.told.opcode, sheet.told.now);
-            let (count, pieces, least, seen, bare) = (1, 1, charge, 0, Vec::new());
+            let (count, anew, pieces, least, seen, bare) = (1, 0, 1, charge, 0, Vec::new());
             let newest = Newest {
                 topic,
                 key,
                 stretch,
                 count,
+                anew,
                 pieces,
                 least,
                 seen,

@@ -6,13 +6,26 @@ use super::delivery::{Counts, Delivery, Lagged};
 use super::hash::Seeded;
 use super::pieces::List;
 
-/// Between which numbers of a key something was lost.
+/// Between which numbers of a key something was lost. A number of 0 is before the first, and a key that was removed begins anew.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lost {
     /// In front of what waits: the last number before that.
     pub(super) head: Option<u64>,
     /// Behind it: the same.
     pub(super) tail: Option<u64>,
+}
+
+impl Lost {
+    /// The number before one that is given in front of all others of its key.
+    pub(super) fn before(self, prev: u64) -> u64 {
+        // What was lost of numbers that are over is in front of another 0.
+        if prev == 0 { 0 } else { self.head.unwrap_or(prev) }
+    }
+
+    /// The same, of one that is given when no other of its key waits.
+    pub(super) fn before_next(self, seq: u64) -> u64 {
+        self.before(self.tail.unwrap_or(seq.saturating_sub(1)))
+    }
 }
 
 /// A subscription.
@@ -57,6 +70,8 @@ pub(super) struct Sub {
     pub(super) unkeyed: u32,
     #[allow(clippy::box_collection, reason = "a subscription that has missed nothing pays one word")]
     pub(super) lost: Option<Box<HashMap<Option<u64>, Lost, Seeded>>>,
+    /// A removal was lost behind messages that wait: there may be keys among those whose numbers are over.
+    pub(super) lost_removal: bool,
 }
 
 /// A connection that has subscribed to something.

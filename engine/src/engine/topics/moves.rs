@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::delivery::Policy;
-use super::lanes::{Lost, Sub};
+use super::follow::Value;
+use super::lanes::Sub;
 use super::outlet::Outlet;
 use super::payload::Shared;
 use super::pieces::{NONE, Piece, State, Through};
@@ -292,20 +293,17 @@ impl Topics {
 
     /// Drops a message that waits, in front of all others of its key.
     pub(super) fn drop_piece(&mut self, piece: u32) {
-        self.drop_from(piece, |lost, prev| {
-            lost.head.get_or_insert(prev);
-        });
+        self.drop_from(piece, Self::lose_first);
     }
 
     /// Drops one that waits behind all others of its key, for a newer one that comes now.
     pub(super) fn drop_newest_of_key(&mut self, piece: u32) {
-        // What was lost behind it is part of that.
-        self.drop_from(piece, |lost, prev| lost.tail = Some(prev));
+        self.drop_from(piece, Self::lose_last);
     }
 
-    fn drop_from(&mut self, piece: u32, note: fn(&mut Lost, u64)) {
-        let seq = self.value_of(piece).seq;
-        let Piece { sub, key, prev, retained, state, until, behind, .. } = *self.pieces.at(piece);
+    fn drop_from(&mut self, piece: u32, lose: fn(&mut Self, u32, Option<u64>, u64, bool)) {
+        let Value { seq, prev, removes, .. } = self.value_of(piece);
+        let Piece { sub, key, retained, state, until, behind, .. } = *self.pieces.at(piece);
         let Sub { conn, delivery, .. } = self.subs[sub as usize];
         let is_last = self.is_last(piece);
         self.discard(piece);
@@ -316,9 +314,9 @@ impl Topics {
         if retained {
             return;
         }
-        // What never had a number leaves no gap; what took the place of one that had, does.
-        if seq > 0 || prev > 0 {
-            self.lose_at(sub, key, |lost| note(lost, prev));
+        // What never had a number leaves no gap.
+        if seq > 0 {
+            lose(self, sub, key, prev, removes);
         }
         self.subs[sub as usize].dropped += planted!(DropUncounted, 0; 1);
         self.totals.dropped += 1;

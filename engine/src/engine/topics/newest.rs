@@ -24,6 +24,8 @@ pub(super) struct Newest {
     pub(super) stretch: u64,
     /// Messages that it has been.
     pub(super) count: u64,
+    /// How many it had been with that which its key's numbers began with last.
+    pub(super) anew: u64,
     /// Those that follow it; one more while a message of its key is published.
     pub(super) pieces: u32,
     /// None of them counts for a shorter payload.

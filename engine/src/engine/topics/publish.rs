@@ -222,12 +222,7 @@ impl Topics {
         let Sub { conn, last, .. } = self.subs[sub as usize];
         let (key, seq) = (sheet.told.key, sheet.seq);
         let per_key = self.topics[topic as usize].as_ref().is_some_and(|table| table.retained.is_per_key());
-        let prev = if per_key {
-            let lost = self.lost(sub, key);
-            lost.head.or(lost.tail).unwrap_or(seq.saturating_sub(1))
-        } else {
-            last
-        };
+        let prev = if per_key { self.lost(sub, key).before_next(seq) } else { last };
         let panicked = sheet.panic.take();
         if let Err(panic) = panicked.map_or_else(|| self.write_sheet(topic, sheet, prev, out), Err) {
             self.ends.panicked.push((conn, panic));
@@ -292,7 +287,10 @@ impl Topics {
         (at.opcode, at.removes, at.seq, at.published_at) = (opcode, told.removes, sheet.seq, told.now);
         planted!(LagOfNewest, at.since = told.now);
         at.merged += planted!(MergedUncounted, u32::from(at.merged == 0); 1);
-        self.forget_tail(sub, told.key);
+        let tail = self.forget_tail(sub, told.key);
+        if sheet.seq <= 1 || tail == Some(0) {
+            self.pieces.at(piece).prev = 0; // its key's numbers have begun anew
+        }
         if retained {
             return fate;
         }
@@ -380,11 +378,7 @@ impl Topics {
 
     /// The message is lost for this subscriber.
     fn lose(&mut self, sub: u32, sheet: &Sheet<'_>, fate: Fate) -> Fate {
-        if let Some(before) = sheet.seq.checked_sub(1) {
-            self.lose_at(sub, sheet.told.key, |lost| {
-                lost.tail.get_or_insert(before);
-            });
-        }
+        self.lose_behind(sub, sheet.told.key, sheet.seq, sheet.told.removes);
         let conn = self.subs[sub as usize].conn;
         self.subs[sub as usize].dropped += 1;
         self.totals.dropped += 1;

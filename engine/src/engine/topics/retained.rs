@@ -116,6 +116,11 @@ impl Retained {
         matches!(self.retain, Retain::LastPerKey { .. })
     }
 
+    /// A key has numbers now.
+    pub(super) fn has(&self, key: Option<u64>) -> bool {
+        self.places.contains_key(&key)
+    }
+
     /// The number of the last message, where there is one sequence for all.
     pub(super) fn last_seq(&self) -> u64 {
         self.count

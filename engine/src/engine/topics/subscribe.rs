@@ -99,6 +99,7 @@ impl Topics {
             stretch: 0,
             unkeyed: NONE,
             lost: None,
+            lost_removal: false,
         };
         let sub = self.subs.insert(sub) as u32;
         if let Some(next) = self.subs.get_mut(next as usize) {

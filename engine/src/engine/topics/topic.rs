@@ -102,7 +102,7 @@ pub struct Update<'m> {
     pub seq: u64,
     /// The number of the last that this subscription was given before (the highest, where the topic has one sequence for all keys); if none,
     /// of the last that was published before it began. 0: there was none, or this is a value that was retained, and there is nothing to
-    /// compare. Between `prev` and `seq` lie those that this one stands for and those that were dropped. A client whose own last number is not `prev` has lost
+    /// compare; or its key was removed since, and numbers begin anew: a client that has another number then has missed the removal. Between `prev` and `seq` lie those that this one stands for and those that were dropped. A client whose own last number is not `prev` has lost
     /// something itself. What a full mailbox did not take was never numbered: see [`Handle::publish`](crate::Handle::publish).
     pub prev: u64,
     /// How many published messages it stands for: 1, more if some were conflated, 0 if it was retained.

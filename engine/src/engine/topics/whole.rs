@@ -206,7 +206,10 @@ impl Topics {
 
     /// What the list of its topic says of it is right again.
     pub(super) fn note_step(&mut self, sub: u32) {
-        let Sub { stamp, topic, place, .. } = self.subs[sub as usize];
+        let Sub { stamp, topic, place, pieces, lost_removal, .. } = self.subs[sub as usize];
+        if lost_removal && pieces == 0 {
+            self.forget_removed(sub);
+        }
         match (stamp > 0, self.may_follow(sub)) {
             (true, true) => {}
             (true, false) => {

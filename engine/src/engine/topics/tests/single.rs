@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::follow::{Stage, payloads, told};
+use super::outputs::Got;
 use crate::engine::topics::pieces::PIECE;
 use crate::engine::topics::*;
 use crate::ring::Time;
@@ -194,4 +195,97 @@ fn what_was_held_behind_another_and_was_dropped_leaves_that_in_front() {
     stage.publish(0, 1, "d");
     assert_eq!(by(&mut stage, 0), ["a", "c"]);
     assert_eq!((by(&mut stage, 127), by(&mut stage, 128)), (vec![], vec!["d".to_owned()]));
+}
+
+/// The numbers, and what a connection got with them.
+fn numbers(got: &[Got]) -> Vec<(u64, u64, &str)> {
+    got.iter().map(|got| (got.seq, got.prev, got.payload.as_str())).collect()
+}
+
+/// Otherwise a client that has the 1 of the old numbers takes the 2 of the new ones for what comes next.
+#[test]
+fn what_was_lost_of_a_key_that_was_removed_shows_when_its_numbers_begin_anew() {
+    let remove = Publish::keyed(1).removes();
+    for hurries in [false, true] {
+        let mut stage = Stage::with(1, &[Delivery::drop_newest(1)]);
+        stage.publish_each(1, &["a", "b"]);
+        stage.publish_as(1, remove, "gone");
+        stage.publish(1, 1, "c");
+        assert_eq!(numbers(&stage.take(0)), [(1, 0, "a")]);
+        if hurries {
+            stage.hurry(0);
+            stage.publish(1, 1, "d");
+            assert_eq!(numbers(&stage.got(0)), [(2, 0, "d")]);
+        } else {
+            stage.publish(1, 1, "d");
+            assert_eq!(numbers(&stage.take(0)), [(2, 0, "d")]);
+        }
+    }
+    // The oldest are dropped, on both sides of a removal.
+    let mut stage = Stage::with(1, &[Delivery::drop_oldest(2)]);
+    stage.hurry(0);
+    stage.publish(1, 1, "a");
+    stage.out.all[0].sending = true;
+    stage.publish_each(1, &["b", "c"]);
+    stage.publish_as(1, remove, "gone");
+    stage.publish_each(1, &["d", "e", "f"]);
+    assert_eq!(numbers(&[stage.got(0), stage.take(0)].concat()), [(1, 0, "a"), (2, 0, "e"), (3, 2, "f")]);
+}
+
+/// What is newest stands for what was before a removal, and behind it.
+#[test]
+fn what_is_conflated_over_a_removal_begins_anew() {
+    for delivery in [Delivery::conflate(), Delivery::merge(), Delivery::conflate().at_most(LONG)] {
+        let mut stage = Stage::with(1, &[delivery; 2]);
+        stage.hurry(0);
+        stage.publish(1, 1, "a");
+        stage.out.all[0].sending = true;
+        stage.publish_each(1, &["b", "c"]);
+        stage.publish_as(1, Publish::keyed(1).removes(), "gone");
+        stage.publish_each(1, &["d", "e"]);
+        stage.topics.flush(0, &mut stage.out);
+        let newest = if delivery == Delivery::merge() { "d+e" } else { "e" };
+        let got = stage.got(0);
+        assert_eq!((numbers(&got), got[1].merged), (vec![(1, 0, "a"), (2, 0, newest)], 5), "{delivery:?}");
+        // One whose messages are changed to wait as they are, and what it was last.
+        stage.topics.subscribe(1, 1, Delivery::drop_oldest(9), &mut stage.out).expect("it has");
+        assert_eq!(numbers(&stage.take(1)), [(2, 0, newest)]);
+    }
+}
+
+/// Keys are the ids of orders, which come and go: nothing is kept of those that have gone.
+#[test]
+fn what_was_lost_of_keys_that_are_gone_is_forgotten() {
+    for (delivery, most) in [
+        (Delivery::drop_oldest(64), 1),
+        (Delivery::drop_newest(64), 0),
+        (Delivery::drop_newest(0), 0),
+        (Delivery::conflate().bytes_max(64 * PIECE), 0),
+        (Delivery::merge().bytes_max(64 * PIECE), 0),
+    ] {
+        let mut stage = Stage::with(1, &[delivery]);
+        for order in 0..1_000 {
+            stage.publish(1, order, "");
+            stage.publish_as(1, Publish::keyed(order).removes(), "");
+            assert!(stage.topics.lost_keys <= most + 1, "{delivery:?}: {} keys", stage.topics.lost_keys);
+        }
+        assert!(stage.topics.lost_keys <= most, "{delivery:?}: {} keys", stage.topics.lost_keys);
+        while !stage.take(0).is_empty() {}
+        let table = stage.topics.topics[1].as_ref().expect("it is configured");
+        assert!(stage.topics.lost_keys == 0 && table.entries[0].in_step, "{delivery:?}");
+    }
+}
+
+/// Its removal is lost while it waits, and then it is dropped itself.
+#[test]
+fn a_key_that_is_gone_is_forgotten_when_a_subscriber_has_caught_up() {
+    let mut stage = Stage::with(1, &[Delivery::drop_oldest(2)]);
+    stage.publish(1, 1, "a");
+    stage.publish(1, 2, "b");
+    assert_eq!(stage.publish_as(1, Publish::keyed(1).removes(), &"x".repeat(7_000)).dropped, 1);
+    stage.publish(1, 2, "c");
+    stage.publish(1, 3, "d");
+    assert_eq!(stage.topics.lost_keys, 2);
+    assert_eq!(numbers(&stage.take(0)), [(2, 0, "c"), (1, 0, "d")]);
+    assert_eq!(stage.topics.lost_keys, 0);
 }
