@@ -23,7 +23,10 @@ impl<H: Handler> CoreCx<'_, H> {
         ours(|| self.out.names.topic(name))
     }
 
-    /// Has this core treat a topic so from now on; what it retained otherwise is let go. Each core is told for itself: one that is not retains nothing.
+    /// Has this core treat a topic so from now on. Each core is told for itself: one that is not retains nothing. It may have subscribers by then: what is retained
+    /// stays if it is retained so already, of fewer keys or of more, as long as all have room; else it is let go. Messages that were numbered per key
+    /// and are not any more, or the other way round, or whose keys have no room, are numbered anew: those that wait then have no number, and each subscriber is told of the next what it
+    /// would be told if it had subscribed now.
     pub fn configure_topic(&mut self, topic: TopicId, how: Topic) {
         self.out.configure_topic(topic.index(), how);
     }

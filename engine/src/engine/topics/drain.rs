@@ -59,6 +59,7 @@ impl Topics {
         let prev = match (per_key, retained) {
             (true, false) => self.lost(sub, key).before(prev),
             (true, true) => 0,
+            (false, _) if seq == 0 => 0,
             (false, _) => self.subs[sub as usize].last,
         };
         let numbers = Numbers { seq, prev, merged, removes };

@@ -97,9 +97,10 @@ impl Topics {
         self.with_lost(sub, key, |lost| *lost = Lost::default());
     }
 
-    /// Nothing is missing of any key: the subscription ends.
+    /// Nothing is missing of any key: the subscription ends, or no numbers are compared with those so far.
     pub(super) fn forget_all_lost(&mut self, sub: u32) {
         let owner = &mut self.subs[sub as usize];
+        owner.lost_removal = false;
         if let Some(lost) = owner.lost.take() {
             let conn = owner.conn;
             self.lane(conn).lost -= lost.len() as u32;

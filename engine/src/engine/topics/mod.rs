@@ -7,12 +7,13 @@
 //! connection ── its subscriptions
 //!   └ lane ── all its pieces, first in first out
 //! ```
-//! `whole` is all of it. `subscribe` changes who is served and how, `publish` brings a message to all subscribers, `drain` what waits to one connection; `moves` and
+//! `whole` is all of it. `configure` says how a topic is treated, `subscribe` changes who is served and how, `publish` brings a message to all subscribers, `drain` what waits to one connection; `moves` and
 //! `gaps` keep what waits and what is missing. Promises that of each message it is known what became
 //! of it, that no older value of a key follows a newer one, and that a connection without a subscription costs nothing. Nothing here
 //! calls back but the closures of a topic, which reach nothing. Refuses to know frames, outputs and who a connection is: `outlet` is
 //! what it asks for.
 
+mod configure;
 mod delivery;
 mod drain;
 mod follow;

@@ -24,7 +24,7 @@ pub enum Retain {
     /// The last message of each key, of at most so many keys: what is published with another beyond that is sent, but neither kept
     /// nor numbered. Messages are numbered per key, from 1, and anew after a key was removed.
     LastPerKey {
-        /// How many keys, 1 to 4,294,967,295.
+        /// How many keys, 1 to 4,294,967,295. It may be changed: all is kept if it is not less than there are keys.
         max: u32,
     },
 }
@@ -95,15 +95,21 @@ impl Retained {
         Self { retain: Retain::No, count: 0, last: None, entries: Vec::new(), places, size: Size::default() }
     }
 
-    /// Keeps so much from now on; what is kept otherwise is let go.
-    pub(super) fn set(&mut self, retain: Retain) {
-        if self.retain != retain {
-            self.last = None;
-            self.entries.clear();
-            self.places.clear();
-            self.size = Size::default();
+    /// Keeps so much from now on. What is kept so already stays, what is kept otherwise is let go. Whether numbers begin anew.
+    pub(super) fn set(&mut self, retain: Retain) -> bool {
+        let (was_per_key, before) = (self.is_per_key(), std::mem::replace(&mut self.retain, retain));
+        let stays = match retain {
+            Retain::LastPerKey { max } => was_per_key && self.entries.len() <= max as usize,
+            Retain::No | Retain::Last => before == retain,
+        };
+        if stays {
+            return false;
         }
-        self.retain = retain;
+        self.last = None;
+        self.entries.clear();
+        self.places.clear();
+        self.size = Size::default();
+        was_per_key || self.is_per_key()
     }
 
     /// Messages so far.

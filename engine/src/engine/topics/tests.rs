@@ -41,28 +41,15 @@ impl Bench {
     fn new() -> Self {
         let caps = Caps { subscriptions_max: 3, bytes_max: OUTPUT_MAX };
         let mut topics = Topics::new(caps, 0x1234_5678_9abc);
-        let write = |topic: u32| {
-            move |update: &Update<'_>, into: &mut Vec<u8>| {
-                let Update { key, seq, prev, merged, removes, published_at, .. } = *update;
-                let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
-                let payload = std::str::from_utf8(update.payload).expect("text");
-                let line = format!("{topic}|{key}|{seq}|{prev}|{merged}|{removes}|{published_at}|{payload}");
-                into.extend_from_slice(line.as_bytes());
-            }
-        };
-        let merge = |old: &[u8], new: &[u8], into: &mut Vec<u8>| {
-            let strip = |bytes: &[u8]| std::str::from_utf8(bytes).expect("text").trim_end_matches('.').to_owned();
-            into.extend_from_slice(format!("{}+{}", strip(old), strip(new)).as_bytes());
-        };
+        let mut facts: Vec<Facts> = (0..TOPICS).map(|_| Facts::default()).collect();
         let retains = [Retain::No, Retain::Last, Retain::LastPerKey { max: 4 }, Retain::LastPerKey { max: 100 }];
         for (topic, retain) in (0..).zip(retains) {
-            topics.configure(topic, Topic::default().retain(retain).write(write(topic)).merge(merge));
+            topics.configure(topic, how(topic, retain));
+            facts[topic as usize] = Facts { retain, mixed: topic < 2, ..Facts::default() };
         }
-        let mut facts: Vec<Facts> = (0..TOPICS).map(|_| Facts::default()).collect();
-        (facts[2].max, facts[3].max) = (4, 100);
         let mut out = Outputs::default();
         out.all.resize_with(CONNS as usize, || Output { open: true, ..Output::default() });
-        let known = vec![Known { topic: 0, key: None, fixed: false, removes: false }];
+        let known = vec![Known { topic: 0, key: None, fixed: false, removes: false, seq: 0 }];
         let lanes = vec![Vec::new(); CONNS as usize];
         let lagged = vec![(Lagged::default(), Lagged::default(), true); CONNS as usize];
         Self { topics, out, views: BTreeMap::new(), lanes, lagged, facts, known, now: Time::default() }
@@ -81,6 +68,7 @@ impl Bench {
                     self.lagged[conn as usize].2 = false;
                 }
             }
+            Act::Configure { topic, retain } => self.configure(topic, retain),
             Act::Publish { topic, key, kind, len } => self.publish(topic, key, kind, len),
             Act::PublishAll { topic, len } => (0..18).for_each(|key| self.publish(topic, key % 6, 5, len)),
             Act::SlowAll { topic } => (0..CONNS).for_each(|conn| {
@@ -144,9 +132,20 @@ impl Bench {
         self.out.all[conn as usize] = Output { open: true, ..Output::default() };
     }
 
+    /// What is retained stays where it may.
+    fn configure(&mut self, topic: u32, retain: Retain) {
+        drop(self.topics.configure(topic, how(topic, retain)));
+        let facts = &mut self.facts[topic as usize];
+        if facts.set(retain) {
+            let count = facts.count;
+            self.known.iter_mut().filter(|known| known.topic == topic).for_each(|known| known.seq = 0);
+            self.views.iter_mut().filter(|((_, of), _)| *of == topic).for_each(|(_, view)| view.begin_anew(count));
+        }
+    }
+
     fn subscribe(&mut self, conn: u32, topic: u32, delivery: Delivery) {
         let facts = &self.facts[topic as usize];
-        let seq_of = |key: Key| if facts.max > 0 { facts.last[&key] } else { facts.count };
+        let seq_of = |key: Key| if facts.is_per_key() { facts.last[&key] } else { facts.count };
         let values: BTreeMap<Key, (u64, String)> =
             facts.value.iter().map(|(key, value)| (*key, (seq_of(*key), value.clone()))).collect();
         let (count, last) = (facts.count, facts.last.clone());
@@ -217,28 +216,10 @@ impl Bench {
         let key = (key > 0).then_some(u64::from(key));
         let (removes, fixed) = (kind == 0 && key.is_some(), kind == 1);
         let idx = self.known.len() as u64;
-        self.known.push(Known { topic, key, fixed, removes });
         let payload = format!("{idx}{}", ".".repeat(len.into()));
         let facts = &mut self.facts[topic as usize];
-        facts.count += 1;
-        match topic {
-            0 => {}
-            1 if removes => facts.value.retain(|kept, _| *kept != key),
-            1 if fixed => {}
-            1 => facts.value = BTreeMap::from([(key, payload.clone())]),
-            _ if removes => {
-                facts.value.remove(&key);
-                facts.last.remove(&key);
-            }
-            _ => {
-                if facts.last.contains_key(&key) || !fixed && facts.last.len() < facts.max {
-                    *facts.last.entry(key).or_default() += 1;
-                    if !fixed {
-                        facts.value.insert(key, payload.clone());
-                    }
-                }
-            }
-        }
+        let (seq, per_key) = (facts.publish(key, removes, fixed, &payload), facts.is_per_key());
+        self.known.push(Known { topic, key, fixed, removes, seq });
         let told = Told { key, opcode: Opcode::Text, bytes: payload.as_bytes(), now: self.now, removes, fixed };
         let published = self.topics.publish(topic, told, &mut self.out);
         let subscribers = self.views.keys().filter(|(_, of)| *of == topic).count();
@@ -297,11 +278,11 @@ impl Bench {
                             && view.retained.contains_key(&key) =>
                     {
                         place.retained = false;
-                        view.retained.remove(&key);
-                        if topic == 1 {
-                            view.highest = 0;
-                        } else {
+                        let (seq, _) = view.retained.remove(&key).expect("it is one");
+                        if per_key {
                             view.last.insert(key, 0);
+                        } else if seq > 0 {
+                            view.highest = 0;
                         }
                     }
                     _ if has_place => lane.push(Place {
@@ -344,6 +325,7 @@ impl Bench {
                 .iter()
                 .any(|((owner, _), view)| *owner == conn && (view.delivery.interval.is_some() || view.changed));
             let view = self.views.get_mut(&(conn, got.topic)).expect("it was there");
+            let facts = &self.facts[got.topic as usize];
             if let Some(at) = place {
                 let ahead = &self.lanes[conn as usize][..at];
                 let in_order = ahead.iter().all(|place| place.was_retained && place.topic == got.topic);
@@ -365,9 +347,10 @@ impl Bench {
             assert!(rated || !view.retained.contains_key(&got.key), "a value that was retained goes first: {got:?}");
             let (first, idx) = parse_idx(&got.payload);
             let known = &self.known[idx as usize];
-            assert_eq!((known.topic, known.key, known.removes), (got.topic, got.key, got.removes));
+            let published = (known.topic, known.key, known.removes, known.seq);
+            assert_eq!(published, (got.topic, got.key, got.removes, got.seq));
             let (before, _) = view.newest.get(&got.key).copied().unwrap_or_default();
-            assert!(first > before || got.topic < 2 && first > 0 && idx > before, "{got:?} behind {before}");
+            assert!(first > before || facts.mixed && first > 0 && idx > before, "{got:?} behind {before}");
             assert!(idx > view.fixed, "{got:?} behind {}, which may not be conflated", view.fixed);
             if known.fixed {
                 assert!(idx > view.any && first == idx, "{got:?} overtook {}", view.any);
@@ -384,9 +367,11 @@ impl Bench {
                 view.send(got.key, idx, self.now);
             }
             // What it says of the one before.
-            if got.topic < 2 {
+            if got.seq == 0 {
+                assert_eq!(got.prev, 0, "there is nothing to compare: {got:?}");
+            } else if !facts.is_per_key() {
                 assert_eq!(got.prev, view.highest, "{got:?}");
-            } else if got.seq > 0 {
+            } else {
                 // A key that was removed since begins anew.
                 let since = &self.known[view.begun.max(before + 1) as usize..idx as usize];
                 let anew =
@@ -490,6 +475,22 @@ impl Bench {
         assert!(self.topics.subs.is_empty() && self.topics.pieces.0.is_empty() && self.topics.index.is_empty());
         assert!(self.topics.lanes.is_empty() && self.topics.pairs.is_empty());
     }
+}
+
+/// A topic that has numbers, and merges texts.
+fn how(topic: u32, retain: Retain) -> Topic {
+    let write = move |update: &Update<'_>, into: &mut Vec<u8>| {
+        let Update { key, seq, prev, merged, removes, published_at, .. } = *update;
+        let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+        let payload = std::str::from_utf8(update.payload).expect("text");
+        let line = format!("{topic}|{key}|{seq}|{prev}|{merged}|{removes}|{published_at}|{payload}");
+        into.extend_from_slice(line.as_bytes());
+    };
+    let merge = |old: &[u8], new: &[u8], into: &mut Vec<u8>| {
+        let strip = |bytes: &[u8]| std::str::from_utf8(bytes).expect("text").trim_end_matches('.').to_owned();
+        into.extend_from_slice(format!("{}+{}", strip(old), strip(new)).as_bytes());
+    };
+    Topic::default().retain(retain).write(write).merge(merge)
 }
 
 fn run(acts: Vec<Act>) {

@@ -97,7 +97,8 @@ pub struct Update<'m> {
     pub key: Option<u64>,
     /// Its number on this core, from 1 without a gap: among those of its key where the topic keeps one per key
     /// ([`Retain::LastPerKey`](crate::Retain::LastPerKey)), else among those of the topic. 0: it has none, because its key found no room there, or
-    /// has no value there yet and this [must not be conflated](crate::Publish::must_not_conflate). Other cores number
+    /// has no value there yet and this [must not be conflated](crate::Publish::must_not_conflate), or because it waited while the topic's numbers
+    /// [began anew](crate::CoreCx::configure_topic). Other cores number
     /// for themselves, so a client that comes back begins anew, with what is retained.
     pub seq: u64,
     /// The number of the last that this subscription was given before (the highest, where the topic has one sequence for all keys); if none,

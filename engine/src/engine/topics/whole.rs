@@ -11,7 +11,7 @@ use super::lanes::{Lane, Sub};
 use super::newest::AllNewest;
 use super::payload::Payloads;
 use super::pieces::{NONE, PIECE, Pieces};
-use super::topic::{Entry, Table, Topic};
+use super::topic::{Entry, Table};
 use crate::engine::deadlines::{Deadlines, Tick};
 use crate::engine::panics::Payload;
 use crate::ring::Time;
@@ -139,13 +139,6 @@ impl Topics {
         let place = &mut self.topics[at];
         place.get_or_insert_with(|| Box::new(Table::new(seeded)));
         place
-    }
-
-    /// A topic is treated so from now on. How it was before is the caller's to let go: closures of the application's are in it.
-    pub(crate) fn configure(&mut self, topic: u32, how: Topic) -> Option<Topic> {
-        let table = self.table(topic).as_mut()?;
-        table.retained.set(how.retain);
-        Some(std::mem::replace(&mut table.topic, how))
     }
 
     /// Has [`Self::expire`] come up with a piece then.

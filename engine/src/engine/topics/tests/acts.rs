@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use wsring_proto::close::CloseCode;
 
 use super::{CONNS, TOPICS};
-use crate::engine::topics::Delivery;
+use crate::engine::topics::{Delivery, Retain};
 
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Subscribe { conn: u32, topic: u32, how: u8, every: u8 },
     Unsubscribe { conn: u32, topic: u32 },
+    Configure { topic: u32, retain: Retain },
     Publish { topic: u32, key: u8, kind: u8, len: u8 },
     PublishAll { topic: u32, len: u8 },
     Slow { conn: u32, slow: bool },
@@ -38,6 +39,12 @@ pub(super) fn delivery(how: u8, every: u8) -> Delivery {
     }
 }
 
+/// As many keys more often than otherwise: what a topic has stays then, or does not.
+fn retain() -> impl Strategy<Value = Retain> {
+    let keys = (1..8_u32).prop_map(|max| Retain::LastPerKey { max });
+    prop_oneof![1 => Just(Retain::No), 1 => Just(Retain::Last), 2 => keys]
+}
+
 pub(super) fn act() -> impl Strategy<Value = Act> {
     let (conn, topic) = (0..CONNS, 0..TOPICS);
     prop_oneof![
@@ -45,6 +52,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(conn, topic, how, every)| Act::Subscribe { conn, topic, how, every }),
         1 => (conn.clone(), topic.clone()).prop_map(|(conn, topic)| Act::Unsubscribe { conn, topic }),
         1 => topic.clone().prop_map(|topic| Act::SlowAll { topic }),
+        1 => (topic.clone(), retain()).prop_map(|(topic, retain)| Act::Configure { topic, retain }),
         12 => (topic.clone(), 0..6_u8, 0..12_u8, 0..200_u8)
             .prop_map(|(topic, key, kind, len)| Act::Publish { topic, key, kind, len }),
         2 => (topic, 0..200_u8).prop_map(|(topic, len)| Act::PublishAll { topic, len }),

@@ -91,21 +91,30 @@ const ALL: u32 = 6;
 impl Stage {
     pub(super) fn new() -> Self {
         let mut topics = Topics::new(Caps { subscriptions_max: 3, bytes_max: 6_000 }, 7);
-        let write = |topic: u32| {
-            move |update: &Update<'_>, into: &mut Vec<u8>| {
-                let Update { key, seq, prev, merged, removes, .. } = *update;
-                let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
-                let payload = std::str::from_utf8(update.payload).expect("text");
-                into.extend_from_slice(format!("{topic}|{key}|{seq}|{prev}|{merged}|{removes}|0|{payload}").as_bytes());
-            }
-        };
-        let merge = |old: &[u8], new: &[u8], into: &mut Vec<u8>| into.extend_from_slice(&[old, b"+", new].concat());
         for (topic, retain) in [(0, Retain::Last), (1, Retain::LastPerKey { max: 10 })] {
-            drop(topics.configure(topic, Topic::default().retain(retain).write(write(topic)).merge(merge)));
+            drop(topics.configure(topic, Self::how(topic, retain)));
         }
         let mut out = Outputs::default();
         out.all.resize_with(ALL as usize, || Output { open: true, sending: true, ..Output::default() });
         Self { topics, out }
+    }
+
+    /// A topic that has numbers, and merges.
+    pub(super) fn how(topic: u32, retain: Retain) -> Topic {
+        let write = move |update: &Update<'_>, into: &mut Vec<u8>| {
+            let Update { key, seq, prev, merged, removes, .. } = *update;
+            let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+            let payload = std::str::from_utf8(update.payload).expect("text");
+            into.extend_from_slice(format!("{topic}|{key}|{seq}|{prev}|{merged}|{removes}|0|{payload}").as_bytes());
+        };
+        let merge = |old: &[u8], new: &[u8], into: &mut Vec<u8>| into.extend_from_slice(&[old, b"+", new].concat());
+        Topic::default().retain(retain).write(write).merge(merge)
+    }
+
+    /// A topic is set up otherwise.
+    pub(super) fn configure(&mut self, topic: u32, retain: Retain) {
+        drop(self.topics.configure(topic, Self::how(topic, retain)));
+        check(&self.topics);
     }
 
     /// Connections that take nothing have subscribed.

@@ -289,3 +289,54 @@ fn a_key_that_is_gone_is_forgotten_when_a_subscriber_has_caught_up() {
     assert_eq!(numbers(&stage.take(0)), [(2, 0, "c"), (1, 0, "d")]);
     assert_eq!(stage.topics.lost_keys, 0);
 }
+
+#[test]
+fn what_a_topic_retains_stays_as_long_as_it_has_room() {
+    let mut stage = Stage::with(1, &[Delivery::conflate()]);
+    stage.hurry(0);
+    stage.publish_each(1, &["a", "b"]);
+    for max in [20, 1] {
+        stage.configure(1, Retain::LastPerKey { max });
+        stage.publish(1, 1, "c");
+    }
+    assert_eq!(numbers(&stage.got(0)), [(1, 0, "a"), (2, 1, "b"), (3, 2, "c"), (4, 3, "c")]);
+    stage.configure(1, Retain::LastPerKey { max: 2 });
+    stage.publish(1, 2, "d");
+    stage.topics.subscribe(1, 1, Delivery::conflate(), &mut stage.out).expect("it may");
+    assert_eq!(numbers(&stage.take(1)), [(4, 0, "c"), (1, 0, "d")]);
+    // Two keys and room for one: none is kept, and both begin anew.
+    stage.configure(1, Retain::LastPerKey { max: 1 });
+    stage.publish(1, 1, "e");
+    assert_eq!(numbers(&stage.got(0)), [(1, 0, "d"), (1, 0, "e")]);
+    assert_eq!(stage.topics.subscribe(2, 1, Delivery::conflate(), &mut stage.out).expect("it may").retained, 1);
+}
+
+/// Otherwise numbers of one kind are compared with those of another, and show gaps where none are, or none where some are.
+#[test]
+fn a_subscriber_of_numbers_of_another_kind_is_as_one_that_has_just_begun() {
+    let mut stage = Stage::with(1, &[Delivery::conflate(), Delivery::drop_newest(1), Delivery::conflate()]);
+    stage.hurry(0);
+    stage.publish_each(1, &["a", "b"]);
+    assert_eq!(stage.topics.lost_keys, 1);
+    stage.configure(1, Retain::Last);
+    assert_eq!(stage.topics.lost_keys, 0);
+    stage.publish(1, 1, "c");
+    let got = [stage.take(1), stage.take(2)].concat();
+    assert_eq!(numbers(&got), [(0, 0, "a"), (3, 2, "c")], "what had waited has no number");
+    stage.publish(1, 1, "d");
+    assert_eq!(numbers(&[stage.take(1), stage.take(2)].concat()), [(4, 2, "d"), (4, 3, "d")]);
+    stage.publish(1, 1, "e");
+    stage.configure(1, Retain::LastPerKey { max: 5 });
+    stage.publish(1, 2, "f");
+    let got = [stage.take(1), stage.take(2)].concat();
+    assert_eq!(numbers(&got), [(0, 0, "e"), (0, 0, "e"), (1, 0, "f")], "and the second has lost one");
+    stage.publish(1, 2, "g");
+    assert_eq!(numbers(&[stage.take(1), stage.take(2)].concat()), [(2, 0, "g"), (2, 1, "g")]);
+    let all = [(1, 0, "a"), (2, 1, "b"), (3, 2, "c"), (4, 3, "d"), (5, 4, "e"), (1, 0, "f"), (2, 1, "g")];
+    assert_eq!(numbers(&stage.got(0)), all);
+    // And one that is told no numbers has nothing to miss.
+    stage.publish_each(1, &["h", "i"]);
+    assert_eq!(stage.topics.lost_keys, 1);
+    drop(stage.topics.configure(1, Topic::default().retain(Retain::LastPerKey { max: 5 })));
+    assert_eq!(stage.topics.lost_keys, 0);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::topics::{Counts, Delivery};
+use crate::engine::topics::{Counts, Delivery, Retain};
 use crate::ring::Time;
 
 pub(super) type Key = Option<u64>;
@@ -52,6 +52,13 @@ impl View {
         self.delivery = delivery;
     }
 
+    /// Its topic's numbers begin anew, behind so many.
+    pub(super) fn begin_anew(&mut self, count: u64) {
+        self.last.clear();
+        self.highest = count;
+        self.retained.values_mut().for_each(|(seq, _)| *seq = 0);
+    }
+
     /// This key is sent now; the message is that many of all.
     pub(super) fn send(&mut self, key: Key, number: u64, now: Time) {
         self.sent.insert(key, now);
@@ -77,10 +84,58 @@ pub(super) struct Place {
 /// What a topic's messages were.
 #[derive(Default)]
 pub(super) struct Facts {
+    pub(super) retain: Retain,
     pub(super) count: u64,
     pub(super) last: BTreeMap<Key, u64>,
     pub(super) value: BTreeMap<Key, String>,
-    pub(super) max: usize,
+    /// There was one sequence of numbers for all keys, for a while at least.
+    pub(super) mixed: bool,
+}
+
+impl Facts {
+    pub(super) fn is_per_key(&self) -> bool {
+        matches!(self.retain, Retain::LastPerKey { .. })
+    }
+
+    /// Keeps so much from now on; whether its numbers begin anew.
+    pub(super) fn set(&mut self, retain: Retain) -> bool {
+        let was_per_key = self.is_per_key();
+        let before = std::mem::replace(&mut self.retain, retain);
+        self.mixed |= !self.is_per_key();
+        let fits = matches!(retain, Retain::LastPerKey { max } if was_per_key && self.last.len() <= max as usize);
+        if before == retain || fits {
+            return false;
+        }
+        self.last.clear();
+        self.value.clear();
+        was_per_key || self.is_per_key()
+    }
+
+    /// A message is published; its number.
+    pub(super) fn publish(&mut self, key: Key, removes: bool, fixed: bool, payload: &str) -> u64 {
+        self.count += 1;
+        let Retain::LastPerKey { max } = self.retain else {
+            match self.retain {
+                Retain::Last if removes => self.value.retain(|kept, _| *kept != key),
+                Retain::Last if !fixed => self.value = BTreeMap::from([(key, payload.to_owned())]),
+                _ => {}
+            }
+            return self.count;
+        };
+        if removes {
+            self.value.remove(&key);
+            return self.last.remove(&key).unwrap_or(0) + 1;
+        }
+        if !self.last.contains_key(&key) && (fixed || self.last.len() >= max as usize) {
+            return 0;
+        }
+        if !fixed {
+            self.value.insert(key, payload.to_owned());
+        }
+        let last = self.last.entry(key).or_default();
+        *last += 1;
+        *last
+    }
 }
 
 /// A published message.
@@ -90,6 +145,8 @@ pub(super) struct Known {
     pub(super) key: Key,
     pub(super) fixed: bool,
     pub(super) removes: bool,
+    /// Its number; none since those of its topic began anew.
+    pub(super) seq: u64,
 }
 
 pub(super) fn drop_places(lane: &mut Vec<Place>, topic: u32, dropped: u64) {
