@@ -23,7 +23,7 @@ use crate::ring::Ring;
 impl<R: Ring, H: Handler> Core<R, H> {
     #[inline]
     pub(super) fn feed_frames(&mut self, index: u32, bytes: &mut [u8]) {
-        if self.is_failing() {
+        if self.is_unheard(index) {
             return self.keep_unread(index, bytes);
         }
         let stop = self.out.stop_of(index, bytes.len());
@@ -42,10 +42,17 @@ impl<R: Ring, H: Handler> Core<R, H> {
         planted!(PanicOutlived, false; self.calls.has_failed() && self.stopping.is_none())
     }
 
-    /// Keeps bytes for when the connection is closing: as what comes behind our Close they are counted, and not handed out.
+    /// The same of one connection; while the core was stopping already, of one whose sends have failed: any other has been told, and what it says is discarded.
+    #[inline]
+    fn is_unheard(&self, index: u32) -> bool {
+        let is_broken = || matches!(self.out.link(index).life, Life::Broken { .. });
+        planted!(PanicOutlived, false; self.calls.has_failed() && (self.stopping.is_none() || is_broken()))
+    }
+
+    /// Keeps bytes for when the connection is closing: as what comes behind our Close they are counted, and not handed out. One whose sends have failed gets there no more.
     #[cold]
     fn keep_unread(&mut self, index: u32, bytes: &[u8]) {
-        if matches!(self.conns[index as usize].phase, Phase::Open(_)) {
+        if self.stopping.is_none() && matches!(self.conns[index as usize].phase, Phase::Open(_)) {
             self.stash(index, bytes);
         }
     }
@@ -287,7 +294,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             if let Some(stash) = &mut self.conns[index as usize].stash {
                 stash.listed = false;
             }
-            if takes_messages {
+            if takes_messages && !self.is_unheard(index) {
                 self.replay(index);
             }
         }
