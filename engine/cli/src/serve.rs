@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Take the ports for this process alone: a second server that is started by mistake, here or there, fails instead of sharing the connections.
     #[arg(long)]
     exclusive: bool,
-    /// Take IPv4 as well at [::].
+    /// Take IPv4 as well at `[::]`.
     #[arg(long)]
     ipv4_too: bool,
     /// Who may connect to Unix-domain sockets: the mode of their files, in octal [default: what the umask leaves].
