@@ -1,7 +1,7 @@
 //! Accepts into the fixed-file table: one operation of the engine, and how the kernel is asked.
 //!
 //! A slot of that table has no system call that tells its peer's address, and of an accept that goes on (multishot) the kernel writes all addresses
-//! to one place. So several accepts that serve one connection each are with the kernel ([`MANY`] a listener), each with memory of its own for an
+//! to one place. So several accepts that serve one connection each are with the kernel ([`MANY`] a ring, shared by its listeners), each with memory of its own for an
 //! address, and each is submitted again when it has served. To the engine they are one that goes on; it ends when all have.
 //!
 //! Owns that memory, which the kernel writes until the accept completes, at an address of its own. Refuses to know descriptors, and how much room there is:
@@ -16,7 +16,8 @@ use socket2::{SockAddr, SockAddrStorage};
 
 use crate::ring::{Errno, Kind, Token};
 
-/// Accepts of a listener that are with the kernel: as many connections a pass, which is as many as a call of io_uring_enter(2) brings.
+/// Accepts that are with the kernel, of all listeners together, each of which has at least one: as many connections a pass, which is as many as a call of
+/// io_uring_enter(2) brings. No more, so that those of listeners where nobody comes never hold the last slots that another's connections need.
 pub(super) const MANY: u32 = 16;
 
 /// Where the kernel writes the address of whoever is accepted.
@@ -51,8 +52,9 @@ pub(super) enum Told {
 }
 
 impl Accepts {
-    /// `many`: accepts of a listener that may be with the kernel at once.
+    /// `many`: accepts that may be with the kernel at once, if there are not more listeners.
     pub(super) fn new(listeners: usize, many: u32) -> Self {
+        let many = (many / listeners.max(1) as u32).max(1);
         let listener = || Listener {
             token: None,
             places: (0..many).map(|_| Place { storage: SockAddrStorage::zeroed(), len: 0 }).collect(),
