@@ -356,6 +356,7 @@ impl Dials {
         }
         if dial.state == State::Waiting {
             planted!(WaitUnset, return true);
+            dial.has_turn = false; // it comes at another time: it waits for its turn then
             self.set_timer(index, now.plus(wait));
         } else {
             dial.wait = Some(wait);

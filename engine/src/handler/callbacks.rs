@@ -101,18 +101,25 @@ pub trait Handler: Sized {
     /// A new attempt begins, after one that failed or a connection that was lost; `dial.attempt` counts them. What it dials: `target`, which
     /// is that of the attempt before it or what [`CoreCx::retarget`] has given since, another, or one that is
     /// [told later](Redial::Later), from any thread. The dial keeps the tag and the [`Reconnect`](crate::Reconnect) that it began with, and its
-    /// count of attempts; everything else is the new target's. By default [`Self::on_reconnect`] is called, and the target stays.
+    /// count of attempts; everything else is the new target's: its TLS, proxy, headers and heartbeat too. By default [`Self::on_reconnect`] is called, and the target stays.
     ///
     /// ```
-    /// # use wsring::{CoreCx, Cx, Dialled, Handler, Message, Redial, Target};
+    /// # use std::time::Duration;
+    /// # use wsring::{CoreCx, Cx, Dialled, Handler, Message, Redial, Target, TargetError};
     /// # struct Desk { token: String }
+    /// impl Desk {
+    ///     /// Whole, as the first attempt had it.
+    ///     fn target(&self) -> Result<Target, TargetError> {
+    ///         let target = Target::new(&format!("ws://exchange.example/stream?token={}", self.token))?;
+    ///         Ok(target.heartbeat(Duration::from_secs(20), Message::Text("ping")))
+    ///     }
+    /// }
     /// # impl Handler for Desk {
     /// #     type Conn = ();
     /// #     type Mail = ();
     /// #     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
-    /// fn on_redial(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, target: &Target) -> Redial {
-    ///     let url = format!("wss://{}/stream?token={}", target.host(), self.token);
-    ///     Target::new(&url).map_or(Redial::Same, Redial::from)
+    /// fn on_redial(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, _: &Target) -> Redial {
+    ///     self.target().map_or(Redial::Same, Redial::from)
     /// }
     /// # }
     /// ```

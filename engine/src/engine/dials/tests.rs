@@ -88,6 +88,20 @@ fn a_wait_that_was_set_counts_once() {
     assert!(!dials.set_wait(id, Duration::ZERO, at(0)));
 }
 
+/// A dial whose wait is set while it waits for its turn gives that up, and waits for another when it comes.
+#[test]
+fn a_wait_that_was_set_is_no_way_past_the_turnstile() {
+    let mut dials = Dials::new(Place::new(0), Some(1));
+    let target = || Target::new("ws://127.0.0.1:1/").expect("a URL").reconnect(Reconnect::default());
+    let [first, second] = [(); 2].map(|()| dials.add(target()).index());
+    assert_eq!(dials.turn_of(first, at(1_000)), None);
+    assert_eq!(dials.turn_of(second, at(1_000)), Some(at(2_000)));
+    dials.dial(second).state = State::Waiting;
+    assert!(dials.set_wait(dials.id_of(second), Duration::ZERO, at(1_001)));
+    assert_eq!(dials.turn_of(second, at(1_001)), Some(at(3_000)), "its turn of before is over");
+    assert_eq!(dials.turn_of(second, at(3_000)), None, "and this one is its own");
+}
+
 /// The attempt under way keeps its target; its tag and its policy a dial keeps for good.
 #[test]
 fn a_new_target_is_that_of_the_next_attempt() {
