@@ -57,7 +57,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 Next::Begin(remote) => {
                     if self.has_place(self.connects) {
                         let token = self.out.dials.begin_connect(index);
-                        let delay = planted!(RaceLost, timeout; delay);
                         self.out.dials.dial(index).race.begin(token, now.plus(timeout), now, delay);
                         self.connects += 1;
                         let local = self.out.dials.dial(index).target.local.map(Box::new);

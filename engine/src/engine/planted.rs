@@ -94,8 +94,6 @@ mod switch {
         ConnectForgotten,
         /// A connect that takes too long is not cancelled.
         ConnectKept,
-        /// The next address begins when the one before it has failed, and no sooner.
-        RaceLost,
         /// When an address has won the others run on.
         RunnersKept,
         /// A timer of a dial that was replaced or cleared still counts.
@@ -342,7 +340,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 154] = [
+        pub const ALL: [Bug; 153] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -375,7 +373,6 @@ mod switch {
             Bug::BlockParted,
             Bug::ConnectForgotten,
             Bug::ConnectKept,
-            Bug::RaceLost,
             Bug::RunnersKept,
             Bug::DialTimerKept,
             Bug::DialTied,

@@ -521,9 +521,10 @@ impl Dial {
                 Failure::Declined(Declined { status, body, headers, .. }, at),
                 Some(Reply::Declined { status: said, body: sent, framing, long, .. }),
             ) => {
-                // One that says where it ends is told then, whatever the connection does.
+                // One that says where it ends is told then, whatever the connection does. It may come by few bytes a receive.
                 let ended = person.answered_at.filter(|_| *framing < 2);
-                let is_late = ended.is_some_and(|ended| *at > ended.plus(self.plan.late));
+                let trip = self.plan.late + Duration::from_micros(400) * sent.len() as u32;
+                let is_late = ended.is_some_and(|ended| *at > ended.plus(trip));
                 let is_it = *status == *said && sent.starts_with(body) && body.len() <= Declined::BODY_MAX;
                 is_it && *long == headers.is_empty() && !is_late
             }
