@@ -15,6 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::handshake::{HeadEnd, HeadLimits, HeadScan, status_of};
 
+/// Interim answers (RFC 9110 §15.2) that may come before the one that counts.
+const INTERIMS_MAX: u8 = 8;
 /// The longest head of an answer to CONNECT.
 const HEAD_MAX: usize = 64 << 10;
 
@@ -53,8 +55,8 @@ impl fmt::Display for TunnelError {
 
 impl core::error::Error for TunnelError {}
 
-/// Whom a proxy takes.
-#[derive(Clone, Copy, Debug)]
+/// Whom a proxy takes. `Debug` keeps the password to itself.
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// A name without a colon for HTTP; 1 to 255 bytes for SOCKS.
     pub user: &'a str,
@@ -83,11 +85,16 @@ impl fmt::Display for AskError {
 
 impl core::error::Error for AskError {}
 
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 /// How far the way has come.
-#[derive(Debug)]
 enum Stage {
-    /// The answer to CONNECT is awaited.
-    Http(HeadScan),
+    /// The answer to CONNECT is awaited; so many interim ones have come.
+    Http(HeadScan, u8),
     /// The way to log in, which it chooses; what is said then, if it wants a name, and what is asked for at last.
     Method { login: Option<Vec<u8>>, request: Vec<u8> },
     /// Whether it takes our name.
@@ -96,12 +103,17 @@ enum Stage {
     Reply,
 }
 
-/// A way through a proxy that is being asked for.
-#[derive(Debug)]
+/// A way through a proxy that is being asked for. `Debug` keeps what it will say to itself: a password may be in it.
 pub struct Tunnel {
     stage: Stage,
     /// What came and is not worked on.
     kept: Vec<u8>,
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").finish_non_exhaustive()
+    }
 }
 
 impl Tunnel {
@@ -129,7 +141,7 @@ impl Tunnel {
         }
         text += "\r\n";
         out.extend_from_slice(text.as_bytes());
-        Ok(Self { stage: Stage::Http(HeadScan::default()), kept: Vec::new() })
+        Ok(Self { stage: Stage::Http(HeadScan::default(), 0), kept: Vec::new() })
     }
 
     /// Asks a SOCKS proxy for this host, a name or an address without brackets; appends what is said first.
@@ -181,7 +193,7 @@ impl Tunnel {
         self.kept.extend_from_slice(bytes);
         loop {
             let len = match &mut self.stage {
-                Stage::Http(scan) => {
+                Stage::Http(scan, interims) => {
                     let limits = HeadLimits::of_answers().bytes_max(HEAD_MAX);
                     let end = scan.feed(&self.kept, &limits);
                     if end == HeadEnd::Partial {
@@ -189,8 +201,9 @@ impl Tunnel {
                     }
                     match (status_of(&self.kept), end) {
                         (Some(200..300), HeadEnd::Complete(len)) => return Ok(Some(self.rest(len, bytes.len()))),
-                        (Some(100..200), HeadEnd::Complete(len)) => {
-                            self.stage = Stage::Http(HeadScan::default());
+                        (Some(100..200), HeadEnd::Complete(len)) if *interims < INTERIMS_MAX => {
+                            *scan = HeadScan::default();
+                            *interims += 1;
                             len
                         }
                         (Some(status @ 300..), _) => return Err(TunnelError::Status(status)),

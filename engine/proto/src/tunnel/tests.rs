@@ -47,6 +47,21 @@ fn what_an_http_proxy_is_asked() {
     }
 }
 
+#[test]
+fn a_password_is_not_for_debugging() {
+    let told = alloc::format!("{LOGIN:?} {:?} {:?}", http(LOGIN).0, socks("a", LOGIN).0);
+    assert!(told.contains("me") && !told.contains("cret") && !told.contains(&alloc::format!("{:?}", b"cret")[1..]), "{told}");
+}
+
+#[test]
+fn interim_answers_end() {
+    let answer = |interims: usize| ["HTTP/1.1 100 \r\n\r\n".repeat(interims), "HTTP/1.1 200 \r\n\r\n".into()].concat();
+    for step in [7, 1_000] {
+        assert_eq!(ask(http(None).0, answer(8).as_bytes(), step), Ok((vec![], Some(vec![]))));
+        assert_eq!(ask(http(None).0, answer(9).as_bytes(), step), Err(TunnelError::Malformed));
+    }
+}
+
 /// RFC 9110 §9.3.6: any 2xx opens the way behind its head; what is behind that came through.
 #[test]
 fn what_an_http_proxy_answers() {
