@@ -57,7 +57,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// The header is there: who comes through the proxy, if it is not for itself. False: it is not served.
     fn on_proxied(&mut self, index: u32, gate: u32, header: &Header<'_>) -> bool {
-        if let Some(client) = header.source.map(Peer::from) {
+        // An address of nobody tells nobody, and would be taken for the proxy's own later.
+        if let Some(client) = header.source.filter(|source| !source.ip().is_unspecified()).map(Peer::from) {
             let proxy = self.out.addresses.set_client(index, client);
             self.out.note(index, |more| {
                 more.via = Some(proxy);

@@ -113,6 +113,7 @@ fn a_proxy_header_names_the_client() {
         // It speaks for itself, or does not say for whom.
         (v2(0x20, 0x11, &v4), None),
         (b"PROXY UNKNOWN\r\n".to_vec(), None),
+        (b"PROXY TCP6 :: ::1 0 1\r\n".to_vec(), None),
     ] {
         let stream = tcp(addr);
         let own = stream.local_addr().expect("an address");
