@@ -50,7 +50,10 @@ fn what_an_http_proxy_is_asked() {
 #[test]
 fn a_password_is_not_for_debugging() {
     let told = alloc::format!("{LOGIN:?} {:?} {:?}", http(LOGIN).0, socks("a", LOGIN).0);
-    assert!(told.contains("me") && !told.contains("cret") && !told.contains(&alloc::format!("{:?}", b"cret")[1..]), "{told}");
+    assert!(
+        told.contains("me") && !told.contains("cret") && !told.contains(&alloc::format!("{:?}", b"cret")[1..]),
+        "{told}"
+    );
 }
 
 #[test]
