@@ -5,9 +5,11 @@ that a peer that cannot be had is a Missing that says why and what to do, never 
 checked: client.py, server.py, client.js, server.js and page.html do, and run judges what they say.
 """
 import contextlib
+import fcntl
 import hashlib
 import http.server
 import json
+import os
 import pathlib
 import queue
 import shutil
@@ -30,10 +32,15 @@ class Missing(Exception):
 
 
 def stamped(path, text, install):
-    """Runs `install` unless it was done before with the same `text`."""
-    if not path.exists() or path.read_text() != text:
-        install()
-        path.write_text(text)
+    """Runs `install` unless it was done before with the same `text`; one process at a time, whose others wait for it."""
+    folder = os.open(HERE, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not path.exists() or path.read_text() != text:
+            install()
+            path.write_text(text)
+    finally:
+        os.close(folder)
 
 
 class Process:
