@@ -9,12 +9,12 @@ use wsring_proto::opcode::{Message, Opcode};
 use super::forms::{AS_IS, Made};
 use super::output::Output;
 use super::planted::planted;
-use super::promise::MOVE_BEHIND_MIN;
 use super::reach::{How, Reach, SendOutcome, mask_of};
 use crate::ring::Payload;
 
-/// From this length on it is shared also behind output of the same pass, which costs a send more: as for a message that moves.
-const SHARE_BEHIND_MIN: usize = MOVE_BEHIND_MIN;
+/// From this length on it is shared also behind output of the same pass, which costs a send more. Less than for a message that moves
+/// ([`MOVE_BEHIND_MIN`](super::promise::MOVE_BEHIND_MIN)): it goes to many, and copies for each of them are more than the caches hold.
+const SHARE_BEHIND_MIN: usize = 12 << 10;
 
 /// Whether a frame of this length is shared as a piece of its own rather than copied behind what else is sent: nothing else is,
 /// or that waits for an earlier send anyway.
