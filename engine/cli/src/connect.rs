@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long)]
     deflate: bool,
     /// Ping the server after so many seconds of silence, and give it up if it stays silent as long again (at most 10 s).
-    #[arg(long, value_name = "SECS", value_parser = super::serve::seconds_above_zero)]
+    #[arg(long, value_name = "SECS", value_parser = crate::seconds::seconds_above_zero)]
     ping: Option<f64>,
     /// Connect again when the connection fails or is lost.
     #[arg(long)]
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RING", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
     ring: String,
     /// When the input ends, stay until nothing has come or gone for so many seconds, then close. 0: at once, whatever is still to come.
-    #[arg(long, value_name = "SECS", default_value_t = 1.0, value_parser = super::serve::seconds)]
+    #[arg(long, value_name = "SECS", default_value_t = 1.0, value_parser = crate::seconds::seconds)]
     wait: f64,
 }
 

@@ -10,6 +10,7 @@ mod demo;
 mod echo;
 mod lines;
 mod pages;
+mod seconds;
 mod serve;
 mod tls;
 

@@ -21,6 +21,7 @@ use crate::demo::feed::{self, Feed};
 use crate::demo::game::{self, Game};
 use crate::demo::{self, Demo};
 use crate::echo::{Echo, INBOX_HIGH, Room};
+use crate::seconds::{seconds, seconds_above_zero};
 use crate::tls;
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions/0016-polling-follows-messages.md`.
@@ -215,19 +216,6 @@ fn core_number(text: &str) -> Result<Cpu, String> {
 /// Of the option --ring.
 pub(crate) fn ring(name: &str) -> Option<RingKind> {
     name.parse().ok() // `auto` is none
-}
-
-/// A number of seconds from 0 to a year.
-pub(crate) fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(secs) if (0.0..=31_536_000.0).contains(&secs) => Ok(secs),
-        _ => Err("a number of seconds from 0 to 31536000".to_owned()),
-    }
-}
-
-/// As [`seconds`]; a connection that has no time at all would never open.
-pub(crate) fn seconds_above_zero(text: &str) -> Result<f64, String> {
-    seconds(text).ok().filter(|&secs| secs > 0.0).ok_or_else(|| "a number of seconds above 0, to 31536000".to_owned())
 }
 
 /// An origin, or what stands for none (RFC 6454 §7.1).
