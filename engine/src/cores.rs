@@ -127,6 +127,8 @@ pub enum CoreState {
     Starting,
     /// It serves.
     Running,
+    /// It is being drained: it takes no more WebSockets, and parts with those that it has.
+    Draining,
     /// It was told to stop, and gives its peers their time.
     Stopping,
     /// It has stopped.

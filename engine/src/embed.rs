@@ -14,6 +14,7 @@ use wsring_proto::close::CloseCode;
 
 use crate::config::Config;
 use crate::cores::{CoreState, Place};
+use crate::drain::Drain;
 use crate::engine::{
     Bell, ConnId, Control, Core, MAILBOX_MAX, MailError, Names, Pending, Publish, Seat, TOPICS_MAX, TopicError, TopicId,
 };
@@ -57,6 +58,11 @@ impl<M> Remote<M> {
     /// Asks for a clean stop.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Drains it: see [`Handle::drain`](crate::Handle::drain).
+    pub fn drain(&self, drain: Drain) {
+        self.0.drain(drain);
     }
 
     /// Asks that nobody more be accepted.

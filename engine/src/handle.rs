@@ -2,6 +2,7 @@
 //! with other cores stands here as well, because it is the same.
 
 mod deferred;
+mod drain;
 
 use std::fmt;
 use std::sync::Arc;
@@ -360,7 +361,7 @@ impl<M> Handle<M> {
     }
 
     /// Accepts nobody more on any core, and serves on: those who wait in the listeners' queues are accepted and served, then the listeners are
-    /// closed. The first half of a drain, before a [`stop`](Self::stop): a server that shares the port by SO_REUSEPORT gets all that is new. Cannot be
+    /// closed. The first half of a hand-over, before a [`drain`](Self::drain) or a [`stop`](Self::stop): a server that shares the port by SO_REUSEPORT gets all that is new. Cannot be
     /// taken back. Does not wait.
     pub fn stop_accepting(&self) {
         self.members.iter().for_each(Member::stop_accepting);

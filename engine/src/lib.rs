@@ -42,6 +42,9 @@
 //! else: [`Running::handle`] reaches the cores, [`Running::stop_on_signals`] and [`Handle::stop`] stop them, [`Running::join`] waits for
 //! their end and returns their counters. A `Running` that is dropped stops nothing: the cores serve on, as threads do that nobody joins.
 //!
+//! [`Handle::drain`] empties the cores before they end: a [`Drain`] closes connections one after another, so that their clients do not all come back at once, while health
+//! checks are told that the server is not up. [`Running::drain_on_signals`] does so at SIGTERM.
+//!
 //! # Sending
 //! A callback's [`Cx`] is a [`Conn`], and [`CoreCx::conn`] finds any other by its id. A `Conn` sends in five ways, and each says by
 //! a [`SendOutcome`] what became of the message:
@@ -146,6 +149,7 @@ mod cgroups;
 mod client;
 mod config;
 mod cores;
+mod drain;
 #[cfg(feature = "unstable-ring")]
 #[doc(hidden)]
 pub mod embed;
@@ -188,6 +192,7 @@ pub use bytes;
 pub use client::Client;
 pub use config::{Config, Deflate, InvalidConfig, OnPanic};
 pub use cores::{CoreState, Cpu, InvalidCpu, Place};
+pub use drain::{Drain, DrainReport};
 pub use engine::{
     ConnId, Counts, Declined, Delivery, DialError, DialId, Dialled, Fired, Lagged, MailError, Pending, PendingFull,
     Publish, Published, Retain, SendOutcome, SubscribeError, Subscribed, Tick, TimerId, TimersFull, Topic, TopicError,

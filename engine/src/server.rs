@@ -19,6 +19,7 @@ use socket2::Socket;
 use crate::affinity;
 use crate::config::Config;
 use crate::cores::{CoreState, Cpu, InvalidCpu, Place, cpus_of};
+use crate::drain::Drain;
 use crate::engine::{Bell, Control, Core, Names, Resolve, Seat};
 use crate::error::Error;
 use crate::gate::Gate;
@@ -461,6 +462,22 @@ impl<M> Running<M> {
         M: Send + 'static,
     {
         Signals::new().and_then(|signals| signals.stop(self.handle())).map_err(Error::Start)
+    }
+
+    /// Drains all cores: see [`Handle::drain`].
+    pub fn drain(&self, drain: Drain) {
+        self.handle.drain(drain);
+    }
+
+    /// As [`Self::stop_on_signals`], but the first SIGTERM drains; SIGINT, and whatever comes behind it, stops at once.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the handlers cannot be installed.
+    pub fn drain_on_signals(&self, drain: Drain) -> Result<(), Error>
+    where
+        M: Send + 'static,
+    {
+        Signals::new().and_then(|signals| signals.drain(self.handle(), drain)).map_err(Error::Start)
     }
 
     /// Waits until all cores have ended and returns their counters, by place. A core that fails stops the others.

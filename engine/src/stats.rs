@@ -114,7 +114,7 @@ counters! {
     pending,
     /// Those that the application answered, whatever its answer.
     deferred_answered,
-    /// Those that were told 503, because the handshake timeout or the core's stop came before an answer.
+    /// Those that were told 503, because the handshake timeout, the core's stop or a drain came before an answer.
     deferred_expired,
     /// Those whose connection ended before: the peer had gone, or the core's memory was used up.
     deferred_gone,
@@ -153,6 +153,20 @@ counters! {
     mail_gone,
     /// Letters that were taken and not read, because the core ended.
     mail_unread,
+    /// Drains that began: of one core, at most 1. What came of it is in the next six ([`Stats::drain_report`]).
+    drains,
+    /// Accepted connections that were open when it began. Each comes to one of the next four.
+    drain_open,
+    /// Those that were told to go, and answered.
+    drain_closed,
+    /// Those that were told to go, and ended without an answer.
+    drain_unanswered,
+    /// Those that ended by themselves before their turn.
+    drain_left,
+    /// Those whose turn had not come when the core was stopped, or came to the deadline.
+    drain_stopped,
+    /// Requests for a WebSocket that were answered 503 because the core was being drained. They are in `declined` as well.
+    drain_refused,
     /// Receives that found no free buffer and were submitted again.
     starved,
     /// Accepts that failed for want of sockets, descriptors or memory, or for a reason that has nothing to do with one connection.

@@ -3,6 +3,7 @@
 //! `docs/simulation.md`, and the list below is the table there.
 
 mod deferred;
+mod drained;
 mod sim;
 mod two_ends;
 
@@ -43,8 +44,10 @@ enum As {
     Twofold,
     /// An application that answers later.
     Deferring,
+    /// A core that is drained.
+    Draining,
 }
-use As::{Deferring, Plain, Polite, Sealed, Twofold};
+use As::{Deferring, Draining, Plain, Polite, Sealed, Twofold};
 
 /// What each bug is caught by. Others may notice it too, in other seeds.
 const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
@@ -201,10 +204,16 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::DeferredForEver, Deferring, Oracle(33)),
     (Bug::StopForgetsDeferred, Deferring, Oracle(33)),
     (Bug::LateUncounted, Deferring, Oracle(33)),
+    (Bug::DrainForgets, Draining, Oracle(35)),
+    (Bug::DrainAtOnce, Draining, Oracle(35)),
+    (Bug::DrainOpens, Draining, Oracle(35)),
+    (Bug::DrainWithoutEnd, Draining, Oracle(35)),
+    (Bug::DrainMiscounts, Draining, Oracle(35)),
 ];
 
 /// What is found in a message, first match first, and who says so.
-const WORDS: [(&str, By); 68] = [
+const WORDS: [(&str, By); 69] = [
+    ("of a drain", Oracle(35)),
     ("the wrong client", Oracle(32)),
     ("deferred", Oracle(33)),
     ("the wrong peer", Oracle(31)),
@@ -312,6 +321,7 @@ fn failure(seed: u64, how: As) -> Option<Failure> {
         Polite => drop(secured::run(seed, Manners::Quiet, false)),
         Twofold => drop(two_ends::run(seed, false)),
         Deferring => drop(deferred::run(seed, false)),
+        Draining => drop(drained::run(seed, false)),
     };
     catch_unwind(AssertUnwindSafe(run)).err()?;
     let (file, text) = PANIC.take();
@@ -361,8 +371,10 @@ fn write_down(info: &std::panic::PanicHookInfo<'_>) {
 #[test]
 fn every_planted_bug_is_caught_by_the_oracle_meant_for_it() {
     std::panic::set_hook(Box::new(write_down));
-    let honest: Vec<Failure> =
-        [Plain, Sealed, Polite, Twofold, Deferring].into_iter().flat_map(|how| failures(None, how, Engine)).collect();
+    let honest: Vec<Failure> = [Plain, Sealed, Polite, Twofold, Deferring, Draining]
+        .into_iter()
+        .flat_map(|how| failures(None, how, Engine))
+        .collect();
     println!("without a bug: {honest:?}");
     // BUG=RestLost looks for that one alone, BUG=RestLost,KeptAll for those two.
     let only = std::env::var("BUG").ok();

@@ -23,6 +23,7 @@ use super::states::{Lent, States};
 use super::ticks::Tick;
 use super::topics::Lagged;
 use crate::config::OnPanic;
+use crate::drain::Drain;
 use crate::handler::{Answered, CloseReason, CoreCx, Cx, Handler, Opening, Redial, Response, Verdict};
 use crate::peer::Peer;
 use crate::target::Target;
@@ -304,6 +305,17 @@ impl<H: Handler> Calls<H> {
         self.call(out, "on_conn_timer", Some(index), |handler, cx| {
             handler.on_conn_timer(&mut Cx::new(cx, index, true), timer)
         })
+    }
+
+    /// The core is drained from here on.
+    pub(crate) fn draining(&mut self, out: &mut Reach, drain: &Drain) {
+        self.owed = true;
+        self.call_of_core(out, "on_drain", |handler, cx| handler.on_drain(cx, drain));
+    }
+
+    /// The connection is about to be told to go.
+    pub(crate) fn goodbye(&mut self, out: &mut Reach, index: u32) -> Result<(), Panicked> {
+        self.call(out, "on_goodbye", Some(index), |handler, cx| handler.on_goodbye(&mut Cx::new(cx, index, true)))
     }
 
     /// Something was called since the last `on_batch_end`.

@@ -14,6 +14,7 @@ use super::calls::Calls;
 use super::conns::{Conn, IDLE_STASHES_MAX, Stash};
 use super::crowd::Crowd;
 use super::deadlines::Tick;
+use super::draining::Draining;
 use super::heads::Heads;
 use super::heard::Heard;
 use super::inbox::{Control, Resolve};
@@ -98,6 +99,8 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) heads: Heads,
     /// Open connections whose peer may refer to its earlier messages (RFC 7692 §7.1.1): each may have an inflater of its own.
     pub(super) windows: u32,
+    /// Set when it is drained.
+    pub(super) draining: Option<Box<Draining>>,
     /// Set when stopping: the time by which all is over.
     pub(super) stopping: Option<Tick>,
     /// Bytes of a part of a long send.
@@ -157,6 +160,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             arrivals: Vec::new(),
             heads: Heads::default(),
             windows: 0,
+            draining: None,
             stopping: None,
             part: PART,
             kept_max: KEPT_MAX,

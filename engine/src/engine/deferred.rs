@@ -1,5 +1,5 @@
 //! Requests that the application answers later: kept when it defers, and answered when the letter comes, by the deadline of the handshake, or by the
-//! core that stops.
+//! core that stops or is drained.
 //!
 //! While one waits, its connection is one whose handshake is not done: it counts against the cap, does not give way there, because it has asked,
 //! and is read, so that a peer that goes is noticed. What comes behind a request for an upgrade is stashed, within the bounds of any stash; what comes
@@ -23,7 +23,7 @@ pub(super) const UNDECIDED: Refusal = Refusal::new(503, "the server took too lon
 pub(super) enum Wait {
     /// The application has answered.
     Answered,
-    /// Its time was over, or the core began to stop.
+    /// Its time was over, or the core began to stop or to be drained.
     Expired,
     /// Its connection has ended.
     Gone,
@@ -72,12 +72,20 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// A request that waits is told that there is no answer. False if none does on this connection.
     pub(super) fn expire_asked(&mut self, index: u32, refusal: &Refusal) -> bool {
+        let waits = self.end_asked(index);
+        if waits {
+            self.refuse(index, refusal);
+        }
+        waits
+    }
+
+    /// A request that waits does so no more, and is to be told at once that there is no answer. False if none does on this connection.
+    pub(super) fn end_asked(&mut self, index: u32) -> bool {
         let Phase::Asked(asked) = &mut self.conns[index as usize].phase else { return false };
         let head = std::mem::take(&mut asked.head);
         self.conns[index as usize].phase = Phase::Head(Default::default(), None, 0);
         self.out.stores.pool.put(head);
         self.count_wait(Wait::Expired);
-        self.refuse(index, refusal);
         true
     }
 

@@ -86,6 +86,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.windows -= u32::from(session.keeps_window());
                 session.recycle(&mut self.out.stores.pool);
                 let id = self.out.peers.id_of(index);
+                self.note_gone(index, why);
                 self.out.stats.open -= 1;
                 self.out.alarms.end(index);
                 self.calls.closed(&mut self.out, id, why);
@@ -126,7 +127,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// The end of a closing handshake that we began.
     pub(super) fn end_closing(&mut self, index: u32, clean: bool) {
-        let why = if self.stopping.is_some() { CloseReason::Stopped } else { CloseReason::Local { clean } };
+        let why = match self.is_told_to_go(index) {
+            true => CloseReason::Drained { clean },
+            false if self.stopping.is_some() => CloseReason::Stopped,
+            false => CloseReason::Local { clean },
+        };
         let linger = clean && self.awaits_end(index);
         self.end(index, &why, linger);
     }

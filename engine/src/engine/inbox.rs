@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::board::Board;
 use crate::cores::CoreState;
+use crate::drain::Drain;
 use crate::stats::Stats;
 
 /// What other threads tell a core.
@@ -17,6 +18,9 @@ pub(crate) struct Control {
     stop: AtomicBool,
     stop_accepting: AtomicBool,
     woken: AtomicBool,
+    /// There is something in `drains`.
+    has_drains: AtomicBool,
+    drains: Mutex<Vec<Drain>>,
     /// There is something in `resolved`.
     has_resolved: AtomicBool,
     resolved: Mutex<Vec<Resolved>>,
@@ -48,6 +52,12 @@ impl Control {
         self.stop_accepting.store(true, Ordering::Release);
     }
 
+    /// Asks that it be drained.
+    pub(crate) fn drain(&self, drain: Drain) {
+        self.drains.lock().expect("nobody panics with it").push(drain);
+        self.has_drains.store(true, Ordering::Release);
+    }
+
     /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
     pub(crate) fn wake(&self) -> bool {
         !self.woken.swap(true, Ordering::AcqRel)
@@ -56,8 +66,9 @@ impl Control {
     /// How far its life has come.
     pub(crate) fn state(&self) -> CoreState {
         let state = self.state.load(Ordering::Acquire);
-        let all = [CoreState::Starting, CoreState::Running, CoreState::Stopping, CoreState::Ended, CoreState::Failed];
-        all.into_iter().find(|known| *known as u8 == state).expect("nobody else stores one")
+        let all = [CoreState::Starting, CoreState::Running, CoreState::Draining, CoreState::Stopping];
+        let over = [CoreState::Ended, CoreState::Failed];
+        all.into_iter().chain(over).find(|known| *known as u8 == state).expect("nobody else stores one")
     }
 
     /// The core's counters, from a pass after this call or from its end, if that comes in time. `ring` wakes the ring.
@@ -109,6 +120,14 @@ impl Control {
         }
     }
 
+    /// Drains that were asked for since the last call, in order.
+    pub(super) fn take_drains(&self) -> Vec<Drain> {
+        match take(&self.has_drains) {
+            true => std::mem::take(&mut *self.drains.lock().expect("nobody panics with it")),
+            false => Vec::new(),
+        }
+    }
+
     /// Somebody wants its counters at the end of this pass: the number of that question.
     pub(super) fn question(&self) -> Option<u64> {
         self.board.question()
@@ -151,7 +170,10 @@ mod tests {
         assert!(control.wake() && !control.wake());
         control.resolved(((1, 2), Ok(Vec::new())));
         control.resolved(((3, 4), Ok(Vec::new())));
+        let drains = [1, 2].map(|secs| Drain::over(Duration::from_secs(secs)));
+        drains.iter().for_each(|drain| control.drain(drain.clone()));
         control.stop();
+        assert_eq!((control.take_drains(), control.take_drains()), (drains.to_vec(), vec![]));
         assert!(control.take_woken() && !control.take_woken());
         let lookups: Vec<Lookup> = control.take_resolved().into_iter().map(|(lookup, _)| lookup).collect();
         assert_eq!(lookups, [(1, 2), (3, 4)]);
@@ -166,7 +188,7 @@ mod tests {
             let control = Arc::new(Control::default());
             assert_eq!(control.state(), CoreState::Starting);
             let tenure = control.begin();
-            for state in [CoreState::Running, CoreState::Stopping] {
+            for state in [CoreState::Running, CoreState::Draining, CoreState::Stopping] {
                 control.tell(state);
                 assert_eq!(control.state(), state);
             }

@@ -22,6 +22,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         for (lookup, found) in self.control.take_resolved() {
             self.on_resolved(lookup, found);
         }
+        for drain in self.control.take_drains() {
+            self.take_up_drain(&drain);
+        }
         self.out.stop_accepting |= self.control.must_stop_accepting();
         if self.control.must_stop() && self.stopping.is_none() {
             self.begin_stop();

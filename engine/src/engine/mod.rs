@@ -42,12 +42,15 @@ mod core;
 mod crowd;
 mod deadlines;
 mod deferred;
+mod departures;
 mod dial_error;
 mod dialling;
 mod dials;
 mod draft;
+mod draining;
 #[cfg(feature = "testing")]
 mod driven;
+mod emptying;
 mod ending;
 mod expire;
 mod fire;

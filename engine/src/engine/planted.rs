@@ -336,11 +336,21 @@ mod switch {
         StopForgetsDeferred,
         /// Answers for requests that wait no more are not counted.
         LateUncounted,
+        /// Some connections of a core that is drained are never told to go.
+        DrainForgets,
+        /// All of them are told at once.
+        DrainAtOnce,
+        /// A core that is drained opens WebSockets.
+        DrainOpens,
+        /// A drain has no deadline.
+        DrainWithoutEnd,
+        /// A connection that broke while its core was drained is not counted.
+        DrainMiscounts,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 153] = [
+        pub const ALL: [Bug; 158] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -494,6 +504,11 @@ mod switch {
             Bug::DeferredForEver,
             Bug::StopForgetsDeferred,
             Bug::LateUncounted,
+            Bug::DrainForgets,
+            Bug::DrainAtOnce,
+            Bug::DrainOpens,
+            Bug::DrainWithoutEnd,
+            Bug::DrainMiscounts,
         ];
     }
 

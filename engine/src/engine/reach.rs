@@ -44,6 +44,7 @@ use super::topics::Topics;
 use super::work::{self, Work};
 use crate::config::Config;
 use crate::cores::Place;
+use crate::drain::Drain;
 use crate::flush::Flush;
 use crate::ring::{Heap, Memory, Payload, SendBlocks, Time};
 use crate::stats::Stats;
@@ -140,6 +141,10 @@ pub(crate) struct Reach {
     pub(crate) random: StdRng,
     /// The application wants the core to stop.
     pub(crate) stop: bool,
+    /// It wants the core to be drained.
+    pub(crate) drains: Vec<Drain>,
+    /// The core is drained, or was.
+    pub(crate) draining: bool,
     /// Nobody new is wanted: listeners close when nobody waits there any more.
     pub(crate) stop_accepting: bool,
     pub(crate) packer: Packer,
@@ -199,6 +204,8 @@ impl Reach {
             dials: Dials::new(place, config.pace.connects_per_second),
             random,
             stop: false,
+            drains: Vec::new(),
+            draining: false,
             stop_accepting: false,
             packer: Packer::new(&config.deflate),
             forms: Forms::new(),

@@ -22,12 +22,18 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Stops accepting, answers requests in progress 503, tells every open peer 1001 (RFC 6455 §7.4.1), or 1011 if the application's
     /// panic ends the core, and gives each the stop timeout, and more while it takes what is queued for it.
     pub(super) fn begin_stop(&mut self) {
-        let (state, code, reason) = match self.calls.has_failed() {
-            false => (CoreState::Stopping, CloseCode::GOING_AWAY, "server stopping"),
-            true => (CoreState::Failed, CloseCode::INTERNAL, "server failed"),
+        let words = match self.calls.has_failed() {
+            false => (CloseCode::GOING_AWAY, "server stopping"),
+            true => (CloseCode::INTERNAL, "server failed"),
         };
-        self.control.tell(state);
-        if self.calls.has_failed() {
+        self.stop_saying(words, words);
+    }
+
+    /// The same in these words to peers, and in those to servers that were dialled.
+    pub(super) fn stop_saying(&mut self, peers: (CloseCode, &str), servers: (CloseCode, &str)) {
+        let has_failed = self.calls.has_failed();
+        self.control.tell(if has_failed { CoreState::Failed } else { CoreState::Stopping });
+        if has_failed {
             self.out.alarms.stop();
             self.mailbox.close();
         }
@@ -43,6 +49,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             match self.out.link(index).life {
                 Life::Head { .. } => self.stop_head(index),
                 Life::Quiet { .. } | Life::Pinged { .. } => {
+                    let is_dialled = self.out.link(index).tenant.is_dialled();
+                    let (code, reason) = if is_dialled { servers } else { peers };
                     self.out.close(index, Some(code), reason);
                 }
                 Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => {

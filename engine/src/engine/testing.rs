@@ -19,6 +19,7 @@ use super::names::{Names, TOPICS_MAX};
 pub use super::planted::{Bug, plant};
 use crate::config::Config;
 use crate::cores::Place;
+use crate::drain::Drain;
 use crate::gate::{Gate, ProxyProtocol};
 use crate::handle::{Handle, Member};
 use crate::handler::Handler;
@@ -61,6 +62,11 @@ impl<M> Remote<M> {
     /// Asks for a clean stop.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Asks that it be drained.
+    pub fn drain(&self, drain: Drain) {
+        self.0.drain(drain);
     }
 
     /// Asks that nobody more be accepted.

@@ -93,6 +93,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.expire_topics();
         self.drive_dials();
         self.fire_timers();
+        self.drive_drain();
         if self.out.stores.pool.has_news() || self.budget.is_due(self.ring.now()) {
             self.look_after_memory();
         }
@@ -110,6 +111,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.calls.batch_end(&mut self.out);
             if !self.out.aborted.is_empty() {
                 self.end_aborted();
+            }
+            if !self.out.drains.is_empty() {
+                self.take_up_own_drains();
             }
             if self.out.stop && self.stopping.is_none() {
                 self.begin_stop();
@@ -160,16 +164,16 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// When the ring must come back although nothing completes; the past if there is work left.
     pub(super) fn until(&self) -> Option<Time> {
-        // `on_start` may have asked to stop, before the first turn.
-        let must_stop = self.out.stop && self.stopping.is_none();
-        if self.is_behind() || !self.due.is_empty() || must_stop {
+        // `on_start` may have asked to stop, or to be drained, before the first turn.
+        let must_end = self.out.stop && self.stopping.is_none() || !self.out.drains.is_empty();
+        if self.is_behind() || !self.due.is_empty() || must_end {
             return Some(Time::default());
         }
         let deadline = self.out.peers.next_due(self.ring.now());
         let alarm = planted!(TimersSleptOver, None; self.out.alarms.next_due());
         let topics = self.out.topics_due(self.ring.now());
         let others = [self.listeners.retry_at(), self.stop_due(), self.dial_due(), self.budget.look_at(), alarm];
-        others.into_iter().chain([deadline, topics]).flatten().min()
+        others.into_iter().chain([deadline, topics, self.drain_due()]).flatten().min()
     }
 
     /// Something has come, or may have, that had to wait for a later pass.

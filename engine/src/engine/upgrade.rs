@@ -94,6 +94,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Some(refusal) = self.hear_forwarder(index, &request) {
             return self.refuse(index, &refusal);
         }
+        if planted!(DrainOpens, false; self.out.draining) && request.is_upgrade() {
+            return self.refuse_opening(index, request.method() == "HEAD");
+        }
         self.out.pending.begin();
         let (peer, more) = (self.out.addresses.get(index), self.out.addresses.lift(index));
         if !request.is_upgrade() {

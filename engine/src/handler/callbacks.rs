@@ -14,6 +14,7 @@ use super::opening::{Answered, Opening};
 use super::reason::CloseReason;
 use super::redial::Redial;
 use super::verdict::{Response, Verdict};
+use crate::drain::Drain;
 use crate::engine::{ConnId, DialError, Dialled, Fired, Lagged, Lent, Reach, Tick};
 use crate::peer::Peer;
 use crate::target::Target;
@@ -62,12 +63,15 @@ pub trait Handler: Sized {
     /// the response; a request body is not read. The response to a HEAD is written without its body. `Response::from(pending)` says that the answer comes
     /// later: see [`CoreCx::defer`].
     ///
-    /// By default 404, and 200 to OPTIONS, with which HAProxy asks whether a server is up unless it is told otherwise. A check
-    /// by GET or HEAD (Apache's, those of clouds) needs a page: implement this.
+    /// By default 404, and 200 to OPTIONS, with which HAProxy asks whether a server is up unless it is told otherwise; 503 while the core is
+    /// [drained](crate::Drain). A check by GET or HEAD (Apache's, those of clouds) needs a page: implement this, and say 503 there as well while
+    /// [`CoreCx::is_draining`].
     fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        let _ = cx;
         if opening.request.method() == "OPTIONS" {
             let mut response = Response::new(Vec::new());
+            if cx.is_draining() {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
             return response;
         }
@@ -196,6 +200,31 @@ pub trait Handler: Sized {
     /// [`Handle::close`](crate::Handle::close). A pass takes at most 256 letters, so that connections have their turn in between.
     fn on_mail(&mut self, cx: &mut CoreCx<'_, Self>, mail: Self::Mail) {
         let _ = (cx, mail);
+    }
+
+    /// The core is drained from here on: see [`Drain`]. Called once. Whoever tells all clients here has them all come back in one moment:
+    /// [`Self::on_goodbye`] tells each in its turn.
+    fn on_drain(&mut self, cx: &mut CoreCx<'_, Self>, drain: &Drain) {
+        let _ = (cx, drain);
+    }
+
+    /// The core is drained, and the turn of this connection has come: what is sent here goes before the Close that follows. It may be closed in words of
+    /// your own instead.
+    ///
+    /// ```
+    /// # use wsring::{Cx, Handler, Message};
+    /// # struct Desk;
+    /// # impl Handler for Desk {
+    /// #     type Conn = ();
+    /// #     type Mail = ();
+    /// #     fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+    /// fn on_goodbye(&mut self, cx: &mut Cx<'_, Self>) {
+    ///     let _ = cx.send(r#"{"bye":"come back, your session is kept"}"#);
+    /// }
+    /// # }
+    /// ```
+    fn on_goodbye(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
     }
 
     /// All that arrived in this pass of the loop has been handled. Called in each pass that called anything else, behind that:

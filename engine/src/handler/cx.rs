@@ -10,6 +10,7 @@ use std::time::Duration;
 use wsring_proto::opcode::Message;
 
 use super::callbacks::{CoreCx, Handler};
+use crate::drain::Drain;
 use crate::engine::panics::ours;
 use crate::engine::{ConnId, DialId};
 use crate::target::Target;
@@ -90,6 +91,16 @@ impl<H: Handler> CoreCx<'_, H> {
     /// Begins a clean stop of this core, as [`Handle::stop`](crate::Handle::stop) does of all.
     pub fn stop_core(&mut self) {
         self.out.stop = true;
+    }
+
+    /// Has this core drained, as [`Handle::drain`](crate::Handle::drain) does of all.
+    pub fn drain_core(&mut self, drain: Drain) {
+        self.out.drains.push(drain);
+    }
+
+    /// This core is [drained](crate::Drain), or was and stops: no more WebSockets open, and health checks are to find that it is not up.
+    pub fn is_draining(&self) -> bool {
+        self.out.draining
     }
 
     /// The counters of this core, as they are in this moment: what this very pass has brought and sent is in them. Only `enters`

@@ -47,7 +47,13 @@ pub enum CloseReason<'a> {
     Memory,
     /// The application cut it ([`Conn::abort`](crate::Conn::abort)); the peer was reset.
     Aborted,
-    /// The server stopped; peers were told 1001.
+    /// The core was drained, and its turn had come: the peer was told what the [`Drain`](crate::Drain) says, or
+    /// [`on_goodbye`](crate::Handler::on_goodbye). `clean`: it answered before the deadline.
+    Drained {
+        /// The peer's Close came in time.
+        clean: bool,
+    },
+    /// The server stopped; peers were told 1001, or, at the deadline of a [`Drain`](crate::Drain), what that says.
     Stopped,
     /// A callback of this connection panicked ([`Config::on_panic`](crate::Config::on_panic)); its peer was told 1011, unless a Close
     /// of ours was on its way already. What that callback had begun with the connection's state is as it left it.
@@ -74,6 +80,8 @@ impl fmt::Display for CloseReason<'_> {
             Self::Tls(error) => fmt::Display::fmt(error, f),
             Self::Memory => f.write_str("the core's memory was used up, and this connection held most of it"),
             Self::Aborted => f.write_str("cut by us"),
+            Self::Drained { clean: true } => f.write_str("drained"),
+            Self::Drained { clean: false } => f.write_str("drained, and the peer did not answer"),
             Self::Stopped => f.write_str("stopped"),
             Self::Panicked => f.write_str("the application panicked"),
         }

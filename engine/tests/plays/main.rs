@@ -5,6 +5,7 @@
 
 mod ages;
 mod deadlines;
+mod drains;
 mod lookups;
 mod patience;
 mod pressure;

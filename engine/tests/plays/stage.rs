@@ -10,7 +10,7 @@ use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
 use wsring::{
-    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Fired, Handler, Message, Opening, Stats, Tick, Verdict,
+    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Drain, Fired, Handler, Message, Opening, Stats, Tick, Verdict,
 };
 use wsring_proto::{MaskKey, Opcode, encode};
 
@@ -31,8 +31,14 @@ pub enum Do {
     Reset,
     /// Not the peer: another thread has `on_wake` called.
     Wake,
+    /// Answers Closes from here on (RFC 6455 §5.5.1).
+    Polite,
     /// Not the peer: another thread stops the server.
     Stop,
+    /// Not the peer: another thread has it drained.
+    Drain(Drain),
+    /// Not the peer: another thread has it accept nobody more.
+    StopAccepting,
 }
 
 /// At this millisecond, this peer does this.
@@ -52,6 +58,10 @@ pub type OnConnTimer = dyn FnMut(&mut Cx<'_, Act>, Fired);
 /// What it does at a tick, with the ids of all connections in the order of their opening.
 pub type OnTick = dyn FnMut(&mut CoreCx<'_, Act>, Tick, &[ConnId]);
 
+/// What it does when the core begins to be drained, and when a connection's turn has come.
+pub type OnDrain = dyn FnMut(&mut CoreCx<'_, Act>, &Drain);
+pub type OnGoodbye = dyn FnMut(&mut Cx<'_, Act>);
+
 /// What the handler does.
 pub struct Act {
     pub on_message: Box<OnMessage>,
@@ -60,6 +70,8 @@ pub struct Act {
     pub on_timer: Box<OnTimer>,
     pub on_conn_timer: Box<OnConnTimer>,
     pub on_tick: Box<OnTick>,
+    pub on_drain: Box<OnDrain>,
+    pub on_goodbye: Box<OnGoodbye>,
     ids: Vec<ConnId>,
     trace: Trace,
     seen: Rc<RefCell<Seen>>,
@@ -91,6 +103,7 @@ pub struct Play {
 struct Peer {
     pipe: Option<PipeId>,
     deaf: bool,
+    polite: bool,
     out: Vec<u8>,
     bytes: Vec<u8>,
     /// How many bytes had come by then.
@@ -148,6 +161,8 @@ impl Act {
             on_timer: Box::new(|_, _| {}),
             on_conn_timer: Box::new(|_, _| {}),
             on_tick: Box::new(|_, _, _| {}),
+            on_drain: Box::new(|_, _| {}),
+            on_goodbye: Box::new(|_| {}),
             ids: Vec::new(),
             trace: Trace::new(false),
             seen: Rc::default(),
@@ -201,6 +216,14 @@ impl Handler for Act {
         (self.on_tick)(cx, tick, &self.ids);
     }
 
+    fn on_drain(&mut self, cx: &mut CoreCx<'_, Self>, drain: &Drain) {
+        (self.on_drain)(cx, drain);
+    }
+
+    fn on_goodbye(&mut self, cx: &mut Cx<'_, Self>) {
+        (self.on_goodbye)(cx);
+    }
+
     fn on_close(&mut self, cx: &mut CoreCx<'_, Self>, id: ConnId, conn: usize, why: &CloseReason<'_>) {
         let mut seen = self.seen.borrow_mut();
         seen.reasons.insert(conn, (self.now(), format!("{why:?}")));
@@ -242,6 +265,14 @@ impl Outside for Cast {
                     self.remote.stop();
                     net.wake();
                 }
+                Do::Drain(drain) => {
+                    self.remote.drain(drain);
+                    net.wake();
+                }
+                Do::StopAccepting => {
+                    self.remote.stop_accepting();
+                    net.wake();
+                }
                 what => peer.act(net, PEERS + number as u64, what),
             }
             number
@@ -269,20 +300,29 @@ impl Peer {
             }
             Do::Fin => net.finish(self.pipe.expect("connected")),
             Do::Reset => net.reset(self.pipe.expect("connected")),
-            Do::Wake | Do::Stop => unreachable!("not the peer's"),
+            Do::Polite => self.polite = true,
+            Do::Wake | Do::Stop | Do::Drain(_) | Do::StopAccepting => unreachable!("not the peer's"),
         }
     }
 
     fn go_on(&mut self, net: &mut Net) {
-        let Some(pipe) = self.pipe.filter(|_| self.gone.is_none()) else {
-            return;
-        };
-        if !self.out.is_empty()
+        self.write(net);
+        while !self.deaf && self.gone.is_none() && self.read(net, usize::MAX) {}
+        if self.polite
+            && let Some((.., payload)) = self.frames().into_iter().find(|frame| frame.1 == Opcode::Close)
+        {
+            self.polite = false;
+            self.out.extend(frame(Opcode::Close, &payload));
+            self.write(net);
+        }
+    }
+
+    fn write(&mut self, net: &mut Net) {
+        if let Some(pipe) = self.pipe.filter(|_| self.gone.is_none() && !self.out.is_empty())
             && let Written::Bytes(count) = net.write(pipe, &self.out)
         {
             self.out.drain(..count);
         }
-        while !self.deaf && self.gone.is_none() && self.read(net, usize::MAX) {}
     }
 
     /// Whether something came.
@@ -378,6 +418,11 @@ impl Play {
         self.of(peer, |peer| std::str::from_utf8(peer.bytes.get(9..12)?).ok()?.parse().ok())
     }
 
+    /// All that came, as text.
+    pub fn text(&self, peer: usize) -> String {
+        self.of(peer, |peer| String::from_utf8_lossy(&peer.bytes).into_owned())
+    }
+
     /// When its connection ended, as it saw it.
     pub fn gone_at(&self, peer: usize) -> Option<u64> {
         self.of(peer, |peer| peer.gone.map(|(at, _)| at))
@@ -445,6 +490,8 @@ impl Play {
             "Stalled",
             "Eof",
             "Stopped",
+            "Drained { clean: false }",
+            "Drained { clean: true }",
             "Local { clean: false }",
             "Local { clean: true }",
         ];

@@ -4,6 +4,7 @@
 mod acts;
 mod cuts;
 mod dialler;
+mod drains;
 mod mail;
 mod messages;
 mod posting;
@@ -19,12 +20,13 @@ use wsring::http::StatusCode;
 use wsring::ring::Time;
 use wsring::ring::sim::Random;
 use wsring::{
-    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Fired, Handler, Lagged, Message,
-    Opening, Peer, Pressure, Redial, Response, SendOutcome, Target, Tick, Verdict,
+    Answered, CloseCode, CloseReason, Conn, ConnId, CoreCx, Cx, DialError, Dialled, Drain, Fired, Handler, Lagged,
+    Message, Opening, Peer, Pressure, Redial, Response, SendOutcome, Target, Tick, Verdict,
 };
 
 use super::board::Board;
 use super::clumsy::{About, Clumsy};
+use super::drains::Plan;
 use super::mail::Note;
 use super::oracle::{Digest, Person, Reason};
 use super::{Manners, World, pressures::Pressures, turns::Turns};
@@ -72,15 +74,13 @@ pub struct App {
     /// The seed, if it turns some of its peers away.
     turns_away: Option<u64>,
     cuts: Option<Cuts>,
+    drain: Option<Plan>,
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
     /// No connection may ever have more queued, nor more of a pass.
     bounds: (usize, Turns),
 }
-
-/// Long messages of which compressing leaves little, in one run.
-const BULK_MAX: u32 = 12;
 
 /// From here on whatever is dialled is abandoned when it ends.
 const PEOPLE_MAX: usize = 45;
@@ -121,16 +121,11 @@ impl App {
             own_mail: None,
             turns_away: None,
             cuts: None,
+            drain: None,
             pressures,
             said,
             bounds,
         }
-    }
-
-    /// It sends long messages as well that compress to little.
-    pub fn and_bulk(mut self, bulk: Option<Random>) -> Self {
-        self.bulk = bulk.map(|random| (random, BULK_MAX));
-        self
     }
 
     /// It sets timers, and is told of ticks.
@@ -177,7 +172,7 @@ impl App {
             SendOutcome::Refused => ledger.refused += 1,
             SendOutcome::Gone => {
                 ledger.gone += 1;
-                let stopped = ledger.stopped_at.is_some();
+                let stopped = ledger.stopped_at.is_some() || ledger.drained.is_some();
                 if let Some(open) = self.open.get_mut(&id).filter(|open| !open.closing && !stopped) {
                     open.cut = true;
                     ledger.people[open.peer].cut = true;
@@ -412,7 +407,7 @@ impl Handler for App {
         let (id, peer) = (cx.id(), *cx.data());
         self.is_from(peer, cx.peer(), cx.via());
         self.note("on_open", &[3, peer as u64]);
-        self.world.ledger.borrow_mut().people[peer].opened += 1;
+        self.world.ledger.borrow_mut().people[peer].open(self.world.trace.now());
         let dial = cx.dial().map(|id| self.tag_of(id));
         if let Some(tag) = dial {
             assert_eq!(self.world.ledger.borrow().people[peer].dial, Some(tag), "the answer of another dial");
@@ -532,6 +527,14 @@ impl Handler for App {
         self.stumble(About::Core);
     }
 
+    fn on_drain(&mut self, cx: &mut CoreCx<'_, Self>, _: &Drain) {
+        self.begin_drain(cx);
+    }
+
+    fn on_goodbye(&mut self, cx: &mut Cx<'_, Self>) {
+        self.say_goodbye(cx);
+    }
+
     fn on_batch_end(&mut self, cx: &mut CoreCx<'_, Self>) {
         let called = self.called.take();
         assert_eq!(called, Some(self.world.trace.now()), "on_batch_end, and no other callback in its pass");
@@ -560,6 +563,7 @@ impl Handler for App {
             CloseReason::Panicked => (7, Reason::Panicked),
             CloseReason::Memory => (9, Reason::Memory),
             CloseReason::Aborted => (10, Reason::Aborted),
+            CloseReason::Drained { clean } => (11, Reason::Drained(*clean)),
             _ => panic!("an unknown reason: {why:?}"),
         };
         self.note("on_close", &[7, peer as u64, number]);

@@ -11,7 +11,9 @@ mod board;
 mod channel;
 mod clumsy;
 mod dial;
+mod drains;
 mod draws;
+mod ends;
 mod given;
 mod mail;
 mod oracle;
@@ -46,6 +48,7 @@ use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, OnPanic, SendBuff
 use app::{App, Beat, Timing, timers_max};
 use clumsy::{Clumsy, Meant};
 use dial::Dial;
+use drains::Plan as DrainPlan;
 use draws::{bulk, dialler, early_acts, memory_max, part, share_from, shut_after, start};
 use mail::{Mailers, Note, Plan};
 use oracle::Ledger;
@@ -115,6 +118,8 @@ struct Town {
     stop_at: Time,
     /// Nobody more is accepted from then on.
     shut_at: Option<Time>,
+    /// It is drained from some time on.
+    drain: Option<DrainPlan>,
     /// The stop comes in the middle of everything.
     early: bool,
     stopped: bool,
@@ -206,6 +211,11 @@ impl Outside for Town {
         if self.shut_at.take_if(|at| *at <= net.now()).is_some() {
             self.world.trace.note(&[1, 2], || "stop accepting".to_owned());
             self.remote.stop_accepting();
+        }
+        let start = self.world.start;
+        if let Some(plan) = self.drain.take_if(|plan| start.plus(plan.after) <= net.now()) {
+            self.world.trace.note(&[1, 3], || format!("drain {plan:?}"));
+            self.remote.drain(plan.drain());
         }
         net.wake();
         net.call_after(self.tick, WATCH);
@@ -417,6 +427,7 @@ fn run_on(
     let peers = (0..count as usize).map(|number| Peer::new(number, &mut random, &sim, &settings, &world)).collect();
     let early = manners == Manners::Rude && random.chance(250);
     let stop_ns = if early { random.pick(&[1, 3, 30]) * random.below(1_000_000) } else { 6_000_000_000 };
+    let drain = DrainPlan::drawn(seed, manners, dialler.is_some());
     let asked = Names::default();
     let board = board::Board::new(seed, manners);
     let plan = Plan::new(seed, manners, dialler.is_some(), board.is_some());
@@ -443,9 +454,11 @@ fn run_on(
         stop_at: sim.start.plus(Duration::from_nanos(stop_ns)),
         stopped: false,
         shut_at: shut_after(seed, manners).map(|after| sim.start.plus(after)),
+        drain: drain.clone(),
         tick: Duration::from_millis(random.range(1, 10)),
     };
     let remote = town.remote.clone();
+    let handle = remote.handle();
     let keys: Vec<u64> = (WATCH..=count).chain(town.mailers.is_some().then_some(MAIL)).collect();
     let (listeners, proxied) = (sim.listeners, settings.proxies.listeners());
     let Settings { config, kept, queued_max, pressures, memory_max, least, pause, .. } = settings;
@@ -459,7 +472,8 @@ fn run_on(
         .and_board(board)
         .and_mail(own_mail)
         .and_strangers(draws::turns_away(seed, manners))
-        .and_cuts(draws::cuts(seed, manners));
+        .and_cuts(draws::cuts(seed, manners))
+        .and_drain(drain);
     let mut engine = Engine::new(config, ring, app, listeners, &remote).seed(seed).panics(|panic| panic.is::<Meant>());
     engine = engine.resolver(move |host, port, lookup| asked.borrow_mut().push((host, port, lookup)));
     if let Some(bytes) = part(seed, manners) {
@@ -475,6 +489,7 @@ fn run_on(
         engine.holdings().for_each(judge_holding);
         let lent = engine.ring().memory();
         memory.judge(engine.memory(lent), engine.ring().time());
+        drains::watch(&handle, &world, engine.ring().time());
     };
     let ended =
         catch_unwind(AssertUnwindSafe(|| engine.run_watched(watch).expect("the simulated ring does not break")));

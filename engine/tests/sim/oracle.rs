@@ -13,6 +13,8 @@ use wsring::{DeflateMode, Stats};
 
 use super::board::{Posts, Subscription};
 use super::dial::Dial;
+use super::drains::Drained;
+pub use super::ends::{Ending, Reason};
 use super::mail::Post;
 use super::proxies::{self, Said};
 use super::reply::Reply;
@@ -36,31 +38,6 @@ impl Digest {
     pub fn of(text: bool, bytes: &[u8]) -> Self {
         Self { text, len: bytes.len(), hash: hash_of(bytes) }
     }
-}
-
-/// How a peer ended its side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Close(Option<u16>, String),
-    Fin,
-    Reset,
-    Violation,
-}
-
-/// What the application was told of an end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    Peer(Option<u16>, String),
-    Local(bool),
-    Violation(u16),
-    Eof,
-    Timeout,
-    Stalled,
-    Reset,
-    Stopped,
-    Panicked,
-    Memory,
-    Aborted,
 }
 
 /// What is known of one peer and its connection.
@@ -121,6 +98,7 @@ pub struct Person {
     pub beats: usize,
     // As the application tells it.
     pub opened: u32,
+    pub opened_at: Option<Time>,
     pub rejected: bool,
     /// It was met when it connected, and was not taken.
     pub met: bool,
@@ -141,6 +119,8 @@ pub struct Person {
     pub closed_at: Time,
     /// When the application closed.
     pub closing_at: Option<Time>,
+    /// When its turn came in a core that is drained.
+    pub told_at: Option<Time>,
     /// The application has cut its connection.
     pub is_aborted: bool,
     /// The application was given messages over the high-water mark, or could not send any more although nobody had closed.
@@ -157,6 +137,8 @@ pub struct Ledger {
     pub post: Post,
     pub dials_failed: u64,
     pub stopped_at: Option<Time>,
+    /// The core is drained.
+    pub drained: Option<Drained>,
     /// When a panic began to end the core.
     pub failed_at: Option<Time>,
     pub panics: u64,
@@ -233,6 +215,7 @@ impl Ledger {
             assert!(verdict.is_ok(), "of topics, peer {number}: {}\n{person:?}", verdict.unwrap_err());
         }
         self.posts.judge(stats);
+        self.judge_drain(stats);
         let sum = |of: fn(&Person) -> usize| self.people.iter().map(|person| of(person) as u64).sum::<u64>();
         let violated = |person: &Person| usize::from(matches!(person.reason, Some(Reason::Violation(_))));
         let same = [
@@ -470,12 +453,15 @@ impl Ledger {
             Reason::Eof => whole && ending == Some(&Ending::Fin),
             // RFC 6455 §7.1.7: everything before the fault was delivered.
             Reason::Violation(code) => {
-                let closing = person.app_close.is_some() || self.stopped_at.is_some(); // then messages are discarded
+                // Then messages are discarded.
+                let closing = person.app_close.is_some() || self.stopped_at.is_some() || person.told_at.is_some();
                 ending == Some(&Ending::Violation) && [1002, 1007, 1009].contains(code) && (whole || closing)
             }
-            Reason::Local(clean) => {
+            Reason::Local(clean) | Reason::Drained(clean) => {
                 let closed = person.answered || matches!(ending, Some(Ending::Close(..)));
-                person.app_close.is_some() && (!clean || closed)
+                let is_drained = matches!(reason, Reason::Drained(_));
+                let by_us = if is_drained { person.told_at.is_some() } else { person.app_close.is_some() };
+                by_us && (!clean || closed)
             }
             // A pong may make its output high, of which the application is not told.
             Reason::Timeout => self.idle || person.held || !person.subs.is_empty() || !person.pings.is_empty(),
@@ -529,7 +515,9 @@ impl Ledger {
     /// RFC 6455 §7.4.1: what peers are told by a core that stops, or that a panic ends.
     fn is_of_stop(&self, code: Option<u16>) -> bool {
         let stopped = self.stopped_at.is_some() && code == Some(1001);
-        stopped || self.failed_at.is_some() && code == Some(1011)
+        stopped
+            || self.drained.is_some_and(|drained| code == Some(drained.code))
+            || self.failed_at.is_some() && code == Some(1011)
     }
 
     /// A panic ended the core and nobody was told of this connection's end but its peer, which had done nothing to end it.
@@ -563,7 +551,12 @@ impl Ledger {
                 Reason::Stalled => *code == Some(1008),
                 Reason::Memory => ours || first && matches!(code, Some(1009 | 1013)),
                 Reason::Timeout => ours || first && *code == Some(1001), // no answer to a ping
-                Reason::Local(_) | Reason::Stopped | Reason::Eof | Reason::Reset | Reason::Aborted => ours,
+                Reason::Local(_)
+                | Reason::Drained(_)
+                | Reason::Stopped
+                | Reason::Eof
+                | Reason::Reset
+                | Reason::Aborted => ours,
             };
             if !agrees {
                 return Err(format!("the server's Close is for another reason than {reason:?}"));
@@ -581,7 +574,12 @@ impl Ledger {
             return Ok(());
         }
         match reason {
-            Reason::Peer(..) | Reason::Local(true) | Reason::Violation(_) | Reason::Panicked | Reason::Stalled
+            Reason::Peer(..)
+            | Reason::Local(true)
+            | Reason::Drained(true)
+            | Reason::Violation(_)
+            | Reason::Panicked
+            | Reason::Stalled
                 if person.close.is_none() =>
             {
                 Err("the Close was lost, and nothing kept it".to_owned())

@@ -3,6 +3,7 @@
 //! No test here opens a socket, starts a thread (but to send mail from one) or waits.
 
 mod deferred;
+mod drains;
 mod examples;
 mod misuse;
 mod peers;

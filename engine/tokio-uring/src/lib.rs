@@ -75,8 +75,8 @@ use tokio::time::Sleep;
 use wsring::embed::{Engine, Remote, Settings};
 use wsring::ring::{Time, uring};
 use wsring::{
-    CloseCode, Config, ConnId, CoreState, Error, Handler, MailError, OwnedMessage, Pending, Place, Publish, Response,
-    Stats, TopicError, TopicId,
+    CloseCode, Config, ConnId, CoreState, Drain, Error, Handler, MailError, OwnedMessage, Pending, Place, Publish,
+    Response, Stats, TopicError, TopicId,
 };
 
 use crate::listening::Listening;
@@ -126,6 +126,11 @@ impl<M> Handle<M> {
     /// wait are answered 503, and nobody more is accepted. Does not wait.
     pub fn stop(&self) {
         self.remote.stop();
+    }
+
+    /// Empties the server before it ends: see [`wsring::Handle::drain`]. Does not wait.
+    pub fn drain(&self, drain: Drain) {
+        self.remote.drain(drain);
     }
 
     /// Accepts nobody more, and serves on. Does not wait.

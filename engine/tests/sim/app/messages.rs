@@ -1,13 +1,23 @@
 //! Messages that the application gives away, writes in place, or sends in bulk.
 
 use wsring::bytes::Bytes;
+use wsring::ring::sim::Random;
 use wsring::{ConnId, Message, OwnedMessage};
 
 use super::super::given::Given;
 use super::super::oracle::Digest;
 use super::{App, Core};
 
+/// Long messages of which compressing leaves little, in one run.
+const BULK_MAX: u32 = 12;
+
 impl App {
+    /// It sends long messages as well that compress to little.
+    pub fn and_bulk(mut self, bulk: Option<Random>) -> Self {
+        self.bulk = bulk.map(|random| (random, BULK_MAX));
+        self
+    }
+
     /// Gives one message away to several.
     pub(super) fn give(&mut self, cx: &mut Core<'_>, id: ConnId, message: Message<'_>) {
         let bytes = Bytes::from_owner(Given::new(message.as_bytes(), &self.world.given));
