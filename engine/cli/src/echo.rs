@@ -151,8 +151,8 @@ impl Handler for Echo {
         }
     }
 
-    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        pages::answer(opening, "a WebSocket echo server: connect with ws://\n")
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        pages::answer(opening, cx.is_draining(), "a WebSocket echo server: connect with ws://\n")
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {

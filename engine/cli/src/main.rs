@@ -12,6 +12,7 @@ mod lines;
 mod pages;
 mod seconds;
 mod serve;
+mod signals;
 mod tls;
 
 /// A WebSocket engine for Linux on io_uring.

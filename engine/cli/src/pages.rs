@@ -17,14 +17,16 @@ pub(crate) fn whoami(opening: &Opening<'_>) -> String {
     .to_string()
 }
 
-/// The answer to a request. `about` is the page at `/`, one line that says what to connect to.
-pub(crate) fn answer(opening: &Opening<'_>, about: &str) -> Response {
+/// The answer to a request. `about` is the page at `/`, one line that says what to connect to. Health checks find a server that `is_draining` down.
+pub(crate) fn answer(opening: &Opening<'_>, is_draining: bool, about: &str) -> Response {
     if let ("/whoami", "GET" | "HEAD") = (opening.request.path(), opening.request.method()) {
         let mut response = Response::new((whoami(opening) + "\n").into_bytes());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return response;
     }
     let (status, body) = match (opening.request.path(), opening.request.method()) {
+        (_, "OPTIONS") if is_draining => (StatusCode::SERVICE_UNAVAILABLE, ""),
+        ("/healthz" | "/", "GET" | "HEAD") if is_draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         // Proxies that are told no path check `/`, by any of the three methods; HAProxy does it by OPTIONS.
         (_, "OPTIONS") => (StatusCode::OK, ""),
         ("/healthz", "GET" | "HEAD") => (StatusCode::OK, "ok\n"),

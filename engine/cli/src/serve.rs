@@ -22,7 +22,7 @@ use crate::demo::game::{self, Game};
 use crate::demo::{self, Demo};
 use crate::echo::{Echo, INBOX_HIGH, Room};
 use crate::seconds::{seconds, seconds_above_zero};
-use crate::tls;
+use crate::{signals, tls};
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions/0016-polling-follows-messages.md`.
 const SPIN_US: u32 = 50;
@@ -132,6 +132,8 @@ pub(crate) struct Args {
     /// Kernel feature to do without; may be given several times.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     without: Vec<Feature>,
+    #[command(flatten)]
+    signals: signals::Args,
     #[command(flatten)]
     demo: demo::Args,
 }
@@ -256,17 +258,20 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
         (None, None) => {}
     }
     let scheme = if args.tls_cert.is_some() { "wss" } else { "ws" };
+    let signals = &args.signals;
     match demo {
         None => {
             let room = Arc::new(Room::new(INBOX_HIGH));
-            serve(server.config(config), scheme, move |core| Echo::new(core, Arc::clone(&room)))
+            serve(server.config(config), scheme, signals, move |core| Echo::new(core, Arc::clone(&room)))
         }
         Some(Demo::Feed) => {
             let (keys, rate) = (args.demo.keys(), args.demo.rate());
-            serve(server.config(feed::config(config, keys)), scheme, move |core| Feed::new(&core, keys, rate))
+            serve(server.config(feed::config(config, keys)), scheme, signals, move |core| Feed::new(&core, keys, rate))
         }
-        Some(Demo::Game) => serve(server.config(game::config(config, args.demo.hz())), scheme, |_| Game::new()),
-        Some(Demo::Chat) => serve(server.config(chat::config(config)), scheme, |_| Chat::default()),
+        Some(Demo::Game) => {
+            serve(server.config(game::config(config, args.demo.hz())), scheme, signals, |_| Game::new())
+        }
+        Some(Demo::Chat) => serve(server.config(chat::config(config)), scheme, signals, |_| Chat::default()),
     }
 }
 
@@ -274,10 +279,11 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
 fn serve<H: Handler>(
     server: Server,
     scheme: &str,
+    signals: &signals::Args,
     make: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let running = server.start(make)?;
-    running.stop_on_signals()?;
+    signals.obey(&running)?;
     let urls = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/"));
     let paths = running.local_paths().iter().map(|path| format!("unix:{}", path.display()));
     let places: Vec<String> = urls.chain(paths).collect();
@@ -295,6 +301,9 @@ fn serve<H: Handler>(
     ));
     let mut total = Stats::default();
     running.join()?.into_iter().for_each(|stats| total += stats);
+    if let Some(report) = total.drain_report() {
+        say(&format!("drained | {report}"));
+    }
     say(&format!("stopped | {total}"));
     Ok(())
 }

@@ -60,8 +60,8 @@ impl Handler for Chat {
         }
     }
 
-    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        pages::answer(opening, "rooms to chat in: connect to /chat/ROOM?name=N with ws://\n")
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        pages::answer(opening, cx.is_draining(), "rooms to chat in: connect to /chat/ROOM?name=N with ws://\n")
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {

@@ -136,8 +136,8 @@ impl Handler for Feed {
         }
     }
 
-    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        pages::answer(opening, "a feed of prices: connect to /feed with ws://\n")
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        pages::answer(opening, cx.is_draining(), "a feed of prices: connect to /feed with ws://\n")
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {

@@ -76,8 +76,8 @@ impl Handler for Game {
         }
     }
 
-    fn on_request(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
-        pages::answer(opening, "a game: connect to /game?name=N with ws://\n")
+    fn on_request(&mut self, cx: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Response {
+        pages::answer(opening, cx.is_draining(), "a game: connect to /game?name=N with ws://\n")
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {

@@ -10,6 +10,7 @@ mod broadcast;
 mod chat;
 mod connect;
 mod deflate;
+mod drain;
 mod examples;
 mod feed;
 mod game;
