@@ -20,6 +20,9 @@ use crate::ring::{Errno, Kind, Token};
 /// io_uring_enter(2) brings. No more, so that those of listeners where nobody comes never hold the last slots that another's connections need.
 pub(super) const MANY: u32 = 16;
 
+/// IORING_ACCEPT_POLL_FIRST, io_uring_enter(2), since Linux 6.10: slots of the table are used from 6.13 on.
+const POLL_FIRST: u16 = 1 << 2;
+
 /// Where the kernel writes the address of whoever is accepted.
 struct Place {
     storage: SockAddrStorage,
@@ -49,6 +52,16 @@ pub(super) enum Told {
     Engine(Token, Result<u32, Errno>, Option<SocketAddr>, bool),
     /// Nothing: it was one of several that end.
     Nobody,
+}
+
+/// Has the kernel look whether anybody waits before it tries to accept. A try makes a socket, an inode and a file before it finds nobody, and frees them
+/// again; and an accept that is submitted because one has served finds nobody as a rule.
+fn poll_first(mut accept: squeue::Entry) -> squeue::Entry {
+    const _: () = assert!(size_of::<squeue::Entry>() == 64);
+    // SAFETY: an `Entry` is one SQE of the kernel's interface (`repr(C)`, of that size), plain integers; `ioprio` is bytes 2 and 3 of each, aligned, where an accept
+    // has its flags. The crate names no setter for it. A wrong place would fail every test of `tests/loopback` that accepts.
+    unsafe { (&raw mut accept).cast::<u16>().add(1).write(POLL_FIRST) };
+    accept
 }
 
 impl Accepts {
@@ -97,7 +110,7 @@ impl Accepts {
         let accept = opcode::Accept::new(fd, (&raw mut place.storage).cast(), &raw mut place.len)
             .file_index(Some(DestinationSlot::auto_target()))
             .build();
-        Some(accept.user_data(Token::new(Kind::Accept, number, listener).to_bits()))
+        Some(poll_first(accept).user_data(Token::new(Kind::Accept, number, listener).to_bits()))
     }
 
     /// The engine cancels its accept: none is submitted any more. If none is with the kernel, what is to be submitted for a last completion.
