@@ -1,8 +1,8 @@
 //! The way through a proxy, as its client: HTTP CONNECT (RFC 9110 §9.3.6) and SOCKS version 5 (RFC 1928, with the names and passwords of
 //! RFC 1929).
 //!
-//! Owns: what is said to the proxy, and how far its answers have come. Promises: no byte behind the proxy's last answer is taken; what is kept of its answers
-//! is bounded; no panic on its bytes, and no text of a caller's can begin another line.
+//! Owns: what is said to the proxy, and how far its answers have come. Promises: no byte behind the proxy's last answer is taken; an answer to what was
+//! not asked yet is none; what is kept of its answers is bounded; no panic on its bytes, and no text of a caller's can begin another line.
 //! Refuses to know: sockets, time, where a proxy is, and what goes through it.
 
 use alloc::string::String;
@@ -26,7 +26,7 @@ const HEAD_MAX: usize = 64 << 10;
 pub enum TunnelError {
     /// It answered CONNECT with this status, which is none of 200 to 299.
     Status(u16),
-    /// What it said is neither HTTP nor SOCKS.
+    /// What it said is neither HTTP nor SOCKS, or an answer to what it had not been asked.
     Malformed,
     /// It wants a name and password, and has none or takes none of ours (RFC 1928 §3, RFC 1929 §2).
     Credentials,
@@ -39,7 +39,7 @@ impl fmt::Display for TunnelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             TunnelError::Status(status) => return write!(f, "the proxy answered {status}"),
-            TunnelError::Malformed => "what the proxy said is neither HTTP nor SOCKS",
+            TunnelError::Malformed => "what the proxy said is neither HTTP nor SOCKS, or answers what nobody asked",
             TunnelError::Credentials => "the proxy does not take our name and password",
             TunnelError::Socks(1) => "the proxy failed",
             TunnelError::Socks(2) => "the rules of the proxy forbid it",
@@ -185,7 +185,8 @@ impl Tunnel {
     }
 
     /// What the proxy says, in order; what is to be said to it is appended to `out`. `Some(n)`: the way is open, and of these bytes those from
-    /// `n` on came through it.
+    /// `n` on came through it. What is appended is to leave before more is fed: whoever answers it earlier has not read it, and is to be
+    /// refused ([`TunnelError::Malformed`]), as is one that answers here in the same bytes.
     ///
     /// # Errors
     /// [`TunnelError`].
@@ -210,6 +211,8 @@ impl Tunnel {
                         _ => return Err(TunnelError::Malformed),
                     }
                 }
+                // RFC 1928 §3: the client asks behind the choice. What follows it here answers what has not been asked.
+                Stage::Method { .. } | Stage::Login { .. } if self.kept.len() > 2 => return Err(self.unasked()),
                 Stage::Method { login, request } => match (self.kept.as_slice(), login.take()) {
                     ([5, 0, ..], _) => {
                         out.append(request);
@@ -253,6 +256,16 @@ impl Tunnel {
                 }
             };
             self.kept.drain(..len);
+        }
+    }
+
+    /// Why there is no way where more than the answer has come: what the answer says, if that alone is enough.
+    fn unasked(&self) -> TunnelError {
+        match (&self.stage, self.kept.as_slice()) {
+            (Stage::Method { .. }, [5, 0xff, ..]) | (Stage::Login { .. }, [_, 1..=0xff, ..]) => {
+                TunnelError::Credentials
+            }
+            _ => TunnelError::Malformed,
         }
     }
 

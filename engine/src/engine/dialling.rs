@@ -23,6 +23,7 @@ use rand::Rng;
 use wsring_proto::deflate::ClientOffer;
 use wsring_proto::frame::Role;
 use wsring_proto::handshake::{self, Answer};
+use wsring_proto::tunnel::TunnelError;
 
 use super::answering::{Answering, Asked, Fed};
 use super::conns::Phase;
@@ -201,9 +202,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn feed_tunnel(&mut self, conn: u32, bytes: &[u8]) {
         let Phase::Answer(answering) = &mut self.conns[conn as usize].phase else { return };
         let mut said = Vec::new();
-        match answering.feed_tunnel(bytes, &mut said) {
+        let (index, fed) = (answering.dial, answering.feed_tunnel(bytes, &mut said));
+        // Nobody can have read what has not left; and what has not would go to the server, as plaintext of its TLS.
+        let is_unsent = self.out.link(conn).output.queued > 0;
+        let is_secure = self.out.dials.dial(index).target.is_secure();
+        match fed {
             Err(error) => self.end_answer(conn, error.into()),
+            Ok(None) if said.is_empty() => {}
+            Ok(_) if is_unsent => self.end_answer(conn, TunnelError::Malformed.into()),
             Ok(None) => self.say(conn, &said),
+            // The server has nothing to say before it is greeted (RFC 8446 §2).
+            Ok(Some(used)) if is_secure && used < bytes.len() => {
+                self.end_answer(conn, TunnelError::Malformed.into());
+            }
             Ok(Some(used)) => {
                 self.ask_server(conn);
                 let mut rest = bytes[used..].to_vec();

@@ -114,6 +114,53 @@ fn a_proxy_that_refuses_is_told() {
     line.finish();
 }
 
+/// A proxy that answers every question at once, and what it hears then.
+fn hasty(greeting: usize, answers: &'static [u8]) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let thread = thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("the client connects");
+        bounded(&stream);
+        let mut said = vec![0; greeting];
+        (&stream).read_exact(&mut said).expect("it greets");
+        (&stream).write_all(answers).expect("it goes out");
+        said.clear();
+        let _ = (&stream).read_to_end(&mut said); // its end may be a reset
+        said
+    });
+    (addr, thread)
+}
+
+const BOTH: &[u8] = b"\x05\x02\x01\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50";
+
+/// What answers a question that has not been asked is not believed, and neither the login nor the request goes out behind it.
+#[test]
+fn answers_to_what_was_not_asked_are_refused() {
+    let (addr, proxy) = hasty(4, BOTH);
+    let line = dial(through("socks5", addr));
+    assert!(matches!(line.failed(), DialError::Proxy(TunnelError::Malformed)));
+    assert_eq!(proxy.join().expect("no panic"), b"");
+    line.finish();
+}
+
+/// The same in front of TLS: what is said to a proxy never becomes what TLS says to the server; and a server that speaks before it is greeted is none.
+#[cfg(feature = "tls")]
+#[test]
+fn tls_begins_behind_all_that_proxies_say() {
+    let tls = std::sync::Arc::new(crate::common::certificates::Authority::new().client(&[&rustls::version::TLS13]));
+    let opened = b"HTTP/1.1 200 OK\r\n\r\n\x16\x03\x03\x00\x02\x02\x00";
+    for (kind, greeting, answers) in [("socks5", 4, BOTH), ("http", 40, opened)] {
+        let (addr, proxy) = hasty(greeting, answers);
+        let proxied = Proxy::new(&format!("{kind}://me:se%3Acret@{addr}")).expect("a proxy");
+        let target = Target::new("wss://feed.internal/").expect("a URL").tls(std::sync::Arc::clone(&tls));
+        let line = dial(target.proxy(proxied).expect("it can be asked"));
+        assert!(matches!(line.failed(), DialError::Proxy(TunnelError::Malformed)), "{kind}");
+        let said = proxy.join().expect("no panic");
+        assert!(!said.windows(3).any(|three| three == b"\x16\x03\x01"), "a ClientHello: {said:x?}");
+        line.finish();
+    }
+}
+
 /// One that says nothing is given up when the handshake's time is over, and one that hangs up is told as that.
 #[test]
 fn a_proxy_that_says_nothing_is_given_up() {

@@ -14,4 +14,5 @@ mod race;
 mod stage;
 mod stalls;
 mod timers;
+mod tunnels;
 mod turns;

@@ -11,9 +11,14 @@ use super::*;
 const LOGIN: Option<Credentials<'static>> = Some(Credentials { user: "me", password: "se:cret" });
 
 /// What comes of this answer in pieces of `step`: what was said meanwhile, and what came through.
-fn ask(mut tunnel: Tunnel, answer: &[u8], step: usize) -> Result<(Vec<u8>, Option<Vec<u8>>), TunnelError> {
+fn ask(tunnel: Tunnel, answer: &[u8], step: usize) -> Result<(Vec<u8>, Option<Vec<u8>>), TunnelError> {
+    ask_in_turn(tunnel, &[answer], step)
+}
+
+/// The same of several answers, none of which begins before what it answers has been said.
+fn ask_in_turn(mut tunnel: Tunnel, answers: &[&[u8]], step: usize) -> Result<(Vec<u8>, Option<Vec<u8>>), TunnelError> {
     let (mut said, mut through) = (Vec::new(), None::<Vec<u8>>);
-    for piece in answer.chunks(step) {
+    for piece in answers.iter().flat_map(|answer| answer.chunks(step)) {
         match &mut through {
             Some(through) => through.extend_from_slice(piece),
             None => through = tunnel.feed(piece, &mut said)?.map(|from| piece[from..].to_vec()),
@@ -123,28 +128,56 @@ fn what_a_socks_proxy_is_asked() {
 fn what_a_socks_proxy_answers() {
     let request = b"\x05\x01\x00\x03\x01a\x01\xbb";
     let login = b"\x01\x02me\x07se:cret";
-    for (with, answer, said, through) in [
-        (None, &b"\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x01\xbbhello"[..], &request[..], Ok(Some(&b"hello"[..]))),
-        (None, b"\x05\x00\x05\x00\x00\x03\x02ab\x01\xbb", request, Ok(Some(b""))),
-        (None, b"\x05\x00\x05\x00\x00\x04aaaabbbbccccdddd\x01\xbbx", request, Ok(Some(b"x"))),
-        (None, b"\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x01", request, Ok(None)),
-        (LOGIN, b"\x05\x02", login, Ok(None)),
-        (LOGIN, b"\x05\x02\x01\x00\x05\x00\x00\x01abcdefhi", &[&login[..], request].concat(), Ok(Some(b"hi"))),
-        (LOGIN, b"\x05\x00", request, Ok(None)),
-        (LOGIN, b"\x05\x02\x01\x01", b"", Err(TunnelError::Credentials)),
-        (None, b"\x05\x02", b"", Err(TunnelError::Credentials)),
-        (LOGIN, b"\x05\xff", b"", Err(TunnelError::Credentials)),
-        (None, b"\x05\x07", b"", Err(TunnelError::Malformed)),
-        (None, b"\x04\x5a", b"", Err(TunnelError::Malformed)),
-        (None, b"HTTP/1.1 400 Bad\r\n\r\n", b"", Err(TunnelError::Malformed)),
-        (None, b"\x05\x00\x05\x05\x00\x01\0\0\0\0\0\0", b"", Err(TunnelError::Socks(5))),
-        (None, b"\x05\x00\x05\x00\x00\x02\0\0\0\0\0\0", b"", Err(TunnelError::Malformed)),
+    for (with, answers, said, through) in [
+        (
+            None,
+            &[&b"\x05\x00"[..], b"\x05\x00\x00\x01\x7f\x00\x00\x01\x01\xbbhello"][..],
+            &request[..],
+            Ok(Some(&b"hello"[..])),
+        ),
+        (None, &[b"\x05\x00", b"\x05\x00\x00\x03\x02ab\x01\xbb"], request, Ok(Some(b""))),
+        (None, &[b"\x05\x00", b"\x05\x00\x00\x04aaaabbbbccccdddd\x01\xbbx"], request, Ok(Some(b"x"))),
+        (None, &[b"\x05\x00", b"\x05\x00\x00\x01\x7f\x00\x00\x01\x01"], request, Ok(None)),
+        (LOGIN, &[b"\x05\x02"], login, Ok(None)),
+        (
+            LOGIN,
+            &[b"\x05\x02", b"\x01\x00", b"\x05\x00\x00\x01abcdefhi"],
+            &[&login[..], request].concat(),
+            Ok(Some(b"hi")),
+        ),
+        (LOGIN, &[b"\x05\x00"], request, Ok(None)),
+        (LOGIN, &[b"\x05\x02", b"\x01\x01"], b"", Err(TunnelError::Credentials)),
+        (None, &[b"\x05\x02"], b"", Err(TunnelError::Credentials)),
+        (LOGIN, &[b"\x05\xff"], b"", Err(TunnelError::Credentials)),
+        (None, &[b"\x05\x07"], b"", Err(TunnelError::Malformed)),
+        (None, &[b"\x04\x5a"], b"", Err(TunnelError::Malformed)),
+        (None, &[b"HTTP/1.1 400 Bad\r\n\r\n"], b"", Err(TunnelError::Malformed)),
+        (None, &[b"\x05\x00", b"\x05\x05\x00\x01\0\0\0\0\0\0"], b"", Err(TunnelError::Socks(5))),
+        (None, &[b"\x05\x00", b"\x05\x00\x00\x02\0\0\0\0\0\0"], b"", Err(TunnelError::Malformed)),
     ] {
         for step in [1, 3, 1000] {
-            let found = ask(socks("a", with).0, answer, step);
+            let found = ask_in_turn(socks("a", with).0, answers, step);
             let expected = through.map(|through| (said.to_vec(), through.map(<[u8]>::to_vec)));
-            assert_eq!(found, expected, "{}", answer.escape_ascii());
+            assert_eq!(found, expected, "{answers:x?}");
         }
+    }
+}
+
+/// What comes together with the answer in front of it answers what nobody has asked yet, and is not believed: the proxy has not read it.
+#[test]
+fn a_socks_proxy_answers_what_it_was_asked() {
+    let reply = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x01\xbb";
+    for (with, answers, why) in [
+        (None, &[&[&b"\x05\x00"[..], reply].concat()[..]][..], TunnelError::Malformed),
+        (None, &[b"\x05\x00\x05"], TunnelError::Malformed),
+        (LOGIN, &[&[b"\x05\x02\x01\x00", &reply[..]].concat()], TunnelError::Malformed),
+        (LOGIN, &[b"\x05\x02\x01"], TunnelError::Malformed),
+        (LOGIN, &[b"\x05\x02", &[b"\x01\x00", &reply[..]].concat()], TunnelError::Malformed),
+        // What it says of us it need not be asked for.
+        (LOGIN, &[b"\x05\xffgo away"], TunnelError::Credentials),
+        (LOGIN, &[b"\x05\x02", b"\x01\x01go away"], TunnelError::Credentials),
+    ] {
+        assert_eq!(ask_in_turn(socks("a", with).0, answers, 1000), Err(why), "{answers:x?}");
     }
 }
 
@@ -167,6 +200,7 @@ proptest! {
     #[test]
     fn cuts_do_not_matter(bytes in prop::collection::vec(prop::sample::select(&b"\x00\x01\x02\x03\x04\x05\xffHTP/1.20 \r\n"[..]), 0..60), step in 1_usize..20) {
         prop_assert_eq!(ask(http(None).0, &bytes, step).is_ok(), ask(http(None).0, &bytes, 100).is_ok());
-        prop_assert_eq!(ask(socks("a", LOGIN).0, &bytes, step).is_ok(), ask(socks("a", LOGIN).0, &bytes, 100).is_ok());
+        let _ = ask(socks("a", LOGIN).0, &bytes, step);
+        prop_assert!(!matches!(ask(socks("a", LOGIN).0, &bytes, 100), Ok((_, Some(_)))), "a way that was opened unasked");
     }
 }
