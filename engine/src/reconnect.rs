@@ -11,8 +11,8 @@ use std::time::Duration;
 ///
 /// Dialled again is whatever was not closed here: a connection that the peer closed, that broke or that was
 /// [aborted](crate::Conn::abort), a failed attempt. Not dialled again is one that the application closed or abandoned, and one whose server
-/// said with its status that asking again is of no use: 3xx, and 4xx other than 408, 425 and 429, unless it says when to come back
-/// (RFC 9110 §15.4, §15.5).
+/// said with its status that asking again is of no use: 3xx, and 4xx other than 408, 425 and 429, unless such a 4xx says when to come back
+/// (RFC 9110 §15.4, §15.5) and that is heeded ([`retry_after_max`](Self::retry_after_max)).
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,7 +78,7 @@ impl Reconnect {
     }
 
     /// New attempts in a row, behind the first one or a lost connection; when the last of them fails too, the dial is given up. `None`: no
-    /// end. Default `None`.
+    /// end. 0: no new attempt, but a connection that is lost is told as [`DialError::Exhausted`](crate::DialError::Exhausted) too. Default `None`.
     #[must_use]
     pub fn attempts_max(mut self, attempts: impl Into<Option<u32>>) -> Self {
         self.attempts_max = attempts.into();
@@ -86,7 +86,7 @@ impl Reconnect {
     }
 
     /// The longest time that a server may ask for by Retry-After; a longer one is taken for this. [`Duration::ZERO`]: what it asks for is
-    /// passed over. Default 7 days.
+    /// passed over, so that a 4xx with it is one like any other: 403 is not asked again then, 503 is, after the wait of this policy. Default 7 days.
     #[must_use]
     pub const fn retry_after_max(mut self, time: Duration) -> Self {
         self.retry_after_max = time;
@@ -100,10 +100,25 @@ impl Reconnect {
         self
     }
 
+    /// No attempt follows another, whatever becomes of it.
+    pub(crate) fn is_never(&self) -> bool {
+        self.attempts_max == Some(0)
+    }
+
+    /// Whether `failed` attempts in a row are more than may be.
+    pub(crate) fn is_exhausted(&self, failed: u32) -> bool {
+        self.attempts_max.is_some_and(|most| failed > most)
+    }
+
+    /// Whether it is of any matter when a server wants to be asked again.
+    pub(crate) fn heeds_retry_after(&self) -> bool {
+        !self.retry_after_max.is_zero()
+    }
+
     /// The wait after `failed` attempts in a row, at least 1; `random` is at least 0 and below 1; `asked`: the server's Retry-After. `None`:
     /// no more.
     pub(crate) fn wait(&self, failed: u32, random: f64, asked: Option<Duration>) -> Option<Duration> {
-        if self.attempts_max.is_some_and(|most| failed > most) {
+        if self.is_exhausted(failed) {
             return None;
         }
         let longest = self.max.as_secs_f64();

@@ -45,7 +45,7 @@ impl Config {
     }
 
     /// Attempts of dials that a core begins in a second, at equal distances; those beyond wait for their turn, in the order in which they would
-    /// have begun. For servers that ban who connects too fast, and so that a core that has lost all its connections does not come
+    /// have begun. Those that are abandoned there, or given another wait, leave their turns to those behind them. For servers that ban who connects too fast, and so that a core that has lost all its connections does not come
     /// back in one burst. At least 1; `None` has no limit. Default `None`.
     #[must_use]
     pub fn connects_per_second(mut self, attempts: impl Into<Option<u32>>) -> Self {

@@ -85,9 +85,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
             (Some(index), Ok(socket)) if self.has_place(0) => self.win_race(index, token, socket),
             (Some(index), Ok(socket)) => {
                 self.close_unwanted(socket);
-                self.dial_failed(index, DialError::Full);
+                self.find_no_place(index, token, Errno(libc::ENFILE));
             }
-            (Some(index), Err(Errno(libc::ENFILE))) => self.dial_failed(index, DialError::Full),
+            (Some(index), Err(errno @ Errno(libc::ENFILE | libc::EMFILE))) => self.find_no_place(index, token, errno),
             (Some(index), Err(errno)) => {
                 let (now, dial) = (self.ring.now(), self.out.dials.dial(index));
                 if let Some(addr) = dial.race.on_failed(token, errno.into(), now) {
@@ -102,6 +102,21 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             (None, Err(_)) => {}
         }
+    }
+
+    /// There is no place here for the socket of this connect, in the ring (ENFILE) or among the descriptors of the process (EMFILE). Another address that
+    /// is under way may do without one more, or leave its own: then it is tried again.
+    fn find_no_place(&mut self, index: u32, token: Token, errno: Errno) {
+        let now = self.ring.now();
+        let dial = self.out.dials.dial(index);
+        let addr = dial.race.put_back(token).expect("its dial waits for it");
+        if dial.race.is_idle() {
+            let source = errno.into();
+            let full = errno.0 == libc::ENFILE;
+            return self.dial_failed(index, if full { DialError::Full } else { DialError::Connect { addr, source } });
+        }
+        dial.race.put_off(now.plus(dial.target.race_delay.max(AGAIN)));
+        self.go_on_racing(index);
     }
 
     /// The first address has connected. Those that began before it have been overtaken: next time they begin behind it.

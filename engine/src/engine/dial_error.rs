@@ -107,7 +107,8 @@ pub enum DialError {
     /// `on_resolved` left none of its addresses, or none is of the family of [`Target::local_address`](crate::Target::local_address).
     #[error("none of the addresses may be connected to")]
     NoAddress,
-    /// The core is at its connection cap (`Config::connections_max`).
+    /// The core is at its connection cap (`Config::connections_max`), or its ring has no place for one more socket, and no other address of the attempt is
+    /// under way for which a place may come free. (Where the process has no descriptor left it is `Connect` with EMFILE.)
     #[error("this core is at its connection cap")]
     Full,
     /// The connection was lost before it was healthy, once more than the policy allows.
@@ -129,18 +130,20 @@ impl DialError {
             #[cfg(feature = "tls")]
             Self::Tls(_) => true,
             Self::HandshakeTimeout | Self::Eof | Self::Reset(_) | Self::Answer(_) | Self::Compression(_) => true,
+            // Of the proxy's: another one may have a way. What it forbids, or has no address for, is the same everywhere (RFC 1928 §6).
+            Self::Proxy(TunnelError::Status(500..) | TunnelError::Malformed | TunnelError::Socks(1 | 3..=6)) => true,
             _ => false,
         }
     }
 
-    /// Whether the same attempt could succeed later: see [`Reconnect`](crate::Reconnect).
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether the same attempt could succeed later: see [`Reconnect`](crate::Reconnect). `heeds`: what a server says of when to come back counts.
+    pub(crate) fn may_pass(&self, heeds: bool) -> bool {
         match self {
             Self::Declined(declined) => match declined.status.as_u16() {
                 // RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: come back later.
                 408 | 425 | 429 => true,
                 // RFC 9110 §10.2.3: whoever says when to come back may be asked again then. (Behind a redirect that is somewhere else.)
-                400..500 => declined.retry_after().is_some(),
+                400..500 => heeds && declined.retry_after().is_some(),
                 status => !(300..400).contains(&status),
             },
             // RFC 9110 §15.5.8: who does not know us will not the next time either.
@@ -173,9 +176,20 @@ mod tests {
         let declined = |status| DialError::Declined(Box::new(Declined::new(status, std::iter::empty())));
         let asked_again: Vec<u16> = [200, 301, 400, 401, 403, 404, 408, 425, 429, 500, 503]
             .into_iter()
-            .filter(|&status| declined(status).may_pass())
+            .filter(|&status| declined(status).may_pass(true))
             .collect();
         assert_eq!(asked_again, [200, 408, 425, 429, 500, 503]);
+    }
+
+    /// What is wrong with a proxy, or with its way, puts its address behind others; what it says of us or the target does not.
+    #[test]
+    fn a_proxy_that_fails_is_no_better_than_a_server() {
+        let failed = |why| DialError::Proxy(why).is_of_address();
+        assert!([500, 502, 599].map(TunnelError::Status).into_iter().all(failed) && failed(TunnelError::Malformed));
+        assert!([302, 403, 407, 429].map(TunnelError::Status).into_iter().all(|why| !failed(why)));
+        assert!(!failed(TunnelError::Credentials));
+        let codes: Vec<u8> = (0..=9).filter(|code| failed(TunnelError::Socks(*code))).collect();
+        assert_eq!(codes, [1, 3, 4, 5, 6]);
     }
 
     fn declined(status: u16, headers: &[(&str, &str)]) -> Declined {
@@ -186,9 +200,10 @@ mod tests {
     fn who_says_when_to_come_back_is_asked_again() {
         for (status, again) in [(302, false), (403, true), (418, true), (429, true), (503, true)] {
             let error = DialError::Declined(Box::new(declined(status, &[("Retry-After", "7")])));
-            assert_eq!(error.may_pass(), again, "{status}");
+            assert_eq!(error.may_pass(true), again, "{status}");
+            assert_eq!(error.may_pass(false), again && matches!(status, 429 | 503), "{status}, whatever it says");
         }
-        assert!(!DialError::Declined(Box::new(declined(418, &[("Retry-After", "soon")]))).may_pass());
+        assert!(!DialError::Declined(Box::new(declined(418, &[("Retry-After", "soon")]))).may_pass(true));
     }
 
     /// RFC 9110 §10.2.3 and §5.6.7: seconds, or a date in three forms.

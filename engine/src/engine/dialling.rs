@@ -67,19 +67,27 @@ impl<R: Ring, H: Handler> Core<R, H> {
         while let Some(index) = self.out.dials.pop_due(heard, last) {
             self.on_dial_timer(index);
         }
+        while let Some(index) = self.out.dials.pop_turn(self.ring.now()) {
+            self.out.dials.dial(index).state = State::Wanted;
+            self.begin_attempt(index);
+        }
     }
 
     fn begin_dial(&mut self, index: u32) {
         if self.stopping.is_some() {
             return self.dial_failed(index, DialError::Stopped);
         }
-        if let Some(turn) = self.out.dials.turn_of(index, self.ring.now()) {
-            let dial = self.out.dials.dial(index);
-            if dial.begun {
-                dial.state = State::Waiting; // the attempt has not begun
-            }
-            return self.out.dials.set_timer(index, turn);
+        if self.out.dials.may_begin(index, self.ring.now()) {
+            return self.begin_attempt(index);
         }
+        let dial = self.out.dials.dial(index);
+        if dial.begun {
+            dial.state = State::Waiting; // the attempt has not begun
+        }
+    }
+
+    /// It has had its turn.
+    fn begin_attempt(&mut self, index: u32) {
         let dial = self.out.dials.dial(index);
         if std::mem::replace(&mut dial.begun, true) {
             dial.take_next();
@@ -347,7 +355,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 dial.state = State::Wanted;
                 self.begin_dial(index);
             }
-            State::Wanted => self.begin_dial(index), // it has its turn
             State::Asking => self.dial_failed(index, DialError::NoTarget),
             State::Resolving => {
                 let host = dial.target.first().0.to_owned();
@@ -369,7 +376,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.out.dials.set_timer(index, now.plus(heartbeat.every));
             }
             // The handshake's deadline is the connection's; a dial that began to leave in this pass is listed.
-            State::Told | State::Answering(_) | State::Leaving(_) => {}
+            State::Wanted | State::Told | State::Answering(_) | State::Leaving(_) => {}
         }
     }
 
@@ -392,27 +399,38 @@ impl<R: Ring, H: Handler> Core<R, H> {
             DialError::Declined(declined) => declined.retry_after(),
             _ => None,
         };
-        let retry = if error.may_pass() { self.schedule_again(index, asked) } else { None };
+        let heeds = self.out.dials.dial(index).policy().is_some_and(|policy| policy.heeds_retry_after());
+        let heeds = planted!(DeafAskedAgain, true; heeds);
+        let retry = if error.may_pass(heeds) { self.schedule_again(index, asked) } else { None };
         if retry.is_none() {
             self.out.dials.remove(index);
         }
         self.calls.dial_failed(&mut self.out, &dialled, &error, retry);
     }
 
-    /// The open connection of a dial has ended, and the application knows.
+    /// The open connection of a dial ends, and the application is about to be told: from here on the dial says whether an attempt follows.
+    pub(super) fn before_dialled_end(&mut self, conn: u32, why: &CloseReason<'_>) {
+        let Some(index) = self.out.dials.tied(conn) else { return };
+        let (now, stopping) = (self.ring.now(), self.stopping.is_some());
+        let dial = self.out.dials.dial(index);
+        let policy = dial.policy().filter(|_| !is_ours(why));
+        if let Some(policy) = policy {
+            if now.since(dial.opened_at) >= policy.healthy_after {
+                dial.failed = 0;
+                dial.at.iter().for_each(|addr| dial.bad.forget(*addr));
+            } else {
+                dial.disappoint(Grade::Lost);
+            }
+        }
+        let lost = dial.failed.saturating_add(1);
+        dial.ends(!stopping && policy.is_some_and(|policy| !policy.is_exhausted(lost)));
+    }
+
+    /// The application has been told.
     pub(super) fn on_dialled_end(&mut self, conn: u32, why: &CloseReason<'_>) {
         let Some(index) = self.out.dials.untie(conn) else { return };
-        let now = self.ring.now();
-        let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
-        let dial = self.out.dials.dial(index);
-        let Some(policy) = dial.policy().filter(|_| !ours) else {
+        if self.out.dials.dial(index).policy().filter(|_| !is_ours(why)).is_none() {
             return self.out.dials.remove(index);
-        };
-        if now.since(dial.opened_at) >= policy.healthy_after {
-            dial.failed = 0;
-            dial.at.iter().for_each(|addr| dial.bad.forget(*addr));
-        } else {
-            dial.disappoint(Grade::Lost);
         }
         if self.schedule_again(index, None).is_none() {
             if self.stopping.is_some() {
@@ -440,6 +458,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The core stops: ends what is under way. Open connections are told like all others.
     pub(super) fn stop_dials(&mut self) {
         planted!(StopForgetsDials, return);
+        self.out.dials.stop();
         for index in self.out.dials.indices() {
             self.leave_dial(index, DialError::Stopped);
         }
@@ -457,4 +476,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn dial_due(&self) -> Option<Time> {
         self.out.dials.next_due().filter(|_| self.stopping.is_none())
     }
+}
+
+/// The application, or the core's stop, has ended it: it is not dialled again.
+fn is_ours(why: &CloseReason<'_>) -> bool {
+    matches!(why, CloseReason::Local { .. } | CloseReason::Stopped)
 }

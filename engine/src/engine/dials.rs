@@ -1,7 +1,8 @@
 //! Owns the dials of a core: what is to be connected, how far it has come, and when it is looked at again.
 //!
 //! A dial is one [`Target`] from [`connect`](crate::CoreCx::connect) to its end, over all its attempts. Each has at most one
-//! timer. Nothing here submits an operation or calls back: `dialling` does.
+//! timer, and one place in the line of those that wait for their turn; whatever ends either takes it out, so that nothing is left of it. Nothing here submits an
+//! operation or calls back: `dialling` does.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,8 +14,8 @@ use slab::Slab;
 use super::id::DialId;
 use super::planted::planted;
 use super::race::{Bad, Grade, Race};
-use super::timers::Timers;
-use super::turnstile::Turnstile;
+use super::timers::{Timer, Timers};
+use super::turnstile::{Ticket, Turnstile};
 use crate::cores::Place;
 use crate::reconnect::Reconnect;
 use crate::ring::{Kind, Time, Token};
@@ -103,14 +104,15 @@ pub(crate) struct Dial {
     pub(crate) at: Option<SocketAddr>,
     /// Attempts that failed in a row, and connections that were lost before they were healthy.
     pub(crate) failed: u32,
-    /// It has waited for its turn, or will have when its timer comes.
-    has_turn: bool,
+    /// It waits for its turn.
+    ticket: Option<Ticket>,
+    /// Its connection ends for the application now, and no attempt follows.
+    is_last: bool,
     /// It was begun before: what comes now is a new attempt.
     pub(crate) begun: bool,
     /// When its connection opened.
     pub(crate) opened_at: Time,
-    /// The number of its timer; others of it are stale.
-    timer: u64,
+    timer: Option<Timer>,
 }
 
 impl Dial {
@@ -172,6 +174,17 @@ impl Dial {
         self.next.is_some()
     }
 
+    /// No further attempt is made, whatever becomes of its connection.
+    fn is_final(&self) -> bool {
+        let is_last = planted!(LastUntold, false; self.is_last);
+        is_last || self.is_leaving() || self.policy.is_none_or(|policy| policy.is_never())
+    }
+
+    /// Its connection ends for the application now: whether an attempt follows.
+    pub(crate) fn ends(&mut self, follows: bool) {
+        self.is_last = !follows;
+    }
+
     /// No further attempt is made.
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.state, State::Leaving(_))
@@ -197,6 +210,7 @@ pub(crate) struct Dials {
     pub(crate) wanted: Vec<DialId>,
     timers: Timers,
     turnstile: Turnstile,
+    stopping: bool,
     /// The dial of a connection, where there is one; as long as the highest index of these.
     by_conn: Vec<u32>,
 }
@@ -214,6 +228,7 @@ impl Dials {
             generation: 0,
             wanted: Vec::new(),
             timers: Timers::default(),
+            stopping: false,
             by_conn: Vec::new(),
         }
     }
@@ -233,10 +248,11 @@ impl Dials {
             asked: None,
             at: None,
             failed: 0,
-            has_turn: false,
+            ticket: None,
+            is_last: false,
             begun: false,
             opened_at: Time::default(),
-            timer: 0,
+            timer: None,
         }) as u32;
         let id = self.id_of(index);
         self.wanted.push(id);
@@ -252,14 +268,25 @@ impl Dials {
         DialId::new(self.place, self.dials[index as usize].generation, index)
     }
 
-    /// When a dial that is to begin may, if it has to wait for its turn.
-    pub(crate) fn turn_of(&mut self, index: u32, now: Time) -> Option<Time> {
-        if std::mem::take(&mut self.dial(index).has_turn) {
-            return None;
+    /// Whether a dial that is to begin may. If not, it stands in line from here on.
+    pub(crate) fn may_begin(&mut self, index: u32, now: Time) -> bool {
+        let ticket = self.turnstile.pass(now, index);
+        self.dial(index).ticket = ticket;
+        ticket.is_none()
+    }
+
+    /// A dial whose turn has come.
+    pub(crate) fn pop_turn(&mut self, now: Time) -> Option<u32> {
+        let index = self.turnstile.pop_due(now)?;
+        self.dial(index).ticket = None;
+        Some(index)
+    }
+
+    /// It stands in line no more.
+    fn leave_line(&mut self, index: u32) {
+        if let Some(ticket) = self.dial(index).ticket.take() {
+            self.turnstile.leave(ticket);
         }
-        let turn = self.turnstile.pass(now);
-        self.dial(index).has_turn = turn.is_some();
-        turn
     }
 
     /// The index of a dial that still exists.
@@ -302,6 +329,8 @@ impl Dials {
     }
 
     pub(crate) fn remove(&mut self, index: u32) {
+        self.leave_line(index);
+        self.clear_timer(index);
         self.dials.remove(index as usize);
     }
 
@@ -315,6 +344,8 @@ impl Dials {
         self.dials.clear();
         self.connects.clear();
         self.wanted.clear();
+        self.timers.clear();
+        self.turnstile.clear();
     }
 
     pub(crate) fn indices(&self) -> Vec<u32> {
@@ -323,40 +354,50 @@ impl Dials {
 
     /// The application wants no further attempt.
     pub(crate) fn abandon(&mut self, id: DialId) {
-        if let Some(index) = self.find(id) {
+        if let Some(index) = self.find(id).filter(|&index| !self.dials[index as usize].is_leaving()) {
+            self.leave_line(index);
             self.dial(index).leave();
             self.wanted.push(id);
         }
     }
 
-    /// The next attempt dials this. False if there is none.
+    /// The core stops: no attempt follows any more, of no dial.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The next attempt dials this, or the one that waits to be told. False if there is none.
     pub(crate) fn retarget(&mut self, id: DialId, target: Target) -> bool {
         let Some(index) = self.find(id) else { return false };
+        let is_final = self.is_final(index);
         let dial = self.dial(index);
-        if dial.is_leaving() {
-            return false;
+        match dial.state {
+            State::Leaving(_) => return false,
+            State::Asking => {
+                dial.replace(target);
+                dial.state = State::Told;
+                self.clear_timer(index);
+                self.wanted.push(id);
+            }
+            // It has not gone on yet: what is said last counts.
+            State::Told if planted!(FirstTargetKept, false; true) => dial.replace(target),
+            _ if is_final => return false,
+            _ => dial.next = Some(Rc::new(target)),
         }
-        if dial.state != State::Asking {
-            dial.next = Some(Rc::new(target));
-            return true;
-        }
-        dial.replace(target);
-        dial.state = State::Told;
-        self.clear_timer(index);
-        self.wanted.push(id);
         true
+    }
+
+    fn is_final(&self, index: u32) -> bool {
+        self.stopping || self.dials[index as usize].is_final()
     }
 
     /// The next attempt comes after this wait: from `now` on, if it is waited for already. False if there is none.
     pub(crate) fn set_wait(&mut self, id: DialId, wait: Duration, now: Time) -> bool {
-        let Some(index) = self.find(id) else { return false };
+        let Some(index) = self.find(id).filter(|&index| !self.is_final(index)) else { return false };
         let dial = self.dial(index);
-        if dial.policy().is_none() {
-            return false;
-        }
         if dial.state == State::Waiting {
             planted!(WaitUnset, return true);
-            dial.has_turn = false; // it comes at another time: it waits for its turn then
+            self.leave_line(index); // it comes at another time: it waits for its turn then
             self.set_timer(index, now.plus(wait));
         } else {
             dial.wait = Some(wait);
@@ -366,24 +407,29 @@ impl Dials {
 
     /// Sets the timer of a dial, instead of one that it has.
     pub(crate) fn set_timer(&mut self, index: u32, at: Time) {
-        self.dial(index).timer = self.timers.set(at, index);
+        self.clear_timer(index);
+        self.dial(index).timer = Some(self.timers.set(at, index));
     }
 
     pub(crate) fn clear_timer(&mut self, index: u32) {
-        self.dial(index).timer = 0;
+        if let Some(timer) = self.dial(index).timer.take() {
+            planted!(DialTimerKept, return);
+            self.timers.unset(timer);
+        }
     }
 
-    /// Whether a dial has this timer still.
-    pub(crate) fn has_timer(&self, index: u32, timer: u64) -> bool {
-        self.dials.get(index as usize).is_some_and(|dial| dial.timer == timer)
+    /// Whether a dial has the timer of this number still.
+    pub(crate) fn has_timer(&self, index: u32, number: u64) -> bool {
+        let timer = self.dials.get(index as usize).and_then(|dial| dial.timer);
+        timer.is_some_and(|timer| timer.number == number)
     }
 
-    /// When the next timer comes, or one that is not wanted any more.
+    /// When the next timer or turn comes.
     pub(crate) fn next_due(&self) -> Option<Time> {
         if !self.wanted.is_empty() {
             return Some(Time::default());
         }
-        self.timers.next_due()
+        self.timers.next_due().into_iter().chain(self.turnstile.next_due()).min()
     }
 
     /// The last timer that was set: what is set from here on has a later one.
@@ -393,15 +439,13 @@ impl Dials {
 
     /// A dial whose time has come, of the timers up to `last`.
     pub(crate) fn pop_due(&mut self, now: Time, last: u64) -> Option<u32> {
-        while let Some((timer, index)) = self.timers.pop_due(now, last) {
-            if let Some(dial) =
-                self.dials.get_mut(index as usize).filter(|dial| planted!(DialTimerKept, true; dial.timer == timer))
-            {
-                dial.timer = 0;
-                return Some(index);
-            }
-        }
-        None
+        let (timer, index) = self.timers.pop_due(now, last)?;
+        // A dial that is over has taken its timer with it.
+        planted!(DialTimerKept, return self.dials.contains(index as usize).then_some(index));
+        let dial = self.dial(index);
+        debug_assert_eq!(dial.timer, Some(timer), "what was taken out comes nevertheless");
+        dial.timer = None;
+        Some(index)
     }
 
     /// The connection `conn` is of this dial.
@@ -410,6 +454,11 @@ impl Dials {
             self.by_conn.resize(conn as usize + 1, NONE);
         }
         self.by_conn[conn as usize] = index;
+    }
+
+    /// The dial of a connection.
+    pub(crate) fn tied(&self, conn: u32) -> Option<u32> {
+        self.by_conn.get(conn as usize).copied().filter(|&index| index != NONE)
     }
 
     /// The dial of a connection, which it is no longer.

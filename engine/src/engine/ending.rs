@@ -89,6 +89,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 self.note_gone(index, why);
                 self.out.stats.open -= 1;
                 self.out.alarms.end(index);
+                if self.out.link(index).tenant.is_dialled() {
+                    self.before_dialled_end(index, why);
+                }
                 self.calls.closed(&mut self.out, id, why);
             }
             Phase::Head(_, Some(buffer), _) => self.out.stores.pool.put(*buffer),

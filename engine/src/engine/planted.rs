@@ -122,6 +122,12 @@ mod switch {
         WaitUnset,
         /// An attempt dials what the one before it did, whatever it was given.
         TargetStale,
+        /// An attempt that waits for its target dials the first that it is given, whatever comes behind that.
+        FirstTargetKept,
+        /// A dial whose connection was the last takes waits and targets for an attempt that never comes.
+        LastUntold,
+        /// A server that declines is asked again when it says so, although nobody heeds that.
+        DeafAskedAgain,
         /// A connection that the application cuts ends in order, behind all that is queued.
         AbortInOrder,
         /// The probe says that the kernel closes direct descriptors at once, and it does not.
@@ -350,7 +356,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 158] = [
+        pub const ALL: [Bug; 161] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -397,6 +403,9 @@ mod switch {
             Bug::RetryAfterIgnored,
             Bug::WaitUnset,
             Bug::TargetStale,
+            Bug::FirstTargetKept,
+            Bug::LastUntold,
+            Bug::DeafAskedAgain,
             Bug::AbortInOrder,
             Bug::ProbeBelieves,
             Bug::RestLost,

@@ -82,6 +82,13 @@ impl Race {
         self.next_at = until;
     }
 
+    /// The address of this connect found no place here, which is nothing that it has done: it is the next again. Returns it.
+    pub(crate) fn put_back(&mut self, token: Token) -> Option<SocketAddr> {
+        let runner = self.take(token)?;
+        self.waiting.push_front(runner.addr);
+        Some(runner.addr)
+    }
+
     /// One that has had its time, and failed by that.
     pub(crate) fn pop_expired(&mut self, now: Time) -> Option<Runner> {
         let late = self.running.iter().position(|runner| runner.due <= now)?;
@@ -252,6 +259,19 @@ mod tests {
         assert!(!race.is_idle());
         let won = Race::new(Vec::new());
         assert!(won.is_idle() && won.next(at(0)) == Next::Over);
+    }
+
+    #[test]
+    fn whoever_found_no_place_is_the_next_again() {
+        let mut race = Race::new(vec![v4(1), v4(2), v4(3)]);
+        race.begin(token(1), at(10_000), at(0), DELAY);
+        race.begin(token(2), at(10_250), at(250), DELAY);
+        assert_eq!(race.put_back(token(9)), None, "no runner of this race");
+        assert_eq!((race.put_back(token(2)), race.is_idle()), (Some(v4(2)), false));
+        race.put_off(at(260));
+        assert_eq!((race.next(at(255)), race.next(at(260))), (Next::Wait(at(260)), Next::Begin(v4(2))));
+        assert_eq!(race.put_back(token(1)), Some(v4(1)));
+        assert!(race.is_idle() && race.why().is_none(), "nothing has failed");
     }
 
     /// RFC 8305 §4.

@@ -62,8 +62,8 @@ impl<H: Handler> CoreCx<'_, H> {
     }
 
     /// What the next attempt of a dial connects to, or the one that [waits for it](crate::Redial::Later); the attempt under way, which
-    /// [`connect`](Self::connect) begins, and an open connection are not touched. The dial keeps the tag and the [`Reconnect`](crate::Reconnect) that it began with. False if no
-    /// attempt follows: the dial is over, or abandoned.
+    /// [`connect`](Self::connect) begins, and an open connection are not touched. The dial keeps the tag and the [`Reconnect`](crate::Reconnect) that it began with. Of two that are given before the attempt goes on the
+    /// last counts. False if no attempt follows: the dial is over, abandoned, not dialled again, or its core stops; in `on_close` of its last connection too.
     pub fn retarget(&mut self, dial: DialId, target: Target) -> bool {
         ours(|| self.out.dials.retarget(dial, target))
     }
@@ -71,7 +71,7 @@ impl<H: Handler> CoreCx<'_, H> {
     /// How long a dial waits before its next attempt, instead of what its [`Reconnect`](crate::Reconnect) and its server say: from now on, if it
     /// waits; else once the attempt or the connection that it has is over. It counts once, and [`Duration::ZERO`] is the next pass. In
     /// `on_dial_failed` and `on_close` it sets the wait that begins there. What the attempts may be is left to the policy. False if no attempt
-    /// follows: the dial is over, abandoned, or not dialled again.
+    /// follows: the dial is over, abandoned, not dialled again, or its core stops; in `on_close` of its last connection too.
     pub fn set_wait(&mut self, dial: DialId, wait: Duration) -> bool {
         let now = self.out.clock;
         ours(|| self.out.dials.set_wait(dial, wait, now))

@@ -8,7 +8,8 @@ use std::time::Duration;
 use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::sim::{Bell, Net, Outside, SimConfig, SimRing, Trace};
 use wsring::{
-    Answered, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Reconnect, SendBuffers, Stats, Target,
+    Answered, Config, CoreCx, Cx, DialError, DialId, Dialled, Fired, Handler, Message, Reconnect, SendBuffers, Stats,
+    Target,
 };
 
 const SERVERS: u64 = 1;
@@ -23,6 +24,9 @@ fn addr(last: u8) -> IpAddr {
 struct Caller {
     target: Target,
     dials: usize,
+    /// So many of them, behind the first, it abandons after 50 ms.
+    abandons: usize,
+    made: Vec<DialId>,
     /// Which addresses may be connected to.
     allows: fn(&SocketAddr) -> bool,
     failures: usize,
@@ -42,8 +46,13 @@ impl Handler for Caller {
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
         for _ in 0..self.dials {
-            cx.connect(self.target.clone());
+            self.made.push(cx.connect(self.target.clone()));
         }
+        cx.set_timer(Duration::from_millis(50), 0).expect("the first timer");
+    }
+
+    fn on_timer(&mut self, cx: &mut CoreCx<'_, Self>, _: Fired) {
+        self.made.iter().skip(1).take(self.abandons).for_each(|dial| cx.abandon(*dial));
     }
 
     fn on_resolved(&mut self, _: &mut CoreCx<'_, Self>, _: &Dialled, addrs: &mut Vec<SocketAddr>) {
@@ -55,6 +64,9 @@ impl Handler for Caller {
     }
 
     fn on_dial_failed(&mut self, cx: &mut CoreCx<'_, Self>, _: &Dialled, why: &DialError, retry: Option<Duration>) {
+        if matches!(why, DialError::Abandoned) {
+            return;
+        }
         let mut story = self.told.borrow_mut();
         story.failed.push((why.to_string(), cx.now().as_nanos() / 1_000_000));
         if retry.is_none() || story.failed.len() == self.failures {
@@ -85,7 +97,9 @@ struct Stage {
     allows: fn(&SocketAddr) -> bool,
     failures: usize,
     dials: usize,
+    abandons: usize,
     per_second: Option<u32>,
+    sockets: Option<u32>,
 }
 
 impl Default for Stage {
@@ -97,13 +111,19 @@ impl Default for Stage {
             allows: |_| true,
             failures: 1,
             dials: 1,
+            abandons: 0,
             per_second: None,
+            sockets: None,
         }
     }
 }
 
 impl Stage {
     fn play(self, change: fn(Target) -> Target) -> (Story, Stats) {
+        self.play_with(change)
+    }
+
+    fn play_with(self, change: impl FnOnce(Target) -> Target) -> (Story, Stats) {
         let target = Target::new("ws://many.example/").expect("a URL").handshake_timeout(Duration::from_secs(1));
         let (told, bell) = (Rc::<RefCell<Story>>::default(), Bell::default());
         let rung = bell.clone();
@@ -112,12 +132,15 @@ impl Stage {
         sim.dialled_key = Some(SERVERS);
         sim.deaf = self.deaf.into_iter().map(addr).collect();
         sim.unheard = self.unheard.into_iter().map(addr).collect();
+        sim.sockets_max = self.sockets.unwrap_or(sim.sockets_max);
         let ring = SimRing::new(sim, Trace::new(false), Box::new(Silent(Rc::clone(&told))), &[]).rung_by(bell);
         let config = Config::default().connections_max(8).send_buffers(SendBuffers { count: 16, bytes: 4096 });
         let config = config.connects_per_second(self.per_second);
         let caller = Caller {
             target: change(target),
             dials: self.dials,
+            abandons: self.abandons,
+            made: Vec::new(),
             allows: self.allows,
             failures: self.failures,
             told: Rc::clone(&told),
@@ -215,4 +238,35 @@ fn attempts_are_spread_over_the_second() {
     assert_at(&story.connected, &[(1, 0), (1, 100), (1, 200), (1, 300), (1, 400)]);
     let (story, _) = Stage { count: 1, dials: 5, ..Stage::default() }.play(|target| target);
     assert_at(&story.connected, &[(1, 0); 5]);
+}
+
+/// Those that are abandoned in line leave their turns to those behind them: nobody waits for attempts that never come.
+#[test]
+fn turns_of_abandoned_dials_are_not_waited_for() {
+    let stage = Stage { count: 1, dials: 9, abandons: 6, per_second: Some(10), ..Stage::default() };
+    let (story, _) = stage.play(|target| target);
+    assert_at(&story.connected, &[(1, 0), (1, 100), (1, 200)]);
+}
+
+/// Of two that dial at once one takes the last socket. The other has an address under way that says nothing, and goes on with the second when that
+/// socket is free; an address that found no place is no worse for it.
+#[test]
+fn an_address_without_a_place_does_not_end_the_race() {
+    for delay in [10, 40] {
+        let stage = Stage { count: 2, deaf: vec![1], dials: 2, failures: 2, sockets: Some(1), ..Stage::default() };
+        let again =
+            Reconnect::default().wait_first(Duration::from_secs(60)).wait_max(Duration::from_secs(60)).jitter(0.0);
+        let (story, stats) = stage.play_with(|target| target.race_delay(Duration::from_millis(delay)).reconnect(again));
+        let [(2, first), (2, second)] = story.connected[..] else { panic!("{story:?}") };
+        // The first has its handshake's second, with its pause of a tick; then the socket is closed.
+        assert!((delay..=delay + LATE).contains(&first), "{story:?}");
+        assert!((first + 1_000..first + 1_050 + delay).contains(&second), "{story:?}");
+        let handshakes = story.failed.iter().filter(|(why, _)| *why == DialError::HandshakeTimeout.to_string()).count();
+        assert_eq!((handshakes, story.failed.len(), stats.connected), (2, 2, 2), "{story:?}");
+    }
+    // With nothing else under way it fails at once.
+    let stage = Stage { count: 2, dials: 2, sockets: Some(1), ..Stage::default() };
+    let (story, _) = stage.play(|target| target);
+    let full = story.failed[0].0 == DialError::Full.to_string() || story.failed[0].0.contains("os error 24");
+    assert!(full && story.failed[0].1 <= LATE, "{story:?}");
 }

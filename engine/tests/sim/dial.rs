@@ -108,6 +108,10 @@ pub struct Dial {
     version: u32,
     next: Option<u32>,
     newest: u32,
+    /// It was told what it had asked for, and may not have gone on since; what it was given meanwhile, which is what it dials if it had not, and what comes next
+    /// if it had.
+    told: bool,
+    doubts: Vec<u32>,
     /// The next wait, if the application has set it.
     wait: Option<Duration>,
     /// It allowed none of the addresses.
@@ -215,6 +219,8 @@ impl Dial {
             version: 0,
             next: None,
             newest: 0,
+            told: false,
+            doubts: Vec::new(),
             wait: None,
             nowhere_to: false,
             attempts: 1,
@@ -230,12 +236,31 @@ impl Dial {
         (self.plan.target(self.newest), self.newest)
     }
 
-    /// The application has given it that; `taken` is what it was told.
-    pub fn retarget(&mut self, version: u32, taken: bool, now: Time, stopping: bool) {
-        let over = self.abandoned || self.is_over() || stopping;
-        assert!(taken || over, "a target was refused: {self:?}");
+    /// It waits to be told what to dial.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.stand, Stand::Asking { .. }) && !self.abandoned
+    }
+
+    /// Whether an attempt follows the one that it has, or may; a stop begins a little after it was asked for.
+    fn check_taken(&self, taken: bool, stopping: bool) {
+        let never = self.plan.policy.is_none_or(|policy| policy.attempts_max == 0);
+        let over = self.abandoned || never || matches!(self.stand, Stand::Over | Stand::Lost { .. });
+        assert!(!taken || !over, "it was taken, and nothing follows: {self:?}");
+        assert!(taken || over || stopping, "it was refused: {self:?}");
+    }
+
+    /// The application has given it that; `taken` is what it was told. `again`: in the same callback as the one before.
+    pub fn retarget(&mut self, version: u32, taken: bool, again: bool, now: Time, stopping: bool) {
+        self.check_taken(taken, stopping);
+        if !taken {
+            return;
+        }
         if matches!(self.stand, Stand::Asking { .. }) {
-            (self.version, self.stand) = (version, Stand::Trying { since: now });
+            (self.version, self.stand, self.told) = (version, Stand::Trying { since: now }, true);
+        } else if again && self.told && self.doubts.is_empty() {
+            self.version = version;
+        } else if self.told {
+            self.doubts.push(version);
         } else {
             self.next = Some(version);
         }
@@ -243,8 +268,10 @@ impl Dial {
 
     /// The application has set its next wait.
     pub fn set_wait(&mut self, wait: Duration, taken: bool, now: Time, stopping: bool) {
-        let over = self.abandoned || self.is_over() || stopping || self.plan.policy.is_none();
-        assert!(taken || over, "a wait was refused: {self:?}");
+        self.check_taken(taken, stopping);
+        if !taken {
+            return;
+        }
         match &mut self.stand {
             Stand::Waiting { least, most } => (*least, *most) = (now.plus(wait), now.plus(wait)),
             _ => self.wait = Some(wait),
@@ -316,6 +343,7 @@ impl Dial {
     /// These are to be tried; `none`: the application allows none of them.
     pub fn on_resolved(&mut self, dialled: &Dialled, addrs: &[SocketAddr], none: bool) {
         self.is(dialled);
+        self.told = false;
         assert!(matches!(self.stand, Stand::Trying { .. }) && !self.abandoned, "addresses of a dial that is {self:?}");
         let port = Some(1000 + dialled.tag as u16);
         let few = if self.plan.named { 1..=ADDRS_MAX } else { 1..=1 };
@@ -330,7 +358,12 @@ impl Dial {
         let Stand::Trying { since } = self.stand else { panic!("on_answer of a dial that is {self:?}") };
         self.is(dialled);
         assert!(!self.abandoned, "an answer for an abandoned dial");
-        assert_eq!(version, self.version, "an attempt dialled another target than it was given: {self:?}");
+        self.told = false;
+        let doubts = std::mem::take(&mut self.doubts);
+        let known = version == self.version || doubts.contains(&version);
+        assert!(known, "an attempt dialled {version}, another target than it was given: {self:?}");
+        self.version = version;
+        self.next = self.next.or(doubts.last().copied().filter(|last| *last != version));
         self.stand = if taken { Stand::Taken { since } } else { Stand::Unwanted };
     }
 
@@ -415,8 +448,12 @@ impl Dial {
             return;
         }
         self.failed += 1;
+        // Whichever of them it dialled: the last is what the next one does.
+        self.told = false;
+        self.version = self.doubts.drain(..).last().unwrap_or(self.version);
         // Stopping begins a little after it was asked for.
-        let expected = self.next_wait(may_pass(why), asked_by(why));
+        let heeds = self.plan.policy.is_none_or(|policy| !policy.retry_after_max.is_zero());
+        let expected = self.next_wait(may_pass(why, heeds), asked_by(why));
         match (retry, expected) {
             (Some(wait), Some((least, most))) => {
                 assert!(wait >= least && wait <= most, "a wait of {wait:?}, not {least:?} to {most:?}: {self:?}");
@@ -534,12 +571,13 @@ impl Dial {
     }
 }
 
-/// Whether asking again may help, as `Reconnect` documents it.
-fn may_pass(why: &DialError) -> bool {
+/// Whether asking again may help, as `Reconnect` documents it. `heeds`: what a server asks for by Retry-After counts.
+fn may_pass(why: &DialError, heeds: bool) -> bool {
     match why {
         DialError::Declined(declined) => {
             let status = declined.status.as_u16();
-            matches!(status, 408 | 425 | 429) || !matches!(status, 300..500) || status >= 400 && asked_by(why).is_some()
+            let asked = status >= 400 && heeds && asked_by(why).is_some();
+            matches!(status, 408 | 425 | 429) || !matches!(status, 300..500) || asked
         }
         DialError::Unwanted | DialError::Abandoned | DialError::Stopped => false,
         _ => true,

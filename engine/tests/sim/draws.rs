@@ -79,8 +79,8 @@ pub fn dialler(seed: u64, manners: Manners, settings: &Settings) -> Option<Diall
     let dials = manners == Manners::Quiet || random.chance(330);
     let left = random.range(1, if manners == Manners::Quiet { 3 } else { 10 }) as u32;
     let (handshake_timeout, pause) = (settings.handshake_timeout, settings.pause);
-    // Whoever is there, and four addresses of each dial.
-    let tight = settings.connections_max < 50;
+    // Whoever is there, and four addresses of each dial, need more sockets than the kernel may have, or the cap allows.
+    let tight = manners == Manners::Rude || settings.connections_max < 50;
     dials.then_some(Dialler { random, left, handshake_timeout, tight, pause })
 }
 

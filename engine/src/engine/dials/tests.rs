@@ -9,7 +9,7 @@ fn at(millis: u64) -> Time {
 }
 
 #[test]
-fn a_dial_has_one_timer_and_stale_ones_are_skipped() {
+fn a_dial_has_one_timer_and_no_other_is_left() {
     let mut dials = Dials::new(Place::new(0), None);
     let [first, second] =
         [0, 1].map(|_| dials.add(Target::new("ws://127.0.0.1/").expect("a URL"))).map(|id| dials.find(id).unwrap());
@@ -17,11 +17,34 @@ fn a_dial_has_one_timer_and_stale_ones_are_skipped() {
     dials.set_timer(first, at(10));
     dials.set_timer(second, at(20));
     dials.set_timer(first, at(30));
-    assert_eq!(dials.pop_due(at(15), u64::MAX), None, "its first timer was replaced");
+    assert_eq!((dials.timers.len(), dials.next_due()), (2, Some(at(20))), "its first timer was replaced");
+    assert_eq!(dials.pop_due(at(15), u64::MAX), None);
     assert_eq!(dials.pop_due(at(40), u64::MAX), Some(second));
     dials.remove(first);
     assert_eq!(dials.pop_due(at(40), u64::MAX), None, "it is gone");
     assert_eq!(dials.next_due(), None);
+}
+
+/// However often an application sets a wait, abandons a dial or gives it a target: each takes the place of the one before.
+#[test]
+fn calls_without_end_take_no_memory() {
+    let mut dials = Dials::new(Place::new(0), Some(1));
+    let target = || Target::new("ws://127.0.0.1:1/").expect("a URL").reconnect(Reconnect::default());
+    let [first, second] = [(); 2].map(|()| dials.add(target()));
+    let [other, index] = [first, second].map(|id| dials.find(id).expect("there"));
+    dials.wanted.clear();
+    assert!(dials.may_begin(other, at(0)));
+    dials.dial(index).state = State::Waiting;
+    for millis in 0..1_000 {
+        assert!(!dials.may_begin(index, at(millis)) && dials.dial(index).ticket.is_some());
+        assert!(dials.set_wait(second, Duration::from_secs(3600), at(millis)) && dials.retarget(second, target()));
+        assert!(dials.dial(index).ticket.is_none());
+    }
+    assert_eq!((dials.timers.len(), dials.turnstile.next_due()), (1, None));
+    (0..1_000).for_each(|_| dials.abandon(second));
+    assert_eq!(dials.wanted.len(), 1);
+    dials.clear();
+    assert_eq!((dials.timers.len(), dials.next_due()), (0, None));
 }
 
 /// What is set while timers are worked on waits for the next round, however early it is due.
@@ -93,13 +116,31 @@ fn a_wait_that_was_set_counts_once() {
 fn a_wait_that_was_set_is_no_way_past_the_turnstile() {
     let mut dials = Dials::new(Place::new(0), Some(1));
     let target = || Target::new("ws://127.0.0.1:1/").expect("a URL").reconnect(Reconnect::default());
-    let [first, second] = [(); 2].map(|()| dials.add(target()).index());
-    assert_eq!(dials.turn_of(first, at(1_000)), None);
-    assert_eq!(dials.turn_of(second, at(1_000)), Some(at(2_000)));
+    let [first, second, third] = [(); 3].map(|()| dials.add(target()).index());
+    dials.wanted.clear();
+    assert!(dials.may_begin(first, at(1_000)) && !dials.may_begin(second, at(1_000)));
+    assert!(!dials.may_begin(third, at(1_000)));
     dials.dial(second).state = State::Waiting;
     assert!(dials.set_wait(dials.id_of(second), Duration::ZERO, at(1_001)));
-    assert_eq!(dials.turn_of(second, at(1_001)), Some(at(3_000)), "its turn of before is over");
-    assert_eq!(dials.turn_of(second, at(3_000)), None, "and this one is its own");
+    assert_eq!(dials.pop_due(at(1_001), u64::MAX), Some(second));
+    assert!(!dials.may_begin(second, at(1_001)), "behind those that came meanwhile");
+    assert_eq!((dials.pop_turn(at(1_999)), dials.pop_turn(at(2_000))), (None, Some(third)), "the turn that it left");
+    assert_eq!((dials.next_due(), dials.pop_turn(at(3_000))), (Some(at(3_000)), Some(second)));
+}
+
+/// Dials that are abandoned, or over, in line leave their turns to those behind them.
+#[test]
+fn who_is_abandoned_leaves_its_turn() {
+    let mut dials = Dials::new(Place::new(0), Some(1));
+    let target = || Target::new("ws://127.0.0.1:1/").expect("a URL");
+    let ids = [(); 4].map(|()| dials.add(target()));
+    dials.wanted.clear();
+    assert!(dials.may_begin(ids[0].index(), at(0)));
+    ids[1..].iter().for_each(|id| assert!(!dials.may_begin(id.index(), at(0))));
+    dials.abandon(ids[1]);
+    dials.remove(ids[2].index());
+    assert_eq!(dials.pop_turn(at(1_000)), Some(ids[3].index()));
+    assert_eq!(dials.pop_turn(at(9_000)), None);
 }
 
 /// The attempt under way keeps its target; its tag and its policy a dial keeps for good.
@@ -118,9 +159,10 @@ fn a_new_target_is_that_of_the_next_attempt() {
     dials.wanted.clear();
     dials.dial(index).state = State::Asking;
     dials.set_timer(index, at(10));
+    assert!(dials.retarget(id, target("second")));
     assert!(dials.retarget(id, target("third")));
     assert_eq!((dials.dial(index).state, &*dials.wanted), (State::Told, &[id][..]));
-    assert_eq!((host(&mut dials), dials.dial(index).has_next()), ("third".to_owned(), false));
+    assert_eq!((host(&mut dials), dials.dial(index).has_next()), ("third".to_owned(), false), "the last of the two");
     assert_eq!(dials.pop_due(at(10), u64::MAX), None, "nobody waits for it any more");
     dials.dial(index).replace(target("fourth"));
     assert_eq!((host(&mut dials), dials.dial(index).has_next()), ("fourth".to_owned(), false));
@@ -128,6 +170,24 @@ fn a_new_target_is_that_of_the_next_attempt() {
     assert!(!dials.retarget(id, target("fifth")));
     dials.remove(index);
     assert!(!dials.retarget(id, target("sixth")));
+}
+
+/// What is taken is for an attempt that comes.
+#[test]
+fn nothing_is_taken_for_an_attempt_that_never_comes() {
+    let target = || Target::new("ws://127.0.0.1:1/").expect("a URL");
+    let mut dials = Dials::new(Place::new(0), None);
+    let takes = |dials: &mut Dials, id| [dials.set_wait(id, Duration::ZERO, at(0)), dials.retarget(id, target())];
+    let once = dials.add(target());
+    let never = dials.add(target().reconnect(Reconnect::default().attempts_max(0)));
+    let again = dials.add(target().reconnect(Reconnect::default()));
+    assert_eq!([once, never, again].map(|id| takes(&mut dials, id)), [[false; 2], [false; 2], [true; 2]]);
+    dials.dial(again.index()).ends(false);
+    assert_eq!(takes(&mut dials, again), [false; 2], "its connection was the last");
+    dials.dial(again.index()).ends(true);
+    assert_eq!(takes(&mut dials, again), [true; 2]);
+    dials.stop();
+    assert_eq!(takes(&mut dials, again), [false; 2], "the core stops");
 }
 
 /// A connect may end when its dial is over, or another has its slot.

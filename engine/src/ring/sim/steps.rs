@@ -266,7 +266,7 @@ impl Net {
         let refused = refused || self.config.unheard.contains(&remote.ip());
         let result = match (self.config.dialled_key.filter(|_| !refused), free) {
             (None, _) => Err(Errno(self.random.pick(&[libc::ECONNREFUSED, libc::ENETUNREACH, libc::ETIMEDOUT]))),
-            (_, None) => Err(Errno(libc::ENFILE)),
+            (_, None) => Err(Errno(self.random.pick(&[libc::ENFILE, libc::EMFILE]))),
             (Some(key), Some(slot)) => {
                 let id = self.new_pipe(key);
                 self.kernel.files[slot] = Some(File { pipe: id, owner: None, recv: None, send: None, asked: false });
