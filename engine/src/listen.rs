@@ -106,7 +106,8 @@ impl Listener {
     /// Whether connections begin with a PROXY header, which tells for whom a proxy has connected. Default [`ProxyProtocol::Refused`].
     ///
     /// Where it is required the handler is told of the client as [`Opening::peer`](crate::Opening::peer) and [`Conn::peer`](crate::Conn::peer), and of the proxy
-    /// as `via`. A header that speaks for the proxy itself (LOCAL), or tells no address of TCP (UNKNOWN, UNSPEC), leaves the proxy as the peer. The header must have come within the
+    /// as `via`. A header that speaks for the proxy itself (LOCAL), or tells no address of TCP (UNKNOWN, UNSPEC), leaves the proxy as the peer. Behind one that tells no address
+    /// nobody's [field](Self::trust_forwarded) is believed: the proxy may have passed it on as its client wrote it. The header must have come within the
     /// [`handshake_timeout`](Config::handshake_timeout), TLS and the request included; while it has not, its connection counts as one that has asked for nothing.
     pub fn proxy(mut self, proxy: ProxyProtocol) -> Self {
         self.gate.proxy = proxy;
@@ -116,6 +117,9 @@ impl Listener {
     /// Proxies that tell of their clients in this field of their requests: those in `from`, and at a Unix-domain socket whoever may connect. Of the nodes in the field the last that such a
     /// proxy wrote is the client, told as [`Opening::peer`](crate::Opening::peer) and [`Conn::peer`](crate::Conn::peer), and the proxy as `via`; where the proxy does not tell the
     /// client's port it is 0. Default: nobody's word is taken, and the field is one like any other.
+    ///
+    /// Where a [PROXY header](Self::proxy) is required too, it is whom the header names that has to be listed; the proxy itself, where it speaks for itself (LOCAL); and behind a
+    /// header that names nobody the field is one like any other.
     ///
     /// Say which of the two fields your proxies write: the other one they pass on as the client sent it, with any address in it.
     pub fn trust_forwarded(mut self, field: Field, from: impl IntoIterator<Item = Prefix>) -> Self {

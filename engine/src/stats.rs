@@ -91,7 +91,7 @@ counters! {
     /// ([`Config::crowd_max`](crate::Config::crowd_max)).
     crowded,
     /// Connections to a listener that requires a PROXY header ([`ProxyProtocol`](crate::ProxyProtocol)) that began with something else, or ended in the
-    /// middle of one.
+    /// middle of one, whoever ended them: a deadline, a stop and a core that is full as well. One that ended before its first byte is none of these.
     proxy_failed,
     /// Connections answered 503 because the core was at its connection cap.
     full,

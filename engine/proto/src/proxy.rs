@@ -53,9 +53,12 @@ pub struct Header<'a> {
     /// 1 or 2.
     pub version: u8,
     /// The client's end of the connection that the proxy accepted, an IPv4-mapped IPv6 address as IPv4. None if the proxy speaks
-    /// for itself (LOCAL: a health check, say) or does not tell a TCP address (UNKNOWN, UNSPEC, unix sockets, datagrams): then
+    /// for itself ([`is_local`](Self::is_local)) or does not tell a TCP address (UNKNOWN, UNSPEC, unix sockets, datagrams): then
     /// the peer is whom the socket says.
     pub source: Option<SocketAddr>,
+    /// The proxy speaks for itself (LOCAL, §2.2: a health check, say), so that what follows is its own word. Version 1 cannot say so: its UNKNOWN
+    /// may be a health check, or a client of which nothing is told.
+    pub is_local: bool,
     /// The proxy's end of that connection; there if `source` is.
     pub destination: Option<SocketAddr>,
     /// The host name that the client asked for, of TLS the server name (PP2_TYPE_AUTHORITY). Version 2 alone has it.
@@ -272,7 +275,7 @@ fn binary(bytes: &[u8]) -> Result<Header<'_>, Stop> {
         Block::Tcp4 => ends::<4>(addresses),
         Block::Tcp6 => ends::<16>(addresses),
         Block::Other { .. } => None,
-        Block::Skipped => return Ok(Header::of(len, None)),
+        Block::Skipped => return Ok(Header { is_local: local, ..Header::of(len, None) }),
     };
     let mut header = Header::of(len, ends);
     read_values(values, &mut header)?;
@@ -362,7 +365,7 @@ fn end(address: IpAddr, port: u16) -> SocketAddr {
 impl Header<'_> {
     fn of(len: usize, ends: Option<Ends>) -> Self {
         let (source, destination) = ends.map(|ends| (ends.source, ends.destination)).unzip();
-        Header { len, version: 2, source, destination, authority: None, alpn: None }
+        Header { len, version: 2, source, is_local: false, destination, authority: None, alpn: None }
     }
 }
 

@@ -24,6 +24,8 @@ const TEXT_MAX: usize = 255;
 pub(crate) struct More {
     /// Who is at the other end of its socket, if that is a proxy and the peer is its client.
     pub(crate) via: Option<Peer>,
+    /// It came through a proxy that did not tell for whom: nothing that it says in its request is a proxy's word.
+    pub(crate) is_unnamed: bool,
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) alpn: Option<Box<[u8]>>,
     pub(crate) subprotocol: Option<Box<str>>,

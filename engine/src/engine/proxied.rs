@@ -58,7 +58,12 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// The header is there: who comes through the proxy, if it is not for itself. False: it is not served.
     fn on_proxied(&mut self, index: u32, gate: u32, header: &Header<'_>) -> bool {
         // An address of nobody tells nobody, and would be taken for the proxy's own later.
-        if let Some(client) = header.source.filter(|source| !source.ip().is_unspecified()).map(Peer::from) {
+        let told = header.source.filter(|source| !source.ip().is_unspecified());
+        // What follows is a client's, of whom nobody knows anything: it is not the word of the proxy that it comes through.
+        if told.is_none() && !header.is_local && self.gates[gate as usize].forwarders.is_some() {
+            self.out.note(index, |more| more.is_unnamed = true);
+        }
+        if let Some(client) = told.map(Peer::from) {
             let proxy = self.out.addresses.set_client(index, client);
             self.out.note(index, |more| {
                 more.via = Some(proxy);
@@ -91,6 +96,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     #[cold]
     fn on_forwarded(&mut self, index: u32, gate: u32, request: &Request<'_>) -> Option<Refusal> {
+        if self.out.addresses.more(index).is_some_and(|more| more.is_unnamed) {
+            return None;
+        }
         let peer = self.out.addresses.get(index);
         let client = self.gates[gate as usize].forwarders.as_ref()?.client(peer, request)?;
         let proxy = self.out.addresses.set_client(index, client);

@@ -281,7 +281,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Phase::Head(_, Some(buffer), _) => self.out.stores.pool.put(*buffer),
             Phase::Asked(asked) => self.end_wait(*asked, Wait::Gone),
             Phase::Proxy(buffer, gate) => {
-                buffer.into_iter().for_each(|buffer| self.out.stores.pool.put(*buffer));
+                if let Some(buffer) = buffer {
+                    self.out.stats.proxy_failed += 1;
+                    self.out.stores.pool.put(*buffer);
+                }
                 if self.gates[gate as usize].is_secure() {
                     // TLS begins behind the header, so that nothing can be said yet.
                     self.out.stores.pool.put(bytes);

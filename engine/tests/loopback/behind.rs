@@ -202,6 +202,19 @@ fn a_request_of_a_listed_proxy_names_the_client() {
     let both = || listener(&["203.0.113.7"]).proxy(ProxyProtocol::Required);
     assert_eq!(told(both(), V1, "X-Forwarded-For: 198.51.100.1\r\n"), "198.51.100.1 via *");
     assert_eq!(told(both(), b"PROXY UNKNOWN\r\n", "X-Forwarded-For: 198.51.100.1\r\n"), "* via -");
+    // A proxy of TCP that is listed itself, and passes on what a client wrote: its word counts where it is its own (LOCAL), and not behind a header
+    // that names nobody.
+    let both = || listener(&["127.0.0.0/8"]).proxy(ProxyProtocol::Required);
+    let unspec = v2(0x21, 0x00, b"");
+    for (header, client) in [
+        (b"PROXY UNKNOWN\r\n".to_vec(), "* via -"),
+        (unspec, "* via -"),
+        (b"PROXY TCP6 :: ::1 0 1\r\n".to_vec(), "* via -"),
+        (V1.to_vec(), "203.0.113.7:40000 via *"),
+        (v2(0x20, 0x00, b""), "198.51.100.1 via *"),
+    ] {
+        assert_eq!(told(both(), &header, "X-Forwarded-For: 198.51.100.1\r\n"), client, "{header:?}");
+    }
 }
 
 /// A path of one test's own, gone with it.

@@ -102,5 +102,6 @@ fn a_stop_answers_who_has_sent_no_header() {
         vec![(0, 0, Do::Connect), (1, 1, Do::Connect), (1, 1, Do::Write(HEADER[..9].to_vec())), (50, 9, Do::Stop)];
     let play = play(config(), steps);
     assert_eq!([0, 1].map(|peer| play.status(peer)), [Some(503), Some(503)]);
+    assert_eq!(play.stats.proxy_failed, 1, "half a header is counted, whoever ends it; none at all is not");
     assert!(play.saw_at(0, Opcode::Text).is_none() && play.ended < 1_000);
 }

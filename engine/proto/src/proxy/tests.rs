@@ -78,7 +78,7 @@ fn lines_of_the_specification() {
     assert_eq!((header.destination, header.len), (at(&format!("[{v6}]:65535")), 104));
 
     let header = whole(b"PROXY UNKNOWN\r\n");
-    assert_eq!((header.source, header.destination, header.len), (None, None, 15));
+    assert_eq!((header.source, header.destination, header.len, header.is_local), (None, None, 15, false));
 
     let line = format!("PROXY UNKNOWN {v6} {v6} 65535 65535\r\n");
     assert_eq!(whole(line.as_bytes()).source, None);
@@ -205,6 +205,7 @@ fn blocks_without_a_source_are_skipped() {
         let bytes = binary_of(version_command, family, block);
         let header = whole(&bytes);
         assert_eq!((header.source, header.destination, header.authority), (None, None, None), "{family:#x}");
+        assert_eq!(header.is_local, version_command == 0x20, "{family:#x}");
     }
 }
 
