@@ -3,6 +3,7 @@
 //! Everything that can be wrong with it is found while it is made, so that dialling fails only for what the network and the
 //! server do.
 
+use std::fmt;
 use std::net::IpAddr;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use wsring_proto::opcode::Message;
 
 use crate::pressure::Pressure;
 use crate::reconnect::Reconnect;
-use crate::way::{Proxy, ProxyError};
+use crate::way::{Proxy, ProxyError, port_of};
 
 /// A server to connect to ([`CoreCx::connect`](crate::CoreCx::connect)), with what is asked of it and what happens when
 /// the connection is lost.
@@ -32,7 +33,7 @@ use crate::way::{Proxy, ProxyError};
 /// assert_eq!((target.host(), target.port()), ("feed.example.com", 80));
 /// # Ok::<(), wsring::TargetError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     secure: bool,
     /// Without the brackets of IPv6.
@@ -62,6 +63,41 @@ pub struct Target {
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
+/// Where it leads, and how often. What may be a token is nobody's to see: the query, the values of headers, subprotocols and what a heartbeat says.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let path = shown(&self.path);
+        let headers: Vec<&HeaderName> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Target")
+            .field("url", &format_args!("{scheme}://{host}:{}{path}", self.port))
+            .field("tag", &self.tag)
+            .field("headers", &headers)
+            .field("proxy", &self.proxy)
+            .field("reconnect", &self.reconnect)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A URL or a part of one, without what may be secret in it.
+fn shown(url: &str) -> String {
+    let (front, query) = url.split_once('?').map_or((url, None), |(front, query)| (front, Some(query)));
+    let at = front.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, place) = front.split_at(at);
+    match query {
+        // A password with a question mark in it, or a query with an address of mail.
+        Some(query) if query.contains('@') && !place.contains('@') => format!("{scheme}..."),
+        Some(_) => format!("{scheme}{}?...", unnamed(place)),
+        None => format!("{scheme}{}", unnamed(place)),
+    }
+}
+
+/// Without what stands in front of an `@`.
+fn unnamed(place: &str) -> String {
+    place.rsplit_once('@').map_or(place.to_owned(), |(_, behind)| format!("...@{behind}"))
+}
+
 /// Shorter, and heartbeats would be all that a core does.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(1);
 
@@ -86,7 +122,7 @@ impl Heartbeat {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// Not a URL.
+    /// Not a URL; this is what was given, without what may be secret in it: its query, and what stands in front of an `@`.
     #[error("{0:?} is no URL: ws://HOST[:PORT][/PATH][?QUERY] or wss://...")]
     Url(String),
     /// Another scheme than ws and wss.
@@ -123,7 +159,7 @@ impl Target {
         if url.contains('#') {
             return Err(TargetError::Fragment);
         }
-        let wrong = || TargetError::Url(url.to_owned());
+        let wrong = || TargetError::Url(shown(url));
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let secure = match uri.scheme_str().ok_or_else(wrong)? {
             scheme if scheme.eq_ignore_ascii_case("ws") => false,
@@ -136,13 +172,8 @@ impl Target {
         }
         let host = parts.host();
         let default = if secure { 443 } else { 80 };
-        // `http` reads "host:" and "host:99999" as a host without a port.
         let said = &parts.as_str()[host.len()..];
-        let port = match (said, parts.port_u16()) {
-            ("", _) => default,
-            (_, Some(port)) if port > 0 => port,
-            _ => return Err(wrong()),
-        };
+        let port = if said.is_empty() { default } else { port_of(said).ok_or_else(wrong)? };
         let bare = host.strip_prefix('[').map_or(Some(host), |rest| rest.strip_suffix(']')).ok_or_else(wrong)?;
         let bracketed = bare.len() < host.len();
         if bare.is_empty() || bracketed != bare.contains(':') || (bracketed && bare.parse::<IpAddr>().is_err()) {
@@ -452,6 +483,40 @@ mod tests {
         is("ws://xn--bcher-kva.example/%23", (false, "xn--bcher-kva.example", 80, "xn--bcher-kva.example", "/%23"));
     }
 
+    /// What gives access to a server is in no log that somebody writes an error or a target to.
+    #[test]
+    fn tokens_are_not_shown() {
+        for (url, text) in [
+            ("ws://host:0/a?token=secret", "ws://host:0/a?..."),
+            ("ws://me:secret@a host/?token=secret", "ws://...@a host/?..."),
+            ("ws://me:sec?secret@host:0/a", "ws://..."),
+            ("ws://host:0/?mail=secret@secret", "ws://..."),
+            ("ws://me:sec/secret@host:0/", "ws://...@host:0/"),
+            ("a host?token=secret", "a host?..."),
+            ("host?token=secret&next=ws://there", "host?..."),
+            ("secret@host", "...@host"),
+        ] {
+            let error = Target::new(url).expect_err(url);
+            assert_eq!(error, TargetError::Url(text.to_owned()), "{url}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let target = Target::new("wss://[::1]/stream?token=secret").and_then(|target| {
+            let heartbeat = Message::Text("secret");
+            target
+                .header("authorization", "Bearer secret")?
+                .subprotocol("secret")
+                .map(|target| target.heartbeat(HEARTBEAT_MIN, heartbeat))
+        });
+        let target = target
+            .expect("a target")
+            .proxy(Proxy::new("http://me:secret@proxy:8").expect("a proxy"))
+            .expect("it can be asked");
+        for told in [format!("{target:?}"), format!("{:?}", crate::Redial::from(target.clone()))] {
+            assert!(told.contains("wss://[::1]:443/stream?...") && told.contains("authorization"), "{told}");
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
+
     #[test]
     fn what_is_no_websocket_url() {
         let error = |url| Target::new(url).expect_err(url);
@@ -466,6 +531,8 @@ mod tests {
             "ws://host:0",
             "ws://host:99999",
             "ws://host:8x",
+            "ws://host:+80",
+            "ws://[::1]:+80",
             "ws://[::1",
             "ws://[zz]/",
             "ws://a b/",

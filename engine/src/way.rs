@@ -71,10 +71,9 @@ impl Proxy {
         let authority = uri.authority().ok_or(ProxyError::Url)?;
         let host = authority.host();
         let said = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, rest)| rest);
-        let port = match (said.strip_prefix(host), authority.port_u16()) {
-            (Some(""), _) => port,
-            (Some(_), Some(port)) if port > 0 => port,
-            _ => return Err(ProxyError::Url),
+        let port = match said.strip_prefix(host).ok_or(ProxyError::Url)? {
+            "" => port,
+            said => port_of(said).ok_or(ProxyError::Url)?,
         };
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
@@ -124,7 +123,18 @@ impl Proxy {
     }
 }
 
-/// RFC 3986 §2.1.
+/// The port in `:80`, which is digits alone (RFC 3986 §3.2.3), and not 0. (`http` takes `:+80` for one, and `:` and `:99999` for none.)
+pub(crate) fn port_of(said: &str) -> Option<u16> {
+    number_of(said.strip_prefix(':')?).filter(|port| *port > 0)
+}
+
+/// A number without a sign.
+fn number_of(digits: &str) -> Option<u16> {
+    let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| digits.parse().ok()).flatten()
+}
+
+/// RFC 3986 §2.1: two hexadecimal digits, and no sign among them.
 fn unescaped(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -135,7 +145,8 @@ fn unescaped(text: &str) -> Option<String> {
             continue;
         }
         let (digits, behind) = rest.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        let digit = |at: usize| char::from(digits[at]).to_digit(16).map(|digit| digit as u8);
+        bytes.push(digit(0)? << 4 | digit(1)?);
         rest = behind;
     }
     String::from_utf8(bytes).ok()
@@ -159,7 +170,7 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
     let is_named = at.is_some_and(|at| {
         !name.is_empty() && host.is_char_boundary(at) && host[at..].eq_ignore_ascii_case(name) && is_below(at)
     });
-    is_named && only.is_none_or(|only| only.parse() == Ok(port))
+    is_named && only.is_none_or(|only| number_of(only) == Some(port))
 }
 
 #[cfg(test)]
@@ -181,9 +192,24 @@ mod tests {
         assert_eq!(proxy("socks5://10.0.0.1"), Ok((true, host("10.0.0.1"), 1080, None)));
         assert_eq!(proxy("socks5h://me@[::1]:9"), Ok((true, host("::1"), 9, login("me", ""))));
         assert_eq!(proxy("http://me:se%3Acr%40t@proxy:8"), Ok((false, host("proxy"), 8, login("me", "se:cr@t"))));
-        for wrong in
-            ["", "proxy", "http://", "http://proxy:0", "http://proxy:x", "http://a%4@proxy", "http://a%ff@proxy"]
-        {
+        for wrong in [
+            "",
+            "proxy",
+            "http://",
+            "http://proxy:0",
+            "http://proxy:x",
+            "http://proxy:+80",
+            "http://a%4@proxy",
+            "http://a%ff@proxy",
+        ]
+        .into_iter()
+        .chain([
+            "http://a%+4@proxy",
+            "http://a%-4@proxy",
+            "http://a%4+@proxy",
+            "http://a%4g@proxy",
+            "http://a%@proxy",
+        ]) {
             assert_eq!(proxy(wrong), Err(ProxyError::Url), "{wrong}");
         }
         assert_eq!(proxy("https://proxy"), Err(ProxyError::Scheme("https".to_owned())));
@@ -223,6 +249,7 @@ mod tests {
             ("other.com, example.com:80", true),
             ("com", true),
             ("example.com:81", false),
+            ("example.com:+80", false),
             ("ample.com", false),
             ("feed.example.com.evil", false),
             ("10.0.0.0/8", false),
