@@ -60,6 +60,14 @@ def panicked(path):
         return "panicked at" in log.read()
 
 
+def faults_of_ring(log, ring):
+    """Whether the log of `wsring serve` says that it runs on that ring, if one was asked for, as a list of faults."""
+    with open(log, encoding="utf-8", errors="replace") as text:
+        told = re.search(r"listening on .*\| ring (\w+)", text.read())
+    found = told[1] if told else "none"
+    return [] if ring in (None, found) else ["FAIL the ring: the server runs on %s, not on %s" % (found, ring)]
+
+
 def start(command, log):
     """Starts a command in a process group of its own, without stdin, its output in the file `log`."""
     with open(log, "wb") as out:

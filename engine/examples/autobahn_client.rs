@@ -1,7 +1,7 @@
 //! The client that the Autobahn testsuite's fuzzing server examines: asks how many cases there are, echoes in each, waits for the
 //! last one's result, and has the report written.
 //!
-//! `autobahn/run client` starts it as `autobahn_client ws://127.0.0.1:9001 AGENT`. It ends with 0 when every case was run, whatever
+//! `autobahn/run client` starts it as `autobahn_client ws://127.0.0.1:9001 AGENT [RING]`. It ends with 0 when every case was run, whatever
 //! came of it: the suite's report says that.
 
 use std::process::ExitCode;
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsring::{
-    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, Dialled, Handler, Message, Target,
-    TargetError,
+    Answered, Client, CloseReason, Config, ConnId, CoreCx, Cx, Deflate, DialError, Dialled, Handler, Message, RingKind,
+    Target, TargetError,
 };
 
 /// What a connection is for.
@@ -106,13 +106,15 @@ impl Handler for Examinee {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(server), Some(agent), None) = (arguments.next(), arguments.next(), arguments.next()) else {
-        eprintln!("usage: autobahn_client ws://HOST:PORT AGENT");
+    let (server, agent, ring) = (arguments.next(), arguments.next(), arguments.next());
+    let ring = ring.map(|name| name.parse::<RingKind>()).transpose();
+    let (Some(server), Some(agent), Ok(ring), None) = (server, agent, ring, arguments.next()) else {
+        eprintln!("usage: autobahn_client ws://HOST:PORT AGENT [uring|epoll]");
         return ExitCode::from(2);
     };
     let done = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&done);
-    let config = Config::default().output_max_bytes(40 << 20).deflate(Deflate::shared());
+    let config = Config::default().output_max_bytes(40 << 20).deflate(Deflate::shared()).ring(ring);
     let ran = Client::new().config(config).run(move |_| Examinee {
         server: server.trim_end_matches('/').to_owned(),
         agent: agent.clone(),

@@ -78,7 +78,7 @@ def refused(command, server):
 
 def untrusted(command, server):
     """Without `--ca`: nobody whom the machine trusts signed that certificate."""
-    trusting_nobody = command[:2]
+    trusting_nobody = command[:command.index("--ca")]
     found = connect(trusting_nobody, server + "/talk")
     expect(found, 1, "", "certificate")
     expect(connect(trusting_nobody, server + "/talk", "--insecure", lines="x\n", until="x\n"), 0, "x\n")
@@ -89,9 +89,9 @@ CHECKS = {"connect_" + check.__name__: check for check in [
 TLS_CHECKS = {**CHECKS, "connect_untrusted": untrusted}
 
 
-def run(wsring, server, certificate=None):
-    """All checks; returns their lines. With a certificate, which is then trusted, those of TLS."""
-    command, lines = [wsring, "connect", *(["--ca", certificate] if certificate else [])], []
+def run(wsring, server, certificate=None, options=()):
+    """All checks, with these options of the command; returns their lines. With a certificate, which is then trusted, those of TLS."""
+    command, lines = [wsring, "connect", *options, *(["--ca", certificate] if certificate else [])], []
     for name, check in (TLS_CHECKS if certificate else CHECKS).items():
         try:
             check(command, server)
