@@ -4,53 +4,46 @@
 //! as they come, and whoever plays is told at the tick: all that is sent waits for it, so a tick is one send and one segment for each
 //! player, however many inputs there were. A player who reads slowly gets the newest tick, not all that it missed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wsring::{
-    CloseReason, Config, ConnId, CoreCx, CoreInfo, Cx, Delivery, Error, Flush, Handler, Message, Opening, Server, Tick,
-    TopicId, Verdict,
+    Config, CoreCx, CoreInfo, Cx, Delivery, Error, Flush, Handler, Message, Opening, Server, Tick, TopicId, Verdict,
 };
 
-/// Where everybody is.
+/// The world, which all players follow. Where each is, its connection keeps.
 pub struct Game {
     world: TopicId,
-    places: BTreeMap<ConnId, i64>,
 }
 
 impl Game {
     /// Of one core, as that tells it.
     pub fn new(core: &CoreInfo) -> Self {
-        Self { world: core.handle.topic("world").expect("it is the only topic"), places: BTreeMap::new() }
+        Self { world: core.handle.topic("world").expect("it is the only topic") }
     }
 }
 
 impl Handler for Game {
-    type Conn = ();
+    type Conn = i64;
     type Mail = ();
 
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<i64> {
+        Verdict::accept(0)
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        self.places.insert(cx.id(), 0);
         let _ = cx.subscribe(self.world, Delivery::conflate()); // its first: there is room
     }
 
     /// An input: nobody is told before the tick.
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
         let step = message.as_text().and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-        *self.places.entry(cx.id()).or_default() += step.signum();
+        *cx.data() += step.signum();
     }
 
     fn on_tick(&mut self, cx: &mut CoreCx<'_, Self>, tick: Tick) {
-        let (number, late, places) = (tick.number, tick.late.as_micros(), self.places.values().collect::<Vec<_>>());
+        let (number, late, mut places) = (tick.number, tick.late.as_micros(), Vec::new());
+        cx.for_each(|player| places.push(*player.data()));
         cx.publish(self.world, format!(r#"{{"tick":{number},"late_us":{late},"places":{places:?}}}"#).as_str());
-    }
-
-    fn on_close(&mut self, _: &mut CoreCx<'_, Self>, id: ConnId, (): (), _: &CloseReason<'_>) {
-        self.places.remove(&id);
     }
 }
 
