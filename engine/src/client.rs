@@ -5,9 +5,10 @@ use crate::cores::{Cpu, InvalidCpu, cpus_of};
 use crate::error::Error;
 use crate::handle::CoreInfo;
 use crate::handler::Handler;
-use crate::listen::Listening;
+use crate::listening::Listening;
 use crate::placing::{Wanted, place};
-use crate::server::{self, Running};
+use crate::running::Running;
+use crate::server;
 use crate::stats::Stats;
 
 /// Cores that only dial out. (A server's handler dials in the same way, on the cores that it has.)
@@ -99,7 +100,7 @@ impl Client {
         let places = place(self.cores, self.config.pinned)?;
         server::check(&self.config, &places.cpus)?;
         let listening = Listening::nowhere(places.cpus.len());
-        server::start_cores(self.config, places, listening, factory)
+        server::start_cores(self.config, places, listening, None, factory)
     }
 }
 

@@ -100,7 +100,7 @@ pub struct Config {
     pub(crate) ring: Option<RingKind>,
     pub(crate) pinned: Option<bool>,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<crate::server_tls::ServerTls>,
 }
 
 impl Default for Config {
@@ -205,11 +205,12 @@ impl Config {
     /// Speaks TLS on every listener, by this configuration of rustls; a client that speaks none is told so by an alert.
     /// Names, certificates of clients, ALPN (`http/1.1`, RFC 7301), resumption and the provider of cryptography are its
     /// matter. Early data must be off: no profile says what of WebSocket may be replayed (RFC 8446 appendix E.5).
-    /// Handshakes are computed on the core's thread, some tenths of a millisecond each. Default: no TLS.
+    /// Handshakes are computed on the core's thread, some tenths of a millisecond each. It is an `Arc<rustls::ServerConfig>`, or a
+    /// [`ServerTls`](crate::ServerTls), which can be exchanged while the server runs. Default: no TLS.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, config: std::sync::Arc<rustls::ServerConfig>) -> Self {
-        self.tls = Some(config);
+    pub fn tls(mut self, config: impl Into<crate::server_tls::ServerTls>) -> Self {
+        self.tls = Some(config.into());
         self
     }
 }

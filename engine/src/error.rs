@@ -19,6 +19,14 @@ pub enum Error {
         /// bind(2)'s or listen(2)'s error.
         source: io::Error,
     },
+    /// The sockets of the server before this one could not be taken over, or the path at which that is done not be had.
+    #[error("cannot take over at {path}: {source}")]
+    Handover {
+        /// The path of the [`Handover`](crate::Handover).
+        path: String,
+        /// What the system says, or the process there.
+        source: io::Error,
+    },
     /// A setting makes no sense.
     #[error("configuration: {0}")]
     Config(#[from] InvalidConfig),

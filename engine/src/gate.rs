@@ -44,7 +44,7 @@ pub(crate) enum Speaks {
     #[default]
     AsConfigured,
     Plain,
-    Tls(Arc<rustls::ServerConfig>),
+    Tls(crate::server_tls::ServerTls),
 }
 
 impl Gate {
@@ -60,8 +60,7 @@ impl Gate {
         Gate {
             #[cfg(feature = "tls")]
             speaks: match (&self.speaks, &config.tls) {
-                (Speaks::Tls(own), _) => Speaks::Tls(crate::tls::telling(own)),
-                (Speaks::AsConfigured, Some(tls)) => Speaks::Tls(crate::tls::telling(tls)),
+                (Speaks::Tls(tls), _) | (Speaks::AsConfigured, Some(tls)) => Speaks::Tls(tls.clone()),
                 (Speaks::AsConfigured, None) | (Speaks::Plain, _) => Speaks::Plain,
             },
             ..self.clone()
@@ -70,7 +69,7 @@ impl Gate {
 
     /// How it speaks TLS, if it does.
     #[cfg(feature = "tls")]
-    pub(crate) fn tls(&self) -> Option<&Arc<rustls::ServerConfig>> {
+    pub(crate) fn tls(&self) -> Option<&crate::server_tls::ServerTls> {
         match &self.speaks {
             Speaks::Tls(config) => Some(config),
             Speaks::AsConfigured | Speaks::Plain => None,

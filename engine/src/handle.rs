@@ -3,6 +3,7 @@
 
 mod deferred;
 mod drain;
+mod sharing;
 
 use std::fmt;
 use std::sync::Arc;

@@ -164,8 +164,11 @@ mod gate;
 mod given_up;
 mod handle;
 mod handler;
+mod handover;
 mod headers;
 mod listen;
+mod listen_fds;
+mod listening;
 mod peer;
 mod placing;
 mod pressure;
@@ -178,7 +181,10 @@ pub mod ring;
 #[cfg(not(feature = "unstable-ring"))]
 mod ring;
 mod rings;
+mod running;
 mod server;
+#[cfg(feature = "tls")]
+mod server_tls;
 mod signals;
 mod stats;
 mod target;
@@ -207,8 +213,10 @@ pub use handler::{
     Answered, CloseReason, Conn, CoreCx, Cx, Handler, Message, Opening, OwnedMessage, Prepared, Redial, Request,
     Response, Verdict, Violation,
 };
+pub use handover::{Handover, Successor};
 pub use http;
 pub use listen::Listener;
+pub use listen_fds::ListenFds;
 pub use peer::Peer;
 pub use pressure::Pressure;
 pub use quota::CpuQuota;
@@ -217,9 +225,12 @@ pub use ring::uring::heap::map_long_buffers;
 pub use ring::uring::{Feature, Features, QueueEntries, RecvBuffers, SendBuffers, SetupError, UnknownFeature};
 pub use ring::{Errno, Time};
 pub use rings::{RingKind, UnknownRing};
+pub use running::Running;
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use server::{Running, Server};
+pub use server::Server;
+#[cfg(feature = "tls")]
+pub use server_tls::{ServerTls, UnusableTls};
 pub use stats::Stats;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]

@@ -1,16 +1,20 @@
 //! Where a server listens, and what holds for who comes there: [`Listener`].
 //!
-//! Owns the sockets before they are a ring's: how they are bound, for each core, and the files of those of the Unix domain. Promises that a file
-//! which somebody listens at is never taken away, and that one which nobody does is no hindrance. Refuses to know cores and connections.
+//! Owns what is set for a listener, and whether its sockets are bound (`bound`), were opened by another process that hands them over, or are ones that the
+//! application has (`given`). `file` owns the files of those of the Unix domain. Refuses to know cores and connections.
 
-use std::fs;
+mod bound;
+mod file;
+mod given;
+mod key;
+
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Socket, Type};
 use wsring_proto::forwarded::Field;
 use wsring_proto::prefix::Prefix;
 
@@ -19,6 +23,14 @@ use crate::error::Error;
 #[cfg(feature = "tls")]
 use crate::gate::Speaks;
 use crate::gate::{Forwarders, Gate, ProxyProtocol};
+#[cfg(feature = "tls")]
+use crate::server_tls::ServerTls;
+use bound::{How, bind_tcp};
+
+pub(crate) use bound::{Bound, addrs_of, listen, name_of};
+pub(crate) use file::{SocketFile, bind_unix};
+pub(crate) use given::Given;
+pub(crate) use key::{Key, Taken};
 
 /// A place to listen at, with settings of its own: for [`Server::listen`](crate::Server::listen).
 ///
@@ -42,20 +54,15 @@ pub struct Listener {
     at: At,
     how: How,
     mode: Option<u32>,
+    is_shared: bool,
     gate: Gate,
-}
-
-/// How a socket of TCP is bound.
-#[derive(Clone, Copy, Debug, Default)]
-struct How {
-    exclusive: bool,
-    ipv4_too: bool,
 }
 
 #[derive(Debug)]
 enum At {
     Tcp(io::Result<Vec<SocketAddr>>),
     Unix(PathBuf),
+    Given(Vec<Given>),
 }
 
 impl Listener {
@@ -67,15 +74,56 @@ impl Listener {
 
     /// At a socket of the Unix domain (unix(7)), which all cores accept from. Its path has at most 107 bytes. A socket's file that is there and at which
     /// nobody listens any more is replaced; one at which somebody does is an error, and so is a file that is no socket. When the server has ended,
-    /// the file is removed, if it is still its own.
+    /// the file is removed, if it is still its own. Servers that do either at the same time take turns, by a lock on the folder (flock(2)).
     ///
     /// Who connects there has no address ([`Peer::addr`](crate::Peer::addr)), and who may, says the [mode](Self::mode) of the file.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self::at(At::Unix(path.into()))
     }
 
+    /// At a socket that somebody has opened and that listens already: of TCP or of the Unix domain (SOCK_STREAM, listen(2)), as a
+    /// [`std::net::TcpListener`] or [`std::os::unix::net::UnixListener`] is, or what another process left to this one. It is looked at by
+    /// [`Server::listen`](crate::Server::listen), which says what is wrong with one that is something else ([`Error::Bind`]). All cores accept from it, and its queue
+    /// is as long as [`Config::backlog`] says from then on. Its file, if it has one, is left alone.
+    ///
+    /// Say by [`Self::shared`] whether others have it too. Those that systemd(1) opens are had by [`ListenFds`](crate::ListenFds).
+    ///
+    /// ```
+    /// use wsring::{Error, Listener, Server};
+    ///
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0").map_err(Error::Start)?;
+    /// let server = Server::listen(Listener::from_fd(socket))?;
+    /// assert_eq!(server.local_addrs()?.len(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn from_fd(socket: impl Into<OwnedFd>) -> Self {
+        Self::given(vec![Given::new(socket.into())])
+    }
+
+    /// At sockets that are looked at when they are bound.
+    pub(crate) fn given(given: Vec<Given>) -> Self {
+        Self::at(At::Given(given))
+    }
+
     fn at(at: At) -> Self {
-        Self { at, how: How::default(), mode: None, gate: Gate::default() }
+        Self { at, how: How::default(), mode: None, is_shared: false, gate: Gate::default() }
+    }
+
+    /// Whether other processes have these sockets too, and accept there when this server does no more. A stop then leaves them those who wait in
+    /// the queue, who would be answered 503 otherwise; if nobody has the socket when it is closed, the kernel resets them. Default: no, and yes for what
+    /// [`ListenFds`](crate::ListenFds) brings, because systemd keeps it.
+    pub fn shared(mut self, shared: bool) -> Self {
+        self.is_shared = shared;
+        self
+    }
+
+    /// Whether it is at a socket of the Unix domain, or one of its sockets is.
+    pub fn is_unix(&self) -> bool {
+        match &self.at {
+            At::Tcp(_) => false,
+            At::Unix(_) => true,
+            At::Given(given) => given.iter().any(Given::is_unix),
+        }
     }
 
     /// Takes the port for this server alone: it is bound without SO_REUSEPORT, so that no other process shares it, of the same user either, and a second server that is
@@ -123,15 +171,15 @@ impl Listener {
     ///
     /// Say which of the two fields your proxies write: the other one they pass on as the client sent it, with any address in it.
     pub fn trust_forwarded(mut self, field: Field, from: impl IntoIterator<Item = Prefix>) -> Self {
-        let unaddressed = matches!(self.at, At::Unix(_));
-        self.gate.forwarders = Some(Forwarders { field, from: from.into_iter().collect(), unaddressed });
+        // Whoever has no address is one of them at a socket of the Unix domain, as which `bind` finds it.
+        self.gate.forwarders = Some(Forwarders { field, from: from.into_iter().collect(), unaddressed: false });
         self
     }
 
     /// Speaks TLS here, by this configuration instead of that of [`Config::tls`], which says more.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
-        self.gate.speaks = Speaks::Tls(config);
+    pub fn tls(mut self, config: impl Into<ServerTls>) -> Self {
+        self.gate.speaks = Speaks::Tls(config.into());
         self
     }
 
@@ -142,14 +190,25 @@ impl Listener {
         self
     }
 
-    /// Binds its sockets.
-    pub(crate) fn bind(self) -> Result<Vec<Bound>, Error> {
+    /// Binds its sockets, but for those that `taken` has: another process has opened them for this one.
+    pub(crate) fn bind(self, taken: &mut dyn FnMut(&Key) -> Option<Taken>) -> Result<Vec<Bound>, Error> {
         #[cfg(feature = "tls")]
         if let Speaks::Tls(tls) = &self.gate.speaks {
-            Config::default().tls(Arc::clone(tls)).check()?;
+            Config::default().tls(tls.clone()).check()?;
         }
-        let (gate, how) = (self.gate, self.how);
-        match self.at {
+        let Self { at, how, mode, is_shared, gate } = self;
+        let bound = |sockets: Vec<Socket>, key: Key, file: Option<SocketFile>, origin: Origin| {
+            let mut gate = gate.clone();
+            if let Some(forwarders) = &mut gate.forwarders {
+                forwarders.unaddressed = matches!(key, Key::Unix(_));
+            }
+            let (is_taken, is_shared) = match origin {
+                Origin::Bound => (false, is_shared),
+                Origin::Taken { is_shared: was_shared } => (true, is_shared || was_shared),
+            };
+            Bound { sockets, key, how, is_taken, is_shared, file: file.map(Arc::new), gate }
+        };
+        match at {
             At::Tcp(addrs) => {
                 let unresolved = |source| Error::Bind { addr: "the given HOST:PORT".to_owned(), source };
                 let addrs = addrs.map_err(unresolved)?;
@@ -157,176 +216,47 @@ impl Listener {
                     return Err(unresolved(io::Error::from(ErrorKind::AddrNotAvailable)));
                 }
                 let bind = |addr: SocketAddr| {
+                    let key = Key::Tcp(addr);
+                    if let Some(Taken { sockets, is_shared, .. }) = taken(&key) {
+                        how.compare(addr, &sockets[0]);
+                        return Ok(bound(sockets, key, None, Origin::Taken { is_shared }));
+                    }
                     let socket =
                         bind_tcp(addr, how).map_err(|source| Error::Bind { addr: addr.to_string(), source })?;
-                    Ok(Bound { socket, how, file: None, gate: gate.clone() })
+                    Ok(bound(vec![socket], key, None, Origin::Bound))
                 };
                 addrs.into_iter().map(bind).collect()
             }
-            At::Unix(path) => match bind_unix(&path, self.mode) {
-                Ok((socket, file)) => Ok(vec![Bound { socket, how, file: Some(Arc::new(file)), gate }]),
-                Err(source) => Err(Error::Bind { addr: path.display().to_string(), source }),
-            },
+            At::Unix(path) => {
+                let failed = |source| Error::Bind { addr: path.display().to_string(), source };
+                let key = Key::Unix(std::path::absolute(&path).map_err(failed)?);
+                if let Some(Taken { sockets, file, is_shared }) = taken(&key) {
+                    if let (Some(mode), Some(file)) = (mode, &file) {
+                        file.set_mode(mode).map_err(failed)?;
+                    }
+                    return Ok(vec![bound(sockets, key, file, Origin::Taken { is_shared })]);
+                }
+                let (socket, file) = bind_unix(&path, Type::STREAM, mode).map_err(failed)?;
+                Ok(vec![bound(vec![socket], key, Some(file), Origin::Bound)])
+            }
+            At::Given(given) => {
+                let check = |given: Given| {
+                    let (socket, key) = given.check()?;
+                    drop(taken(&key)); // the same, of the process before
+                    Ok(bound(vec![socket], key, None, Origin::Taken { is_shared }))
+                };
+                given.into_iter().map(check).collect()
+            }
         }
     }
 }
 
-/// A socket of a listener.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) socket: Socket,
-    how: How,
-    /// Of one of the Unix domain.
-    pub(crate) file: Option<Arc<SocketFile>>,
-    pub(crate) gate: Gate,
-}
-
-impl Bound {
-    /// Its address, if it has one.
-    pub(crate) fn addr(&self) -> io::Result<Option<SocketAddr>> {
-        Ok(self.socket.local_addr()?.as_socket())
-    }
-
-    /// A socket at the same place for another core: one of its own, or the same.
-    pub(crate) fn again(&self) -> Result<Socket, Error> {
-        let again = match self.addr() {
-            Ok(Some(addr)) if !self.how.exclusive => bind_tcp(addr, self.how),
-            Ok(_) => self.socket.try_clone(),
-            Err(error) => Err(error),
-        };
-        again.map_err(|source| Error::Bind { addr: name_of(&self.socket), source })
-    }
-}
-
-/// A socket that shares its port with those of other cores (SO_REUSEPORT, socket(7)), or with none.
-fn bind_tcp(addr: SocketAddr, how: How) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(!how.exclusive)?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(!how.ipv4_too)?;
-    }
-    socket.bind(&addr.into())?;
-    Ok(socket)
-}
-
-/// A socket that listens at this path. At once: one that is bound and does not listen looks like one that nobody has any more.
-fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<(Socket, SocketFile)> {
-    let addr = SockAddr::unix(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    match socket.bind(&addr) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse && is_nobodys(path, &addr)? => {
-            fs::remove_file(path)?;
-            socket.bind(&addr)?;
-        }
-        bound => bound?,
-    }
-    let file = SocketFile::new(path)?;
-    if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    socket.listen(Config::default().backlog as i32)?;
-    Ok((socket, file))
-}
-
-/// Whether the file at this path is a socket's at which nobody listens.
-fn is_nobodys(path: &Path, addr: &SockAddr) -> io::Result<bool> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Ok(false);
-    }
-    let asks = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    asks.set_nonblocking(true)?; // a full queue is somebody's
-    Ok(asks.connect(addr).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
-}
-
-/// The file of a Unix-domain socket, removed with this unless it is another's by then.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    is: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), is: identity(path)? })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|is| is == self.is) {
-            let _ = fs::remove_file(&self.path); // whoever listens here next replaces it
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let found = fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
-}
-
-/// What a bound socket is called in an error.
-pub(crate) fn name_of(socket: &Socket) -> String {
-    let addr = socket.local_addr().ok();
-    let path = addr.as_ref().and_then(|addr| addr.as_pathname().map(|path| path.display().to_string()));
-    let addr = addr.as_ref().and_then(SockAddr::as_socket).map(|addr| addr.to_string());
-    addr.or(path).unwrap_or_else(|| "a socket without an address".to_owned())
-}
-
-/// Makes a bound socket listen as configured.
-pub(crate) fn listen(socket: &Socket, config: &Config) -> io::Result<()> {
-    let is_tcp = !socket.local_addr()?.is_unix();
-    // Inherited by accepted sockets: no call is made for each, and of a fixed file none could be before Linux 6.7.
-    if is_tcp {
-        socket.set_tcp_nodelay(config.nodelay)?;
-    }
-    if let Some(bytes) = config.topics.socket_send_bytes {
-        socket.set_send_buffer_size(bytes as usize)?;
-    }
-    if let Some(bytes) = config.topics.socket_unsent_bytes.filter(|_| is_tcp) {
-        socket.set_tcp_notsent_lowat(bytes)?;
-    }
-    socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
-}
-
-/// The listeners of a server that starts.
-pub(crate) struct Listening {
-    /// Of each core those of all listeners, in their order.
-    pub(crate) sockets: Vec<Vec<Socket>>,
-    pub(crate) gates: Arc<[Gate]>,
-    pub(crate) addrs: Vec<SocketAddr>,
-    pub(crate) files: Vec<Arc<SocketFile>>,
-}
-
-impl Listening {
-    /// Nothing, on so many cores.
-    pub(crate) fn nowhere(cores: usize) -> Self {
-        let sockets = (0..cores).map(|_| Vec::new()).collect();
-        Self { sockets, gates: Gate::plain(0), addrs: Vec::new(), files: Vec::new() }
-    }
-
-    /// At these, on so many cores, at least one.
-    pub(crate) fn at(bound: Vec<Bound>, cores: usize) -> Result<Self, Error> {
-        let mut sockets = vec![];
-        for _ in 1..cores {
-            sockets.push(bound.iter().map(Bound::again).collect::<Result<_, _>>()?);
-        }
-        let addrs = addrs_of(&bound)?;
-        let files = bound.iter().filter_map(|bound| bound.file.clone()).collect();
-        let (first, gates): (Vec<_>, Vec<_>) = bound.into_iter().map(|bound| (bound.socket, bound.gate)).unzip();
-        sockets.insert(0, first);
-        Ok(Self { sockets, gates: gates.into(), addrs, files })
-    }
-}
-
-/// The addresses of those that have one, with the ports the kernel chose.
-pub(crate) fn addrs_of(bound: &[Bound]) -> Result<Vec<SocketAddr>, Error> {
-    bound.iter().filter_map(|bound| bound.addr().transpose()).collect::<Result<_, _>>().map_err(Error::Start)
+/// Who opened a socket.
+enum Origin {
+    /// This server.
+    Bound,
+    /// Somebody else, and others may have it.
+    Taken { is_shared: bool },
 }
 
 #[cfg(test)]

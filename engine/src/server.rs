@@ -2,36 +2,38 @@
 //! [`Client`](crate::Client) are the same without a listener.
 //!
 //! Cores share nothing but the [`Handle`], through which other threads stop them or wake them. It is made before the threads are, so
-//! that every handler can have it.
+//! that every handler can have it. What runs then is [`Running`]'s.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
-use std::{fmt, io};
 
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
-use socket2::Socket;
+use socket2::SockRef;
 
 use crate::affinity;
 use crate::config::Config;
 use crate::cores::{CoreState, Cpu, InvalidCpu, Place, cpus_of};
-use crate::drain::Drain;
 use crate::engine::{Bell, Control, Core, Names, Resolve, Seat};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::given_up::GivenUp;
 use crate::handle::{CoreInfo, Handle, Member};
 use crate::handler::Handler;
-use crate::listen::{Bound, Listener, Listening, addrs_of, listen, name_of};
+use crate::handover::{Handover, Places as HandedPlaces, Taking};
+use crate::listen::{Bound, Listener, addrs_of, listen, name_of};
+use crate::listening::{Listening, Post};
 use crate::placing::{Places, Wanted, place};
 use crate::resolver;
 use crate::ring::uring::{Feature, Features, QueueEntries, Waker, fitting, heap, raise_nofile};
 use crate::ring::{Ring, SendBlocks};
 use crate::rings::{AnyRing, RingKind, choose};
+use crate::running::{Ended, Handed, Running};
 use crate::signals::Signals;
 use crate::stats::Stats;
 
@@ -42,6 +44,7 @@ pub struct Server {
     bound: Vec<Bound>,
     cores: Wanted,
     config: Config,
+    taking: Option<Taking>,
 }
 
 impl Server {
@@ -70,7 +73,21 @@ impl Server {
     /// # Errors
     /// [`Error::Bind`]; [`Error::Config`] if its configuration of TLS makes no sense.
     pub fn listen(listener: Listener) -> Result<Self, Error> {
-        Self { bound: Vec::new(), cores: Wanted::AtMost(usize::MAX), config: Config::default() }.and_listen(listener)
+        Self::nowhere(None).and_listen(listener)
+    }
+
+    /// Takes over from the server that is at this path, if one is, and hands over there to the next: see [`Handover`]. What it listens at is said by
+    /// [`Self::and_listen`] from here on; of that it has the sockets of the other server, and binds what that did not have. Waits for the other server.
+    ///
+    /// # Errors
+    /// [`Error::Handover`].
+    pub fn take_over(handover: Handover) -> Result<Self, Error> {
+        raise_nofile();
+        Ok(Self::nowhere(Some(Taking::begin(handover)?)))
+    }
+
+    fn nowhere(taking: Option<Taking>) -> Self {
+        Self { bound: Vec::new(), cores: Wanted::AtMost(usize::MAX), config: Config::default(), taking }
     }
 
     /// Binds a further listener.
@@ -79,7 +96,8 @@ impl Server {
     /// As [`Self::listen`].
     pub fn and_listen(mut self, listener: Listener) -> Result<Self, Error> {
         raise_nofile();
-        self.bound.extend(listener.bind()?);
+        let taking = &mut self.taking;
+        self.bound.extend(listener.bind(&mut |key| taking.as_mut()?.take(key))?);
         Ok(self)
     }
 
@@ -120,7 +138,7 @@ impl Server {
 
     /// The paths of Unix-domain sockets.
     pub fn local_paths(&self) -> Vec<PathBuf> {
-        self.bound.iter().filter_map(|bound| Some(bound.file.as_ref()?.path().to_owned())).collect()
+        self.bound.iter().filter_map(Bound::path).collect()
     }
 
     /// Runs until SIGINT or SIGTERM, then stops cleanly: peers are told 1001 and given the stop timeout.
@@ -147,7 +165,7 @@ impl Server {
         let places = place(self.cores, self.config.pinned)?;
         check(&self.config, &places.cpus)?;
         let listening = Listening::at(self.bound, places.cpus.len())?;
-        start_cores(self.config, places, listening, factory)
+        start_cores(self.config, places, listening, self.taking, factory)
     }
 }
 
@@ -176,12 +194,13 @@ pub(crate) fn start_cores<H: Handler>(
     mut config: Config,
     places: Places,
     listening: Listening,
+    taking: Option<Taking>,
     factory: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<Running<H::Mail>, Error> {
     raise_nofile(); // also for a client, which has bound nothing
     let Places { cpus: cores, pinned, tenures, given_up: fewer_cores } = places;
-    let Listening { sockets, gates, addrs, files } = listening;
-    let paths = files.iter().map(|file| file.path().to_owned()).collect();
+    let handed = HandedPlaces::of(&listening);
+    let Listening { posts, gates, shared, addrs, paths, files, .. } = listening;
     let (kind, features) = choose(config.ring, config.features)?;
     let no_uring = (kind == RingKind::Epoll && config.ring.is_none()).then_some(GivenUp::IoUring);
     let wanted = config.queue_entries;
@@ -199,23 +218,29 @@ pub(crate) fn start_cores<H: Handler>(
     };
     let names = Arc::new(Names::new(config.topics.topics_max));
     let handle = Handle::new(Place::new(0), wakers.iter().map(member), names);
+    if taking.is_some() || shared.contains(&true) {
+        // What was handed over is still the other process's as well: a start that fails must not touch it.
+        handed.share(&handle, |_| taking.is_some());
+    }
+    let (alive, ending) = UnixStream::pair().map_err(Error::Start)?;
+    let alive = Arc::new(alive);
     let (ready, readies) = mpsc::channel();
     let (ended, ends) = mpsc::channel();
     let mut threads = Vec::with_capacity(cores.len());
     let mut failed = None;
-    for ((((place, &cpu), tenure), sockets), waker) in handle.places().zip(&cores).zip(tenures).zip(sockets).zip(wakers)
-    {
+    for ((((place, &cpu), tenure), posts), waker) in handle.places().zip(&cores).zip(tenures).zip(posts).zip(wakers) {
         let info = CoreInfo { place, cpu, cores: cores.len(), handle: handle.clone() };
         let (config, factory) = (Arc::clone(&config), Arc::clone(&factory));
-        let (gates, files) = (Arc::clone(&gates), files.clone());
+        let gates: Vec<Gate> = posts.iter().map(|post| gates[post.gate].clone()).collect();
+        let (files, alive) = (files.clone(), Arc::clone(&alive));
         let (ready, ended) = (ready.clone(), Ended { place, sender: ended.clone() });
         let thread = std::thread::Builder::new().name(format!("wsring-{place}")).spawn(move || {
             let member = info.handle.member(place).clone();
             let (control, mailbox) = (Arc::clone(&member.control), member.reader());
             let _tenure = control.begin();
-            let _files = files; // removed when no core listens at them any more
+            let _files = (files, alive); // removed when no core listens at them any more
             // It counts on its CPU until this thread ends.
-            let made = set_up(tenure.as_ref().map(|_| cpu), sockets, &config, (kind, info.cores, waker));
+            let made = set_up(tenure.as_ref().map(|_| cpu), posts, &config, (kind, waker));
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -259,7 +284,7 @@ pub(crate) fn start_cores<H: Handler>(
             }
         }
     }
-    drop((ready, ended));
+    drop((ready, ended, alive, files));
     let mut missing: BTreeSet<Place> = handle.places().collect();
     let mut features = Features::all();
     for (place, made) in readies {
@@ -276,7 +301,7 @@ pub(crate) fn start_cores<H: Handler>(
     let fewer_entries = (entries != wanted).then_some(GivenUp::Queues { wanted, made: entries });
     let given_up: Vec<GivenUp> = [no_uring, fewer_cores, fewer_entries, few].into_iter().flatten().collect();
     let ring = kind;
-    let running = Running {
+    let mut running = Running {
         handle,
         threads,
         ends,
@@ -289,7 +314,11 @@ pub(crate) fn start_cores<H: Handler>(
         connections_max,
         memory_max,
         given_up,
+        handover: taking.as_ref().map(Handed::by),
     };
+    if let Some(taking) = taking.filter(|_| failed.is_none() && missing.is_empty()) {
+        failed = running.begin_handing(taking, handed, ending).err();
+    }
     match (failed, missing.first().copied()) {
         (None, None) => {
             running.given_up.iter().for_each(GivenUp::tell);
@@ -305,7 +334,7 @@ pub(crate) fn start_cores<H: Handler>(
 }
 
 /// What an engine is made of, beside its ring.
-type Start<H> = (Seat<<H as Handler>::Mail>, SendBlocks, H, Arc<Config>, Arc<[Gate]>);
+type Start<H> = (Seat<<H as Handler>::Mail>, SendBlocks, H, Arc<Config>, Vec<Gate>);
 
 /// An engine on this ring, from its start, of which `tell` tells, to its end.
 fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> Ended) -> io::Result<Stats> {
@@ -319,23 +348,21 @@ fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> 
 /// On the core's own thread: pin it, if it is to be, make its ring, listen.
 fn set_up(
     cpu: Option<Cpu>,
-    sockets: Vec<Socket>,
+    posts: Vec<Post>,
     config: &Config,
-    (kind, cores, waker): (RingKind, usize, Waker),
+    (kind, waker): (RingKind, Waker),
 ) -> Result<(AnyRing, SendBlocks, StdRng), Error> {
     if let Some(cpu) = cpu.filter(|&cpu| !affinity::pin(cpu)) {
         return Err(Error::Pin { cpu });
     }
-    let mut listeners: Vec<TcpListener> = Vec::with_capacity(sockets.len());
-    for socket in sockets {
+    for Post { listener, .. } in &posts {
+        let socket = SockRef::from(listener);
         listen(&socket, config).map_err(|source| Error::Bind { addr: name_of(&socket), source })?;
-        listeners.push(socket.into()); // std's type of a socket that listens, of whatever domain
     }
+    let (listeners, others) = posts.into_iter().map(|post| (post.listener, post.has_others)).unzip();
     let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::Start(io::Error::other(error)))?;
     let (mut ring, blocks) = AnyRing::new(kind, &config.ring_config(), listeners, waker)?;
-    if cores > 1 {
-        ring.share();
-    }
+    ring.share(others);
     Ok((ring, blocks, random))
 }
 
@@ -348,199 +375,4 @@ pub(crate) fn resolve_for(control: Arc<Control>, wake: impl Fn() + Clone + Send 
             wake();
         });
     })
-}
-
-/// Tells the joiner that a thread has ended, also when it unwinds.
-struct Ended {
-    place: Place,
-    sender: mpsc::Sender<Place>,
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.sender.send(self.place); // nobody waits any more: then nobody needs to know
-    }
-}
-
-/// A running server or client. `M` is its handler's [`Mail`](Handler::Mail).
-pub struct Running<M = ()> {
-    handle: Handle<M>,
-    threads: Vec<JoinHandle<Result<Stats, Error>>>,
-    ends: mpsc::Receiver<Place>,
-    addrs: Vec<SocketAddr>,
-    paths: Vec<PathBuf>,
-    cores: Vec<Cpu>,
-    pinned: bool,
-    ring: RingKind,
-    features: Features,
-    connections_max: u32,
-    memory_max: usize,
-    given_up: Vec<GivenUp>,
-}
-
-/// Whatever mail is.
-impl<M> fmt::Debug for Running<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running")
-            .field("addrs", &self.addrs)
-            .field("cores", &self.cores)
-            .field("ring", &self.ring)
-            .field("features", &self.features)
-            .field("connections_max", &self.connections_max)
-            .field("memory_max", &self.memory_max)
-            .field("given_up", &self.given_up)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<M> Running<M> {
-    /// Reaches the cores from any thread.
-    pub fn handle(&self) -> Handle<M> {
-        self.handle.clone()
-    }
-
-    /// How far the life of a core has come: see [`Handle::state`].
-    ///
-    /// # Panics
-    /// If there is no such core.
-    pub fn state(&self, place: Place) -> CoreState {
-        self.handle.state(place)
-    }
-
-    /// The addresses it listens on.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addrs
-    }
-
-    /// The paths of the Unix-domain sockets that it listens on.
-    pub fn local_paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
-    /// The CPUs it runs on, by place; of cores that are not pinned, those that they would be pinned to.
-    pub fn cores(&self) -> &[Cpu] {
-        &self.cores
-    }
-
-    /// Whether its threads are pinned: see [`Config::pinned`].
-    pub fn is_pinned(&self) -> bool {
-        self.pinned
-    }
-
-    /// What it does without because the machine leaves it no more; the log has been told.
-    pub fn given_up(&self) -> &[GivenUp] {
-        &self.given_up
-    }
-
-    /// What its cores run on: as configured ([`Config::ring`]), or what the kernel allows.
-    pub fn ring(&self) -> RingKind {
-        self.ring
-    }
-
-    /// The kernel features in use on every core; none on epoll.
-    pub fn features(&self) -> Features {
-        self.features
-    }
-
-    /// Bytes that all peers of a core together may have it keep: as configured ([`Config::memory_max_bytes`]), or its share of what
-    /// the process may use.
-    pub fn memory_max(&self) -> usize {
-        self.memory_max
-    }
-
-    /// How many connections each core takes: as configured, or what the limit on descriptors allows.
-    pub fn connections_max(&self) -> u32 {
-        self.connections_max
-    }
-
-    /// Stops cleanly at SIGINT or SIGTERM from now on, for the rest of the process's life.
-    ///
-    /// # Errors
-    /// [`Error::Start`] if the handlers cannot be installed.
-    pub fn stop_on_signals(&self) -> Result<(), Error>
-    where
-        M: Send + 'static,
-    {
-        Signals::new().and_then(|signals| signals.stop(self.handle())).map_err(Error::Start)
-    }
-
-    /// Drains all cores: see [`Handle::drain`].
-    pub fn drain(&self, drain: Drain) {
-        self.handle.drain(drain);
-    }
-
-    /// As [`Self::stop_on_signals`], but the first SIGTERM drains; SIGINT, and whatever comes behind it, stops at once.
-    ///
-    /// # Errors
-    /// [`Error::Start`] if the handlers cannot be installed.
-    pub fn drain_on_signals(&self, drain: Drain) -> Result<(), Error>
-    where
-        M: Send + 'static,
-    {
-        Signals::new().and_then(|signals| signals.drain(self.handle(), drain)).map_err(Error::Start)
-    }
-
-    /// Waits until all cores have ended and returns their counters, by place. A core that fails stops the others.
-    ///
-    /// # Errors
-    /// [`Error::Ring`] or [`Error::Panicked`] of the first core that failed.
-    pub fn join(self) -> Result<Vec<Stats>, Error> {
-        let mut threads: Vec<_> = self.threads.into_iter().map(Some).collect();
-        let mut stats = vec![Stats::default(); threads.len()];
-        let mut failed = None;
-        // A place whose thread could not be started has ended too, and is nobody's.
-        for place in &self.ends {
-            let Some(thread) = threads.get_mut(place.index()).and_then(Option::take) else { continue };
-            match thread.join().unwrap_or(Err(Error::Panicked { place })) {
-                Ok(counted) => stats[place.index()] = counted,
-                Err(error) => {
-                    self.handle.stop();
-                    failed.get_or_insert(error);
-                }
-            }
-            if threads.iter().all(Option::is_none) {
-                break;
-            }
-        }
-        failed.map_or(Ok(stats), Err)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_without_a_thread_is_not_waited_for() {
-        let (sender, ends) = mpsc::channel();
-        let ended = [1, 0].map(|place| Ended { place: Place::new(place), sender: sender.clone() });
-        drop(sender);
-        let [unstarted, started] = ended;
-        drop(unstarted);
-        let threads = vec![std::thread::spawn(move || {
-            let _ended = started;
-            Ok(Stats { messages: 7, ..Stats::default() })
-        })];
-        struct Mail; // has no `Debug`
-        let handle = Handle::<Mail>::new(Place::new(0), [], Arc::new(Names::new(1)));
-        let (cores, features) = (vec![Cpu::new(0), Cpu::new(1)], Features::all());
-        let (addrs, paths, ring) = (vec![], vec![], RingKind::Uring);
-        let running = Running {
-            handle,
-            threads,
-            ends,
-            addrs,
-            paths,
-            cores,
-            pinned: true,
-            ring,
-            features,
-            connections_max: 1,
-            memory_max: 1,
-            given_up: vec![],
-        };
-        assert!(format!("{running:?}").starts_with("Running { addrs: [], cores: [Cpu(0), Cpu(1)], "), "{running:?}");
-        let stats = running.join().expect("the one that started ends well");
-        assert_eq!((stats.len(), stats[0].messages), (1, 7));
-    }
 }

@@ -9,6 +9,7 @@ mod connect;
 mod demo;
 mod echo;
 mod lines;
+mod operator;
 mod pages;
 mod seconds;
 mod serve;

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wsring::{
-    Config, CoreInfo, Cpu, Deflate, Feature, Features, ForwardedField, Handler, HeadLimits, Limits, Listener,
-    OriginList, Origins, Policy, Prefix, PrefixError, ProxyProtocol, RingKind, Server, Stats, map_long_buffers,
+    Config, CoreInfo, Cpu, Deflate, Feature, Features, ForwardedField, Handler, Handover, HeadLimits, Limits,
+    ListenFds, Listener, OriginList, Origins, Policy, Prefix, PrefixError, ProxyProtocol, RingKind, Server, Stats,
+    map_long_buffers,
 };
 
 use crate::demo::chat::{self, Chat};
@@ -21,8 +21,9 @@ use crate::demo::feed::{self, Feed};
 use crate::demo::game::{self, Game};
 use crate::demo::{self, Demo};
 use crate::echo::{Echo, INBOX_HIGH, Room};
+use crate::operator::{self, Certificate, say};
 use crate::seconds::{seconds, seconds_above_zero};
-use crate::{signals, tls};
+use crate::signals;
 
 /// Microseconds to poll before sleeping, unless told otherwise: measured, see `docs/decisions/0016-polling-follows-messages.md`.
 const SPIN_US: u32 = 50;
@@ -36,9 +37,13 @@ const NO_ORIGIN: &str = "null";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address to listen on, or unix: and the path of a socket; may be given several times.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = place)]
+    /// Address to listen on, or unix: and the path of a socket; may be given several times [default: 127.0.0.1:9001, or the sockets that systemd
+    /// has opened for it (LISTEN_FDS)].
+    #[arg(long, value_name = "ADDR", value_parser = place)]
     listen: Vec<Place>,
+    /// Take over from the server that is at this Unix-domain socket, if one is, without a connection being refused or reset; and hand over there to the next.
+    #[arg(long, value_name = "PATH")]
+    handover: Option<PathBuf>,
     /// Take the ports for this process alone: a second server that is started by mistake, here or there, fails instead of sharing the connections.
     #[arg(long)]
     exclusive: bool,
@@ -108,7 +113,7 @@ pub(crate) struct Args {
     /// Subprotocol to offer, most preferred first; may be given several times.
     #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     subprotocol: Vec<String>,
-    /// Speak TLS (wss://) with the certificate in this file, in PEM, and those behind it that sign it.
+    /// Speak TLS (wss://) with the certificate in this file, in PEM, and those behind it that sign it. SIGHUP reads both files again.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key, in PEM and not encrypted.
@@ -177,13 +182,16 @@ fn forwarder(text: &str) -> Result<Forwarder, String> {
     }
 }
 
-/// A listener with what the options say.
+/// A listener at this place.
 fn listener(args: &Args, place: &Place) -> Listener {
-    let listener = match place {
+    match place {
         Place::Tcp(addr) => Listener::tcp(addr).exclusive(args.exclusive).ipv4_too(args.ipv4_too),
-        Place::Unix(path) => Listener::unix(path),
-    };
-    let listener = args.unix_mode.into_iter().fold(listener, Listener::mode);
+        Place::Unix(path) => args.unix_mode.into_iter().fold(Listener::unix(path), Listener::mode),
+    }
+}
+
+/// The same with what the options say of whoever connects.
+fn set(args: &Args, listener: Listener) -> Listener {
     let listener = if args.proxy_protocol { listener.proxy(ProxyProtocol::Required) } else { listener };
     let trusts_files = args.trust_forwarded.iter().any(|forwarder| matches!(forwarder, Forwarder::Unix));
     let networks = args.trust_forwarded.iter().filter_map(|forwarder| match forwarder {
@@ -195,17 +203,27 @@ fn listener(args: &Args, place: &Place) -> Listener {
         Some(_) => ForwardedField::XForwardedFor,
         None => return listener,
     };
-    match place {
-        Place::Unix(_) if !trusts_files => listener,
-        _ => listener.trust_forwarded(field, networks),
+    if listener.is_unix() && !trusts_files {
+        return listener;
     }
+    listener.trust_forwarded(field, networks)
 }
 
-/// All listeners, bound.
-fn bind(args: &Args) -> Result<Server, wsring::Error> {
-    let (first, others) = args.listen.split_first().expect("there is a default");
-    let server = Server::listen(listener(args, first))?;
-    others.iter().try_fold(server, |server, place| server.and_listen(listener(args, place)))
+/// All listeners: those that systemd has opened, and those that are named; bound, or taken over.
+fn bind(args: &Args, given: ListenFds) -> Result<Server, wsring::Error> {
+    let is_default = args.listen.is_empty() && given.is_empty();
+    let default = Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)));
+    let named = args.listen.iter().chain(is_default.then_some(&default)).map(|place| listener(args, place));
+    let mut listeners =
+        given.into_iter().map(|(_, listener)| listener).chain(named).map(|listener| set(args, listener));
+    let server = match &args.handover {
+        Some(path) => {
+            let handover = args.signals.drain().into_iter().fold(Handover::at(path), Handover::drain);
+            Server::take_over(handover)?
+        }
+        None => Server::listen(listeners.next().expect("there is a default"))?,
+    };
+    listeners.try_fold(server, Server::and_listen)
 }
 
 fn core_number(text: &str) -> Result<Cpu, String> {
@@ -244,10 +262,11 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
             return Err(format!("--cores names core {twice} twice: each runs one thread").into());
         }
     }
+    let given = ListenFds::from_env()?; // before there are threads
     let _ = map_long_buffers(MAPPED_FROM); // where the C library is another, it need not be told
     let demo = args.demo.demo();
-    let config = config(&args)?;
-    let mut server = bind(&args)?;
+    let (config, certificate) = config(&args)?;
+    let mut server = bind(&args, given)?;
     let one_core = demo.filter(|demo| matches!(demo, Demo::Game | Demo::Chat));
     match (&args.cores, one_core) {
         (Some(cores), Some(demo)) if cores.len() != 1 => {
@@ -262,16 +281,20 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     match demo {
         None => {
             let room = Arc::new(Room::new(INBOX_HIGH));
-            serve(server.config(config), scheme, signals, move |core| Echo::new(core, Arc::clone(&room)))
+            serve(server.config(config), scheme, (signals, certificate), move |core| Echo::new(core, Arc::clone(&room)))
         }
         Some(Demo::Feed) => {
             let (keys, rate) = (args.demo.keys(), args.demo.rate());
-            serve(server.config(feed::config(config, keys)), scheme, signals, move |core| Feed::new(&core, keys, rate))
+            serve(server.config(feed::config(config, keys)), scheme, (signals, certificate), move |core| {
+                Feed::new(&core, keys, rate)
+            })
         }
         Some(Demo::Game) => {
-            serve(server.config(game::config(config, args.demo.hz())), scheme, signals, |_| Game::new())
+            serve(server.config(game::config(config, args.demo.hz())), scheme, (signals, certificate), |_| Game::new())
         }
-        Some(Demo::Chat) => serve(server.config(chat::config(config)), scheme, signals, |_| Chat::default()),
+        Some(Demo::Chat) => {
+            serve(server.config(chat::config(config)), scheme, (signals, certificate), |_| Chat::default())
+        }
     }
 }
 
@@ -279,11 +302,12 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
 fn serve<H: Handler>(
     server: Server,
     scheme: &str,
-    signals: &signals::Args,
+    (signals, certificate): (&signals::Args, Option<Certificate>),
     make: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let running = server.start(make)?;
     signals.obey(&running)?;
+    operator::hear(certificate)?;
     let urls = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/"));
     let paths = running.local_paths().iter().map(|path| format!("unix:{}", path.display()));
     let places: Vec<String> = urls.chain(paths).collect();
@@ -291,16 +315,25 @@ fn serve<H: Handler>(
     let cores = if running.is_pinned() { cores.join(",") } else { format!("{}, not pinned", cores.len()) };
     let given_up: Vec<String> = running.given_up().iter().map(ToString::to_string).collect();
     let given_up = if given_up.is_empty() { String::new() } else { format!(" | gave up {}", given_up.join("; ")) };
+    let before = running.predecessor().map_or_else(String::new, |pid| format!(" | took over from {pid}"));
+    let before = match running.unclaimed() {
+        [] => before,
+        places => format!("{before} | closed {}", places.join(" ")),
+    };
     say(&format!(
-        "listening on {} | cores {cores} | connections {} a core | memory {} MiB a core | ring {} | features {}{given_up}",
+        "listening on {} | cores {cores} | connections {} a core | memory {} MiB a core | ring {} | features {}{before}{given_up}",
         places.join(" "),
         running.connections_max(),
         running.memory_max() >> 20,
         running.ring(),
         running.features()
     ));
-    let mut total = Stats::default();
+    operator::tell_ready();
+    let (mut total, successor) = (Stats::default(), running.successor());
     running.join()?.into_iter().for_each(|stats| total += stats);
+    if let Some(pid) = successor.pid() {
+        say(&format!("handed over to {pid}"));
+    }
     if let Some(report) = total.drain_report() {
         say(&format!("drained | {report}"));
     }
@@ -308,12 +341,7 @@ fn serve<H: Handler>(
     Ok(())
 }
 
-/// One line to standard output. Nobody may be there to read it (`wsring serve | head -1`): that is no reason to end.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "wsring: {line}");
-}
-
-fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
+fn config(args: &Args) -> Result<(Config, Option<Certificate>), Box<dyn Error>> {
     let max_message = args.demo.demo().map_or(args.max_message, |_| args.max_message.min(demo::MESSAGE_MAX));
     let longest = u64::from(max_message);
     // An echo of the longest message must fit behind what may be queued already; a broadcast, behind one that long.
@@ -350,10 +378,14 @@ fn config(args: &Args) -> Result<Config, Box<dyn Error>> {
         let idle = Duration::from_secs_f64(args.idle_timeout);
         config = config.idle_timeout(idle).pong_timeout(idle.clamp(Duration::from_secs(1), Duration::from_secs(10)));
     }
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        config = config.tls(Arc::new(tls::server(certificate, key)?));
+    let certificate = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Certificate::read(certificate.clone(), key.clone())?),
+        _ => None,
+    };
+    if let Some(certificate) = &certificate {
+        config = config.tls(certificate.tls.clone());
     }
-    Ok(config)
+    Ok((config, certificate))
 }
 
 fn deflate(args: &Args) -> Result<Deflate, &'static str> {

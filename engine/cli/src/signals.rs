@@ -9,7 +9,7 @@ use crate::seconds::{seconds, seconds_above_zero};
 #[derive(clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// Seconds over which connections are closed, one after another, when SIGTERM comes: meanwhile health checks and who asks for a WebSocket are answered 503. SIGINT,
+    /// Seconds over which connections are closed, one after another, when SIGTERM comes, or another process has taken over (--handover): meanwhile health checks and who asks for a WebSocket are answered 503. SIGINT,
     /// or a second signal, stops at once [default: so does the first].
     #[arg(long, value_name = "SECS", value_parser = seconds_above_zero)]
     drain: Option<f64>,
@@ -27,8 +27,8 @@ fn drain_code(text: &str) -> Result<CloseCode, String> {
 }
 
 impl Args {
-    /// What is done when SIGTERM comes, if that is not to stop.
-    fn drain(&self) -> Option<Drain> {
+    /// What is done when SIGTERM comes, or another process has taken over, if that is not to stop.
+    pub(crate) fn drain(&self) -> Option<Drain> {
         let drain = Drain::over(Duration::from_secs_f64(self.drain?));
         let drain = drain.at_least(Duration::from_secs_f64(self.drain_at_least.unwrap_or(0.0)));
         Some(self.drain_code.into_iter().fold(drain, Drain::code))

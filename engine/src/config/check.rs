@@ -59,21 +59,11 @@ impl Config {
                 "queue_entries",
                 "must be at least 1",
             ),
-            #[cfg(feature = "tls")]
-            (
-                self.tls.as_ref().is_none_or(|tls| tls.max_early_data_size == 0),
-                "tls",
-                "must not take early data: set max_early_data_size to 0",
-            ),
-            #[cfg(feature = "tls")]
-            (
-                self.tls.as_ref().is_none_or(|tls| crate::tls::Tls::server(tls.clone()).is_ok()),
-                "tls",
-                "has a max_fragment_size that rustls refuses",
-            ),
         ];
         self.deflate.check()?;
         let rules = rules.into_iter().chain(self.pace.rules()).chain(self.topics.rules()).chain(self.crowd.rules());
+        #[cfg(feature = "tls")]
+        let rules = rules.chain(self.tls.iter().flat_map(crate::server_tls::ServerTls::rules));
         let broken = rules.into_iter().find(|(holds, ..)| !holds);
         broken.map_or(Ok(()), |(_, setting, rule)| Err(InvalidConfig { setting, rule }))
     }

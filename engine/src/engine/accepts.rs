@@ -1,9 +1,11 @@
 //! Owns the table of a core's accepts, one for each listener: whether it is with the kernel, when it is tried again, whether connections may
 //! still begin there, and how often the log says that accepts fail. Refuses to know the ring.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadlines::Tick;
+use super::inbox::Leaving;
 use super::planted::planted;
 use crate::ring::{Errno, Socket, Time};
 
@@ -84,6 +86,11 @@ pub(crate) struct Listeners {
     pub(super) next_at: Option<Time>,
     /// When stopping: until then who waits to be accepted is, if accepts succeed.
     pub(super) until: Option<Tick>,
+    /// Those that another process has too.
+    pub(super) shared: Arc<[bool]>,
+    /// What other threads were told of how far they are, and when it is looked again whether anybody who was accepted is not open yet.
+    pub(super) leaving: Leaving,
+    pub(super) look_at: Option<Time>,
     /// When the log may say again that accepts fail, and how many did since it last did.
     told_again_at: Time,
     untold: u64,
@@ -96,6 +103,9 @@ impl Listeners {
             doors: vec![Door::Open; count as usize],
             next_at: (count > 0).then(Time::default),
             until: None,
+            shared: Arc::default(),
+            leaving: Leaving::default(),
+            look_at: None,
             told_again_at: Time::default(),
             untold: 0,
         }
@@ -141,9 +151,14 @@ impl Listeners {
         }
     }
 
-    /// When a failed accept is to be tried again, or a listener that is to be closed is to be looked at.
+    /// Another process has this listener too: who waits there is its, and nothing is to be done to the socket.
+    pub(super) fn is_shared(&self, listener: u32) -> bool {
+        self.shared.get(listener as usize).copied().unwrap_or(false)
+    }
+
+    /// When a failed accept is to be tried again, or a listener that is to be closed is to be looked at, or those who were accepted before.
     pub(crate) fn retry_at(&self) -> Option<Time> {
-        self.next_at
+        self.next_at.into_iter().chain(self.look_at).min()
     }
 
     /// All listeners are closed, and no accept is with the kernel.

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use super::board::Board;
@@ -17,6 +17,13 @@ use crate::stats::Stats;
 pub(crate) struct Control {
     stop: AtomicBool,
     stop_accepting: AtomicBool,
+    /// By listener: another process has it too, and gets who waits there. None before anybody has said so.
+    shared: Mutex<Arc<[bool]>>,
+    has_shared: AtomicBool,
+    /// Its accepts are to begin anew.
+    again: AtomicBool,
+    leaving: Mutex<Leaving>,
+    has_left: Condvar,
     woken: AtomicBool,
     /// There is something in `drains`.
     has_drains: AtomicBool,
@@ -27,6 +34,17 @@ pub(crate) struct Control {
     /// A [`CoreState`].
     state: AtomicU8,
     board: Board,
+}
+
+/// How far a core has come that is to accept nobody any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Leaving {
+    #[default]
+    Accepting,
+    /// Its listeners are closed.
+    Closed,
+    /// And whoever it had accepted is open, answered or gone.
+    Left,
 }
 
 /// A lookup for a dial: its index, and the number of the timer that this lookup has. A dial looks its name up anew in each
@@ -56,6 +74,24 @@ impl Control {
     pub(crate) fn drain(&self, drain: Drain) {
         self.drains.lock().expect("nobody panics with it").push(drain);
         self.has_drains.store(true, Ordering::Release);
+    }
+
+    /// Says which listeners another process has too, from here on.
+    pub(crate) fn share(&self, shared: Arc<[bool]>) {
+        *self.shared.lock().expect("nobody panics with it") = shared;
+        self.has_shared.store(true, Ordering::Release);
+    }
+
+    /// Has its accepts begin anew: another process that had a listener too may have been woken for somebody who waits there, and have gone without taking
+    /// him. (The kernel wakes one of those that wait to accept.)
+    pub(crate) fn accept_again(&self) {
+        self.again.store(true, Ordering::Release);
+    }
+
+    /// Waits until it has come so far, of which the end of the core is part.
+    pub(crate) fn wait_until(&self, far: Leaving) {
+        let leaving = self.leaving.lock().expect("nobody panics with it");
+        let _leaving = self.has_left.wait_while(leaving, |come| *come < far).expect("nobody panics with it");
     }
 
     /// Asks for `on_wake`. False if somebody has asked already, and woken the ring.
@@ -90,6 +126,7 @@ pub(crate) struct Tenure(Arc<Control>);
 impl Drop for Tenure {
     fn drop(&mut self) {
         self.0.tell(if std::thread::panicking() { CoreState::Failed } else { CoreState::Ended });
+        self.0.tell_leaving(Leaving::Left);
         self.0.board.end(None); // unless its last counters are there
     }
 }
@@ -143,6 +180,20 @@ impl Control {
         self.board.end(Some(stats));
     }
 
+    /// Which listeners another process has too, if that has changed.
+    pub(super) fn take_shared(&self) -> Option<Arc<[bool]>> {
+        take(&self.has_shared).then(|| Arc::clone(&self.shared.lock().expect("nobody panics with it")))
+    }
+
+    pub(super) fn take_again(&self) -> bool {
+        take(&self.again)
+    }
+
+    pub(super) fn tell_leaving(&self, come: Leaving) {
+        *self.leaving.lock().expect("nobody panics with it") = come;
+        self.has_left.notify_all();
+    }
+
     /// That is never taken back.
     pub(super) fn must_stop_accepting(&self) -> bool {
         self.stop_accepting.load(Ordering::Acquire)
@@ -178,6 +229,24 @@ mod tests {
         let lookups: Vec<Lookup> = control.take_resolved().into_iter().map(|(lookup, _)| lookup).collect();
         assert_eq!(lookups, [(1, 2), (3, 4)]);
         assert!(control.take_resolved().is_empty() && control.must_stop() && control.must_stop());
+    }
+
+    #[test]
+    fn a_core_that_is_over_has_left() {
+        let control = Arc::new(Control::default());
+        assert!(control.take_shared().is_none());
+        control.share([true, false].into());
+        assert_eq!(control.take_shared().as_deref(), Some(&[true, false][..]));
+        assert!(control.take_shared().is_none(), "told once");
+        let tenure = control.begin();
+        let waits = {
+            let control = Arc::clone(&control);
+            std::thread::spawn(move || control.wait_until(Leaving::Left))
+        };
+        control.tell_leaving(Leaving::Closed);
+        control.wait_until(Leaving::Closed);
+        drop(tenure);
+        waits.join().expect("no panic");
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         for drain in self.control.take_drains() {
             self.take_up_drain(&drain);
         }
+        self.hear_shared();
         self.out.stop_accepting |= self.control.must_stop_accepting();
         if self.control.must_stop() && self.stopping.is_none() {
             self.begin_stop();

@@ -9,6 +9,9 @@
 //! ends in steps. At a listener where nobody waits no connection more may begin, and it goes on accepting for as long as those that have
 //! begun may take. Then, if nobody waits, its accept is cancelled; and when that has ended, if still nobody has come, it is closed. Else
 //! it accepts again.
+//!
+//! A listener that another process has too is left at once: its accept is cancelled, whoever that had accepted by then is served, and who waits goes on to wait,
+//! for the other.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use super::core::Core;
 use super::deadlines::Tick;
 use super::heads::{Head, Standing};
 use super::id::Origin;
+use super::inbox::Leaving;
 use super::life::Life;
 use super::planted::planted;
 use super::tokens::CANCEL_ACCEPT;
@@ -30,6 +34,8 @@ use crate::ring::{Errno, Kind, Op, Ring, Socket, Token};
 
 /// How long a failed accept waits unless a slot is freed before.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often a core that accepts nobody any more looks whether all who had been accepted are open, answered or gone.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl<R: Ring, H: Handler> Core<R, H> {
     /// Arms each accept that has ended and whose time has come.
@@ -64,12 +70,48 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 State::Armed | State::Leaving | State::Closed => {}
             }
         }
+        let is_asked = self.listeners.leaving < Leaving::Left && !self.listeners.shared.is_empty();
+        if is_asked && self.listeners.are_closed() {
+            self.look_who_is_left();
+        }
+    }
+
+    /// Tells other threads that nobody is accepted any more, and once nobody is left who was and is not open yet.
+    fn look_who_is_left(&mut self) {
+        let now = self.ring.now();
+        if self.listeners.look_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let is_head = |(index, _): (usize, &Conn)| matches!(self.out.link(index as u32).life, Life::Head { .. });
+        let come = if self.conns.iter().any(is_head) { Leaving::Closed } else { Leaving::Left };
+        self.listeners.look_at = (come < Leaving::Left).then(|| now.plus(LOOK));
+        if come > self.listeners.leaving {
+            self.listeners.leaving = come;
+            self.control.tell_leaving(come);
+        }
+    }
+
+    /// Which listeners another process has too, and whether one that had has gone.
+    pub(super) fn hear_shared(&mut self) {
+        if let Some(shared) = self.control.take_shared() {
+            self.listeners.shared = shared;
+        }
+        if self.control.take_again() {
+            for listener in 0..self.listeners.states.len() as u32 {
+                if self.listeners.states[listener as usize] == State::Armed {
+                    // It ends as if by itself, and is armed again.
+                    let target = Token::new(Kind::Accept, 0, listener);
+                    self.ring.submit(CANCEL_ACCEPT, Op::Cancel { target });
+                }
+            }
+        }
     }
 
     /// Nobody waits at it or is on the way to it, or the time for those who are is over.
     fn may_close(&mut self, listener: u32) -> bool {
         planted!(QueueForgotten, return true);
-        if self.listeners.until.is_some_and(|until| until.is_due(self.heard.tick())) {
+        let is_late = self.listeners.until.is_some_and(|until| until.is_due(self.heard.tick()));
+        if is_late || self.listeners.is_shared(listener) {
             return true;
         }
         let now = self.ring.now();

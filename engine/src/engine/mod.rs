@@ -130,7 +130,7 @@ pub(crate) use self::alarms::TIMERS_MAX;
 pub(crate) use self::core::{Core, Seat};
 #[cfg(feature = "testing")]
 pub(crate) use self::driven::Driven;
-pub(crate) use self::inbox::{Control, Resolve};
+pub(crate) use self::inbox::{Control, Leaving, Resolve};
 pub use self::mailbox::MailError;
 pub(crate) use self::mailbox::{Bell, Letter, MAILBOX_MAX, Mailbox, Reader};
 pub(crate) use self::names::{Names, TOPICS_MAX};

@@ -15,7 +15,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Has a connection speak TLS from here on, as the server, if this listener does. False if rustls refuses.
     pub(super) fn secure(&mut self, index: u32, gate: u32) -> bool {
         let Some(config) = self.gates[gate as usize].tls() else { return true };
-        match Tls::server(config.clone()) {
+        match Tls::server(config.current()) {
             Ok(tls) => {
                 self.conns[index as usize].tls = Some(Sealed::new(tls, &mut self.out.stores.pool));
                 true

@@ -44,6 +44,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.peers.begin(self.out.now);
         self.out.alarms.begin(self.out.clock);
         self.ring.submit(WAKE, Op::Wake);
+        self.hear_shared();
         self.control.tell(CoreState::Running);
         self.calls.started(&mut self.out);
         // What else it wants is done by the first turn.

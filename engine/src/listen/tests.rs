@@ -1,5 +1,7 @@
 //! What a listener's settings do to its sockets, and what becomes of files.
 
+use socket2::Domain;
+
 use super::*;
 
 fn listening(config: &Config) -> (Socket, SocketAddr) {
@@ -55,7 +57,7 @@ fn backlog_is_how_many_may_wait() {
 
 #[test]
 fn what_cannot_be_bound_is_named() {
-    let told = |listener: Listener| listener.bind().expect_err("it is no place to listen at").to_string();
+    let told = |listener: Listener| listener.bind(&mut |_| None).expect_err("it is no place to listen at").to_string();
     let folder = std::env::temp_dir();
     assert!(told(Listener::unix(&folder)).starts_with(&format!("cannot listen on {}: ", folder.display())));
     assert!(told(Listener::tcp("192.0.2.1:1")).starts_with("cannot listen on 192.0.2.1:1: "));

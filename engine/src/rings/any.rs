@@ -4,6 +4,7 @@
 //! otherwise the engine is compiled for each of the two, and never asks. Promises that both do the same. Owns nothing but the choice.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use crate::ring::SendBlocks;
 use crate::ring::epoll::Epoll;
@@ -22,7 +23,7 @@ impl AnyRing {
     pub(crate) fn new(
         kind: RingKind,
         config: &RingConfig,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Arc<TcpListener>>,
         waker: Waker,
     ) -> Result<(Self, SendBlocks), SetupError> {
         Ok(match kind {
@@ -37,10 +38,10 @@ impl AnyRing {
         })
     }
 
-    /// Other rings have its listeners too.
-    pub(crate) fn share(&mut self) {
+    /// By listener: other rings have it too.
+    pub(crate) fn share(&mut self, shared: Vec<bool>) {
         match self {
-            Self::Uring(ring) => ring.share(),
+            Self::Uring(ring) => ring.share(shared),
             Self::Epoll(_) => {} // all are woken, and each takes what there is
         }
     }

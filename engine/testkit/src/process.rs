@@ -88,6 +88,12 @@ impl Process {
         }
     }
 
+    /// Whether it has ended: it is a zombie then, which nobody has waited for (proc_pid_stat(5)).
+    pub fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
+    }
+
     /// Sends a signal: `INT`, `TERM`, ...
     pub fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status().unwrap();
@@ -229,6 +235,11 @@ impl Serve {
         let ended = self.process.end();
         assert_eq!(ended.code, Some(0), "{ended:?}");
         (ended.stats(), ended.errors)
+    }
+
+    /// The process alone, to wait for its end.
+    pub fn into_process(self) -> Process {
+        self.process
     }
 
     /// Waits for its end, which must be a good one.

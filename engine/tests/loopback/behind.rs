@@ -416,6 +416,7 @@ mod tls {
 
     use rustls::version::{TLS12, TLS13};
     use rustls::{ClientConnection, StreamOwned};
+    use wsring::ServerTls;
 
     use super::*;
     use crate::common::certificates::{Authority, NAME, name};
@@ -426,9 +427,9 @@ mod tls {
         let authority = Authority::new();
         let mut own = authority.server();
         own.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let own = Arc::new(own);
+        let own = ServerTls::from(Arc::new(own));
         let (sender, _peers) = channel();
-        let server = Server::listen(Listener::tcp(any()).proxy(ProxyProtocol::Required).tls(Arc::clone(&own)))
+        let server = Server::listen(Listener::tcp(any()).proxy(ProxyProtocol::Required).tls(own.clone()))
             .and_then(|server| server.and_listen(Listener::tcp(any())))
             .and_then(|server| server.and_listen(Listener::tcp(any()).without_tls()))
             .expect("they are bound");
@@ -470,6 +471,12 @@ mod tls {
             "the certificate of the configuration"
         );
         assert_eq!(ask_over(tcp(addrs[2]), b"", "").0, 200, "no TLS there");
+        own.set(Arc::new(Authority::new().server())).expect("it is good");
+        let tls = ClientConnection::new(Arc::new(authority.client(&[&TLS13])), name()).expect("a client");
+        let mut stream = tcp(addrs[0]);
+        stream.write_all(V1).expect("the header goes out");
+        let mut refused = StreamOwned::new(tls, Patient(stream));
+        assert!(refused.write_all(b"GET").and_then(|()| refused.flush()).is_err(), "it was exchanged");
         let early = Listener::tcp(any()).tls(Arc::new({
             let mut config = authority.server();
             config.max_early_data_size = 1;

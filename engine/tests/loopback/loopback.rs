@@ -10,7 +10,7 @@
 //! - `deflate`: compressed messages, against another implementation of DEFLATE.
 //! - `caller`: a client that dials for them. `dialling`: connections that we make, to servers of every temper. `redialling`: and make again; `again`: when, and to whom; and what is cut; `proxies`: through proxies.
 //! - `tls`: all of it over TLS, and how that fails.
-//! - `exclusive`: a port that is one server's alone. `who`: who connects; `behind`: through whom, at which listener, and how many from one network.
+//! - `exclusive`: a port that is one server's alone. `handovers`: servers that take over from each other. `who`: who connects; `behind`: through whom, at which listener, and how many from one network.
 //! - `driver`: the io_uring driver alone, on its seam. `peer`: a client that nobody here wrote.
 
 use wsring_testkit as common;
@@ -33,6 +33,7 @@ mod echoes;
 mod ends;
 mod exclusive;
 mod flood;
+mod handovers;
 mod last_words;
 mod mail;
 mod opening;

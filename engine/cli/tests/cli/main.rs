@@ -4,6 +4,7 @@
 //! bound: sockets time out and processes are killed after [`wsring_testkit::WAIT`]. The examples are
 //! started here too.
 
+mod activation;
 mod boxed;
 mod boxes;
 mod broadcast;
@@ -14,6 +15,7 @@ mod drain;
 mod examples;
 mod feed;
 mod game;
+mod handover;
 mod http;
 mod limits;
 mod losses;

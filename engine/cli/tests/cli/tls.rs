@@ -8,10 +8,10 @@ use std::sync::Arc;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, StreamOwned};
 
-use wsring_testkit::tcp;
+use wsring_testkit::{WAIT, tcp};
 
 use crate::certificates::{Authority, NAME, name};
-use crate::process::{run, start};
+use crate::process::{BIN, Serve, run, start};
 
 /// Files of one test, gone with it.
 struct Folder(PathBuf);
@@ -130,4 +130,64 @@ fn unusable_files_are_named() {
         let ended = run(&["serve", given, &key]);
         assert!(ended.code == Some(2) && ended.errors.contains(wanted), "{ended:?}");
     }
+}
+
+/// SIGHUP: connections that come see the new certificate, one that is there goes on; files that make no sense are told and change nothing.
+#[test]
+fn a_certificate_is_read_again() {
+    use wsring_testkit::{BINARY, upgrade_head};
+
+    let folder = Folder::new("again");
+    let (first, second) = (Authority::new(), Authority::new());
+    let write = |authority: &Authority| {
+        let identity = authority.sign(NAME, 4000);
+        (folder.file("certificate.pem", &identity.certificate_pem), folder.file("key.pem", &identity.key_pem))
+    };
+    let (certificate, key) = write(&first);
+    let log = folder.file("log", "");
+    let mut command = std::process::Command::new("sh");
+    command.env("LOG", &log).args(["-c", r#"exec "$0" "$@" 2>"$LOG""#, BIN]);
+    let serve = Serve::start_by(command, &["--tls-cert", &certificate, "--tls-key", &key]);
+    // Whether a server is trusted that is believed for this authority alone.
+    let shake = |authority: &Authority| {
+        let tls = ClientConnection::new(Arc::new(authority.client(&[&TLS13])), name()).expect("a client");
+        let mut stream = StreamOwned::new(tls, tcp(serve.addr()));
+        stream.write_all(upgrade_head("/").as_bytes()).and_then(|()| stream.flush()).map(|()| stream)
+    };
+    let mut frame = Vec::new();
+    wsring_testkit::client_frame(&mut frame, true, BINARY, b"still here", [7; 4]);
+    let mut stays = shake(&first).expect("it is trusted");
+    let mut said = Vec::new();
+    let mut echo = |stays: &mut StreamOwned<ClientConnection, std::net::TcpStream>| {
+        stays.write_all(&frame).expect("it goes out");
+        let mut byte = [0];
+        while !said.ends_with(b"still here") {
+            stays.read_exact(&mut byte).expect("an echo");
+            said.push(byte[0]);
+        }
+        said.clear();
+    };
+    echo(&mut stays);
+    assert!(shake(&second).is_err());
+    write(&second);
+    serve.signal("HUP");
+    assert_eq!(serve.line().as_deref(), Some("wsring: the certificate was read again"));
+    shake(&second).expect("it is trusted");
+    assert!(shake(&first).is_err(), "the old one is shown to nobody more");
+    echo(&mut stays);
+    folder.file("key.pem", "nonsense");
+    serve.signal("HUP");
+    let told = format!("wsring: the certificate stays as it is: --tls-key: {key} holds no private key in PEM");
+    let since = std::time::Instant::now();
+    while !fs::read_to_string(&log).expect("a file").contains(&told) {
+        assert!(since.elapsed() < WAIT, "nobody is told");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    shake(&second).expect("the good one stays");
+    write(&first);
+    serve.signal("HUP");
+    assert_eq!(serve.line().as_deref(), Some("wsring: the certificate was read again"));
+    shake(&first).expect("it is trusted");
+    echo(&mut stays);
+    serve.stop();
 }

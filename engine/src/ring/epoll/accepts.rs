@@ -68,6 +68,8 @@ impl Epoll {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 listening.ready = false;
+                self.calls += 1;
+                let _ = listener.set_nonblocking(true); // see `new`; if it fails the next one waits a little
                 return None;
             }
             Err(error) => error,

@@ -1,6 +1,7 @@
 //! One listener: its socket, the accept that is with it, and whether somebody may wait there. Refuses to accept.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use crate::ring::Token;
 
@@ -10,7 +11,7 @@ pub(super) const ACCEPTS: u32 = 64;
 /// One listener.
 pub(super) struct Listening {
     /// `None`: closed.
-    pub(super) listener: Option<TcpListener>,
+    pub(super) listener: Option<Arc<TcpListener>>,
     /// Of the accept that has not ended.
     pub(super) token: Option<Token>,
     /// Somebody may wait there.
@@ -21,16 +22,17 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    pub(super) fn new(listener: Arc<TcpListener>) -> Self {
         Self { listener: Some(listener), token: None, ready: false, has_turn: false, left: ACCEPTS }
     }
 
     pub(super) fn socket(&self) -> Option<&TcpListener> {
-        self.listener.as_ref()
+        self.listener.as_deref()
     }
 
-    pub(super) fn close(&mut self) {
-        self.listener = None;
+    /// Nothing is accepted there any more. Who has the socket is to stop watching it: others may have it too, so that it stays open.
+    pub(super) fn close(&mut self) -> Option<Arc<TcpListener>> {
+        self.listener.take()
     }
 
     pub(super) fn begin_pass(&mut self) {

@@ -27,10 +27,12 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::EpollFlags;
+use socket2::SockRef;
 
 pub use buffers::Lease;
 
@@ -46,6 +48,10 @@ use watch::{TO_READ, TO_READ_AND_WRITE, Watch};
 
 /// The eventfd of the waker.
 const BELL: Token = Token::new(Kind::Wake, 0, 0);
+
+/// How long an accept waits at most (SO_RCVTIMEO, socket(7)) that is not to wait at all, when another process that has the socket has it block and has taken
+/// who came.
+const BLOCKED_MAX: Duration = Duration::from_millis(1);
 
 /// What an error or an end is told by, beside bytes.
 const MARKS: EpollFlags =
@@ -94,15 +100,18 @@ impl Epoll {
     /// [`SetupError`] names the cause and the knob.
     pub fn new(
         config: &RingConfig,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<impl Into<Arc<TcpListener>>>,
         waker: super::uring::Waker,
     ) -> Result<(Self, SendBlocks), SetupError> {
         let failed = |error| SetupError::of_epoll("epoll, its timer and its listeners", 2, error);
         let mut watch = Watch::new().map_err(failed)?;
         let alarm = Alarm::new(waker);
         watch.add(alarm.bell(), BELL, EpollFlags::EPOLLIN | EpollFlags::EPOLLET).map_err(failed)?;
+        let listeners: Vec<Arc<TcpListener>> = listeners.into_iter().map(Into::into).collect();
         for (listener, number) in listeners.iter().zip(0..) {
             listener.set_nonblocking(true).map_err(failed)?;
+            // That is one mark for all processes that have the socket, and one on io_uring takes it off.
+            SockRef::from(listener).set_read_timeout(Some(BLOCKED_MAX)).map_err(failed)?;
             watch.add(listener, Token::new(Kind::Accept, 0, number), TO_READ).map_err(failed)?;
         }
         let ring = Self {
@@ -464,7 +473,9 @@ impl Ring for Epoll {
 
     fn unlisten(&mut self, listener: u32) {
         self.calls += 1;
-        self.listeners[listener as usize].close();
+        if let Some(listener) = self.listeners[listener as usize].close() {
+            self.watch.forget(listener);
+        }
     }
 
     /// A wait that did not look does so now: what it finds is of this pass as well.

@@ -59,6 +59,12 @@ impl Watch {
         Ok(self.epoll.modify(what, &mut EpollEvent::new(flags, token.to_bits()))?)
     }
 
+    /// Watches no more. Closing does that by itself where nobody else has the same.
+    pub(super) fn forget(&mut self, what: impl AsFd) {
+        self.calls += 1;
+        let _ = self.epoll.delete(what); // it was added
+    }
+
     /// Finds out what has become ready since the last look.
     pub(super) fn look(&mut self) -> io::Result<()> {
         self.wait(EpollTimeout::ZERO)

@@ -59,10 +59,21 @@ impl Uring {
         }
     }
 
+    /// An accept came back that should have waited, because the socket is not to block (O_NONBLOCK, fcntl(2)). That is one mark for all processes that have
+    /// it, and another one has set it: here it is taken off.
+    fn have_block(&self, listener: u32) {
+        if let Some(listener) = &self.listeners[listener as usize] {
+            let _ = listener.set_nonblocking(false); // else the next accept comes back as well
+        }
+    }
+
     /// A completion of an accept into the table. `None`: nobody is told.
     #[cold]
     pub(super) fn accepted_direct(&mut self, name: Token, result: i32) -> Option<(Token, Done<Lease>)> {
         let listener = name.index();
+        if result == -libc::EAGAIN {
+            self.have_block(listener);
+        }
         let (told, others, next) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
         next.iter().for_each(|entry| self.push(entry));
         if others {
@@ -81,6 +92,9 @@ impl Uring {
         let more = cqueue::more(entry.flags());
         if !more {
             self.many[token.index() as usize] = None;
+        }
+        if entry.result() == -libc::EAGAIN {
+            self.have_block(token.index());
         }
         let descriptors = self.descriptors.as_mut().expect("sockets are descriptors");
         let (result, peer) = match Some(entry.result()).filter(|number| *number >= 0) {

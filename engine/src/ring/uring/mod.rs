@@ -26,6 +26,7 @@ mod waker;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::opcode::AsyncCancel2;
@@ -87,12 +88,6 @@ fn receive_buffers(uring: &IoUring, config: &RingConfig, size: Size) -> Result<B
     }
 }
 
-/// Whether rings that have this listener accept from one queue. An accept that goes on would stay the first to be woken, and take all of it; one that
-/// serves one connection comes behind those of others when it is submitted again.
-fn is_shared(listener: &TcpListener) -> bool {
-    !socket2::SockRef::from(listener).reuse_port().unwrap_or(false)
-}
-
 /// A payload the kernel holds.
 struct Sending {
     token: Token,
@@ -126,7 +121,7 @@ pub struct Uring {
     many: Vec<Option<Token>>,
     /// What tells the kernel that a socket is a slot of that table.
     socket_flags: squeue::Flags,
-    listeners: Vec<Option<TcpListener>>,
+    listeners: Vec<Option<Arc<TcpListener>>>,
     alarm: Alarm,
     ready: Vec<cqueue::Entry>,
     cursor: usize,
@@ -147,7 +142,7 @@ impl Uring {
     /// [`SetupError`] names the cause and the knob.
     pub fn new(
         config: &RingConfig,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<impl Into<Arc<TcpListener>>>,
         waker: Waker,
     ) -> Result<(Self, SendBlocks), SetupError> {
         let mut features = usable(config.features)?;
@@ -178,7 +173,7 @@ impl Uring {
             shared: vec![false; listeners.len()],
             many: vec![None; listeners.len()],
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
-            listeners: listeners.into_iter().map(Some).collect(),
+            listeners: listeners.into_iter().map(|listener| Some(listener.into())).collect(),
             alarm: Alarm::new(waker),
             ready: Vec::with_capacity(size.queues.completion as usize),
             cursor: 0,
@@ -197,9 +192,10 @@ impl Uring {
         self.fewer
     }
 
-    /// Other rings have its listeners too, those that have no port of their own beside it.
-    pub(crate) fn share(&mut self) {
-        self.shared = self.listeners.iter().flatten().map(is_shared).collect();
+    /// By listener: other rings accept from the same queue. An accept that goes on would stay the first to be woken, and take all of it; one that serves
+    /// one connection comes behind those of others when it is submitted again.
+    pub(crate) fn share(&mut self, shared: Vec<bool>) {
+        self.shared = shared;
     }
 
     /// The features in use.
@@ -572,7 +568,7 @@ impl Ring for Uring {
     }
 
     fn deafen(&mut self, listener: u32) -> bool {
-        self.listeners[listener as usize].as_ref().is_none_or(deafen)
+        self.listeners[listener as usize].as_deref().is_none_or(deafen)
     }
 
     fn unlisten(&mut self, listener: u32) {

@@ -220,3 +220,47 @@ fn a_listener_says_who_waits_and_lets_nobody_in() {
     assert_eq!(&*lease, b"here");
     bench.ring.release(lease);
 }
+
+/// O_NONBLOCK is one mark for all processes that have a socket: a driver on epoll sets it, in whichever of them. Accepts here wait all the same, and do not come back again and
+/// again.
+#[test]
+fn accepts_wait_at_a_socket_that_is_not_to_block() {
+    for features in [Features::all(), Features::all().without(Feature::DirectDescriptors), Features::none()] {
+        let config = RingConfig { sockets_max: 64, backlog: 4, features, ..RingConfig::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (addr, twin) = (listener.local_addr().expect("an address"), listener.try_clone().expect("a descriptor"));
+        twin.set_nonblocking(true).expect("a socket");
+        let (mut ring, _blocks) =
+            Uring::new(&config, vec![listener], Waker::new().expect("a descriptor")).expect("a ring");
+        let accept = Token::new(Kind::Accept, 0, 0);
+        ring.submit(accept, Op::Accept { listener: 0 });
+        let mut failures = 0;
+        for round in 0..3 {
+            if round == 2 {
+                twin.set_nonblocking(true).expect("a socket"); // by whoever comes later
+            }
+            let mut peer = None;
+            let deadline = std::time::Instant::now() + WAIT;
+            loop {
+                ring.wait(Some(ring.now().plus(std::time::Duration::from_millis(20)))).expect("the ring works");
+                let mut came = false;
+                while let Some((token, done)) = ring.next() {
+                    let Done::Accepted { result, more, .. } = done else { panic!("{token:?}") };
+                    came |= result.is_ok();
+                    failures += u32::from(result.is_err());
+                    if !more {
+                        ring.submit(accept, Op::Accept { listener: 0 });
+                    }
+                }
+                if came {
+                    break;
+                }
+                assert!(std::time::Instant::now() < deadline && failures < 100, "{features}: {failures} failures");
+                if peer.is_none() {
+                    peer = Some(tcp(addr));
+                }
+            }
+        }
+        println!("{features}: {failures} accepts came back");
+    }
+}

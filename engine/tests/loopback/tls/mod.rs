@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig};
-use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, Stats, Verdict};
+use wsring::{CloseReason, Config, ConnId, CoreCx, Cx, Handler, Message, Opening, ServerTls, Stats, Verdict};
 
 use crate::common::certificates::{Authority, name};
 use crate::common::*;
@@ -210,6 +210,28 @@ fn echo(wire: &mut Wire, text: &[u8]) {
     let mut answer = vec![0; 2 + text.len()];
     wire.read_exact(&mut answer).expect("an echo");
     assert!(answer[..2] == [0x81, text.len() as u8] && &answer[2..] == text);
+}
+
+/// Another certificate for those who come from then on; who is there, in its handshake too, goes on with what it began with.
+#[test]
+fn a_configuration_is_exchanged_while_it_serves() {
+    let (first, second) = (Authority::new(), Authority::new());
+    let tls = ServerTls::from(Arc::new(first.server()));
+    let (sender, _ends) = mpsc::channel();
+    let (running, addr) = serve(Config::default().tls(tls.clone()), 1, move |_| Witness(sender.clone()));
+    let [one, other] = [&first, &second].map(|authority| Arc::new(authority.client(&[&TLS13])));
+    let mut there = open(Wire::connect(addr, &one));
+    let mut half = Wire::new(addr, &one);
+    half.send().expect("its ClientHello goes out");
+    echo(&mut there, b"and has been read");
+    tls.set(Arc::new(second.server())).expect("it is good");
+    assert!(Wire::new(addr, &one).shake().is_err(), "not trusted");
+    echo(&mut open(Wire::connect(addr, &other)), b"new");
+    half.shake().expect("they agree");
+    echo(&mut open(half), b"begun before");
+    echo(&mut there, b"open before");
+    drop(there);
+    finish(running);
 }
 
 /// The end of a stream is the end of the connection, with a close_notify before it or without.

@@ -1,0 +1,313 @@
+//! A server that takes over from the one before it: [`Handover`].
+//!
+//! The listening sockets change their process, so that their queues do not end: nobody who connects meanwhile is refused or reset. `wire` owns what is said, `giving` is
+//! the process that goes, this file the one that comes. Promises that a start which fails leaves the other process as it was. Refuses to know cores.
+
+mod giving;
+mod peer;
+mod wire;
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::drain::Drain;
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::listen::{Given, Key, SocketFile, Taken, bind_unix};
+use peer::credentials;
+use wire::{Say, hear, say, wait};
+
+pub use giving::Successor;
+pub(crate) use giving::{Giver, Places};
+
+/// How often a path is tried at which somebody comes or goes in that moment.
+const TRIES: usize = 10;
+/// How long the process that goes may take for its part.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A path at which a server hands its listening sockets to the one that comes after it: for [`Server::take_over`](crate::Server::take_over).
+///
+/// The process that comes connects to this Unix-domain socket, is given the sockets of all listeners (SCM_RIGHTS, unix(7)), binds what else it wants, and starts its cores. When they
+/// run it says so. Only then the process that goes accepts nobody more; it serves on those whom it has accepted until their requests are answered, and then stops as by
+/// [`Handle::stop`](crate::Handle::stop), or [drains](Self::drain). The sockets stay the same, so who connects meanwhile waits in their queues and is served by whichever accepts: nobody is refused or
+/// reset. If the one that comes dies or fails before it is ready, the other goes on as if nothing had happened. Afterwards the path is that of the new one.
+///
+/// Both must be of the same user, which each asks the kernel about the other (SO_PEERCRED); the file has the mode 0600. The two may have different numbers of cores and listeners, and
+/// run on different [rings](crate::RingKind): each core accepts at each place, and each socket is accepted at by some core. Sockets stay as they were bound
+/// ([`Listener::exclusive`](crate::Listener::exclusive), [`ipv4_too`](crate::Listener::ipv4_too)), with a line in the log where other settings are asked for. With fewer sockets than cores at a
+/// place, several cores accept from one.
+///
+/// ```no_run
+/// use wsring::{CoreCx, Cx, Error, Handler, Handover, Listener, Message, Opening, Server, Verdict};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type Conn = ();
+///     type Mail = ();
+///     fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
+///         Verdict::accept(())
+///     }
+///     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
+///         let _ = cx.forward(message);
+///     }
+/// }
+///
+/// fn main() -> Result<(), Error> {
+///     let server = Server::take_over(Handover::at("/run/echo/handover"))?.and_listen(Listener::tcp("0.0.0.0:9001"))?;
+///     server.run(|_| Echo)?; // until the next one has taken over, or a signal comes
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Handover {
+    path: PathBuf,
+    manner: Manner,
+}
+
+/// How a server hands over.
+#[derive(Clone, Debug)]
+struct Manner {
+    patience: Duration,
+    /// None: a stop.
+    drain: Option<Drain>,
+}
+
+impl Handover {
+    /// At this path, of at most 107 bytes, in a folder that this user may write to and others may not.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), manner: Manner { patience: Duration::from_secs(30), drain: None } }
+    }
+
+    /// How long the process that goes waits until the one that comes is ready. Meanwhile it serves on; if that takes longer, it tells the other one, whose start
+    /// fails. That is the time that a start may take, handlers included. Default 30 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.manner.patience = patience;
+        self
+    }
+
+    /// How this server ends its connections when the next one has taken over, once it has answered the requests that had begun. Default: as by
+    /// [`Handle::stop`](crate::Handle::stop), so that all clients come to the new one at the same time.
+    pub fn drain(mut self, drain: Drain) -> Self {
+        self.manner.drain = Some(drain);
+        self
+    }
+}
+
+/// A hand-over that has begun, or will: of a server that does not run yet.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    path: PathBuf,
+    manner: Manner,
+    /// Where the next one asks.
+    control: Socket,
+    file: SocketFile,
+    from: Option<Before>,
+}
+
+/// The process that goes.
+#[derive(Debug)]
+struct Before {
+    conn: Socket,
+    pid: u32,
+    offers: Vec<Offer>,
+}
+
+/// Sockets at a place.
+#[derive(Debug)]
+struct Offer {
+    number: usize,
+    key: Key,
+    taken: Option<Taken>,
+}
+
+impl Offer {
+    /// Where they are, whatever was asked for.
+    fn is_at(&self, key: &Key) -> bool {
+        let addr = self.taken.as_ref().and_then(|taken| taken.sockets[0].local_addr().ok()?.as_socket());
+        matches!((key, addr), (Key::Tcp(wanted), Some(addr)) if *wanted == addr)
+    }
+}
+
+impl Taking {
+    /// Has the sockets of the process that is at the path, or takes the path if nobody is. Waits for that process, at most 10 s for each word.
+    pub(crate) fn begin(handover: Handover) -> Result<Self, Error> {
+        let Handover { path, manner } = handover;
+        let failed = |source| Error::Handover { path: path.display().to_string(), source };
+        for _ in 0..TRIES {
+            match connect(&path) {
+                Ok(conn) => return take(conn, &path, manner).map_err(failed),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            match bind_unix(&path, Type::SEQPACKET, Some(0o600)) {
+                Ok((control, file)) => {
+                    control.set_nonblocking(true).map_err(failed)?;
+                    return Ok(Self { path, manner, control, file, from: None });
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {} // somebody was faster, and is there now
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(io::Error::new(ErrorKind::AddrInUse, "something that is no server has this path")))
+    }
+
+    /// The sockets at a place, if the other process has them and nobody has taken them yet.
+    pub(crate) fn take(&mut self, key: &Key) -> Option<Taken> {
+        let offers = &mut self.from.as_mut()?.offers;
+        let same = offers.iter().position(|offer| offer.taken.is_some() && offer.key == *key);
+        let found = same.or_else(|| offers.iter().position(|offer| offer.is_at(key)))?;
+        offers[found].taken.take()
+    }
+
+    /// The process that goes, if there is one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        Some(self.from.as_ref()?.pid)
+    }
+
+    /// The places that it had and nobody here wants.
+    pub(crate) fn unclaimed(&self) -> Vec<String> {
+        let offers = self.from.iter().flat_map(|from| &from.offers);
+        let unclaimed = offers.filter(|offer| offer.taken.is_some());
+        unclaimed.map(|offer| offer.key.to_string()).collect()
+    }
+
+    /// All cores run: from here on everything is this server's. What it does not want is closed.
+    pub(crate) fn end(self) -> Result<Took, Error> {
+        let unclaimed = self.unclaimed();
+        let Self { path, manner, control, file, from } = self;
+        let mut before = None;
+        if let Some(Before { conn, offers, .. }) = from {
+            let taken = offers.iter().filter(|offer| offer.taken.is_none()).map(|offer| offer.number).collect();
+            drop(offers);
+            confirm(&conn, taken).map_err(|source| Error::Handover { path: path.display().to_string(), source })?;
+            before = Some(conn);
+        }
+        file.set_ours(true);
+        Ok(Took { control, file, manner, before, unclaimed })
+    }
+}
+
+/// What a server has that has taken over, or begun.
+pub(crate) struct Took {
+    /// Where the next one asks.
+    control: Socket,
+    file: SocketFile,
+    manner: Manner,
+    /// To the process that goes: it ends when that one accepts nobody any more.
+    before: Option<Socket>,
+    unclaimed: Vec<String>,
+}
+
+impl Took {
+    /// The places that the process before had and nobody here wanted.
+    pub(crate) fn unclaimed(&self) -> &[String] {
+        &self.unclaimed
+    }
+
+    /// What hands over to the next one.
+    pub(crate) fn giver<M>(self, places: Places, handle: Handle<M>, successor: Successor) -> Giver<M> {
+        let Self { control, file, manner: Manner { patience, drain }, before, .. } = self;
+        Giver { control, file, patience, drain, before, places, handle, successor }
+    }
+}
+
+fn connect(path: &Path) -> io::Result<Socket> {
+    let conn = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+    conn.connect(&SockAddr::unix(path)?)?;
+    Ok(conn)
+}
+
+/// Has what the process at the other end hands over.
+fn take(conn: Socket, path: &Path, manner: Manner) -> io::Result<Taking> {
+    let peer = credentials(&conn)?;
+    if !peer.is_ours() {
+        let why = "the process there belongs to another user (SO_PEERCRED), whose sockets are not to be trusted";
+        return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    say(&conn, &Say::Hello, &[])?;
+    let mut offers: Vec<Offer> = Vec::new();
+    let mut control = None;
+    let wrong = || io::Error::new(ErrorKind::InvalidData, "the process there says what makes no sense here");
+    loop {
+        // Before anything is heard somebody else may be being served, for as long as that one has.
+        let patience = if offers.is_empty() && control.is_none() { ANSWER + manner.patience } else { ANSWER };
+        let (said, fds) = hear_within(&conn, patience)?;
+        let mut fds = fds.into_iter();
+        match said {
+            Say::Place { number, is_shared, key } => {
+                let socket = listening(fds.next().ok_or_else(wrong)?)?;
+                let file = match (&key, fds.next()) {
+                    (Key::Unix(path), Some(pin)) => match SocketFile::taken(path.clone(), pin) {
+                        Some(file) => Some(file),
+                        // The file is gone, or another's: nobody can connect to that socket any more.
+                        None => continue,
+                    },
+                    _ => None,
+                };
+                let taken = Some(Taken { sockets: vec![socket], file, is_shared });
+                offers.push(Offer { number, key, taken });
+            }
+            Say::More(number) => {
+                let socket = listening(fds.next().ok_or_else(wrong)?)?;
+                // Of none whose file is gone.
+                let offer = offers.iter_mut().rfind(|offer| offer.number == number);
+                if let Some(taken) = offer.and_then(|offer| offer.taken.as_mut()) {
+                    taken.sockets.push(socket);
+                }
+            }
+            Say::Control => {
+                let (socket, pin) = (fds.next().ok_or_else(wrong)?, fds.next().ok_or_else(wrong)?);
+                control = Some((Socket::from(socket), pin));
+            }
+            Say::All => break,
+            Say::No(why) => return Err(io::Error::other(format!("the process there does not hand over: {why}"))),
+            Say::Hello | Say::Ready(_) | Say::Yours => return Err(wrong()),
+        }
+    }
+    let (control, pin) = control.ok_or_else(wrong)?;
+    let gone = || io::Error::new(ErrorKind::NotFound, "its file was removed meanwhile");
+    let file = SocketFile::taken(std::path::absolute(path)?, pin).ok_or_else(gone)?;
+    control.listen(i32::from(u8::MAX))?; // so that who connects is told this process (SO_PEERCRED)
+    let from = Some(Before { conn, pid: peer.pid, offers });
+    Ok(Taking { path: path.to_owned(), manner, control, file, from })
+}
+
+/// A socket that listens, as is looked at with those that are given.
+fn listening(socket: OwnedFd) -> io::Result<Socket> {
+    let (socket, _) = Given::new(socket).check().map_err(io::Error::other)?;
+    Ok(socket)
+}
+
+fn hear_within(conn: &Socket, patience: Duration) -> io::Result<(Say, Vec<OwnedFd>)> {
+    match wait(&[conn.as_fd()], Some(patience))? {
+        Some(_) => hear(conn),
+        None => Err(io::Error::new(ErrorKind::TimedOut, "the process there does not answer in time")),
+    }
+}
+
+/// Says that these places are taken. If the other one is gone without a word, they are.
+fn confirm(conn: &Socket, taken: Vec<usize>) -> io::Result<()> {
+    let is_gone = |error: &io::Error| {
+        matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+    };
+    let said = say(conn, &Say::Ready(taken), &[]);
+    if said.as_ref().is_err_and(|error| !is_gone(error)) {
+        return said;
+    }
+    match hear_within(conn, ANSWER).map(|(said, _)| said) {
+        Ok(Say::Yours) => Ok(()),
+        Ok(Say::No(why)) => Err(io::Error::other(format!("the process there goes on: {why}"))),
+        Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the process there says what makes no sense here")),
+        Err(error) if is_gone(&error) => {
+            tracing::warn!("the process that was taken over from is gone without a word: its sockets are this one's");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,269 @@
+//! The process that goes: it hands its listening sockets to whoever asks for them at its path, and when that one is ready it accepts nobody more, serves those whom it
+//! has accepted, and stops or drains.
+//!
+//! Promises that until the other one has said that it is ready nothing has changed, whatever becomes of it; and that who waits in the queue of a socket
+//! that was taken is never answered, nor reset, here. Refuses to know how sockets are bound and cores stop.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{SockRef, Socket};
+
+use super::peer::{Credentials, credentials};
+use super::wire::{PLACES_MAX, Say, hear, say, wait};
+use crate::drain::Drain;
+use crate::engine::Leaving;
+use crate::handle::Handle;
+use crate::listen::{Key, SocketFile};
+use crate::listening::Listening;
+
+/// When accepts begin anew after another process that had the sockets has gone, the last first: at once, and later, because what an io_uring that was not ended in order has
+/// with the kernel ends some time after its process.
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_millis(100), Duration::ZERO];
+/// When it is tried again to accept one that cannot be, for want of descriptors.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long somebody who has connected has to say what he wants.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// Who has taken over from a server, if anybody has: see [`Running::successor`](crate::Running::successor).
+#[derive(Clone, Debug, Default)]
+pub struct Successor(Arc<OnceLock<u32>>);
+
+impl Successor {
+    /// The number of the process, 0 if that is not to be seen from here (pid_namespaces(7)). None: nobody has.
+    pub fn pid(&self) -> Option<u32> {
+        self.0.get().copied()
+    }
+}
+
+/// A place to hand over.
+struct Place {
+    key: Key,
+    /// Others than the two have it too.
+    is_shared: bool,
+    /// Open as long as a core accepts there.
+    sockets: Vec<Weak<TcpListener>>,
+    file: Option<Arc<SocketFile>>,
+}
+
+/// What a server can hand over.
+pub(crate) struct Places {
+    places: Vec<Place>,
+    /// Of each core, the place of each of its listeners.
+    posts: Vec<Vec<usize>>,
+}
+
+impl Places {
+    pub(crate) fn of(listening: &Listening) -> Self {
+        let place = |(number, key): (usize, &Key)| {
+            let at = listening.posts.iter().flatten().filter(|post| post.gate == number);
+            let mut sockets: Vec<Weak<TcpListener>> = Vec::new();
+            for post in at {
+                let socket = Arc::downgrade(&post.listener);
+                if !sockets.iter().any(|known| known.ptr_eq(&socket)) {
+                    sockets.push(socket);
+                }
+            }
+            let file = listening.files[number].clone();
+            Place { key: key.clone(), is_shared: listening.shared[number], sockets, file }
+        };
+        let places = listening.keys.iter().enumerate().map(place).collect();
+        let posts = listening.posts.iter().map(|posts| posts.iter().map(|post| post.gate).collect()).collect();
+        Self { places, posts }
+    }
+
+    /// They are this server's, and files are its to remove.
+    pub(crate) fn own<M>(&self, handle: &Handle<M>) {
+        self.share(handle, |_| false);
+        self.places.iter().flat_map(|place| &place.file).for_each(|file| file.set_ours(true));
+    }
+
+    /// Takes off what a process that was stopping has put before a socket in the moment in which it handed it over.
+    fn open(&self) {
+        for socket in self.places.iter().flat_map(|place| &place.sockets).filter_map(Weak::upgrade) {
+            let _ = SockRef::from(&socket).detach_filter(); // hardly ever there is one
+        }
+    }
+
+    /// Tells the cores at which places another process accepts as well: those that somebody has for good, and those of which `also` says so.
+    pub(crate) fn share<M>(&self, handle: &Handle<M>, also: impl Fn(usize) -> bool) {
+        for (core, posts) in handle.places().zip(&self.posts) {
+            let is_shared = |place: &usize| self.places[*place].is_shared || also(*place);
+            handle.member(core).share(posts.iter().map(is_shared).collect());
+        }
+    }
+}
+
+/// Hands over, on a thread of its own.
+pub(crate) struct Giver<M> {
+    /// Where the next one asks.
+    pub(super) control: Socket,
+    pub(super) file: SocketFile,
+    pub(super) patience: Duration,
+    pub(super) drain: Option<Drain>,
+    /// To the process from which this one has taken over, which accepts too until that ends.
+    pub(super) before: Option<Socket>,
+    pub(super) places: Places,
+    pub(super) handle: Handle<M>,
+    pub(super) successor: Successor,
+}
+
+impl<M> Giver<M> {
+    /// Until somebody has taken over, or all cores have ended: then there is something on `alive`.
+    pub(crate) fn run(mut self, alive: &UnixStream) {
+        let mut again = Vec::new();
+        loop {
+            let mut on = vec![self.control.as_fd()];
+            on.extend(self.before.as_ref().map(|before| before.as_fd()));
+            on.push(alive.as_fd());
+            let last = on.len() - 1;
+            match wait(&on, again.last().copied()) {
+                Ok(Some(0)) => {}
+                Ok(Some(number)) if number == last => return,
+                Ok(Some(_)) => {
+                    self.before = None;
+                    self.places.open();
+                    again = AGAIN.to_vec();
+                    continue;
+                }
+                Ok(None) => {
+                    again.pop();
+                    self.handle.places().for_each(|core| self.handle.member(core).accept_again());
+                    continue;
+                }
+                Err(error) => return tracing::error!(%error, "no hand-over any more: poll(2) fails"),
+            }
+            let conn = match self.control.accept() {
+                Ok((conn, _)) => conn,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue, // he is gone again
+                Err(error) => {
+                    tracing::warn!(%error, "another process wants to take over, and cannot be accepted");
+                    thread::sleep(RETRY);
+                    continue;
+                }
+            };
+            match self.hand(&conn, alive) {
+                Ok(Some(taken_by)) => {
+                    tracing::info!(pid = taken_by.pid, "another process has taken over");
+                    return self.leave(conn);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    // It may be gone, and then need not be told.
+                    let _ = say(&conn, &Say::No(error.to_string()), &[]);
+                    tracing::warn!(%error, "another process wanted to take over, and has not");
+                    again = AGAIN.to_vec();
+                }
+            }
+        }
+    }
+
+    /// One hand-over. An error: nothing has happened. `None`: the server has ended meanwhile, and what the other one has been given is its own.
+    fn hand(&self, conn: &Socket, alive: &UnixStream) -> io::Result<Option<Credentials>> {
+        let peer = credentials(conn)?;
+        if !peer.is_ours() {
+            let why = "it belongs to another user than this process (SO_PEERCRED)";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+        }
+        let hear_within = |patience| match wait(&[conn.as_fd(), alive.as_fd()], Some(patience))? {
+            Some(0) => hear(conn).map(|(said, _)| said),
+            Some(_) => Err(io::Error::other("the server has ended")),
+            None => Err(io::Error::new(ErrorKind::TimedOut, "it took longer than is waited for it")),
+        };
+        // If it does not read what it is sent it must not hold up the end of this server.
+        conn.set_write_timeout(Some(self.patience.max(HELLO)))?;
+        if hear_within(HELLO)? != Say::Hello {
+            return Err(io::Error::new(ErrorKind::InvalidData, "it is another version of wsring"));
+        }
+        if self.places.places.len() > PLACES_MAX {
+            return Err(io::Error::other("there are more listeners than can be handed over"));
+        }
+        let mut both = Both::begin(self);
+        self.send(conn)?;
+        let heard = hear_within(self.patience);
+        if heard.is_err() && wait(&[alive.as_fd()], Some(Duration::ZERO))?.is_some() {
+            both.leave_all();
+            return Ok(None);
+        }
+        let taken = match heard? {
+            Say::Ready(taken) => taken,
+            Say::No(why) => return Err(io::Error::other(why)),
+            _ => return Err(io::Error::new(ErrorKind::InvalidData, "it says what makes no sense here")),
+        };
+        both.taken = Some(taken);
+        let _ = self.successor.0.set(peer.pid); // once: it leaves then
+        let _ = say(conn, &Say::Yours, &[]); // if it is gone by now it was ready, and has the path: the next one finds nobody there
+        Ok(Some(peer))
+    }
+
+    fn send(&self, conn: &Socket) -> io::Result<()> {
+        for (number, Place { key, is_shared, sockets, file }) in self.places.places.iter().enumerate() {
+            let sockets: Vec<Arc<TcpListener>> = sockets.iter().filter_map(Weak::upgrade).collect();
+            let Some((first, others)) = sockets.split_first() else { continue };
+            let mut fds = vec![first.as_fd()];
+            fds.extend(file.as_ref().map(|file| file.pin()));
+            say(conn, &Say::Place { number, is_shared: *is_shared, key: key.clone() }, &fds)?;
+            for socket in others {
+                say(conn, &Say::More(number), &[socket.as_fd()])?;
+            }
+        }
+        say(conn, &Say::Control, &[self.control.as_fd(), self.file.pin()])?;
+        say(conn, &Say::All, &[])
+    }
+
+    /// The other one has these places, or may have; and the path for hand-overs.
+    fn settle(&self, is_others: impl Fn(usize) -> bool, has_path: bool) {
+        self.places.share(&self.handle, &is_others);
+        for (number, place) in self.places.places.iter().enumerate() {
+            place.file.iter().for_each(|file| file.set_ours(!is_others(number)));
+        }
+        self.file.set_ours(!has_path);
+    }
+
+    /// It has been taken over from.
+    fn leave(self, conn: Socket) {
+        let Self { control, file, places, handle, drain, .. } = self;
+        drop((control, file, places));
+        handle.stop_accepting();
+        let wait_until = |far| handle.places().for_each(|core| handle.member(core).control.wait_until(far));
+        wait_until(Leaving::Closed);
+        drop(conn); // the other one is alone from here on
+        wait_until(Leaving::Left);
+        match drain {
+            Some(drain) => handle.drain(drain),
+            None => handle.stop(),
+        }
+    }
+}
+
+/// While two processes have the sockets a stop of this one must not touch what is the other's too: who waits in the queues, and files. When this goes, it is
+/// settled whose they are.
+struct Both<'a, M> {
+    giver: &'a Giver<M>,
+    /// By the other one, which was ready.
+    taken: Option<Vec<usize>>,
+}
+
+impl<'a, M> Both<'a, M> {
+    fn begin(giver: &'a Giver<M>) -> Self {
+        giver.settle(|_| true, true);
+        Self { giver, taken: None }
+    }
+
+    /// It stays as it is: the other one has all.
+    fn leave_all(mut self) {
+        self.taken = Some((0..self.giver.places.places.len()).collect());
+    }
+}
+
+impl<M> Drop for Both<'_, M> {
+    fn drop(&mut self) {
+        let taken = self.taken.as_deref();
+        self.giver.settle(|place| taken.is_some_and(|taken| taken.contains(&place)), taken.is_some());
+    }
+}
