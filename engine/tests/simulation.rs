@@ -50,6 +50,7 @@ fn seeds() {
         ("ticks", stats.ticks),
         ("memory_refused", stats.memory_refused),
         ("memory_closed", stats.memory_closed),
+        ("drains", stats.drains),
     ];
     for (what, count) in reached {
         assert!(count * 40 >= seeds, "{seeds} seeds reached {what} {count} times");
