@@ -581,6 +581,7 @@ impl Handler for App {
         if let Some(tag) = open.dial {
             let ours = matches!(why, CloseReason::Local { .. } | CloseReason::Stopped);
             self.dialled(tag, |dial, now, stopping| dial.on_close(ours, now, stopping));
+            self.set_wait_at_end(cx, tag);
             if self.is_crowded() {
                 self.abandon(cx, tag);
             }

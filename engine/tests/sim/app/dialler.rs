@@ -61,7 +61,10 @@ impl App {
                 _ if self.world.ledger.borrow().dials.is_empty() => self.connect(cx),
                 0..400 => self.connect(cx),
                 400..500 => self.set_wait(cx, tag),
-                500..620 => self.retarget(cx, tag),
+                500..620 => {
+                    let asking = self.world.ledger.borrow().dials.iter().position(Dial::is_asking);
+                    self.retarget(cx, asking.map_or(tag, |asking| asking as u64));
+                }
                 620..700 => self.abandon(cx, tag),
                 700..850 => self.abandon_trying(cx),
                 850..990 => self.close_dialled(cx),
@@ -117,6 +120,13 @@ impl App {
             self.world.trace.note(&[35, tag, version.into()], || format!("         app gives {id:?} target {version}"));
             let taken = cx.retarget(id, target);
             self.dialled(tag, |dial, now, stopping| dial.retarget(version, taken, time > 0, now, stopping));
+        }
+    }
+
+    /// Sets the next wait of a dial whose connection ends now.
+    pub(super) fn set_wait_at_end(&mut self, cx: &mut Core<'_>, tag: u64) {
+        if self.wild > 0 && self.dialler.as_mut().is_some_and(|dialler| dialler.random.chance(200)) {
+            self.set_wait(cx, tag);
         }
     }
 
