@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wsring::http::StatusCode;
 use wsring::{
-    CloseCode, Config, CoreCx, CoreState, Cx, Delivery, Error, Handler, MailError, Message, OnPanic, Opening,
+    CloseCode, Config, CoreCx, CoreState, Cx, Delivery, Drain, Error, Handler, MailError, Message, OnPanic, Opening,
     OwnedMessage, Pending, Place, Publish, Response, Verdict,
 };
 use wsring_tokio_uring::Server;
@@ -187,6 +187,21 @@ fn a_handler_that_panics() {
         assert!(matches!(running.join(), Err(Error::Panicked { .. })));
         assert_eq!(handle.state(), CoreState::Failed);
     }
+}
+
+/// Each client is told in its turn what the drain says; then the server ends by itself.
+#[test]
+fn a_server_that_is_drained() {
+    let (running, addr) = serve(Config::default(), 1, |_| Echo);
+    let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(addr)).collect();
+    clients[0].echo(TEXT, b"before");
+    running.handle().drain(Drain::over(Duration::from_millis(50)).code(CloseCode::SERVICE_RESTART).reason("later"));
+    for client in &mut clients {
+        assert_eq!(client.expect_close(), (1012, "later".to_owned()));
+        client.send(CLOSE, &1012_u16.to_be_bytes());
+    }
+    let stats = running.join().expect("a clean end")[0];
+    assert_eq!((stats.drain_open, stats.drain_closed, stats.timeouts), (5, 5, 0), "{stats}");
 }
 
 /// Two servers beside each other in one runtime, as tasks; the listeners are such as tokio makes them, non-blocking. Each has
