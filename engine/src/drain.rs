@@ -67,7 +67,8 @@ impl Drain {
 
     /// When a core ends although connections are left, from the drain's beginning: they are told what the others were, and have the time that a
     /// [stop](crate::Config::stop_timeout) gives them. So all is over at the latest [`Config::stop_max`](crate::Config::stop_max) (8 s) behind it. Never less than the
-    /// window. Default: [`Config::closing_timeout`](crate::Config::closing_timeout) (5 s) behind the window.
+    /// window. Default: [`Config::closing_timeout`](crate::Config::closing_timeout) (5 s) behind the window; whoever is still
+    /// taking what was queued for him then has the time of the stop, and not [`Config::closing_max`](crate::Config::closing_max).
     pub fn deadline(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.deadline = after.into();
         self
@@ -109,7 +110,8 @@ pub struct DrainReport {
     pub unanswered: u64,
     /// Those that ended before their turn: their peers or the application closed, or they broke.
     pub left: u64,
-    /// Those whose turn had not come when the core was stopped, or came to its deadline.
+    /// Those whose turn had not come when the core was stopped, or came to its deadline. Also those that were closing already when their turn came, and were there
+    /// still when the core stopped.
     pub stopped: u64,
     /// Requests for a WebSocket that were answered 503.
     pub refused: u64,

@@ -8,6 +8,7 @@ mod peer;
 mod wire;
 
 use std::io::{self, ErrorKind};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,15 +20,13 @@ use crate::error::Error;
 use crate::handle::Handle;
 use crate::listen::{Given, Key, SocketFile, Taken, bind_unix};
 use peer::credentials;
-use wire::{Say, hear, say, wait};
+use wire::{ANSWER, Say, hear, say, wait};
 
 pub use giving::Successor;
 pub(crate) use giving::{Giver, Places};
 
 /// How often a path is tried at which somebody comes or goes in that moment.
 const TRIES: usize = 10;
-/// How long the process that goes may take for its part.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// A path at which a server hands its listening sockets to the one that comes after it: for [`Server::take_over`](crate::Server::take_over).
 ///
@@ -139,9 +138,17 @@ impl Taking {
     pub(crate) fn begin(handover: Handover) -> Result<Self, Error> {
         let Handover { path, manner } = handover;
         let failed = |source| Error::Handover { path: path.display().to_string(), source };
+        let mut last = io::Error::new(ErrorKind::AddrInUse, "something that is no server has this path");
         for _ in 0..TRIES {
             match connect(&path) {
-                Ok(conn) => return take(conn, &path, manner).map_err(failed),
+                Ok(conn) => match take(conn, &path, manner.clone()) {
+                    // It ended meanwhile: somebody else may be there now, or nobody.
+                    Err(error) if is_gone(&error) => {
+                        last = error;
+                        continue;
+                    }
+                    taken => return taken.map_err(failed),
+                },
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -154,7 +161,7 @@ impl Taking {
                 Err(error) => return Err(failed(error)),
             }
         }
-        Err(failed(io::Error::new(ErrorKind::AddrInUse, "something that is no server has this path")))
+        Err(failed(last))
     }
 
     /// The sockets at a place, if the other process has them and nobody has taken them yet.
@@ -189,6 +196,10 @@ impl Taking {
             before = Some(conn);
         }
         file.set_ours(true);
+        // So that who connects is told this process (SO_PEERCRED); of a socket that listens already nothing else changes.
+        if let Err(error) = control.listen(i32::from(u8::MAX)) {
+            tracing::warn!(%error, "the next server is told another process than this (listen(2))");
+        }
         Ok(Took { control, file, manner, before, unclaimed })
     }
 }
@@ -236,7 +247,8 @@ fn take(conn: Socket, path: &Path, manner: Manner) -> io::Result<Taking> {
     let wrong = || io::Error::new(ErrorKind::InvalidData, "the process there says what makes no sense here");
     loop {
         // Before anything is heard somebody else may be being served, for as long as that one has.
-        let patience = if offers.is_empty() && control.is_none() { ANSWER + manner.patience } else { ANSWER };
+        let patience =
+            if offers.is_empty() && control.is_none() { manner.patience.saturating_add(ANSWER) } else { ANSWER };
         let (said, fds) = hear_within(&conn, patience)?;
         let mut fds = fds.into_iter();
         match said {
@@ -273,7 +285,6 @@ fn take(conn: Socket, path: &Path, manner: Manner) -> io::Result<Taking> {
     let (control, pin) = control.ok_or_else(wrong)?;
     let gone = || io::Error::new(ErrorKind::NotFound, "its file was removed meanwhile");
     let file = SocketFile::taken(std::path::absolute(path)?, pin).ok_or_else(gone)?;
-    control.listen(i32::from(u8::MAX))?; // so that who connects is told this process (SO_PEERCRED)
     let from = Some(Before { conn, pid: peer.pid, offers });
     Ok(Taking { path: path.to_owned(), manner, control, file, from })
 }
@@ -287,20 +298,35 @@ fn listening(socket: OwnedFd) -> io::Result<Socket> {
 fn hear_within(conn: &Socket, patience: Duration) -> io::Result<(Say, Vec<OwnedFd>)> {
     match wait(&[conn.as_fd()], Some(patience))? {
         Some(_) => hear(conn),
-        None => Err(io::Error::new(ErrorKind::TimedOut, "the process there does not answer in time")),
+        None => Err(late()),
     }
+}
+
+/// What has been said by now, of one that is waited for no longer: from here on it cannot say anything more, and knows.
+fn last_word(conn: &Socket) -> io::Result<Say> {
+    conn.shutdown(Shutdown::Read).and_then(|()| hear(conn)).map(|(said, _)| said).map_err(|_| late())
+}
+
+fn late() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "the process there does not answer in time")
+}
+
+/// The other process has ended the connection, in whatever way.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// Says that these places are taken. If the other one is gone without a word, they are.
 fn confirm(conn: &Socket, taken: Vec<usize>) -> io::Result<()> {
-    let is_gone = |error: &io::Error| {
-        matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-    };
     let said = say(conn, &Say::Ready(taken), &[]);
     if said.as_ref().is_err_and(|error| !is_gone(error)) {
         return said;
     }
-    match hear_within(conn, ANSWER).map(|(said, _)| said) {
+    let heard = match wait(&[conn.as_fd()], Some(ANSWER))? {
+        Some(_) => hear(conn).map(|(said, _)| said),
+        None => last_word(conn),
+    };
+    match heard {
         Ok(Say::Yours) => Ok(()),
         Ok(Say::No(why)) => Err(io::Error::other(format!("the process there goes on: {why}"))),
         Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the process there says what makes no sense here")),
@@ -311,3 +337,6 @@ fn confirm(conn: &Socket, taken: Vec<usize>) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

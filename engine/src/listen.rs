@@ -74,7 +74,8 @@ impl Listener {
 
     /// At a socket of the Unix domain (unix(7)), which all cores accept from. Its path has at most 107 bytes. A socket's file that is there and at which
     /// nobody listens any more is replaced; one at which somebody does is an error, and so is a file that is no socket. When the server has ended,
-    /// the file is removed, if it is still its own. Servers that do either at the same time take turns, by a lock on the folder (flock(2)).
+    /// the file is removed, if it is still its own. Servers that do either at the same time take turns, by a lock on the folder (flock(2)); where another process keeps that
+    /// for more than 2 s, which whoever may read the folder can, they go on without, with a line in the log.
     ///
     /// Who connects there has no address ([`Peer::addr`](crate::Peer::addr)), and who may, says the [mode](Self::mode) of the file.
     pub fn unix(path: impl Into<PathBuf>) -> Self {

@@ -15,7 +15,7 @@ use crate::drain::Drain;
 use crate::error::Error;
 use crate::given_up::GivenUp;
 use crate::handle::Handle;
-use crate::handover::{Places, Successor, Taking};
+use crate::handover::{Giver, Places, Successor, Taking};
 use crate::ring::uring::Features;
 use crate::rings::RingKind;
 use crate::signals::Signals;
@@ -155,13 +155,17 @@ impl<M> Running<M> {
         M: Send + 'static,
     {
         let Some(handover) = &mut self.handover else { return Ok(()) };
+        // Before the process that goes is told: from there on nothing may fail, such as a thread more.
+        let (give, given) = mpsc::sync_channel::<Giver<M>>(1);
+        let give_over = move || given.iter().for_each(|giver| giver.run(&ending));
+        let thread = std::thread::Builder::new().name("wsring-handover".to_owned());
+        handover.thread = Some(thread.spawn(give_over).map_err(Error::Start)?);
         let took = taking.end()?;
         handover.unclaimed = took.unclaimed().to_vec();
         handover.unclaimed.iter().for_each(|place| tracing::warn!(place, "nobody listens here any more"));
         places.own(&self.handle);
         let giver = took.giver(places, self.handle.clone(), handover.to.clone());
-        let thread = std::thread::Builder::new().name("wsring-handover".to_owned());
-        handover.thread = Some(thread.spawn(move || giver.run(&ending)).map_err(Error::Start)?);
+        assert!(give.send(giver).is_ok(), "it waits for that");
         Ok(())
     }
 
@@ -178,7 +182,7 @@ impl<M> Running<M> {
     where
         M: Send + 'static,
     {
-        Signals::new().and_then(|signals| signals.stop(self.handle())).map_err(Error::Start)
+        Signals::new().map(|signals| signals.stop(self.handle())).map_err(Error::Start)
     }
 
     /// Drains all cores: see [`Handle::drain`].
@@ -194,7 +198,7 @@ impl<M> Running<M> {
     where
         M: Send + 'static,
     {
-        Signals::new().and_then(|signals| signals.drain(self.handle(), drain)).map_err(Error::Start)
+        Signals::new().map(|signals| signals.drain(self.handle(), drain)).map_err(Error::Start)
     }
 
     /// Waits until all cores have ended and returns their counters, by place. A core that fails stops the others.

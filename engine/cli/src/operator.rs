@@ -1,14 +1,15 @@
-//! What operators and service managers say to a server that runs, and are told of it: SIGHUP reads its certificate again, and systemd is told how far it is
-//! (sd_notify(3)).
+//! What operators and service managers say to a server that runs, and are told of it: SIGHUP reads its certificate again, SIGINT and SIGTERM end it, and systemd
+//! is told how far it is (sd_notify(3)).
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use wsring::ServerTls;
+use wsring::{ServerTls, Successor};
 
 use crate::tls;
 
@@ -32,13 +33,29 @@ impl Certificate {
     }
 }
 
-/// Hears signals from here on, on a thread of its own. Without a certificate SIGHUP does what it does to every process: it ends it.
-pub(crate) fn hear(certificate: Option<Certificate>) -> io::Result<()> {
+/// What SIGINT and SIGTERM do, and who has taken over from the server by then.
+type Ends = (Box<dyn FnMut(i32) + Send>, Successor);
+
+/// Signals that are heard, and wait for a server.
+pub(crate) struct Signalled(SyncSender<Ends>);
+
+impl Signalled {
+    /// A server is there, which these end.
+    pub(crate) fn end_by(self, ends: impl FnMut(i32) + Send + 'static, successor: Successor) {
+        assert!(self.0.send((Box::new(ends), successor)).is_ok(), "the thread waits for that");
+    }
+}
+
+/// Hears signals from here on, on a thread of its own: before there is a server, because one that has taken over from another may not fail for want of a thread.
+/// Without a certificate SIGHUP does what it does to every process: it ends it.
+pub(crate) fn hear(certificate: Option<Certificate>) -> io::Result<Signalled> {
     let mut signals = match certificate {
         Some(_) => Signals::new([SIGHUP, SIGINT, SIGTERM])?,
         None => Signals::new([SIGINT, SIGTERM])?,
     };
+    let (tell_of, told_of) = sync_channel::<Ends>(1);
     let hear = move || {
+        let Ok((mut ends, successor)) = told_of.recv() else { return };
         for signal in signals.forever() {
             match (signal, &certificate) {
                 (SIGHUP, Some(certificate)) => {
@@ -50,12 +67,18 @@ pub(crate) fn hear(certificate: Option<Certificate>) -> io::Result<()> {
                     tell(&[Some(NotifyState::Ready)]);
                 }
                 (SIGHUP, None) => {}
-                _ => tell(&[Some(NotifyState::Stopping)]),
+                _ => {
+                    // Of a service that has another process by now, that is not for this one to say (NotifyAccess=all).
+                    if successor.pid().is_none() {
+                        tell(&[Some(NotifyState::Stopping)]);
+                    }
+                    ends(signal);
+                }
             }
         }
     };
     std::thread::Builder::new().name("wsring-operator".to_owned()).spawn(hear)?;
-    Ok(())
+    Ok(Signalled(tell_of))
 }
 
 /// The server listens; of several processes of a service it is the one that matters from here on.

@@ -305,9 +305,9 @@ fn serve<H: Handler>(
     (signals, certificate): (&signals::Args, Option<Certificate>),
     make: impl Fn(CoreInfo<H::Mail>) -> H + Send + Sync + 'static,
 ) -> Result<(), Box<dyn Error>> {
+    let signalled = operator::hear(certificate)?;
     let running = server.start(make)?;
-    signals.obey(&running)?;
-    operator::hear(certificate)?;
+    signalled.end_by(signals.on(running.handle()), running.successor());
     let urls = running.local_addrs().iter().map(|addr| format!("{scheme}://{addr}/"));
     let paths = running.local_paths().iter().map(|path| format!("unix:{}", path.display()));
     let places: Vec<String> = urls.chain(paths).collect();

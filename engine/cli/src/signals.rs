@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use wsring::{CloseCode, Drain, Error, Running};
+use signal_hook::consts::SIGTERM;
+use wsring::{CloseCode, Drain, Handle};
 
 use crate::seconds::{seconds, seconds_above_zero};
 
@@ -34,11 +35,12 @@ impl Args {
         Some(self.drain_code.into_iter().fold(drain, Drain::code))
     }
 
-    /// Does what signals say from now on.
-    pub(crate) fn obey<M: Send + 'static>(&self, running: &Running<M>) -> Result<(), Error> {
-        match self.drain() {
-            Some(drain) => running.drain_on_signals(drain),
-            None => running.stop_on_signals(),
+    /// What signals do to a server.
+    pub(crate) fn on<M: Send + 'static>(&self, handle: Handle<M>) -> impl FnMut(i32) + Send + 'static {
+        let mut drain = self.drain();
+        move |signal| match drain.take().filter(|_| signal == SIGTERM) {
+            Some(drain) => handle.drain(drain),
+            None => handle.stop(),
         }
     }
 }

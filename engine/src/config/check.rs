@@ -40,6 +40,8 @@ impl Config {
                 "output_high_bytes",
                 "must not be above output_max_bytes",
             ),
+            // Where nothing may be queued no topic's message is ever begun.
+            (self.output_high_bytes > 0, "output_high_bytes", "must be at least 1"),
             (self.memory_max_bytes.is_none_or(|bytes| bytes >= 64 << 10), "memory_max_bytes", "must be at least 65536"),
             (self.output_max_bytes <= 1 << 30, "output_max_bytes", "must be at most 1 GiB"),
             (

@@ -7,7 +7,7 @@ use crate::pressure::Pressure;
 impl Config {
     /// Bytes queued for one connection above which the application is told so ([`SendOutcome::High`](crate::SendOutcome::High)),
     /// and its peer has to take some within the [`send_timeout`](Self::send_timeout). Whether messages of that peer are
-    /// taken meanwhile says [`Pressure`]. Default 1 MiB.
+    /// taken meanwhile says [`Pressure`]. At least 1. Default 1 MiB.
     ///
     /// A peer that is not read above this mark costs more than this: what was in flight is stashed, and buffers are powers of two; about
     /// 3 MB were measured.

@@ -86,11 +86,13 @@ pub(crate) struct Listeners {
     pub(super) next_at: Option<Time>,
     /// When stopping: until then who waits to be accepted is, if accepts succeed.
     pub(super) until: Option<Tick>,
-    /// Those that another process has too.
-    pub(super) shared: Arc<[bool]>,
+    /// Those that another process has too. None: nobody has said, and nobody waits for this core to leave.
+    pub(super) shared: Option<Arc<[bool]>>,
     /// What other threads were told of how far they are, and when it is looked again whether anybody who was accepted is not open yet.
     pub(super) leaving: Leaving,
     pub(super) look_at: Option<Time>,
+    /// Until when that is looked for.
+    pub(super) left_by: Option<Time>,
     /// When the log may say again that accepts fail, and how many did since it last did.
     told_again_at: Time,
     untold: u64,
@@ -103,9 +105,10 @@ impl Listeners {
             doors: vec![Door::Open; count as usize],
             next_at: (count > 0).then(Time::default),
             until: None,
-            shared: Arc::default(),
+            shared: None,
             leaving: Leaving::default(),
             look_at: None,
+            left_by: None,
             told_again_at: Time::default(),
             untold: 0,
         }
@@ -153,7 +156,7 @@ impl Listeners {
 
     /// Another process has this listener too: who waits there is its, and nothing is to be done to the socket.
     pub(super) fn is_shared(&self, listener: u32) -> bool {
-        self.shared.get(listener as usize).copied().unwrap_or(false)
+        self.shared.as_ref().and_then(|shared| shared.get(listener as usize)).copied().unwrap_or(false)
     }
 
     /// When a failed accept is to be tried again, or a listener that is to be closed is to be looked at, or those who were accepted before.

@@ -36,6 +36,8 @@ use crate::ring::{Errno, Kind, Op, Ring, Socket, Token};
 const RETRY: Duration = Duration::from_millis(100);
 /// How often a core that accepts nobody any more looks whether all who had been accepted are open, answered or gone.
 const LOOK: Duration = Duration::from_millis(5);
+/// How much longer than their time to open they may take.
+const SPARE: Duration = Duration::from_secs(1);
 
 impl<R: Ring, H: Handler> Core<R, H> {
     /// Arms each accept that has ended and whose time has come.
@@ -70,7 +72,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 State::Armed | State::Leaving | State::Closed => {}
             }
         }
-        let is_asked = self.listeners.leaving < Leaving::Left && !self.listeners.shared.is_empty();
+        let is_asked = self.listeners.leaving < Leaving::Left && self.listeners.shared.is_some();
         if is_asked && self.listeners.are_closed() {
             self.look_who_is_left();
         }
@@ -82,8 +84,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if self.listeners.look_at.is_some_and(|at| at > now) {
             return;
         }
-        let is_head = |(index, _): (usize, &Conn)| matches!(self.out.link(index as u32).life, Life::Head { .. });
-        let come = if self.conns.iter().any(is_head) { Leaving::Closed } else { Leaving::Left };
+        // Each has its own deadline, which is that long; this is in case of one that does not hold.
+        let by = *self.listeners.left_by.get_or_insert_with(|| now.plus(self.config.handshake_timeout).plus(SPARE));
+        // Whom this core has dialled nobody else can serve, and he may take long to answer: he goes with the stop.
+        let is_coming = |(index, _): (usize, &Conn)| {
+            let link = self.out.link(index as u32);
+            matches!(link.life, Life::Head { .. }) && !link.tenant.is_dialled()
+        };
+        let waits = by > now && self.conns.iter().any(is_coming);
+        let come = if waits { Leaving::Closed } else { Leaving::Left };
         self.listeners.look_at = (come < Leaving::Left).then(|| now.plus(LOOK));
         if come > self.listeners.leaving {
             self.listeners.leaving = come;
@@ -94,7 +103,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Which listeners another process has too, and whether one that had has gone.
     pub(super) fn hear_shared(&mut self) {
         if let Some(shared) = self.control.take_shared() {
-            self.listeners.shared = shared;
+            self.listeners.shared = Some(shared);
         }
         if self.control.take_again() {
             for listener in 0..self.listeners.states.len() as u32 {

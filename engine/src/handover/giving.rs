@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 
 use super::peer::{Credentials, credentials};
-use super::wire::{PLACES_MAX, Say, hear, say, wait};
+use super::wire::{ANSWER, PLACES_MAX, Say, hear, say, wait};
 use crate::drain::Drain;
 use crate::engine::Leaving;
 use crate::handle::Handle;
@@ -153,6 +153,8 @@ impl<M> Giver<M> {
                     return self.leave(conn);
                 }
                 Ok(None) => return,
+                // It comes to an end without a word, and looks for itself who is there now.
+                Err(_) if has_ended(alive) => return,
                 Err(error) => {
                     // It may be gone, and then need not be told.
                     let _ = say(&conn, &Say::No(error.to_string()), &[]);
@@ -186,7 +188,7 @@ impl<M> Giver<M> {
         let mut both = Both::begin(self);
         self.send(conn)?;
         let heard = hear_within(self.patience);
-        if heard.is_err() && wait(&[alive.as_fd()], Some(Duration::ZERO))?.is_some() {
+        if heard.is_err() && has_ended(alive) {
             both.leave_all();
             return Ok(None);
         }
@@ -195,9 +197,9 @@ impl<M> Giver<M> {
             Say::No(why) => return Err(io::Error::other(why)),
             _ => return Err(io::Error::new(ErrorKind::InvalidData, "it says what makes no sense here")),
         };
+        say(conn, &Say::Yours, &[])?; // it may be gone since, or have waited for too long: then this one goes on
         both.taken = Some(taken);
         let _ = self.successor.0.set(peer.pid); // once: it leaves then
-        let _ = say(conn, &Say::Yours, &[]); // if it is gone by now it was ready, and has the path: the next one finds nobody there
         Ok(Some(peer))
     }
 
@@ -227,11 +229,15 @@ impl<M> Giver<M> {
 
     /// It has been taken over from.
     fn leave(self, conn: Socket) {
-        let Self { control, file, places, handle, drain, .. } = self;
+        let Self { control, file, places, handle, drain, before, .. } = self;
         drop((control, file, places));
         handle.stop_accepting();
         let wait_until = |far| handle.places().for_each(|core| handle.member(core).control.wait_until(far));
         wait_until(Leaving::Closed);
+        if let Some(before) = before {
+            // Three have the sockets while that one accepts too: the last of them begins anew when both have gone.
+            let _ = wait(&[before.as_fd()], Some(ANSWER));
+        }
         drop(conn); // the other one is alone from here on
         wait_until(Leaving::Left);
         match drain {
@@ -239,6 +245,11 @@ impl<M> Giver<M> {
             None => handle.stop(),
         }
     }
+}
+
+/// All cores have ended.
+fn has_ended(alive: &UnixStream) -> bool {
+    wait(&[alive.as_fd()], Some(Duration::ZERO)).is_ok_and(|ended| ended.is_some())
 }
 
 /// While two processes have the sockets a stop of this one must not touch what is the other's too: who waits in the queues, and files. When this goes, it is

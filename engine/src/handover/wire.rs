@@ -13,7 +13,8 @@
 //! ready 0 1                   ->                                  the places that it has taken
 //!                             <-   yours
 //! ```
-//! Either may say `no WHY` instead, or go: then nothing has happened. Once `ready` was said and the other one is gone without a word, all belongs to whoever is there.
+//! Either may say `no WHY` instead, or go: then nothing has happened. Once `ready` was said and the other one is gone without a word, all belongs to whoever is there: a
+//! `yours` that cannot be said leaves it where it was.
 //!
 //! Owns the words. Promises that nothing is read beyond [`MESSAGE_MAX`] bytes, and that descriptors which nobody expects are closed.
 
@@ -34,6 +35,8 @@ use socket2::Socket;
 
 use crate::listen::Key;
 
+/// How long the other one may take for its part.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// Bytes of a message.
 const MESSAGE_MAX: usize = 32 << 10;
 /// Descriptors that go with one.

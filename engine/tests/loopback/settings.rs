@@ -212,11 +212,12 @@ fn a_small_submission_queue_costs_syscalls() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     type Change = fn(Config) -> Config;
-    let cases: [(Change, &str); 31] = [
+    let cases: [(Change, &str); 32] = [
         (|c| c.connections_max(0), "connections_max"),
         (|c| c.output_high_bytes(1000).output_low_bytes(1001), "output_low_bytes"),
         (|c| c.output_max_bytes(2 << 20).output_high_bytes((2 << 20) + 1), "output_high_bytes"),
         (|c| c.output_max_bytes((1 << 30) + 1), "output_max_bytes"),
+        (|c| c.output_low_bytes(0).output_high_bytes(0), "output_high_bytes"),
         (|c| c.deflate(Deflate::shared().level(0)), "deflate.level"),
         (|c| c.deflate(Deflate::shared().level(10)), "deflate.level"),
         (|c| c.deflate(Deflate::shared().window_bits(8)), "deflate.window_bits"),

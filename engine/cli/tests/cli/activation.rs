@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
 
-use wsring_testkit::{Client, TEXT, WAIT, bounded, tcp};
+use wsring_testkit::{CLOSE, Client, TEXT, WAIT, bounded, tcp};
 
 use crate::process::{BIN, Process, Serve};
 
@@ -230,4 +230,41 @@ fn systemd_is_told_how_far_it_is() {
     process.signal("TERM");
     let ended = process.end();
     assert!(ended.code == Some(0) && ended.errors.contains("NOTIFY_SOCKET"), "{ended:?}");
+}
+
+/// Of two processes of a service the one that has been taken over from does not say that the service stops, although it hears a signal while it drains.
+#[test]
+fn who_has_been_taken_over_from_does_not_say_that_the_service_stops() {
+    let (path, handover) = (temporary("notify-two"), temporary("notify-handover"));
+    let manager = UnixDatagram::bind(&path).expect("nobody is there");
+    manager.set_read_timeout(Some(WAIT)).expect("a timeout");
+    let hear = || {
+        let mut bytes = [0; 1000];
+        let len = manager.recv(&mut bytes).expect("it is told");
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    };
+    let start = || {
+        let mut command = Command::new(BIN);
+        command.env("NOTIFY_SOCKET", &path);
+        let handover = handover.to_str().expect("UTF-8");
+        let serve = Serve::start_by(command, &["--handover", handover, "--drain", "600"]);
+        assert_eq!(hear(), format!("READY=1\nMAINPID={}\n", serve.id()));
+        serve
+    };
+    let first = start();
+    let mut client = Client::connect(first.addr());
+    client.echo(TEXT, b"it drains as long as this one is there");
+    let second = start();
+    // Since it has been taken over from, a signal is its second word.
+    first.signal("INT");
+    assert_eq!(client.expect_close().0, 1001);
+    client.send(CLOSE, &1001_u16.to_be_bytes());
+    let ended = first.into_process().end();
+    assert!(ended.code == Some(0) && ended.lines.iter().any(|line| line.contains("handed over to")), "{ended:?}");
+    second.signal("INT");
+    assert_eq!(hear(), "STOPPING=1\n", "the first that is said so, by the second");
+    second.ended_well();
+    manager.set_nonblocking(true).expect("a socket");
+    assert!(manager.recv(&mut [0; 10]).is_err(), "nobody else has said anything");
+    std::fs::remove_file(&path).expect("it is there");
 }
