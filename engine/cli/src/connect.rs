@@ -54,6 +54,12 @@ pub(crate) struct Args {
     /// Trust any server: whoever sits between can read along.
     #[arg(long)]
     insecure: bool,
+    /// Show the server the certificate in this file, in PEM, with the chain behind it: for servers that want to know who comes.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM, not encrypted.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Send lines as binary messages.
     #[arg(long)]
     binary: bool,
@@ -121,9 +127,10 @@ fn target(args: &Args) -> Result<Target, Box<dyn Error>> {
         target = target.origin(origin)?;
     }
     if target.is_secure() {
-        target = target.tls(Arc::new(tls::client(args.ca.as_deref(), args.insecure)?));
-    } else if args.insecure || args.ca.is_some() {
-        return Err("--ca and --insecure are for wss:// alone".into());
+        let own = args.cert.as_deref().zip(args.key.as_deref());
+        target = target.tls(Arc::new(tls::client(args.ca.as_deref(), args.insecure, own)?));
+    } else if args.insecure || args.ca.is_some() || args.cert.is_some() {
+        return Err("--ca, --insecure, --cert and --key are for wss:// alone".into());
     }
     if args.reconnect {
         target = target.reconnect(Reconnect::default());

@@ -1,4 +1,4 @@
-//! `--tls-cert` and `--tls-key` of a server, `--ca` and `--insecure` of a client: from files of PEM to a configuration of
+//! `--tls-cert` and `--tls-key` of a server, `--ca`, `--insecure`, `--cert` and `--key` of a client: from files of PEM to a configuration of
 //! rustls, or a sentence that says what is wrong with which file. The cryptography is ring's.
 
 use std::path::Path;
@@ -12,52 +12,77 @@ use wsring::rustls::{
     ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig, SignatureScheme,
 };
 
+/// What the options of a certificate and its key are called.
+type Options = [&'static str; 2];
+
 /// A server with this certificate, the chain behind it, and its key.
 pub(crate) fn server(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(certificate).and_then(|certificates| certificates.collect());
-    let chain = chain.map_err(|error| unreadable("--tls-cert", certificate, "certificate", &error))?;
-    if chain.is_empty() {
-        return Err(unreadable("--tls-cert", certificate, "certificate", &pem::Error::NoItemsFound));
-    }
-    let private =
-        PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("--tls-key", key, "private key", &error))?;
+    const OPTIONS: Options = ["--tls-cert", "--tls-key"];
+    let (chain, private) = pair(OPTIONS, certificate, key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for TLS 1.2 and 1.3")
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                format!(
-                    "--tls-key: the key in {} is not that of the certificate in {}",
-                    key.display(),
-                    certificate.display()
-                )
-            }
-            error => format!(
-                "--tls-cert, --tls-key: {} and {} cannot be used: {error}",
-                certificate.display(),
-                key.display()
-            ),
-        })?;
+        .map_err(|error| unusable(OPTIONS, certificate, key, &error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// A client that trusts those who signed the certificates in `ca`, else those whom the machine trusts; `insecure`: anybody.
-pub(crate) fn client(ca: Option<&Path>, insecure: bool) -> Result<ClientConfig, String> {
+/// A client that trusts those who signed the certificates in `ca`, else those whom the machine trusts; `insecure`: anybody. `own`: the files of the certificate
+/// that it shows, and of its key.
+pub(crate) fn client(ca: Option<&Path>, insecure: bool, own: Option<(&Path, &Path)>) -> Result<ClientConfig, String> {
+    const OPTIONS: Options = ["--cert", "--key"];
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for TLS 1.2 and 1.3");
-    let mut config = if insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
+    let builder = if insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
     } else {
-        builder.with_root_certificates(roots(ca)?).with_no_client_auth()
+        builder.with_root_certificates(roots(ca)?)
+    };
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let (chain, private) = pair(OPTIONS, certificate, key)?;
+            let made = builder.with_client_auth_cert(chain, private);
+            made.map_err(|error| unusable(OPTIONS, certificate, key, &error))?
+        }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// A certificate with the chain behind it, and its key.
+fn pair(
+    [of_certificate, of_key]: Options,
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain = certificates(of_certificate, certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(of_key, key, "private key", &error))?;
+    Ok((chain, private))
+}
+
+/// At least one.
+fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(|certificates| certificates.collect());
+    let found = found.map_err(|error| unreadable(option, file, "certificate", &error))?;
+    if found.is_empty() {
+        return Err(unreadable(option, file, "certificate", &pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+fn unusable([of_certificate, of_key]: Options, certificate: &Path, key: &Path, error: &Error) -> String {
+    let (certificate, key) = (certificate.display(), key.display());
+    match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            format!("{of_key}: the key in {key} is not that of the certificate in {certificate}")
+        }
+        error => format!("{of_certificate}, {of_key}: {certificate} and {key} cannot be used: {error}"),
+    }
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
@@ -69,12 +94,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
         }
         return Ok(roots);
     };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(|certificates| certificates.collect());
-    let found = found.map_err(|error| unreadable("--ca", file, "certificate", &error))?;
-    if found.is_empty() {
-        return Err(unreadable("--ca", file, "certificate", &pem::Error::NoItemsFound));
-    }
-    for certificate in found {
+    for certificate in certificates("--ca", file)? {
         roots.add(certificate).map_err(|error| format!("--ca: {} cannot be used: {error}", file.display()))?;
     }
     Ok(roots)

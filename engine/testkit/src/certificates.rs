@@ -107,7 +107,11 @@ impl Authority {
 
     /// A client's that shows a certificate of this authority.
     pub fn known_client(&self) -> ClientConfig {
-        let Identity { certificate, key, .. } = self.sign("client", 4000);
+        self.client_as(self.sign("client", 4000))
+    }
+
+    /// A client's that trusts this authority, and shows this certificate.
+    pub fn client_as(&self, Identity { certificate, key, .. }: Identity) -> ClientConfig {
         ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, StreamOwned};
 
-use wsring_testkit::{WAIT, tcp};
+use wsring::{Config, Server};
+use wsring_testkit::{Echo, WAIT, cores, finish, tcp};
 
 use crate::certificates::{Authority, NAME, name};
 use crate::process::{BIN, Serve, run, start};
@@ -65,6 +66,45 @@ fn connect_trusts_whom_it_is_told_to() {
     let plain = run(&["connect", &url.replace("wss", "ws"), "--insecure"]);
     assert!(plain.code == Some(1) && plain.errors.contains("wss://"), "{plain:?}");
     assert_eq!(serve.stop()["opened"], 2);
+}
+
+/// A server that serves none but those whom it knows is shown `--cert`; files are named as those of a server are.
+#[test]
+fn connect_shows_its_certificate() {
+    let folder = Folder::new("shows");
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let file = |name: &str, by: &Authority| {
+        let identity = by.sign("client", 4000);
+        let certificate = folder.file(&format!("{name}.pem"), &identity.certificate_pem);
+        (certificate, folder.file(&format!("{name}-key.pem"), &identity.key_pem))
+    };
+    let ((known, key), (unknown, other_key)) = (file("known", &authority), file("unknown", &stranger));
+    let config = Config::default().tls(Arc::new(authority.server_for_known_clients()));
+    let server = Server::bind("127.0.0.1:0").expect("a free port").cores(cores(1)).config(config);
+    let running = server.start(|_| Echo).expect("it starts");
+    let url = format!("wss://{}/", running.local_addrs()[0]);
+    let end = |args: &[&str]| run(&[&["connect", &url, "--wait", "0", "--insecure"], args].concat());
+    let ended = end(&["--cert", &known, "--key", &key]);
+    assert!(ended.code == Some(0) && ended.errors.is_empty(), "{ended:?}");
+    for bad in [&[][..], &["--cert", &unknown, "--key", &other_key]] {
+        let ended = end(bad);
+        assert!(ended.code == Some(1) && !ended.errors.is_empty(), "{bad:?}: {ended:?}");
+    }
+    for (certificate, key, says) in [
+        ("/nonexistent", &*key, "--cert: /nonexistent cannot be read".to_owned()),
+        (&known, "/nonexistent", "--key: /nonexistent cannot be read".to_owned()),
+        (&known, &other_key, format!("--key: the key in {other_key} is not that of the certificate in {known}")),
+    ] {
+        let ended = end(&["--cert", certificate, "--key", key]);
+        assert!(ended.code == Some(1) && ended.errors.starts_with(&format!("wsring: {says}")), "{ended:?}");
+    }
+    for (given, wanted) in [("--cert", "--key <FILE>"), ("--key", "--cert <FILE>")] {
+        let ended = end(&[given, &known]);
+        assert!(ended.code == Some(2) && ended.errors.contains(wanted), "{ended:?}");
+    }
+    let plain = run(&["connect", &url.replace("wss", "ws"), "--cert", &known, "--key", &key]);
+    assert!(plain.code == Some(1) && plain.errors.contains("wss://"), "{plain:?}");
+    assert_eq!(finish(running).opened, 1);
 }
 
 #[test]
