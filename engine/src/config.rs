@@ -41,7 +41,7 @@ use crate::ring::uring::{
 use crate::rings::RingKind;
 
 /// Without an idle timeout: two ends that wait for each other do not do so for ever.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A default cap below this is worth a warning.
 const CONNECTIONS_FEW: u32 = 1000;
@@ -59,7 +59,8 @@ const CONNECTIONS_FEW: u32 = 1000;
 ///     .idle_timeout(Duration::from_secs(20));
 /// ```
 ///
-/// Whether the values make sense is asked when a server starts: [`InvalidConfig`].
+/// Whether the values make sense is asked when a server starts: [`InvalidConfig`]. Where single connections need other limits and timeouts than all
+/// others, by the path that they ask for or because we dialled them, there are [`Terms`](crate::Terms).
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) connections_max: Option<u32>,
@@ -75,7 +76,7 @@ pub struct Config {
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pong_timeout: Duration,
-    send_timeout: Option<Duration>,
+    pub(crate) send_timeout: Option<Duration>,
     pub(crate) message_timeout: Option<Duration>,
     pub(crate) closing_timeout: Duration,
     pub(crate) closing_max: Duration,

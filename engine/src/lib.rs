@@ -79,6 +79,10 @@
 //! any thread says by [`Handle::admit`] what it has found, and [`Handler::on_admit`] makes the connection of that, on the request's own core.
 //! `examples/token_check.rs` looks tokens up on another thread.
 //!
+//! # Limits of single connections
+//! [`Config`] has the limits and timeouts of all connections, [`Terms`] those of one where they differ: [`Verdict::terms`] gives them to whoever asks for a path or a subprotocol, [`Target::terms`] to
+//! what is dialled. A [`Target`] has its own timeouts for the time before a connection is open, and with TLS its own certificate and whom it trusts.
+//!
 //! # Time
 //! [`Config::tick`] has [`Handler::on_tick`] called at a fixed rate, for games and feeds, and with [`Flush::AtTick`] each connection gets one send
 //! a tick. [`CoreCx::set_timer`] and [`CoreCx::set_interval`] set timers of the core, [`Conn::set_timer`] one of a connection, which ends
@@ -188,6 +192,7 @@ mod server_tls;
 mod signals;
 mod stats;
 mod target;
+mod terms;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]
@@ -233,6 +238,7 @@ pub use server::Server;
 pub use server_tls::{ServerTls, UnusableTls};
 pub use stats::Stats;
 pub use target::{Target, TargetError};
+pub use terms::Terms;
 #[cfg(feature = "tls")]
 pub use tls::{TlsError, TlsPeer};
 pub use way::{Proxy, ProxyError};

@@ -12,9 +12,9 @@
 ///
 /// [`Config::pressure_accepted`](crate::Config::pressure_accepted) and
 /// [`pressure_dialled`](crate::Config::pressure_dialled) are the defaults of both roles,
-/// [`Verdict::pressure`](crate::Verdict::pressure) and [`Target::pressure`](crate::Target::pressure) are for one connection, and
-/// [`Conn::set_pressure`](crate::Conn::set_pressure) changes it while it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// [`Verdict::pressure`](crate::Verdict::pressure), [`Target::pressure`](crate::Target::pressure) and [`Terms::pressure`](crate::Terms::pressure) are for one
+/// connection, and [`Conn::set_pressure`](crate::Conn::set_pressure) changes it while it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pressure {
     /// Nothing more is taken from the peer until the output has drained; it feels TCP's back-pressure. For whoever answers:

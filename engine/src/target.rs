@@ -16,6 +16,7 @@ use wsring_proto::opcode::Message;
 
 use crate::pressure::Pressure;
 use crate::reconnect::Reconnect;
+use crate::terms::Terms;
 use crate::way::{Proxy, ProxyError, port_of};
 
 /// A server to connect to ([`CoreCx::connect`](crate::CoreCx::connect)), with what is asked of it and what happens when
@@ -58,6 +59,7 @@ pub struct Target {
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) pressure: Option<Pressure>,
+    pub(crate) terms: Terms,
     pub(crate) tag: u64,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
@@ -205,6 +207,7 @@ impl Target {
             reconnect: None,
             heartbeat: None,
             pressure: None,
+            terms: Terms::default(),
             tag: 0,
             #[cfg(feature = "tls")]
             tls: None,
@@ -265,7 +268,7 @@ impl Target {
         self.checked()
     }
 
-    /// Offers no compression, whatever [`Config::deflate`](crate::Config::deflate) says. Default: what it says is offered.
+    /// Offers no compression, whatever [`Config::deflate`](crate::Config::deflate) and [`Terms::deflate`] say. Default: what they say is offered.
     #[must_use]
     pub fn plain(mut self) -> Self {
         self.is_plain = true;
@@ -359,15 +362,24 @@ impl Target {
     }
 
     /// Whether messages of its connections are taken while their output is above the high-water mark. Default:
-    /// [`Config::pressure_dialled`](crate::Config::pressure_dialled).
+    /// [`Terms::pressure`], and without that [`Config::pressure_dialled`](crate::Config::pressure_dialled).
     #[must_use]
     pub fn pressure(mut self, pressure: Pressure) -> Self {
         self.pressure = Some(pressure);
         self
     }
 
-    /// Speaks TLS by this configuration of rustls, which decides whom to trust, and by which provider of cryptography. A
-    /// `wss` target needs one; a `ws` target ignores it. The server's certificate must prove the URL's host, which is also
+    /// The limits and timeouts of its connections once they are open, and the compression that is offered to the server, where they differ from those of the
+    /// [`Config`](crate::Config). For the time before there are [`connect_timeout`](Self::connect_timeout), [`handshake_timeout`](Self::handshake_timeout) and
+    /// [`answer_limits`](Self::answer_limits).
+    #[must_use]
+    pub fn terms(mut self, terms: &Terms) -> Self {
+        self.terms = terms.clone();
+        self
+    }
+
+    /// Speaks TLS by this configuration of rustls, which decides whom to trust, which certificate is shown to a server that asks for one
+    /// (`with_client_auth_cert`), and by which provider of cryptography; each target may have another. A `wss` target needs one; a `ws` target ignores it. The server's certificate must prove the URL's host, which is also
     /// what is asked for by name (SNI) unless it is an address. Early data must be off.
     #[cfg(feature = "tls")]
     #[must_use]

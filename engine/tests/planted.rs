@@ -212,6 +212,8 @@ const MEANT: [(Bug, As, By); Bug::ALL.len()] = [
     (Bug::DrainOpens, Draining, Oracle(35)),
     (Bug::DrainWithoutEnd, Draining, Oracle(35)),
     (Bug::DrainMiscounts, Draining, Oracle(35)),
+    (Bug::TermsOfAnother, Plain, Oracle(1)),
+    (Bug::TermsKept, Plain, Engine),
 ];
 
 /// What is found in a message, first match first, and who says so.

@@ -2,12 +2,12 @@
 
 use wsring_proto::deflate::InvalidSettings;
 
-/// A setting that makes no sense.
+/// A setting that makes no sense, of a server or client or of one connection ([`Terms`](crate::Terms)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {rule}")]
 pub struct InvalidConfig {
-    pub(super) setting: &'static str,
-    pub(super) rule: &'static str,
+    pub(crate) setting: &'static str,
+    pub(crate) rule: &'static str,
 }
 
 impl InvalidConfig {

@@ -23,14 +23,25 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// A connection opens.
     pub(super) fn begin_ages(&mut self, index: u32) {
         let now = self.out.clock;
-        if let Some(lifetime) = self.ages.lifetime {
+        let norm = self.out.norms.of(index);
+        let (lifetime, silence) = (norm.lifetime, norm.silence);
+        if let Some(lifetime) = lifetime {
             let part = (self.out.random.next_u32() as f64) / f64::from(u32::MAX);
             self.out.alarms.set_age(now, lifetime.min(LONGEST).mul_f64(1.0 - SPREAD * part), Age::Life, index);
         }
-        if let Some(silence) = self.ages.silence {
-            self.ages.note(index, now);
+        if let Some(silence) = silence {
+            self.ages.begin(index, now, self.out.stats.messages);
             self.out.alarms.set_age(now, silence, Age::Silence, index);
         }
+    }
+
+    /// An open connection is over.
+    #[inline]
+    pub(super) fn end_ages(&mut self, index: u32) {
+        if self.ages.is_timed() && self.out.norms.of(index).silence.is_some() {
+            self.ages.end();
+        }
+        self.out.alarms.end(index);
     }
 
     /// Bytes of a connection were worked on: if that has made messages, it is not silent.
@@ -55,7 +66,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     fn on_silence(&mut self, index: u32) {
-        let Some(silence) = self.ages.silence else { return };
+        let Some(silence) = self.out.norms.of(index).silence else { return };
         let conn = &self.conns[index as usize];
         let is_read = self.out.link(index).life.takes_messages() && conn.stash.is_none() && !self.shortage.waits(index);
         let now = self.out.clock;

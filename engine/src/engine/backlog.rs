@@ -7,16 +7,36 @@
 use wsring_proto::opcode::Opcode;
 
 use super::input::Input;
+use super::norms::Marks;
+use super::pack::Framing;
 use super::planted::planted;
 use super::pongs::{Answer, Ping};
 use super::reach::{Reach, SendOutcome};
 use crate::pressure::Pressure;
 
 impl Reach {
+    /// What the output of an open connection may come to.
+    #[inline(always)]
+    pub(super) fn marks_of(&self, index: u32, framing: Framing) -> &Marks {
+        if framing.is_apart() { self.own_marks(index) } else { &self.marks }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn own_marks(&self, index: u32) -> &Marks {
+        &self.norms.of(index).marks
+    }
+
     /// Notes that the connection's output went over the high-water mark.
     #[inline]
-    pub(super) fn press(&mut self, index: u32) -> SendOutcome {
-        if self.peers.get(index).output.queued <= self.marks.high {
+    pub(super) fn press(&mut self, index: u32, framing: Framing) -> SendOutcome {
+        self.press_above(index, self.marks_of(index, framing).high)
+    }
+
+    /// The same where that mark is known.
+    #[inline]
+    pub(super) fn press_above(&mut self, index: u32, high: u32) -> SendOutcome {
+        if self.peers.get(index).output.queued <= high {
             return SendOutcome::Queued;
         }
         self.hold(index, Input::press);
@@ -41,7 +61,7 @@ impl Reach {
     /// A peer that is timed by what it takes has the send timeout to take what is with the kernel.
     #[inline(never)]
     pub(super) fn time_output(&mut self, index: u32) {
-        let (now, after) = (self.now, self.look_after);
+        let (now, after) = (self.now, self.norms.of(index).look_after);
         let life = self.peers.life(index);
         if life.is_open() {
             life.on_offered(now);
@@ -62,11 +82,16 @@ impl Reach {
     #[inline]
     pub(crate) fn relax(&mut self, index: u32) -> bool {
         let link = self.peers.get(index);
-        let relaxes = link.output.queued <= self.marks.low && link.life.is_high();
+        let relaxes = link.life.is_high() && link.output.queued <= self.low_mark(index);
         if relaxes {
             self.on_drained(index);
         }
         relaxes
+    }
+
+    fn low_mark(&self, index: u32) -> u32 {
+        let framing = self.peers.get(index).life.framing();
+        framing.map_or(self.marks.low, |framing| self.marks_of(index, framing).low)
     }
 
     #[inline(never)]
@@ -152,7 +177,7 @@ impl Reach {
         if let Some(framing) = self.peers.get(index).life.framing() {
             self.frame(index, framing, opcode, payload);
             self.held.let_go(index);
-            let _ = self.press(index);
+            let _ = self.press(index, framing);
         }
     }
 
@@ -160,10 +185,8 @@ impl Reach {
     #[cold]
     pub(super) fn holds_back(&mut self, index: u32) -> bool {
         let link = self.peers.get(index);
-        if !link.life.is_open() || link.output.is_empty() {
-            return false;
-        }
-        if link.output.queued > self.marks.high {
+        let Some(framing) = link.life.framing().filter(|_| !link.output.is_empty()) else { return false };
+        if link.output.queued > self.marks_of(index, framing).high {
             self.held.let_go(index);
         }
         self.held.holds(index, self.clock)

@@ -37,8 +37,8 @@ pub(crate) enum Round {
 
 /// The clocks, by the index of their connection.
 pub(crate) struct Begun {
-    /// How long a round lasts; `None`: no clock ever runs.
-    round: Option<Span>,
+    /// Connections there is room for.
+    slots: usize,
     least: u32,
     /// When the round ends, as the bits of a tick with the lowest one set; or [`NONE`].
     ends: Vec<u32>,
@@ -47,10 +47,18 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    pub(crate) fn new(round: Option<Duration>, slots: usize) -> Self {
-        // Zeros that the allocator has from the kernel: a page is there when it is written to.
-        let (ends, from) = if round.is_some() { (vec![NONE; slots], vec![NONE; slots]) } else { Default::default() };
-        Self { round: round.map(Span::of), least: LEAST, ends, from }
+    /// `at_once`: whether clocks will run as a rule, so that the tables for so many connections are made now.
+    pub(crate) fn new(at_once: bool, slots: usize) -> Self {
+        let mut begun = Self { slots, least: LEAST, ends: Vec::new(), from: Vec::new() };
+        if at_once {
+            begun.make();
+        }
+        begun
+    }
+
+    /// Zeros that the allocator has from the kernel: a page is there when it is written to.
+    fn make(&mut self) {
+        (self.ends, self.from) = (vec![NONE; self.slots], vec![NONE; self.slots]);
     }
 
     /// For a test: what must come in each round.
@@ -59,10 +67,9 @@ impl Begun {
         self.least = bytes;
     }
 
-    /// A message has begun or goes on, of which so many bytes are kept: when its round ends, if that begins now.
+    /// A message has begun or goes on, of which so many bytes are kept: when its round ends, which lasts so long, if that begins now.
     #[inline]
-    pub(crate) fn begin(&mut self, index: u32, now: Tick, kept: usize) -> Option<Tick> {
-        let round = self.round?;
+    pub(crate) fn begin(&mut self, index: u32, now: Tick, round: Span, kept: usize) -> Option<Tick> {
         if index as usize >= self.ends.len() {
             self.grow(index);
         }
@@ -73,9 +80,15 @@ impl Begun {
         Some(end)
     }
 
-    /// A ring may have more sockets than it was said to.
+    /// The first clock runs; or a ring has more sockets than it was said to.
     #[cold]
     fn grow(&mut self, index: u32) {
+        if self.ends.is_empty() {
+            self.make();
+        }
+        if (index as usize) < self.ends.len() {
+            return;
+        }
         let slots = (index as usize + 1).next_power_of_two();
         self.ends.resize(slots, NONE);
         self.from.resize(slots, NONE);
@@ -97,9 +110,15 @@ impl Begun {
         }
     }
 
-    /// Looks at the clock. `kept`: how many bytes are kept by now; `None` if the connection is not read.
-    pub(crate) fn look(&mut self, index: u32, now: Tick, heard: Tick, kept: Option<usize>) -> Option<Round> {
-        let round = self.round?;
+    /// Looks at the clock, whose rounds last so long. `kept`: how many bytes are kept by now; `None` if the connection is not read.
+    pub(crate) fn look(
+        &mut self,
+        index: u32,
+        now: Tick,
+        heard: Tick,
+        round: Span,
+        kept: Option<usize>,
+    ) -> Option<Round> {
         let end = self.end(index)?;
         if !end.is_due(heard) {
             return Some(Round::Lasts(end));
@@ -140,7 +159,7 @@ mod tests {
     }
 
     fn look(begun: &mut Begun, seconds: u64, kept: Option<usize>) -> &'static str {
-        match begun.look(0, at(seconds), at(seconds), kept) {
+        match begun.look(0, at(seconds), at(seconds), Span::of(ROUND), kept) {
             None => "nothing",
             Some(Round::Lasts(_)) => "lasts",
             Some(Round::Passed(_)) => "passed",
@@ -158,18 +177,20 @@ mod tests {
 
     #[test]
     fn there_is_a_clock_for_each_connection_however_many_there_are() {
-        let mut begun = Begun::new(Some(ROUND), 1);
-        assert!([0, 1, 100].into_iter().all(|index| begun.begin(index, at(0), 0).is_some()));
+        let mut begun = Begun::new(true, 1);
+        assert!([0, 1, 100].into_iter().all(|index| begun.begin(index, at(0), Span::of(ROUND), 0).is_some()));
         assert_eq!((begun.end(1), begun.end(2)), (begun.end(0), None));
     }
 
     #[test]
     fn a_round_must_bring_so_much() {
         let least = LEAST as usize;
-        let mut begun = Begun::new(Some(ROUND), 4);
+        let mut begun = Begun::new(true, 4);
         assert_eq!(look(&mut begun, 0, Some(0)), "nothing");
-        assert!(begun.begin(0, at(0), 100).is_some_and(|end| end.is_due(at(31)) && !end.is_due(at(29))));
-        assert_eq!(begun.begin(0, at(20), 200), None, "it runs");
+        assert!(
+            begun.begin(0, at(0), Span::of(ROUND), 100).is_some_and(|end| end.is_due(at(31)) && !end.is_due(at(29)))
+        );
+        assert_eq!(begun.begin(0, at(20), Span::of(ROUND), 200), None, "it runs");
         assert_eq!(look(&mut begun, 29, Some(100)), "lasts");
         assert_eq!(look(&mut begun, 31, Some(100 + least)), "passed");
         assert_eq!(looks(&mut begun, 62, Some(100 + 2 * least - 1)), "failed");
@@ -179,12 +200,12 @@ mod tests {
 
     #[test]
     fn a_message_that_is_whole_has_no_clock() {
-        let mut begun = Begun::new(Some(ROUND), 4);
-        begun.begin(0, at(0), 100);
+        let mut begun = Begun::new(true, 4);
+        begun.begin(0, at(0), Span::of(ROUND), 100);
         begun.clear(0);
         begun.clear(1);
         assert_eq!(look(&mut begun, 100, Some(100)), "nothing");
-        begun.begin(0, at(100), 0);
+        begun.begin(0, at(100), Span::of(ROUND), 0);
         assert_eq!(look(&mut begun, 129, Some(0)), "lasts");
         assert_eq!(looks(&mut begun, 131, Some(0)), "failed");
     }
@@ -192,8 +213,8 @@ mod tests {
     /// Neither the round in which the connection was not read counts, nor the one in which it was read again.
     #[test]
     fn what_is_not_read_is_not_late() {
-        let mut begun = Begun::new(Some(ROUND), 4);
-        begun.begin(0, at(0), 0);
+        let mut begun = Begun::new(true, 4);
+        begun.begin(0, at(0), Span::of(ROUND), 0);
         begun.excuse(0);
         assert_eq!(look(&mut begun, 31, Some(0)), "passed", "it was read again at its end");
         assert_eq!(look(&mut begun, 62, None), "passed", "it is not read");
@@ -206,26 +227,40 @@ mod tests {
     /// A process stood still, and the first look found a round over of which most had not been read.
     #[test]
     fn what_is_read_a_moment_later_was_not_late() {
-        let mut begun = Begun::new(Some(ROUND), 4);
-        begun.begin(0, at(0), 100);
+        let mut begun = Begun::new(true, 4);
+        begun.begin(0, at(0), Span::of(ROUND), 100);
         assert_eq!(look(&mut begun, 300, Some(100)), "lasts");
         assert_eq!(look(&mut begun, 301, Some(100 + LEAST as usize)), "passed");
         assert_eq!(look(&mut begun, 320, Some(200 + LEAST as usize)), "lasts");
         assert_eq!(look(&mut begun, 332, Some(200 + LEAST as usize)), "lasts");
         assert_eq!(look(&mut begun, 333, Some(200 + LEAST as usize)), "failed");
         // Nor is one that is not read meanwhile.
-        begun.begin(0, at(0), 100);
+        begun.begin(0, at(0), Span::of(ROUND), 100);
         assert_eq!(look(&mut begun, 31, Some(100)), "lasts");
         begun.excuse(0);
         assert_eq!(look(&mut begun, 32, Some(100)), "passed");
     }
 
+    /// Where clocks do not run as a rule, the tables are made for the first that does.
     #[test]
     fn no_clock_runs_that_nobody_wants() {
-        let mut begun = Begun::new(None, 4);
-        assert_eq!(begun.begin(0, at(0), 100), None);
+        let mut begun = Begun::new(false, 4);
         begun.excuse(0);
         begun.clear(0);
-        assert_eq!(look(&mut begun, 100, Some(100)), "nothing");
+        assert_eq!((look(&mut begun, 100, Some(100)), begun.ends.len()), ("nothing", 0));
+        assert!(begun.begin(2, at(0), Span::of(ROUND), 0).is_some());
+        assert_eq!((begun.end(0), begun.end(2).is_some(), begun.ends.len()), (None, true, 4));
+    }
+
+    /// Each connection has the rounds that it was given.
+    #[test]
+    fn rounds_may_differ() {
+        let mut begun = Begun::new(true, 4);
+        let second = Span::of(Duration::from_secs(1));
+        begun.begin(0, at(0), second, 0);
+        begun.begin(1, at(0), Span::of(ROUND), 0);
+        assert!(matches!(begun.look(0, at(2), at(2), second, Some(LEAST as usize)), Some(Round::Passed(_))));
+        assert!(matches!(begun.look(1, at(2), at(2), Span::of(ROUND), Some(0)), Some(Round::Lasts(_))));
+        assert!(begun.end(0).is_some_and(|end| end.is_due(at(4))));
     }
 }

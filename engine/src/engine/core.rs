@@ -20,6 +20,7 @@ use super::heard::Heard;
 use super::inbox::{Control, Resolve};
 use super::mailbox::Reader;
 use super::names::Names;
+use super::norms::OwnLimits;
 use super::reach::Reach;
 use super::shortage::Shortage;
 use crate::config::Config;
@@ -87,7 +88,9 @@ pub(crate) struct Core<R: Ring, H: Handler> {
     pub(super) trim: Option<Trim>,
     /// What deadlines are measured by.
     pub(super) heard: Heard,
-    /// How long connections last.
+    /// Limits on messages, where they are not the configuration's.
+    pub(super) limits: OwnLimits,
+    /// How long connections are silent.
     pub(super) ages: Ages,
     /// Connections under the cap; those being told 503 are not.
     pub(super) admitted: u32,
@@ -131,7 +134,6 @@ impl<R: Ring, H: Handler> Core<R, H> {
     ) -> Self {
         let Seat { place, control, mailbox, handle, random, resolve, trim, names } = seat;
         let (slots, connections_max) = (config.sockets_max(), config.connections_cap());
-        let ages = Ages::new(&config);
         let budget = Budget::new(config.memory_max_bytes);
         let mut out = Reach::new(place, blocks, slots, &config, random, names);
         out.handle = handle;
@@ -154,7 +156,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             budget,
             trim,
             heard: Heard::default(),
-            ages,
+            limits: OwnLimits::default(),
+            ages: Ages::default(),
             admitted: 0,
             connections_max,
             arrivals: Vec::new(),

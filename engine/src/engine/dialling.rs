@@ -37,8 +37,10 @@ use super::planted::planted;
 use super::race::Grade;
 #[cfg(feature = "tls")]
 use super::sealed::Sealed;
+use crate::config::Deflate;
 use crate::handler::{Answered, CloseReason, Handler, Redial};
 use crate::ring::{Ring, Socket, Time};
+use crate::target::Target;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -187,8 +189,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Ok(tls) => self.conns[conn as usize].tls = tls,
             Err(error) => return self.end_answer(conn, error),
         }
-        let target = &self.out.dials.dial(index).target;
-        let offer = ClientOffer::new(&self.config.deflate).filter(|_| !target.is_plain).map(|offer| offer.to_string());
+        let configured = self.config.deflate;
+        let offer = offer_of(&self.out.dials.dial(index).target, configured).map(|offer| offer.to_string());
         let mut head = self.out.stores.pool.take(512, 512);
         let room = head.capacity();
         let target = &self.out.dials.dial(index).target;
@@ -263,7 +265,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let (target, abandoned) = (Rc::clone(&dial.target), dial.is_leaving());
         let asked = Asked {
             limits: &target.answer_limits,
-            offer: ClientOffer::new(&self.config.deflate).filter(|_| !target.is_plain),
+            offer: offer_of(&target, self.config.deflate),
             subprotocols: target.subprotocols(),
             abandoned,
         };
@@ -293,8 +295,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 if chosen.is_some() {
                     self.out.note(conn, |more| more.subprotocol = chosen);
                 }
-                let pressure = target.pressure.unwrap_or(self.config.pressure_dialled);
-                self.open(conn, Role::Client, compression, pressure, data);
+                self.open(conn, Role::Client, compression, target.pressure, &target.terms, data);
                 self.feed_frames(conn, &mut bytes[len..]);
             }
         }
@@ -481,4 +482,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
 /// The application, or the core's stop, has ended it: it is not dialled again.
 fn is_ours(why: &CloseReason<'_>) -> bool {
     matches!(why, CloseReason::Local { .. } | CloseReason::Stopped)
+}
+
+/// The compression that a server is offered, where the core's settings are these.
+fn offer_of(target: &Target, configured: Deflate) -> Option<ClientOffer> {
+    ClientOffer::new(&target.terms.deflate_or(configured)).filter(|_| !target.is_plain)
 }

@@ -37,7 +37,7 @@ impl Reach {
         if u32::try_from(len).is_err() || !self.has_room(index, framing, len) {
             return Err(self.refused());
         }
-        let place = if self.packs(framing, len) {
+        let place = if self.packs(index, framing, len) {
             Room::Pooled(self.stores.pool.take_filled(len))
         } else {
             let need = encode::frame_len(len, framing.is_masked());
@@ -78,7 +78,7 @@ impl Draft<'_> {
                 }
                 encode::write_head(frame, need - len, true, opcode, len, mask);
                 output.commit(at, need);
-                self.out.press(index)
+                self.out.press(index, framing)
             }
             Room::Pooled(bytes) => {
                 let outcome = self.out.send_packed(index, framing, opcode, &bytes);

@@ -60,7 +60,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn break_off(&mut self, index: u32, errno: Errno) {
         self.out.stats.resets += 1;
         self.out.end_topics(index);
-        let (due, _) = self.out.patience.clocks(self.out.now);
+        let (due, _) = self.out.norms.clocks(index, self.out.now);
         let errno = errno.0.unsigned_abs() as u16;
         self.out.peers.on(index, Event::SendFailed { due, errno });
     }
@@ -72,7 +72,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let aborted = self.out.link(index).life.is_aborted();
         let why = if aborted { &CloseReason::Aborted } else { why };
         self.out.end_topics(index);
-        let (due, until) = self.out.patience.clocks(self.out.now);
+        let (due, until) = self.out.norms.clocks(index, self.out.now);
         self.out.peers.on(index, Event::Ended { due, until, linger });
         if planted!(AbortInOrder, false; aborted) {
             self.out.peers.on(index, Event::Died(Parting::Reset));
@@ -88,7 +88,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                 let id = self.out.peers.id_of(index);
                 self.note_gone(index, why);
                 self.out.stats.open -= 1;
-                self.out.alarms.end(index);
+                self.end_ages(index);
                 if self.out.link(index).tenant.is_dialled() {
                     self.before_dialled_end(index, why);
                 }
@@ -163,6 +163,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     pub(super) fn on_closed(&mut self, index: u32) {
         self.admitted -= u32::from(self.out.link(index).tenant.origin() != Origin::Guest);
         self.out.forget(index);
+        self.limits.set(index, None);
         self.crowd.leave(index);
         self.shortage.forget(index);
         self.conns.remove(index as usize);

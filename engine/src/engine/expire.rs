@@ -67,7 +67,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let is_read = self.out.link(index).life.takes_messages() && conn.stash.is_none() && !self.shortage.waits(index);
         let kept = is_read.then_some(planted!(ProgressUncounted, 0; kept));
         let (now, heard) = (self.out.now, self.heard.tick());
-        matches!(self.out.peers.begun().look(index, now, heard, kept), Some(Round::Failed))
+        let Some(round) = self.out.norms.of(index).round else { return false };
+        matches!(self.out.peers.begun().look(index, now, heard, round, kept), Some(Round::Failed))
     }
 
     /// It is told why, and what else comes of it is discarded.
@@ -97,7 +98,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if self.out.link(index).life.is_timed_by_output() {
             return self.expire_output(index);
         }
-        let Some(idle) = self.config.idle_timeout else { return };
+        let norm = self.out.norms.of(index);
+        let (Some(idle), pong) = (norm.idle, norm.pong) else { return };
         let (now, heard) = (self.out.now, self.heard.tick());
         if self.shortage.waits_for_memory(index) {
             // Its answer may lie unread: it is asked again when it is read, which is soon or never.
@@ -107,13 +109,13 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let life = self.out.peers.life(index);
         match *life {
             // It may be taking what stands between it and our ping.
-            Life::Pinged { due, .. } if due.is_due(heard) => self.look_at(index, self.config.pong_timeout),
+            Life::Pinged { due, .. } if due.is_due(heard) => self.look_at(index, pong),
             Life::Pinged { due, .. } => self.out.peers.set_due(index, Some(due)),
             Life::Quiet { since, .. } if !since.after(idle).is_due(heard) => {
                 self.out.peers.set_due(index, Some(since.after(idle)));
             }
             _ => {
-                let due = now.after(self.config.pong_timeout);
+                let due = now.after(pong);
                 life.on_pinged(due);
                 self.out.peers.mark(index);
                 self.out.forget_look(index);
@@ -128,16 +130,17 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn expire_output(&mut self, index: u32) {
         let (now, heard) = (self.out.now, self.heard.tick());
         let is_sending = self.out.link(index).output.is_sending;
+        let norm = self.out.norms.of(index);
+        let (idle, take) = (norm.idle, norm.take);
         let life = self.out.peers.life(index);
         life.forget_ping(now); // its answer may lie unread: ask again when it is read
         let Life::Quiet { taken, .. } = *life else { return };
-        let due =
-            planted!(OutputUntimed, now.after(self.config.time_to_take()); taken.after(self.config.time_to_take()));
+        let due = planted!(OutputUntimed, now.after(take); taken.after(take));
         if is_sending && due.is_due(heard) {
-            return self.look_at(index, self.config.time_to_take());
+            return self.look_at(index, take);
         }
         // It may be read again before that, and then its silence counts.
-        let look = self.config.idle_timeout.map(|idle| now.after(idle));
+        let look = idle.map(|idle| now.after(idle));
         let next = match look {
             Some(look) if !is_sending || look.is_due(due) => Some(look),
             _ => is_sending.then_some(due),

@@ -1,6 +1,6 @@
 //! The forms in which a message leaves that goes to many connections of a core.
 //!
-//! Owns those of the last one that was prepared: as it is, and compressed for each window that its receivers agreed on.
+//! Owns those of the last one that was prepared: as it is, and compressed for each window that its receivers agreed on, at each level that they have.
 //! Promises that each form is made once, however its receivers come mixed, and that a long one is a whole frame in memory that all
 //! can share whose frames are not masked (RFC 6455 §5.3: a server's). Refuses to know: who receives it, and how it is compressed.
 
@@ -9,19 +9,16 @@ use wsring_proto::encode;
 use wsring_proto::opcode::Opcode;
 use wsring_proto::pool::Pool;
 
-use super::pack::Packer;
+use super::pack::{Packer, Shape};
 use super::planted::planted;
 
 /// A form of this length lies in memory once for all receivers, unless a test sets another. A shorter one is copied into what
 /// they are sent anyway: its copies cost less than a send for each.
 pub(super) const SHARE_MIN: usize = 4 << 10;
 
-/// No window: the message as it is.
-pub(super) const AS_IS: u8 = 0;
-
-/// What the message is for all who agreed on the same window.
+/// What the message is for all for whom it is compressed alike.
 struct Form {
-    window_bits: u8,
+    shape: Shape,
     made: Made,
 }
 
@@ -64,15 +61,15 @@ impl Forms {
     }
 
     /// Whether that form has been made.
-    pub(super) fn has(&self, number: u64, window_bits: u8) -> bool {
-        self.number == number && self.made.iter().any(|form| form.window_bits == window_bits)
+    pub(super) fn has(&self, number: u64, shape: Shape) -> bool {
+        self.number == number && self.made.iter().any(|form| form.shape == shape)
     }
 
-    /// The form of the message of this number for a window, made now or before; and whether it is compressed.
+    /// The form of the message of this number in this shape, made now or before; and whether it is compressed.
     pub(super) fn form(
         &mut self,
         number: u64,
-        window_bits: u8,
+        shape: Shape,
         opcode: Opcode,
         bytes: &[u8],
         packer: &mut Packer,
@@ -83,22 +80,22 @@ impl Forms {
             self.made.clear();
             self.number = number;
         }
-        let mut at = self.place(window_bits, opcode, bytes, packer, pool);
+        let mut at = self.place(shape, opcode, bytes, packer, pool);
         if matches!(self.made[at].made, Made::NotShorter) {
-            at = self.place(AS_IS, opcode, bytes, packer, pool);
+            at = self.place(Shape::AS_IS, opcode, bytes, packer, pool);
         }
-        (&self.made[at].made, self.made[at].window_bits != AS_IS)
+        (&self.made[at].made, self.made[at].shape != Shape::AS_IS)
     }
 
-    /// Where the form for this window is.
-    fn place(&mut self, window_bits: u8, opcode: Opcode, bytes: &[u8], packer: &mut Packer, pool: &mut Pool) -> usize {
-        if let Some(at) = self.made.iter().position(|form| form.window_bits == window_bits) {
+    /// Where the form of this shape is.
+    fn place(&mut self, shape: Shape, opcode: Opcode, bytes: &[u8], packer: &mut Packer, pool: &mut Pool) -> usize {
+        if let Some(at) = self.made.iter().position(|form| form.shape == shape) {
             return at;
         }
-        let made = if window_bits == AS_IS {
+        let made = if shape == Shape::AS_IS {
             if bytes.len() >= self.share_from { frame(opcode, bytes, false) } else { Made::Same }
         } else {
-            let made = match packer.pack_shared(window_bits, bytes, pool) {
+            let made = match packer.pack_shared(shape, bytes, pool) {
                 None => Made::NotShorter,
                 Some(payload) if payload.len() >= self.share_from => frame(opcode, payload, true),
                 Some(payload) => Made::Payload(payload.into()),
@@ -106,7 +103,7 @@ impl Forms {
             packer.recycle(pool);
             made
         };
-        self.made.push(Form { window_bits, made });
+        self.made.push(Form { shape, made });
         self.made.len() - 1
     }
 }

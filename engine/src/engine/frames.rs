@@ -92,7 +92,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Phase::Open(session) = &mut self.conns[index as usize].phase else { return None };
         let (out, calls) = (&mut self.out, &mut self.calls);
         let len = bytes.len();
-        let mut input = session.input(bytes, &self.config.limits);
+        let mut input = session.input(bytes, self.limits.of(index, &self.config.limits));
         input.stop_at(stop);
         loop {
             // Asked once per message, here: a callback may have closed or paused this connection, or filled its output.
@@ -193,9 +193,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
     #[inline(never)]
     fn on_begun(&mut self, index: u32) -> Option<usize> {
         let Phase::Open(session) = &self.conns[index as usize].phase else { return None };
-        if let Some(kept) = session.begun().filter(|_| self.out.link(index).life.is_open()) {
+        if let Some(kept) = session.begun().filter(|_| self.out.link(index).life.is_open())
+            && let Some(round) = self.out.norms.of(index).round
+        {
             planted!(StallIgnored, return None);
-            self.out.peers.begin_message(index, self.out.now, kept);
+            self.out.peers.begin_message(index, self.out.now, round, kept);
             self.out.peers.excuse_unread(index);
         }
         None

@@ -10,7 +10,7 @@
 //!   receive buffers. `work`: how much a connection may have done in a pass. `handshakes`: of TLS, those that wait for their turn. `heads`: who has not asked yet.
 //!   `answering`: a server's answer. `pending`: requests whose answer is deferred. `dial_error`: why there is none. `sealed`: TLS of one connection.
 //! - `slow`: peers that are slow to take what is sent. `crowd`: how many connections there are from each network.
-//! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called; `rates`: how fast they give.
+//! - `topics`: who has subscribed to what, and what waits for those who do not keep up; `names`: what topics are called; `rates`: how fast they give. `norms`: what holds for each connection.
 //! - `inbox`: what other threads leave; `mailbox`: what they send; `board`: what they ask for. `panics`: whose a panic is. `tokens`: of operations that
 //!   belong to no connection.
 //!
@@ -71,6 +71,7 @@ mod life;
 mod listener;
 mod mailbox;
 mod names;
+mod norms;
 mod output;
 mod paced;
 mod pack;

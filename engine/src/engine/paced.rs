@@ -13,7 +13,7 @@ impl Reach {
     /// A connection opens.
     #[inline]
     pub(super) fn begin_rate(&mut self, index: u32) {
-        if let Some(rate) = self.rates.default() {
+        if let Some(rate) = self.norms.of(index).topics_bytes_per_second {
             self.set_rate(index, Some(rate));
         }
     }
@@ -75,6 +75,14 @@ impl Outlet for Paced<'_> {
 
     fn queued(&self, index: u32) -> u32 {
         self.0.queued(index)
+    }
+
+    fn spare(&self, index: u32) -> u32 {
+        self.0.spare(index)
+    }
+
+    fn subscriptions_max(&self, _: u32) -> u32 {
+        unreachable!("what is drained was subscribed to")
     }
 
     fn begin(&mut self, _: Opcode, _: &[u8]) -> u64 {

@@ -69,11 +69,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
     fn judge_open(&mut self, index: u32, unacked: u32, last: Option<Seen>) {
         let heard = self.heard.tick();
         let link = self.out.link(index);
+        let norm = self.out.norms.of(index);
         let (still, due) = match link.life {
-            Life::Pinged { due, .. } => (self.config.pong_timeout, due),
+            Life::Pinged { due, .. } => (norm.pong, due),
             Life::Quiet { taken, .. } if link.life.is_timed_by_output() && link.output.is_sending => {
-                let still = self.config.time_to_take();
-                (still, taken.after(still))
+                (norm.take, taken.after(norm.take))
             }
             _ => return,
         };
@@ -108,7 +108,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if !due.is_due(heard) {
             return; // the first look, to compare with
         }
-        let verdict = self.verdict(index, unacked, last, self.out.patience.still);
+        let verdict = self.verdict(index, unacked, last, self.out.norms.of(index).patience.still);
         let over = planted!(WholeUnbounded, false; until.is_due(heard));
         let verdict = if over { Verdict::TakesNothing } else { verdict };
         match verdict {

@@ -4,11 +4,9 @@
 //! Promises that nothing changes unseen: [`Peers::touch`] marks the connection that it lends, and a stage and its place on the
 //! wheel change together. Refuses to know the receive side, and what settling means.
 
-use std::time::Duration;
-
 use super::begun::Begun;
 use super::conns::Link;
-use super::deadlines::{Deadlines, Tick};
+use super::deadlines::{Deadlines, Span, Tick};
 use super::flight::Unacked;
 use super::id::ConnId;
 use super::life::{Event, Life};
@@ -26,13 +24,14 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(place: Place, connections_max: usize, message_timeout: Option<Duration>) -> Self {
+    /// `times_messages`: those that have begun are timed, as a rule.
+    pub(crate) fn new(place: Place, connections_max: usize, times_messages: bool) -> Self {
         Self {
             place,
             links: Vec::with_capacity(connections_max),
             marked: Vec::with_capacity(1024),
             deadlines: Deadlines::new(connections_max),
-            begun: Begun::new(message_timeout, connections_max),
+            begun: Begun::new(times_messages, connections_max),
         }
     }
 
@@ -157,10 +156,10 @@ impl Peers {
         &mut self.begun
     }
 
-    /// A message has begun or goes on, of which so many bytes are kept: its clock runs from here on, unless it does already.
+    /// A message has begun or goes on, of which so many bytes are kept: its clock runs from here on, in rounds of this length, unless it does already.
     #[inline]
-    pub(crate) fn begin_message(&mut self, index: u32, now: Tick, kept: usize) {
-        if let Some(end) = self.begun.begin(index, now, kept) {
+    pub(crate) fn begin_message(&mut self, index: u32, now: Tick, round: Span, kept: usize) {
+        if let Some(end) = self.begun.begin(index, now, round, kept) {
             self.deadlines.set_earlier(index, end);
         }
     }
@@ -215,12 +214,14 @@ fn step(life: &mut Life, deadlines: &mut Deadlines, index: u32, event: Event) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::engine::life::Parting;
 
     #[test]
     fn who_is_touched_is_settled_once() {
-        let mut peers = Peers::new(Place::new(0), 4, None);
+        let mut peers = Peers::new(Place::new(0), 4, false);
         for index in 0..3 {
             peers.take(index, Socket(index), Tick::ZERO);
         }
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_stage_and_its_deadline_change_together() {
-        let mut peers = Peers::new(Place::new(0), 4, None);
+        let mut peers = Peers::new(Place::new(0), 4, false);
         let fired = |peers: &mut Peers, after: u64| {
             let mut due = Vec::new();
             peers.advance(Tick::ZERO.after(Duration::from_secs(after)), &mut due, 10);

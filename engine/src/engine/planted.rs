@@ -352,11 +352,15 @@ mod switch {
         DrainWithoutEnd,
         /// A connection that broke while its core was drained is not counted.
         DrainMiscounts,
+        /// The limits of a connection are those of the one in the slot beside its own.
+        TermsOfAnother,
+        /// The next owner of a slot has the limits of the last.
+        TermsKept,
     }
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 161] = [
+        pub const ALL: [Bug; 163] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -518,6 +522,8 @@ mod switch {
             Bug::DrainOpens,
             Bug::DrainWithoutEnd,
             Bug::DrainMiscounts,
+            Bug::TermsOfAnother,
+            Bug::TermsKept,
         ];
     }
 

@@ -6,8 +6,9 @@
 use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 
-use super::forms::{AS_IS, Made};
+use super::forms::Made;
 use super::output::Output;
+use super::pack::Shape;
 use super::planted::planted;
 use super::reach::{How, Reach, SendOutcome, mask_of};
 use crate::ring::Payload;
@@ -31,7 +32,7 @@ impl Reach {
     /// The same, of bytes that are text if the opcode says so.
     pub(super) fn send_shared(&mut self, index: u32, number: u64, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
         let Some(framing) = self.peers.get(index).life.framing() else { return self.gone() };
-        let packs = self.packs(framing, bytes.len());
+        let packs = self.packs(index, framing, bytes.len());
         // With a compressor of its own, it becomes something else for each; and what is short is sent as any other.
         if packs && framing.is_own() || !packs && bytes.len() < self.forms.share_from {
             return self.send_how(index, opcode, bytes, How::Any);
@@ -41,12 +42,12 @@ impl Reach {
             return self.refused();
         }
         self.stats.sent += 1;
-        let window_bits = if packs { framing.window_bits() } else { AS_IS };
-        if packs && !self.forms.has(number, window_bits) {
-            self.owe_packing(bytes.len());
+        let shape = if packs { Shape::of(framing, self.packing(index, framing).level) } else { Shape::AS_IS };
+        if packs && !self.forms.has(number, shape) {
+            self.owe_packing(bytes.len(), shape.level);
         }
         let (packer, stores) = (&mut self.packer, &mut self.stores);
-        let (made, compressed) = self.forms.form(number, window_bits, opcode, bytes, packer, &mut stores.pool);
+        let (made, compressed) = self.forms.form(number, shape, opcode, bytes, packer, &mut stores.pool);
         let mask = mask_of(&mut self.random, framing);
         let output = &mut self.peers.touch(index).output;
         self.stats.compressed += u64::from(compressed);
@@ -55,7 +56,7 @@ impl Reach {
                 let to = frame.len() as u32;
                 let memory = stores.share(frame.clone());
                 output.add(stores, Payload { memory, from: 0, to });
-                return self.press(index);
+                return self.press(index, framing);
             }
             Made::Frame { frame, head_len } => &frame[usize::from(*head_len)..],
             Made::Payload(payload) => payload,
@@ -63,10 +64,10 @@ impl Reach {
         };
         output.frame(stores, opcode, payload, mask);
         if compressed {
-            planted!(CompressedUnmarked, return self.press(index));
+            planted!(CompressedUnmarked, return self.press(index, framing));
             output.mark_compressed(opcode, encode::frame_len(payload.len(), framing.is_masked()));
         }
-        self.press(index)
+        self.press(index, framing)
     }
 }
 

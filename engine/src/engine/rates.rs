@@ -24,24 +24,13 @@ struct Bucket {
 }
 
 /// The buckets of a core.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Rates {
-    /// Of a connection that opens.
-    default: Option<u32>,
     /// As many as were needed so far.
     buckets: Vec<Option<Bucket>>,
 }
 
 impl Rates {
-    pub(crate) fn new(default: Option<u32>) -> Self {
-        Self { default, buckets: Vec::new() }
-    }
-
-    /// The rate of a connection that opens.
-    pub(super) fn default(&self) -> Option<u32> {
-        self.default
-    }
-
     /// Whether a connection has a rate.
     #[inline]
     pub(super) fn is_on(&self, index: u32) -> bool {
@@ -121,7 +110,7 @@ mod tests {
 
     #[test]
     fn who_has_no_rate_has_all() {
-        let mut rates = Rates::new(None);
+        let mut rates = Rates::default();
         assert!(!rates.is_on(3) && rates.has_any(3, LEAST) && rates.set(3, None, LEAST).is_none());
         assert!(rates.buckets.is_empty(), "nothing is kept of it");
         rates.set(3, Some(0), LEAST);
@@ -134,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_same_rate_again_changes_nothing_and_another_has_the_same_bytes_owed() {
-        let mut rates = Rates::new(None);
+        let mut rates = Rates::default();
         rates.set(0, Some(1_000), LEAST);
         rates.take(0, 1_000, LEAST);
         let timer = Alarms::new(Place::new(0), 1, None).set_age(LEAST, Duration::from_secs(1), Age::Rate, 0);
@@ -164,7 +153,7 @@ mod tests {
         /// Whatever is sent as soon as it may go: between any two moments no more than the rate brings, the bucket and one message.
         #[test]
         fn no_more_goes_than_the_rate_brings(rate in 1_u32..1_000_000, steps in prop::collection::vec((0_u64..200_000_000, 1_u32..100_000), 1..60)) {
-            let mut rates = Rates::new(None);
+            let mut rates = Rates::default();
             let mut now = LEAST;
             rates.set(0, Some(rate), now);
             let mut sent: Vec<(Time, u64)> = Vec::new();
@@ -192,7 +181,7 @@ mod tests {
         /// The same while the rate is changed before each message: all of them together bring what may go.
         #[test]
         fn nor_more_than_rates_bring_that_change(steps in prop::collection::vec((1_u32..1_000_000, 0_u64..200_000_000, 1_u32..100_000), 1..60)) {
-            let mut rates = Rates::new(None);
+            let mut rates = Rates::default();
             let (mut now, mut brought, mut gone) = (LEAST, 0_u128, 0_u128);
             for (rate, pause, bytes) in steps {
                 rates.set(0, Some(rate), now);

@@ -7,12 +7,12 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
 use wsring_proto::close::{CONTROL_PAYLOAD_MAX, CloseCode};
+use wsring_proto::deflate::Settings;
 use wsring_proto::encode;
 use wsring_proto::opcode::{Message, Opcode};
 use wsring_proto::simd::MaskKey;
@@ -28,6 +28,7 @@ use super::held::Held;
 use super::id::ConnId;
 use super::life::{Event, Life};
 use super::names::Names;
+use super::norms::{Marks, Norms};
 use super::output::head_in_front;
 use super::pack::{Framing, Packer};
 use super::panics::Payload as Panic;
@@ -38,7 +39,7 @@ use super::planted::planted;
 use super::pongs::Pongs;
 use super::promise::{MOVE_BEHIND_MIN, Offer, Placed, is_worth_moving};
 use super::rates::Rates;
-use super::slow::{Patience, Slow};
+use super::slow::Slow;
 use super::stores::Stores;
 use super::topics::Topics;
 use super::work::{self, Work};
@@ -52,9 +53,6 @@ use crate::stats::Stats;
 /// A message that is given away is sent from where it lies from this length on, unless a test sets another: it costs a send of
 /// its own, as a moved one behind other output does.
 const SHARE_MIN: usize = MOVE_BEHIND_MIN;
-
-/// The longest frame of the short way through `send`.
-const SMALL_FRAME_MAX: u32 = encode::frame_len(CONTROL_PAYLOAD_MAX, false) as u32;
 
 /// What became of a message given to `send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,16 +87,6 @@ pub(crate) enum How {
     Plain,
 }
 
-/// Output marks in bytes: see `Config`.
-#[derive(Clone, Copy)]
-pub(super) struct Marks {
-    pub(super) high: u32,
-    pub(super) low: u32,
-    pub(super) max: u32,
-    /// Below this a small frame more stays below `high`.
-    small: u32,
-}
-
 /// A connection whose stash is to be worked on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waits {
@@ -122,12 +110,11 @@ pub(crate) struct Reach {
     pub(crate) clock: Time,
     pub(crate) alarms: Alarms,
     pub(crate) held: Held,
+    /// What holds for each connection.
+    pub(super) norms: Norms,
+    /// The marks of connections that are not sent to apart, where the path of a message finds them.
     pub(super) marks: Marks,
-    /// How long a connection that is closing has.
-    pub(super) patience: Patience,
     pub(super) slow: Slow,
-    /// When a connection is looked at that begins to be timed by what it takes.
-    pub(super) look_after: Duration,
     pub(super) pongs: Pongs,
     pub(super) pings: Pings,
     /// A message that the application gives away is sent from where it lies from this length on.
@@ -154,8 +141,6 @@ pub(crate) struct Reach {
     pub(super) topics: Option<Box<Topics>>,
     /// Bytes a second that they give.
     pub(super) rates: Rates,
-    /// Subscriptions of a connection.
-    pub(super) subscriptions_max: u32,
     /// Connections that the application has cut in this pass.
     pub(super) aborted: Vec<ConnId>,
     /// Connections with a message of a topic in whose closure the application panicked.
@@ -176,9 +161,10 @@ impl Reach {
         random: StdRng,
         names: Arc<Names>,
     ) -> Self {
+        let norms = Norms::new(config);
         Self {
             addresses: Addresses::default(),
-            peers: Peers::new(place, connections_max, config.message_timeout),
+            peers: Peers::new(place, connections_max, config.message_timeout.is_some()),
             replay: VecDeque::new(),
             work: Work::new(config.pass_share_messages),
             stores: Stores::new(blocks, config.pool_max_bytes),
@@ -187,15 +173,9 @@ impl Reach {
             clock: Time::default(),
             alarms: Alarms::new(place, config.pace.timers_max, config.pace.tick),
             held: Held::new(config.pace.flush == Flush::AtTick),
-            marks: Marks {
-                high: config.output_high_bytes,
-                low: config.output_low_bytes,
-                max: config.output_max_bytes,
-                small: config.output_high_bytes.saturating_sub(SMALL_FRAME_MAX),
-            },
-            patience: Patience::new(config.closing_timeout, config.closing_max),
+            marks: norms.common().marks,
+            norms,
             slow: Slow::default(),
-            look_after: config.idle_timeout.map_or(config.time_to_take(), |idle| idle.min(config.time_to_take())),
             pongs: Pongs::default(),
             pings: Pings::default(),
             share_from: SHARE_MIN,
@@ -210,8 +190,7 @@ impl Reach {
             packer: Packer::new(&config.deflate),
             forms: Forms::new(),
             topics: None,
-            rates: Rates::new(config.topics.bytes_per_second),
-            subscriptions_max: config.topics.subscriptions_max,
+            rates: Rates::default(),
             aborted: Vec::new(),
             panicked: Vec::new(),
             names,
@@ -235,6 +214,8 @@ impl Reach {
         if let Some(more) = self.addresses.lift(index) {
             self.stores.pool.discharge(more.held_bytes());
         }
+        let terms = self.norms.forget(index);
+        self.stores.pool.discharge(terms);
         self.packer.forget(index, &mut self.stores.pool);
         self.slow.forget(index);
         self.pongs.end(index);
@@ -312,8 +293,15 @@ impl Reach {
     #[inline(never)]
     fn send_any(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
         match self.peers.get(index).life.framing() {
-            Some(framing) if framing.packs() => self.send_how(index, opcode, bytes, How::Any),
-            Some(framing) => self.send_as_is(index, framing, opcode, bytes),
+            Some(framing) if framing.is_ordinary() => {
+                if !self.fits(index, framing, bytes.len(), self.marks.max) {
+                    return self.refused();
+                }
+                self.stats.sent += 1;
+                self.frame(index, framing, opcode, bytes);
+                self.press_above(index, self.marks.high)
+            }
+            Some(_) => self.send_how(index, opcode, bytes, How::Any),
             None => self.gone(),
         }
     }
@@ -323,7 +311,7 @@ impl Reach {
     pub(crate) fn send_how(&mut self, index: u32, opcode: Opcode, bytes: &[u8], how: How) -> SendOutcome {
         let Some(framing) = self.peers.get(index).life.framing() else { return self.gone() };
         // Whether there is room, by its length as it is: what it will be compressed is not known yet.
-        if how != How::Plain && self.packs(framing, bytes.len()) && self.has_room(index, framing, bytes.len()) {
+        if how != How::Plain && self.packs(index, framing, bytes.len()) && self.has_room(index, framing, bytes.len()) {
             self.stats.sent += 1;
             return self.send_packed(index, framing, opcode, bytes);
         }
@@ -332,15 +320,28 @@ impl Reach {
 
     /// A message of this length is compressed, unless the application wants it plain.
     #[inline]
-    pub(super) fn packs(&self, framing: Framing, len: usize) -> bool {
-        framing.packs() && self.packer.wants(len)
+    pub(super) fn packs(&self, index: u32, framing: Framing, len: usize) -> bool {
+        framing.packs() && self.is_worth_packing(index, framing, len)
+    }
+
+    fn is_worth_packing(&self, index: u32, framing: Framing, len: usize) -> bool {
+        match framing.is_apart() {
+            true => len >= self.norms.of(index).deflate.threshold_bytes as usize,
+            false => self.packer.wants(len),
+        }
     }
 
     /// A message of this length stays below the cap of the output.
     #[inline(always)]
     pub(super) fn has_room(&self, index: u32, framing: Framing, len: usize) -> bool {
+        self.fits(index, framing, len, self.marks_of(index, framing).max)
+    }
+
+    /// The same below this cap.
+    #[inline(always)]
+    fn fits(&self, index: u32, framing: Framing, len: usize, max: u32) -> bool {
         let need = encode::frame_len(len, framing.is_masked());
-        self.peers.get(index).output.queued as usize + need <= self.marks.max as usize
+        self.peers.get(index).output.queued as usize + need <= max as usize
     }
 
     /// The connection is closing.
@@ -362,7 +363,7 @@ impl Reach {
         }
         self.stats.sent += 1;
         self.frame(index, framing, opcode, bytes);
-        self.press(index)
+        self.press(index, framing)
     }
 
     /// Queues a message that the application gives away: a long one is sent from where it lies, unless it has to be masked or
@@ -370,7 +371,7 @@ impl Reach {
     pub(crate) fn send_owned(&mut self, index: u32, opcode: Opcode, bytes: Bytes) -> SendOutcome {
         let Some(framing) = self.peers.get(index).life.framing() else { return self.gone() };
         let len = bytes.len();
-        if len < self.share_from || framing.is_masked() || self.packs(framing, len) {
+        if len < self.share_from || framing.is_masked() || self.packs(index, framing, len) {
             return self.send_how(index, opcode, &bytes, How::Any);
         }
         if !self.has_room(index, framing, len) {
@@ -378,7 +379,7 @@ impl Reach {
         }
         self.stats.sent += 1;
         self.peers.touch(index).output.share(&mut self.stores, opcode, bytes);
-        self.press(index)
+        self.press(index, framing)
     }
 
     /// Promises the message being handled a place in the output; any other is sent.
@@ -386,25 +387,28 @@ impl Reach {
     fn forward_long(&mut self, index: u32, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
         let link = self.peers.get(index);
         let Some(framing) = link.life.framing() else { return self.gone() };
-        let is_moved = is_worth_moving(bytes.len(), !link.output.is_empty()) && !self.packs(framing, bytes.len());
+        let is_moved =
+            is_worth_moving(bytes.len(), !link.output.is_empty()) && !self.packs(index, framing, bytes.len());
+        let max = self.marks_of(index, framing).max as usize;
         let Some(offer) = self.offer.as_mut().filter(|offer| is_moved && offer.is_for(bytes)) else {
             return self.send_any(index, opcode, bytes);
         };
         let need = encode::frame_len(bytes.len(), framing.is_masked());
-        if link.output.queued as usize + need > self.marks.max as usize {
+        if link.output.queued as usize + need > max {
             return self.refused();
         }
         self.stats.sent += 1;
         offer.place(Placed { id: self.peers.id_of(index), opcode, framing });
         self.peers.touch(index).output.promise(&mut self.stores, need);
-        self.press(index)
+        self.press(index, framing)
     }
 
     /// Queues a message compressed, or plain where that is shorter (RFC 7692 §6 leaves it to each message).
     pub(super) fn send_packed(&mut self, index: u32, framing: Framing, opcode: Opcode, bytes: &[u8]) -> SendOutcome {
-        self.owe_packing(bytes.len());
+        let settings = self.packing(index, framing);
+        self.owe_packing(bytes.len(), settings.level);
         let (packer, stores) = (&mut self.packer, &mut self.stores);
-        let packed = packer.pack(index, framing, bytes, &mut stores.pool);
+        let packed = packer.pack(index, framing, &settings, bytes, &mut stores.pool);
         let mask = mask_of(&mut self.random, framing);
         let output = &mut self.peers.touch(index).output;
         planted!(PackedWide, output.begin_piece(stores, bytes.len()));
@@ -413,11 +417,16 @@ impl Reach {
         if let Some(payload) = packed {
             self.stats.compressed += 1;
             // As any frame, then marked (RFC 7692 §6.1).
-            planted!(CompressedUnmarked, return self.press(index));
+            planted!(CompressedUnmarked, return self.press(index, framing));
             output.mark_compressed(opcode, encode::frame_len(payload.len(), framing.is_masked()));
         }
         packer.recycle(&mut stores.pool);
-        self.press(index)
+        self.press(index, framing)
+    }
+
+    /// How messages for this connection are compressed.
+    pub(super) fn packing(&self, index: u32, framing: Framing) -> Settings {
+        if framing.is_apart() { self.norms.of(index).deflate } else { *self.packer.settings() }
     }
 
     /// A new masking key, if frames are masked (RFC 6455 §5.3).
@@ -468,7 +477,7 @@ impl Reach {
         }
         self.stats.aborted += 1;
         self.end_topics(index);
-        let (due, _) = self.patience.clocks(self.now);
+        let (due, _) = self.norms.clocks(index, self.now);
         self.peers.on(index, Event::Aborted { due });
         self.aborted.push(self.peers.id_of(index));
     }
@@ -479,7 +488,7 @@ impl Reach {
             Life::Quiet { .. } | Life::Pinged { .. } => self.close_frame(index, code, reason),
             // It cannot go out; the peer may have said one.
             Life::Broken { closed: false, .. } => {
-                let (due, until) = self.patience.clocks(self.now);
+                let (due, until) = self.norms.clocks(index, self.now);
                 self.peers.on(index, Event::CloseQueued { due, until, own: 0 });
             }
             _ => {}
@@ -497,7 +506,7 @@ impl Reach {
         if self.link(index).flight.unacked != Unacked::Unknown {
             self.forget_look(index); // the peer's time to answer begins
         }
-        let (due, until) = self.patience.clocks(self.now);
+        let (due, until) = self.norms.clocks(index, self.now);
         let own = encode::frame_len(payload.len(), framing.is_masked()) as u8;
         self.peers.on(index, Event::CloseQueued { due, until, own });
     }
@@ -522,9 +531,9 @@ impl Reach {
         self.offer.take().and_then(Offer::settle)
     }
 
-    /// So many bytes are compressed.
-    pub(super) fn owe_packing(&mut self, bytes: usize) {
-        self.owe(work::packed(bytes, self.packer.level()));
+    /// So many bytes are compressed, at this level.
+    pub(super) fn owe_packing(&mut self, bytes: usize, level: u8) {
+        self.owe(work::packed(bytes, level));
     }
 
     /// Something is done for the message that is being handled, worth so many small ones.

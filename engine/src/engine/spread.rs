@@ -11,7 +11,7 @@ use super::pack::Framing;
 use super::planted::planted;
 use super::reach::{How, Reach};
 use super::topics::{
-    Caps, Counts, Delivery, Lagged, Outlet, Publish, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
+    Counts, Delivery, Lagged, Outlet, Publish, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
 };
 use crate::ring::Time;
 
@@ -50,8 +50,7 @@ impl Reach {
 
     #[cold]
     fn new_topics(&mut self) -> Box<Topics> {
-        let caps = Caps { subscriptions_max: self.subscriptions_max, bytes_max: self.marks.max };
-        Box::new(Topics::new(caps, rand::Rng::next_u64(&mut self.random)))
+        Box::new(Topics::new(rand::Rng::next_u64(&mut self.random)))
     }
 
     /// Connections that a subscription ends, or a panic of a closure: these are the core's to end.
@@ -184,8 +183,8 @@ impl Reach {
 
     /// Bytes from which on a connection does not keep up: below the high-water mark.
     #[inline]
-    fn flow(&self) -> u32 {
-        FLOW.min(self.marks.high)
+    fn flow(&self, index: u32, framing: Framing) -> u32 {
+        FLOW.min(self.marks_of(index, framing).high)
     }
 }
 
@@ -193,20 +192,30 @@ impl Outlet for Reach {
     #[inline]
     fn room(&self, index: u32) -> Room {
         let link = self.peers.get(index);
-        if !link.life.is_open() {
-            return Room::Gone;
-        }
+        let Some(framing) = link.life.framing() else { return Room::Gone };
         let output = &link.output;
-        if output.is_sending || output.waits || output.queued >= self.flow() { Room::Busy } else { Room::Free }
+        let keeps_up = !output.is_sending && !output.waits && output.queued < self.flow(index, framing);
+        if keeps_up { Room::Free } else { Room::Busy }
     }
 
     fn drains(&self, index: u32) -> bool {
         let link = self.peers.get(index);
-        link.life.is_open() && !link.output.is_sending && link.output.queued < STEP.min(self.flow())
+        let Some(framing) = link.life.framing() else { return false };
+        !link.output.is_sending && link.output.queued < STEP.min(self.flow(index, framing))
     }
 
     fn queued(&self, index: u32) -> u32 {
         self.peers.get(index).output.queued
+    }
+
+    fn spare(&self, index: u32) -> u32 {
+        let link = self.peers.get(index);
+        let max = link.life.framing().map_or(self.marks.max, |framing| self.marks_of(index, framing).max);
+        max.saturating_sub(link.output.queued)
+    }
+
+    fn subscriptions_max(&self, index: u32) -> u32 {
+        self.norms.of(index).subscriptions_max
     }
 
     fn begin(&mut self, opcode: Opcode, bytes: &[u8]) -> u64 {
@@ -221,7 +230,7 @@ impl Outlet for Reach {
     /// A frame that is short, and plain, is copied as it is.
     #[inline]
     fn push(&mut self, index: u32, opcode: Opcode, bytes: &[u8], number: u64) -> bool {
-        let flow = self.flow();
+        let flow = self.flow(index, Framing::PLAIN);
         if let Some(link) = self.peers.filling(index)
             && !self.forms.frame.is_empty()
             && !link.output.is_sending

@@ -39,8 +39,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let stopping = Patience::new(self.config.stop_timeout, self.config.stop_max);
         self.stopping = Some(self.out.now.after(stopping.whole));
-        self.out.patience.still = self.out.patience.still.min(stopping.still);
-        let (due, _) = self.out.patience.clocks(self.out.now);
+        self.out.norms.hurry(stopping.still);
         self.out.stop_accepting = true;
         self.listeners.until = Some(self.out.now.after(stopping.still));
         self.stop_dials();
@@ -54,6 +53,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
                     self.out.close(index, Some(code), reason);
                 }
                 Life::Closing { .. } | Life::Finishing { .. } | Life::Lingering { .. } => {
+                    let (due, _) = self.out.norms.clocks(index, self.out.now);
                     let life = self.out.peers.life(index);
                     let sooner = life.due().map_or(due, |before| before.earlier(due));
                     life.put_off(sooner);

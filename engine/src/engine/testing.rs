@@ -228,7 +228,7 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         let held = self.holdings().map(|holding| holding.memory - holding.shared).sum::<usize>();
         let packers = out.packer.all_own_bytes();
         let waiting = out.topics.as_ref().map_or(0, |topics| topics.found_bytes());
-        let told = out.addresses.held_bytes();
+        let told = out.addresses.held_bytes() + out.norms.held_bytes();
         (out.stores.pool.lent_bytes(), held + told + waiting + packers + out.stores.shared_bytes() + with_ring)
     }
 
@@ -279,6 +279,10 @@ impl<H: Handler, R: Ring> Engine<H, R> {
         }
         if !self.core.out.dials.is_empty() {
             left.push("a dial outlived the engine".to_owned());
+        }
+        let terms = self.core.out.norms.users();
+        if terms > 0 {
+            left.push(format!("the terms of {terms} connections outlived them"));
         }
         if blocks > 0 {
             left.push(format!("{blocks} send blocks were lost"));

@@ -25,6 +25,7 @@ use crate::handler::{Acceptance, Handler, Opening, Response, Verdict, VerdictKin
 use crate::peer::Peer;
 use crate::pressure::Pressure;
 use crate::ring::Ring;
+use crate::terms::Terms;
 
 /// Told to a connection over the cap.
 const FULL: Refusal = Refusal::new(503, "too many connections");
@@ -161,7 +162,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         accept: Option<&Accept<'_>>,
         verdict: Verdict<H::Conn>,
     ) {
-        let Acceptance { conn, subprotocol, headers, pressure } = match verdict.0 {
+        let Acceptance { conn, subprotocol, headers, pressure, terms } = match verdict.0 {
             VerdictKind::Accept(acceptance) => acceptance,
             VerdictKind::Reject(response) => return self.respond(index, &response, request.method() == "HEAD"),
             VerdictKind::Defer(pending) => return self.defer(index, head, pending, accept.is_some()),
@@ -178,9 +179,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
             }
             None => accept.subprotocol.map(Cow::Borrowed),
         };
-        let compression = match self.config.deflate.mode {
+        let settings = terms.deflate_or(self.config.deflate);
+        let compression = match settings.mode {
             Mode::Off => None,
-            _ => deflate::choose(request.extensions(), &self.config.deflate, self.budget.windows(self.windows))
+            _ => deflate::choose(request.extensions(), &settings, self.budget.windows(self.windows))
                 .expect("`accept` has read them"),
         };
         let mut text = [0; deflate::ANSWER_LEN_MAX];
@@ -200,8 +202,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Some(name) = subprotocol.as_deref() {
             self.out.note(index, |more| more.subprotocol = Some(name.into()));
         }
-        let pressure = pressure.unwrap_or(self.config.pressure_accepted);
-        self.open(index, Role::Server, compression.map(|answer| answer.agreed()), pressure, conn);
+        self.open(index, Role::Server, compression.map(|answer| answer.agreed()), pressure, &terms, conn);
     }
 
     /// The handshake is done, from either end.
@@ -210,7 +211,8 @@ impl<R: Ring, H: Handler> Core<R, H> {
         index: u32,
         role: Role,
         compression: Option<Agreed>,
-        pressure: Pressure,
+        pressure: Option<Pressure>,
+        terms: &Terms,
         data: H::Conn,
     ) {
         self.out.stats.opened += 1;
@@ -224,13 +226,19 @@ impl<R: Ring, H: Handler> Core<R, H> {
         #[cfg(feature = "tls")]
         self.note_tls(index);
         self.calls.begin(index, data);
-        let packed = |agreed: Agreed| Framing::packed(&self.config.deflate, agreed.of(role));
+        let memory = self.out.norms.begin(index, terms, &self.config);
+        self.out.stores.pool.charge(memory);
+        self.limits.set(index, self.out.norms.own(index).map(|norm| &norm.limits));
+        let norm = self.out.norms.of(index);
+        let packed = |agreed: Agreed| Framing::packed(&norm.deflate, agreed.of(role));
         let framing = compression.map_or(Framing::PLAIN, packed);
         let framing = if role == Role::Client { framing.masked() } else { framing };
+        let framing = if norm.sends_apart { framing.apart() } else { framing };
+        let (pressure, idle) = (pressure.unwrap_or(norm.pressure(role)), norm.idle);
         let now = self.out.now;
         self.out.peers.settle(index, Event::Opened { now, framing });
         self.out.set_pressure(index, pressure);
-        self.out.peers.set_due(index, self.config.idle_timeout.map(|idle| now.after(idle)));
+        self.out.peers.set_due(index, idle.map(|idle| now.after(idle)));
         self.begin_ages(index);
         self.out.begin_rate(index);
         if self.calls.opened(&mut self.out, index).is_err() {
@@ -296,7 +304,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Some(stash) = stash {
             self.out.stores.pool.put(stash.bytes);
         }
-        let (due, until) = self.out.patience.clocks(self.out.now);
+        let (due, until) = self.out.norms.clocks(index, self.out.now);
         self.out.peers.on(index, Event::Ended { due, until, linger: true });
         self.out.raw(index, bytes);
     }

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::engine::Pending;
 use crate::pressure::Pressure;
+use crate::terms::Terms;
 
 /// An HTTP response: of a plain request, or instead of an upgrade. `Content-Length` and `Connection: close` are added.
 pub type Response = http::Response<Vec<u8>>;
@@ -28,12 +29,14 @@ pub(crate) struct Acceptance<C> {
     pub(crate) headers: HeaderMap,
     /// `None`: as configured.
     pub(crate) pressure: Option<Pressure>,
+    pub(crate) terms: Terms,
 }
 
 impl<C> Verdict<C> {
     /// Open the connection with this state. Does not allocate.
     pub fn accept(conn: C) -> Self {
-        Self(VerdictKind::Accept(Acceptance { conn, subprotocol: None, headers: HeaderMap::new(), pressure: None }))
+        let (headers, terms) = (HeaderMap::new(), Terms::default());
+        Self(VerdictKind::Accept(Acceptance { conn, subprotocol: None, headers, pressure: None, terms }))
     }
 
     /// Answer this instead, for example a redirect or 401.
@@ -69,6 +72,15 @@ impl<C> Verdict<C> {
     pub fn pressure(mut self, pressure: Pressure) -> Self {
         if let VerdictKind::Accept(acceptance) = &mut self.0 {
             acceptance.pressure = Some(pressure);
+        }
+        self
+    }
+
+    /// The limits and timeouts of this connection, where they differ from those of the [`Config`](crate::Config). Does not allocate. No effect on a
+    /// rejection, nor where the answer is deferred: the verdict of [`on_admit`](crate::Handler::on_admit) gives them then.
+    pub fn terms(mut self, terms: &Terms) -> Self {
+        if let VerdictKind::Accept(acceptance) = &mut self.0 {
+            acceptance.terms = terms.clone();
         }
         self
     }

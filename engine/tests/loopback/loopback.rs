@@ -3,7 +3,7 @@
 //!
 //! - `programme`: byte-exact echoes around every border; `echoes`: with every feature off in turn and with tiny rings.
 //! - `crowd`: many connections at once. `opening`: handshakes, deadlines, caps. `ends`: how connections end.
-//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop and wake. `mail`: what other threads and cores send. `deferred`: what is answered later, by another thread. `panics`: what a callback that panics ends. `stops`: who is not open yet at a stop. `settings`: each setting shows its effect.
+//! - `callbacks`: what handlers may do; `contexts`: also where no connection is open yet. `control`: stop and wake. `mail`: what other threads and cores send. `deferred`: what is answered later, by another thread. `panics`: what a callback that panics ends. `stops`: who is not open yet at a stop. `settings`: each setting shows its effect; `terms`: and where it is of one connection.
 //! - `drains`: cores that are emptied before they end.
 //! - `last_words`: what is heard of peers that break their connections. `slow`: peers that do not read. `stalls`: messages that begin and do not end. `sends`: the ways to send a message. `timers`: of the application.
 //! - `topics`: what is published, and to whom; `publishing`: on all cores. `backlog`: two ends that have more to say than sockets hold.
@@ -49,6 +49,7 @@ mod settings;
 mod slow;
 mod stalls;
 mod stops;
+mod terms;
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;

@@ -13,6 +13,7 @@ mod proxies;
 mod race;
 mod stage;
 mod stalls;
+mod terms;
 mod timers;
 mod tunnels;
 mod turns;

@@ -10,7 +10,8 @@ use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
 use wsring::{
-    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Drain, Fired, Handler, Message, Opening, Stats, Tick, Verdict,
+    CloseCode, CloseReason, Config, ConnId, CoreCx, Cx, Drain, Fired, Handler, Message, Opening, Stats, Terms, Tick,
+    Verdict,
 };
 use wsring_proto::{MaskKey, Opcode, encode};
 
@@ -20,6 +21,8 @@ pub enum Do {
     Connect,
     /// Connects and asks for an upgrade.
     Open,
+    /// The same, of this path.
+    OpenAt(&'static str),
     Write(Vec<u8>),
     /// Reads no more.
     Deaf,
@@ -72,6 +75,8 @@ pub struct Act {
     pub on_tick: Box<OnTick>,
     pub on_drain: Box<OnDrain>,
     pub on_goodbye: Box<OnGoodbye>,
+    /// Of whoever asks for one of these paths.
+    pub terms: Vec<(&'static str, Terms)>,
     ids: Vec<ConnId>,
     trace: Trace,
     seen: Rc<RefCell<Seen>>,
@@ -126,9 +131,16 @@ pub fn quiet() -> SimConfig {
 
 /// A request for an upgrade (RFC 6455 §1.2).
 pub fn open() -> Vec<u8> {
-    b"GET / HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        .to_vec()
+    open_at("/")
+}
+
+/// The same of this path.
+fn open_at(path: &str) -> Vec<u8> {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    head.into_bytes()
 }
 
 /// One masked frame.
@@ -163,6 +175,7 @@ impl Act {
             on_tick: Box::new(|_, _, _| {}),
             on_drain: Box::new(|_, _| {}),
             on_goodbye: Box::new(|_| {}),
+            terms: Vec::new(),
             ids: Vec::new(),
             trace: Trace::new(false),
             seen: Rc::default(),
@@ -178,8 +191,10 @@ impl Handler for Act {
     type Conn = usize;
     type Mail = ();
 
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<usize> {
-        Verdict::accept(self.ids.len())
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<usize> {
+        let verdict = Verdict::accept(self.ids.len());
+        let terms = self.terms.iter().find(|(path, _)| *path == opening.request.path());
+        terms.into_iter().fold(verdict, |verdict, (_, terms)| verdict.terms(terms))
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
@@ -288,9 +303,10 @@ impl Peer {
         }
         match what {
             Do::Connect => self.pipe = Some(net.connect(0, key).expect("the backlog is large")),
-            Do::Open => {
+            Do::Open => self.act(net, key, Do::OpenAt("/")),
+            Do::OpenAt(path) => {
                 self.act(net, key, Do::Connect);
-                self.out.extend(open());
+                self.out.extend(open_at(path));
             }
             Do::Write(bytes) => self.out.extend(bytes),
             Do::Deaf => self.deaf = true,

@@ -29,6 +29,7 @@ use super::clumsy::{About, Clumsy};
 use super::drains::Plan;
 use super::mail::Note;
 use super::oracle::{Digest, Person, Reason};
+use super::own::Owners;
 use super::{Manners, World, pressures::Pressures, turns::Turns};
 
 pub use cuts::Cuts;
@@ -47,6 +48,8 @@ struct Open {
     /// Nothing can be sent any more, and nobody has closed: the connection must be broken.
     cut: bool,
     dial: Option<u64>,
+    /// It may never have more queued.
+    queued_max: usize,
 }
 
 pub struct App {
@@ -78,8 +81,9 @@ pub struct App {
     pressures: Pressures,
     /// What verdicts and targets said of pressure, by peer and by dial.
     said: [BTreeMap<u64, Option<Pressure>>; 2],
-    /// No connection may ever have more queued, nor more of a pass.
+    /// No connection without terms of its own (`owners`) may ever have more queued, and none more of a pass.
     bounds: (usize, Turns),
+    owners: Owners,
 }
 
 /// From here on whatever is dialled is abandoned when it ends.
@@ -125,6 +129,7 @@ impl App {
             pressures,
             said,
             bounds,
+            owners: Owners::default(),
         }
     }
 
@@ -327,7 +332,9 @@ impl Handler for App {
         }
         let said = self.pressures.opening();
         self.said[0].insert(peer as u64, said);
-        said.map_or(Verdict::accept(peer), |pressure| Verdict::accept(peer).pressure(pressure))
+        let verdict =
+            Verdict::accept(peer).terms(&self.owners.to_client(peer).map(|own| own.terms).unwrap_or_default());
+        said.into_iter().fold(verdict, Verdict::pressure)
     }
 
     fn on_start(&mut self, cx: &mut CoreCx<'_, Self>) {
@@ -416,7 +423,8 @@ impl Handler for App {
         let said = dial.map_or_else(|| self.said[0][&(peer as u64)], |tag| self.said[1][&tag]);
         let pressure = self.pressures.of(said, dial.is_some());
         self.world.ledger.borrow_mut().people[peer].reads_on |= pressure == Pressure::ReadOn;
-        let fresh = Open { peer, paused: false, high: false, pressure, closing: false, cut: false, dial };
+        let queued_max = self.owners.queued_max(dial.is_some(), peer).unwrap_or(self.bounds.0);
+        let fresh = Open { peer, paused: false, high: false, pressure, closing: false, cut: false, dial, queued_max };
         assert!(self.open.insert(id, fresh).is_none(), "{id} names two open connections");
         assert!(!self.known.contains(&id), "{id} was the name of an earlier connection");
         self.known.push(id);

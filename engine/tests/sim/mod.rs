@@ -1,7 +1,7 @@
 //! A simulated engine among simulated clients and servers: one seed, one run, and the oracles that judge it.
 //!
 //! `script` decides what a peer will do, `peer` does it by its `channel` and reads what comes back, `wire` checks the bytes
-//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `proxies` what stands in front of requests, `mail` other threads, `draws` what else a seed decides, `turns` watches whose turn it is, `dial`
+//! without the crate's own decoder, `app` is the handler under test, which gives memory away (`given`) and panics (`clumsy`), `proxies` what stands in front of requests, `mail` other threads, `own` what connections are given that the configuration says otherwise, `draws` what else a seed decides, `turns` watches whose turn it is, `dial`
 //! knows what a dial may come to, `reply` how servers answer one, `oracle` compares what all of them wrote down. Shared by `simulation`, `sim_tls` and `planted`.
 
 #![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
@@ -11,12 +11,14 @@ mod board;
 mod channel;
 mod clumsy;
 mod dial;
+mod digest;
 mod drains;
 mod draws;
 mod ends;
 mod given;
 mod mail;
 mod oracle;
+mod own;
 mod packed;
 mod peer;
 mod pressures;
@@ -52,6 +54,7 @@ use drains::Plan as DrainPlan;
 use draws::{bulk, dialler, early_acts, memory_max, part, share_from, shut_after, start};
 use mail::{Mailers, Note, Plan};
 use oracle::Ledger;
+use own::Owners;
 use peer::Peer;
 use pressures::Pressures;
 use proxies::Proxies;
@@ -257,6 +260,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// There is a limit on those of one network.
     pub crowds: bool,
+    /// Who has terms of its own.
+    pub owners: Owners,
 }
 
 fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
@@ -291,6 +296,7 @@ fn settings(seed: u64, manners: Manners, sim: &SimConfig) -> Settings {
         connections_max: 64,
         proxies: Proxies::new(seed, manners, sim),
         crowds: false,
+        owners: Owners::new(seed, manners, packed::deflate(seed).mode != DeflateMode::Off),
     };
     if manners == Manners::Quiet {
         return settings;
@@ -461,7 +467,7 @@ fn run_on(
     let handle = remote.handle();
     let keys: Vec<u64> = (WATCH..=count).chain(town.mailers.is_some().then_some(MAIL)).collect();
     let (listeners, proxied) = (sim.listeners, settings.proxies.listeners());
-    let Settings { config, kept, queued_max, pressures, memory_max, least, pause, .. } = settings;
+    let Settings { config, kept, queued_max, pressures, memory_max, least, pause, owners, .. } = settings;
     let (beat, config) = Beat::configure(seed, world.start, config);
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys).rung_by(bell);
     let bounds = (queued_max, turns::Turns::new(turns::share(seed, manners)));
@@ -471,6 +477,7 @@ fn run_on(
         .and_timing(Timing::new(seed, manners, pause), beat)
         .and_board(board)
         .and_mail(own_mail)
+        .and_terms(owners)
         .and_strangers(draws::turns_away(seed, manners))
         .and_cuts(draws::cuts(seed, manners))
         .and_drain(drain);

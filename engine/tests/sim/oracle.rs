@@ -4,41 +4,22 @@
 //! connection failed, what arrived must still be an ordered prefix of what was sent.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use wsring::ring::Time;
-use wsring::ring::sim::{Abort, Counts, hash_of};
+use wsring::ring::sim::{Abort, Counts};
 use wsring::{DeflateMode, Stats};
 
 use super::board::{Posts, Subscription};
 use super::dial::Dial;
+pub use super::digest::Digest;
 use super::drains::Drained;
 pub use super::ends::{Ending, Reason};
 use super::mail::Post;
+use super::own::Own;
 use super::proxies::{self, Said};
 use super::reply::Reply;
 use super::{Manners, Settings, seen};
-
-/// A message, by its kind, length and hash.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Digest {
-    pub text: bool,
-    pub len: usize,
-    hash: u64,
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}#{:04x}", if self.text { 't' } else { 'b' }, self.len, self.hash & 0xffff)
-    }
-}
-
-impl Digest {
-    pub fn of(text: bool, bytes: &[u8]) -> Self {
-        Self { text, len: bytes.len(), hash: hash_of(bytes) }
-    }
-}
 
 /// What is known of one peer and its connection.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +78,7 @@ pub struct Person {
     pub answered_at: Option<Time>,
     pub beats: usize,
     // As the application tells it.
+    pub own: Option<Own>,
     pub opened: u32,
     pub opened_at: Option<Time>,
     pub rejected: bool,
@@ -145,14 +127,14 @@ pub struct Ledger {
     pub refused: u64,
     pub gone: u64,
     handshake: Duration,
-    round: Option<Duration>,
-    closing: Duration,
-    closing_max: Duration,
-    pong: Duration,
+    pub(super) round: Option<Duration>,
+    pub(super) closing: Duration,
+    pub(super) closing_max: Duration,
+    pub(super) pong: Duration,
     stopping: Duration,
     stopping_max: Duration,
     /// The shortest time after which a peer is cut that takes nothing.
-    still_min: Duration,
+    pub(super) still_min: Duration,
     kept: u32,
     idle: bool,
     /// How long the process stood still.
@@ -326,15 +308,16 @@ impl Ledger {
         let Some(abort) = person.abort.filter(|abort| abort.unacked > 0 && !person.is_aborted) else { return Ok(()) };
         let begun = [person.closing_at, self.stopped_at].into_iter().flatten().fold(person.closed_at, Time::min);
         let (took, stopping) = (abort.at.since(begun), self.stopped_at.map(|stopped| abort.at.since(stopped)));
-        let still = abort.still_for.is_some_and(|still| still + SLACK >= self.still_min);
-        let whole = took + SLACK >= self.closing_max || stopping.is_some_and(|took| took + SLACK >= self.stopping_max);
+        let still = abort.still_for.is_some_and(|still| still + SLACK >= self.still_min_of(person));
+        let closing_max = self.closing_max_of(person);
+        let whole = took + SLACK >= closing_max || stopping.is_some_and(|took| took + SLACK >= self.stopping_max);
         // Who holds much of a budget that is used up has no time of its own.
         let squeezed = self.memory_max.is_some_and(|max| self.may_hold_much(person, max));
         if !still && !whole && !squeezed {
             return Err(format!("it was reset after {took:?} although it took what was sent: {abort:?}"));
         }
         // The kernel takes its time to cancel what it has.
-        if took > self.closing_max + self.pause + Duration::from_millis(500) {
+        if took > closing_max + self.pause + Duration::from_millis(500) {
             return Err(format!("it was waited for beyond its time: {took:?}"));
         }
         Ok(())
@@ -342,7 +325,7 @@ impl Ledger {
 
     /// Nobody holds half a message for ever, though he answers pings.
     pub fn judge_stalls(&self, counts: &Counts) {
-        let (Some(round), Some(stopped)) = (self.round, self.stopped_at) else { return };
+        let Some(stopped) = self.stopped_at else { return };
         if counts.no_buffers > 0 {
             return; // whoever waits for buffers is not late
         }
@@ -352,7 +335,8 @@ impl Ledger {
             // Nor is whoever holds much of the memory, and is not read for that.
             let unread = waits || self.memory_max.is_some_and(|max| self.may_hold_much(person, max));
             let holds = person.reason == Some(Reason::Stopped) && !unread && person.held_at < stopped;
-            let Some(stalls_at) = person.stalls_at.filter(|_| holds) else { continue };
+            let stalls = person.stalls_at.filter(|_| holds).zip(self.round_of(person));
+            let Some((stalls_at, round)) = stalls else { continue };
             // Two rounds, of which the first may not count, and what a slow kernel and a pause take.
             let most = round * 2 + self.pause + Duration::from_secs(1);
             let held_for = stopped.since(stalls_at.max(person.held_at));
@@ -404,11 +388,11 @@ impl Ledger {
         let neglected = neglected && !proxies::is_shunned(person, self.crowds);
         check(!(neglected && timed_out && !person.faulted), "it was cut, and what it had sent in time was not read")?;
         let is_told = person.close.as_ref().is_some_and(|(_, why)| why == "no answer to a ping");
-        let hurried = person.pinged_at.is_some_and(|at| person.closed_at < at.plus(self.pong));
+        let hurried = person.pinged_at.is_some_and(|at| person.closed_at < at.plus(self.pong_of(person)));
         check(!(is_told && hurried), "it was cut before it had had its time to answer a ping")?;
         // What a peer says ends with its Close or with the connection, not with the first send that fails.
         let stopped = self.stopped_at.is_some_and(|stopped| stopped <= person.closed_at);
-        let early = person.unheard_after.is_some_and(|after| after + SLACK < self.closing);
+        let early = person.unheard_after.is_some_and(|after| after + SLACK < self.closing_of(person));
         let unheard = early && person.reason == Some(Reason::Reset) && !stopped;
         check(!unheard, "what it had said before its connection broke was not heard")?;
         self.judge_cut(person)?;
@@ -466,7 +450,7 @@ impl Ledger {
             // A pong may make its output high, of which the application is not told.
             Reason::Timeout => self.idle || person.held || !person.subs.is_empty() || !person.pings.is_empty(),
             Reason::Stalled => {
-                let due = person.stalls_at.zip(self.round).map(|(at, round)| at.plus(round));
+                let due = person.stalls_at.zip(self.round_of(person)).map(|(at, round)| at.plus(round));
                 // Or it put so many pings between the fragments of a message that a slow network took longer than a round for them.
                 due.is_some_and(|due| person.closed_at >= due) || person.pings.len() > PINGS_BETWEEN
             }
@@ -522,7 +506,8 @@ impl Ledger {
 
     /// A panic ended the core and nobody was told of this connection's end but its peer, which had done nothing to end it.
     fn judge_failed(&self, person: &Person, failed_at: Time) -> Result<(), String> {
-        let in_time = person.eof_at.is_some_and(|at| at.since(failed_at) + SLACK < self.stopping.min(self.closing));
+        let in_time =
+            person.eof_at.is_some_and(|at| at.since(failed_at) + SLACK < self.stopping.min(self.closing_of(person)));
         match &person.close {
             Some((code, _)) if self.is_of_stop(*code) || person.panicked || person.app_close.is_some() => Ok(()),
             // The memory of that very pass.
@@ -566,7 +551,7 @@ impl Ledger {
         let Some(eof_at) = person.eof_at else {
             return Ok(());
         };
-        let in_time = eof_at.since(person.closed_at) + SLACK < self.closing
+        let in_time = eof_at.since(person.closed_at) + SLACK < self.closing_of(person)
             && self.stopped_at.is_none_or(|stopped| eof_at.since(stopped) + SLACK < self.stopping);
         // Who holds much may be cut also when the application has been told of another end.
         let squeezed = self.memory_max.is_some_and(|max| self.may_hold_much(person, max));

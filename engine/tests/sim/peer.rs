@@ -66,7 +66,8 @@ pub struct Peer {
 impl Peer {
     pub fn new(number: usize, random: &mut Random, sim: &SimConfig, settings: &Settings, world: &World) -> Self {
         let mut random = random.fork();
-        let script = Script::new(number, &mut random, sim, settings, world.manners, false);
+        let own = settings.owners.to_client(number);
+        let script = Script::new(number, &mut random, sim, &settings.with(own.as_ref()), world.manners, false);
         let mut statuses = match script.opening {
             Opening::Valid => vec![101, 403],
             Opening::Refused(status) => vec![status],
@@ -81,7 +82,8 @@ impl Peer {
                 statuses.push(431);
             }
         }
-        world.ledger.borrow_mut().people[number].statuses = statuses;
+        let person = &mut world.ledger.borrow_mut().people[number];
+        (person.statuses, person.own) = (statuses, own);
         Self::with(number, random, script, sim, world, None)
     }
 
@@ -95,9 +97,10 @@ impl Peer {
         world: &World,
     ) -> Self {
         let mut random = random.fork();
-        let script = Script::new(number, &mut random, sim, settings, world.manners, true);
+        let own = settings.owners.to_dialled();
+        let script = Script::new(number, &mut random, sim, &settings.with(own.as_ref()), world.manners, true);
         let reply = Reply::new(&mut random, world.manners);
-        world.ledger.borrow_mut().people.push(Person { serves: true, ..Person::default() });
+        world.ledger.borrow_mut().people.push(Person { serves: true, own, ..Person::default() });
         let mut server = Self::with(number, random, script, sim, world, Some((addr, reply)));
         server.channel = Some(Channel::new(pipe, None));
         server

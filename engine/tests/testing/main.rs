@@ -8,5 +8,6 @@ mod examples;
 mod misuse;
 mod peers;
 mod probe;
+mod terms;
 mod time;
 mod topics;

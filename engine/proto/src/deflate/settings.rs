@@ -33,7 +33,7 @@ pub enum Mode {
 /// let smaller = Settings::shared().level(2).threshold_bytes(128);
 /// assert!(smaller.check().is_ok());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Settings {
     /// Who has a compressor: chosen with [`off`](Self::off), [`shared`](Self::shared) or [`dedicated`](Self::dedicated).

@@ -6,6 +6,7 @@ use crate::engine::forms::SHARE_MIN;
 use crate::engine::life::Event;
 use crate::engine::pack::Framing;
 use crate::ring::{Heap, Memory, SendBlocks, Socket};
+use crate::terms::Terms;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wsring_proto::deflate::{Direction, Inflater, Settings};
@@ -65,17 +66,40 @@ fn a_long_message_lies_in_memory_once_for_all_that_are_not_masked() {
     assert_eq!(pieces[0].1, pieces[2].1);
 }
 
-/// However windows come mixed, each form is made once; what does not shrink is shared as it is.
-#[test]
-fn compressed_forms_are_made_once_and_shared() {
-    let framings = [packed(15), packed(9), Framing::PLAIN, packed(9), packed(15), Framing::PLAIN];
-    let mut out = reach(&framings);
+/// 40,000 of them, which compress.
+fn letters() -> Vec<u8> {
     let mut random = StdRng::seed_from_u64(2);
     let words = ["trade", "price", "quantity", "12", "7", "0.5", "symbol", ":", ","];
     let mut letters = Vec::new();
     while letters.len() < 40_000 {
         letters.extend_from_slice(words[rand::Rng::next_u32(&mut random) as usize % words.len()].as_bytes());
     }
+    letters
+}
+
+/// A form of one level is not taken for that of another: those apart have their own.
+#[test]
+fn each_level_has_forms_of_its_own() {
+    let framings = [packed(15), packed(15).apart(), packed(15), packed(15).apart()];
+    let mut out = reach(&framings);
+    let config = Config::default().deflate(Settings::shared());
+    let terms = Terms::default().deflate(Settings::shared().level(9)).expect("there is such a level");
+    for index in [1, 3] {
+        out.norms.begin(index, &terms, &config);
+    }
+    let pieces = publish(&mut out, 4, Message::Binary(&letters()));
+    assert_eq!(out.forms.len(), 2);
+    assert!(pieces[0].0 == pieces[2].0 && pieces[1].0 == pieces[3].0, "shared by level");
+    let lens = [0, 1].map(|index: usize| pieces[index].1.len());
+    assert!(lens[1] < lens[0], "{lens:?}");
+}
+
+/// However windows come mixed, each form is made once; what does not shrink is shared as it is.
+#[test]
+fn compressed_forms_are_made_once_and_shared() {
+    let framings = [packed(15), packed(9), Framing::PLAIN, packed(9), packed(15), Framing::PLAIN];
+    let mut out = reach(&framings);
+    let letters = letters();
     for _ in 0..2 {
         let pieces = publish(&mut out, 6, Message::Binary(&letters));
         assert_eq!(out.forms.len(), 3);

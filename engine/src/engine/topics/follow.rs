@@ -286,7 +286,7 @@ impl Topics {
         // next message comes to it.
         let more = self.newest.at(sheet.newest).least.saturating_sub(charge);
         if more > 0 {
-            if !self.has_room(sub, 0, more, out.queued(conn)) {
+            if !self.has_room(sub, 0, more, out.spare(conn)) {
                 return self.bare.push((sub, self.subs[sub as usize].stamp));
             }
             self.charge(piece, more);

@@ -38,7 +38,7 @@ pub(crate) use self::outlet::{Outlet, Room};
 pub use self::retained::Retain;
 pub(crate) use self::retained::Told;
 pub use self::topic::{Topic, Update};
-pub(crate) use self::whole::{Caps, Topics};
+pub(crate) use self::whole::Topics;
 
 #[cfg(test)]
 #[path = "tests/books.rs"]

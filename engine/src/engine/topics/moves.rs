@@ -329,10 +329,10 @@ impl Topics {
     pub(super) fn make_room(&mut self, sub: u32, messages: u32, cost: u32, out: &mut impl Outlet) -> bool {
         loop {
             let Sub { conn, delivery, own, .. } = self.subs[sub as usize];
-            if self.has_room(sub, messages, cost, out.queued(conn)) {
+            if self.has_room(sub, messages, cost, out.spare(conn)) {
                 return true;
             }
-            let may_fit = self.may_fit(sub, messages, cost, out.queued(conn));
+            let may_fit = self.may_fit(sub, messages, cost, out.spare(conn));
             if delivery.policy != Policy::DropOldest || own.is_empty() || !may_fit {
                 return false;
             }
@@ -341,19 +341,18 @@ impl Topics {
     }
 
     /// There would be room if nothing of the subscription's own waited.
-    fn may_fit(&mut self, sub: u32, messages: u32, cost: u32, queued: u32) -> bool {
+    fn may_fit(&mut self, sub: u32, messages: u32, cost: u32, spare: u32) -> bool {
         let Sub { conn, delivery, waiting_bytes, .. } = self.subs[sub as usize];
-        let others = u64::from(self.lane(conn).bytes - waiting_bytes) + u64::from(queued);
-        messages <= delivery.messages_max
-            && cost <= delivery.bytes_max
-            && others + u64::from(cost) <= u64::from(self.caps.bytes_max)
+        let others = u64::from(self.lane(conn).bytes - waiting_bytes);
+        messages <= delivery.messages_max && cost <= delivery.bytes_max && others + u64::from(cost) <= u64::from(spare)
     }
 
-    pub(super) fn has_room(&mut self, sub: u32, messages: u32, cost: u32, queued: u32) -> bool {
+    /// `spare`: how much more the output may have, and what waits beside it.
+    pub(super) fn has_room(&mut self, sub: u32, messages: u32, cost: u32, spare: u32) -> bool {
         let Sub { conn, delivery, waiting, waiting_bytes, .. } = self.subs[sub as usize];
-        let all = u64::from(self.lane(conn).bytes) + u64::from(queued) + u64::from(cost);
+        let all = u64::from(self.lane(conn).bytes) + u64::from(cost);
         waiting.saturating_add(messages) <= delivery.messages_max
             && waiting_bytes.saturating_add(cost) <= delivery.bytes_max
-            && all <= u64::from(self.caps.bytes_max)
+            && all <= u64::from(spare)
     }
 }

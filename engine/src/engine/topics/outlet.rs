@@ -23,6 +23,12 @@ pub(crate) trait Outlet {
     /// Bytes in the output.
     fn queued(&self, conn: u32) -> u32;
 
+    /// How many more the output may have, and what waits beside it.
+    fn spare(&self, conn: u32) -> u32;
+
+    /// How many subscriptions the connection may have.
+    fn subscriptions_max(&self, conn: u32) -> u32;
+
     /// A number for a message that goes to many, which follows now.
     fn begin(&mut self, opcode: Opcode, bytes: &[u8]) -> u64;
 

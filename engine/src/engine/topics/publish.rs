@@ -268,7 +268,7 @@ impl Topics {
                 Ok(as_any) => fate = as_any,
                 Err(fate) => return self.lose(sub, sheet, fate),
             }
-        } else if more > 0 && !self.has_room(sub, 0, more, out.queued(conn)) {
+        } else if more > 0 && !self.has_room(sub, 0, more, out.spare(conn)) {
             if policy == Policy::Merge {
                 self.pieces.at(piece).full = true; // nor will there be for what is merged next
                 return self.lose(sub, sheet, Fate::Refused);

@@ -28,14 +28,13 @@ impl Topics {
             self.change(sub, delivery, out);
             return Ok(Subscribed { is_new: false, retained: 0 });
         }
-        let caps = self.caps;
         let (count, waiting) = self.lane_at(conn).map_or((0, 0), |lane| (lane.count, lane.bytes));
-        if count >= caps.subscriptions_max {
+        if count >= out.subscriptions_max(conn) {
             return Err(SubscribeError::TooMany);
         }
         let Size { values, bytes } = self.table(topic).as_ref().map_or(Size::default(), |table| table.retained.size());
-        let need = (waiting as usize).saturating_add(out.queued(conn) as usize).saturating_add(bytes);
-        if values > 0 && need.saturating_add(values * cost_of(0) as usize) > caps.bytes_max as usize {
+        let need = (waiting as usize).saturating_add(bytes);
+        if values > 0 && need.saturating_add(values * cost_of(0) as usize) > out.spare(conn) as usize {
             return Err(SubscribeError::NoRoom);
         }
         self.make_lane(conn);

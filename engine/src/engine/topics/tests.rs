@@ -24,6 +24,7 @@ use crate::ring::Time;
 const CONNS: u32 = 4;
 const TOPICS: u32 = 4;
 const OUTPUT_MAX: u32 = 6_000;
+const SUBSCRIPTIONS_MAX: u32 = 3;
 
 struct Bench {
     topics: Topics,
@@ -39,8 +40,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let caps = Caps { subscriptions_max: 3, bytes_max: OUTPUT_MAX };
-        let mut topics = Topics::new(caps, 0x1234_5678_9abc);
+        let mut topics = Topics::new(0x1234_5678_9abc);
         let mut facts: Vec<Facts> = (0..TOPICS).map(|_| Facts::default()).collect();
         let retains = [Retain::No, Retain::Last, Retain::LastPerKey { max: 4 }, Retain::LastPerKey { max: 100 }];
         for (topic, retain) in (0..).zip(retains) {

@@ -19,15 +19,6 @@ use crate::ring::Time;
 /// What a key counts of which a subscription has lost something.
 const LOST: usize = 64;
 
-/// Limits of a core.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caps {
-    /// Subscriptions of a connection.
-    pub(crate) subscriptions_max: u32,
-    /// Bytes that a connection has queued, or that wait for it.
-    pub(crate) bytes_max: u32,
-}
-
 /// What has happened since the core began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -75,7 +66,6 @@ pub(crate) struct Topics {
     /// When pieces may go that are held; made when the first is.
     pub(super) held: Option<Box<Deadlines>>,
     pub(super) due: Vec<u32>,
-    pub(super) caps: Caps,
     pub(super) seeded: Seeded,
     /// What is written for subscribers: for those in step, and for one or others.
     pub(super) scratch: Vec<u8>,
@@ -91,7 +81,7 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    pub(crate) fn new(caps: Caps, seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let seeded = Seeded(seed);
         Self {
             topics: Vec::new(),
@@ -111,7 +101,6 @@ impl Topics {
             index: HashMap::with_hasher(seeded),
             held: None,
             due: Vec::new(),
-            caps,
             seeded,
             scratch: Vec::new(),
             spare: Vec::new(),

@@ -7,7 +7,7 @@ use std::thread;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, Error, ServerConfig};
-use wsring::{DialError, Proxy, Target, TlsError};
+use wsring::{CoreCx, Cx, DialError, Handler, Message, Opening, Proxy, Target, TlsError, Verdict};
 
 use super::with_tls;
 use crate::caller::{Line, Setup, Told, dial};
@@ -46,6 +46,68 @@ fn our_own_server_over_tls() {
         let stats = finish(server);
         assert_eq!((stats.opened, stats.closed, stats.tls_failed, stats.resets), (1, 1, 0, 0));
     }
+}
+
+/// Tells everybody which certificate it showed.
+struct Mirror;
+
+impl Handler for Mirror {
+    type Conn = Vec<u8>;
+    type Mail = ();
+
+    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, opening: &Opening<'_>) -> Verdict<Vec<u8>> {
+        let peer = opening.tls.expect("every connection has TLS here");
+        let shown = peer.certificates().expect("the handshake asks for it");
+        Verdict::accept(shown[0].to_vec())
+    }
+
+    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
+        let shown = cx.data().clone();
+        assert!(cx.send(Message::Binary(&shown)).is_queued());
+    }
+
+    fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+}
+
+/// Of two targets of one server, and one of another server that another authority knows, each shows its own certificate and trusts its own authority; one with the
+/// certificate or the trust of another gets nowhere.
+#[test]
+fn targets_have_certificates_and_roots_of_their_own() {
+    let authorities = [Authority::new(), Authority::new()];
+    let servers = authorities.each_ref().map(|authority| {
+        let (running, addr) = serve(with_tls(authority.server_for_known_clients()), 1, |_| Mirror);
+        (running, addr)
+    });
+    let to =
+        |server: usize, tls: rustls::ClientConfig| target(servers[server].1, tls).server_name(NAME).expect("a name");
+    let signed = [0, 0, 1].map(|by| (by, authorities[by].sign("client", 4000)));
+    let certificates = signed.each_ref().map(|(_, identity)| identity.certificate.to_vec());
+    let line = Setup::default().dial(signed.map(|(by, identity)| to(by, authorities[by].client_as(identity))));
+    let mut shown = Vec::new();
+    while shown.len() < 3 {
+        match line.next() {
+            Told::Binary(certificate) => shown.push(certificate),
+            Told::Answer { .. } | Told::Open(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(certificates.iter().all(|certificate| shown.contains(certificate)), "each shows its own");
+    finish(line.running);
+    // Known to the other, or to nobody.
+    let stranger = authorities[0].client_as(authorities[1].sign("client", 4000));
+    for tls in [stranger, authorities[0].client(&[&TLS13])] {
+        let line = dial(to(0, tls));
+        drop(line.failed());
+        line.finish();
+    }
+    let line = dial(to(0, authorities[1].client_as(authorities[0].sign("client", 4000))));
+    match tls_error(&line) {
+        TlsError::Peer(Error::InvalidCertificate(why)) => assert_eq!(why, CertificateError::UnknownIssuer),
+        other => panic!("{other}"),
+    }
+    line.finish();
+    let stats = servers.map(|(running, _)| finish(running));
+    assert_eq!(stats.map(|stats| (stats.opened, stats.tls_failed)), [(2, 3), (1, 0)]);
 }
 
 /// TLS goes through a proxy as it is, and proves another name than the address that is dialled.

@@ -7,6 +7,7 @@ use wsring::ring::sim::Random;
 use wsring::{ConnId, DialId, Dialled, Redial, Target};
 
 use super::super::dial::{self, Dial};
+use super::super::own::Owners;
 use super::{App, Core};
 
 /// What it needs for dialling, with a stream of its own: who does not dial draws what he always drew.
@@ -22,6 +23,12 @@ pub struct Dialler {
 }
 
 impl App {
+    /// It gives some of its connections terms of their own.
+    pub fn and_terms(mut self, owners: Owners) -> Self {
+        self.owners = owners;
+        self
+    }
+
     pub(super) fn connect(&mut self, cx: &mut Core<'_>) {
         let Some(dialler) = self.dialler.as_mut().filter(|dialler| dialler.left > 0) else { return };
         dialler.left -= 1;
@@ -32,7 +39,7 @@ impl App {
         plan.late += dialler.pause;
         let said = self.pressures.opening();
         self.said[1].insert(tag, said);
-        let target = said.map_or(target.clone(), |pressure| target.pressure(pressure));
+        let target = self.finished(target, tag);
         self.world.trace.note(&[30, tag], || format!("         app dials {target:?}"));
         let id = cx.connect(target);
         assert!(ledger.dials.iter().all(|dial| dial.id != id), "{id:?} was the name of an earlier dial");
@@ -82,8 +89,13 @@ impl App {
     /// Another target for a dial, and its number.
     fn another(&self, tag: u64) -> (Target, u32) {
         let (target, version) = self.world.ledger.borrow_mut().dials[tag as usize].another();
-        let said = self.said[1][&tag];
-        (said.map_or(target.clone(), |pressure| target.pressure(pressure)), version)
+        (self.finished(target, tag), version)
+    }
+
+    /// The same with what is said to all targets of a dial.
+    fn finished(&self, target: Target, tag: u64) -> Target {
+        let target = self.owners.to_dialled().into_iter().fold(target, |target, own| target.terms(&own.terms));
+        self.said[1][&tag].into_iter().fold(target, Target::pressure)
     }
 
     /// What a new attempt is to dial.

@@ -103,9 +103,9 @@ impl App {
 
     /// Whatever peers say, and the application sends: nobody has more queued than is allowed.
     pub(super) fn check_queued(&self, cx: &mut Core<'_>) {
-        for id in self.open.keys() {
-            let queued = self.conn(cx, *id).expect("it is open").queued();
-            assert!(queued <= self.bounds.0, "{id} has more queued than it may: {queued}, not {}", self.bounds.0);
+        for (id, open) in &self.open {
+            let (queued, most) = (self.conn(cx, *id).expect("it is open").queued(), open.queued_max);
+            assert!(queued <= most, "{id} has more queued than it may: {queued}, not {most}");
         }
     }
 

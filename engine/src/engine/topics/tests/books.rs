@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wsring_proto::opcode::Opcode;
 
 use super::retained::Told;
-use super::{Caps, Delivery, Outlet, Room, Topic, Topics};
+use super::{Delivery, Outlet, Room, Topic, Topics};
 use crate::ring::Time;
 
 /// Quantities by price; none of 0.
@@ -63,6 +63,14 @@ impl Outlet for Readers {
         0
     }
 
+    fn spare(&self, _: u32) -> u32 {
+        1 << 20
+    }
+
+    fn subscriptions_max(&self, _: u32) -> u32 {
+        1
+    }
+
     fn begin(&mut self, _: Opcode, _: &[u8]) -> u64 {
         1
     }
@@ -87,7 +95,7 @@ impl Outlet for Readers {
 
 fn run(acts: &[Act], merges: bool) -> Readers {
     let mut readers = Readers::default();
-    let mut topics = Topics::new(Caps { subscriptions_max: 1, bytes_max: 1 << 20 }, 7);
+    let mut topics = Topics::new(7);
     let topic = Topic::default().write(|update, into| {
         into.extend_from_slice(format!("{}|", update.key.expect("each has a symbol")).as_bytes());
         into.extend_from_slice(update.payload);

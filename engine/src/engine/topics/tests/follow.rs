@@ -90,7 +90,7 @@ const ALL: u32 = 6;
 
 impl Stage {
     pub(super) fn new() -> Self {
-        let mut topics = Topics::new(Caps { subscriptions_max: 3, bytes_max: 6_000 }, 7);
+        let mut topics = Topics::new(7);
         for (topic, retain) in [(0, Retain::Last), (1, Retain::LastPerKey { max: 10 })] {
             drop(topics.configure(topic, Self::how(topic, retain)));
         }

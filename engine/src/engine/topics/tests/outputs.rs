@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use wsring_proto::opcode::Opcode;
 
-use super::OUTPUT_MAX;
+use super::{OUTPUT_MAX, SUBSCRIPTIONS_MAX};
 use crate::engine::topics::{Outlet, Room};
 
 const CHUNK: u32 = 300;
@@ -43,6 +43,14 @@ impl Outlet for Outputs {
 
     fn queued(&self, conn: u32) -> u32 {
         self.all[conn as usize].queued
+    }
+
+    fn spare(&self, conn: u32) -> u32 {
+        OUTPUT_MAX - self.queued(conn)
+    }
+
+    fn subscriptions_max(&self, _: u32) -> u32 {
+        SUBSCRIPTIONS_MAX
     }
 
     fn begin(&mut self, _: Opcode, _: &[u8]) -> u64 {
