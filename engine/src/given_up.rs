@@ -32,6 +32,13 @@ pub enum GivenUp {
         /// The least that a core has.
         made: QueueEntries,
     },
+    /// Receive buffers, whose list the kernel counts as well.
+    RecvBuffers {
+        /// As configured, or by default.
+        wanted: u16,
+        /// The least that a core has.
+        made: u16,
+    },
     /// Connections: nobody set a cap, and the limit on descriptors leaves room for fewer than a thousand a core.
     Connections {
         /// How many a core takes.
@@ -59,6 +66,9 @@ impl fmt::Display for GivenUp {
                 "queue entries ({} and {} instead of {} and {}: ulimit -l)",
                 made.submission, made.completion, wanted.submission, wanted.completion
             ),
+            Self::RecvBuffers { wanted, made } => {
+                write!(f, "receive buffers ({made} instead of {wanted}: ulimit -l)")
+            }
             Self::Connections { connections, limit } => {
                 write!(f, "connections ({connections} a core, because the limit on descriptors is {limit}: ulimit -n)")
             }
@@ -72,7 +82,9 @@ impl GivenUp {
         match self {
             Self::IoUring => {}
             Self::Cores { .. } => tracing::info!("gave up {self}"),
-            Self::Queues { .. } | Self::Connections { .. } => tracing::warn!("gave up {self}"),
+            Self::Queues { .. } | Self::RecvBuffers { .. } | Self::Connections { .. } => {
+                tracing::warn!("gave up {self}")
+            }
         }
     }
 }

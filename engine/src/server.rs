@@ -251,7 +251,7 @@ pub(crate) fn start_cores<H: Handler>(
                     return Ok(Stats::default());
                 }
             };
-            let has = (ring.features(), ring.fewer_entries());
+            let has = (ring.features(), ring.fewer());
             let handle = Box::new(info.handle.clone());
             let names = Arc::clone(info.handle.names());
             let handler = factory(info);
@@ -287,11 +287,12 @@ pub(crate) fn start_cores<H: Handler>(
     }
     drop((ready, ended, alive, files));
     let mut missing: BTreeSet<Place> = handle.places().collect();
-    let mut features = Features::all();
+    let (mut features, mut buffers) = (Features::all(), None);
     for (place, made) in readies {
         match made {
             Ok((has, fewer)) => {
-                entries = fewer.into_iter().fold(entries, QueueEntries::min);
+                entries = fewer.queues.into_iter().fold(entries, QueueEntries::min);
+                buffers = buffers.into_iter().chain(fewer.buffers).min_by_key(|(_, made)| *made);
                 // Those that every core has: each asked the kernel for itself.
                 features = Feature::ALL.into_iter().filter(|&f| !has.has(f)).fold(features, Features::without);
                 missing.remove(&place);
@@ -300,7 +301,8 @@ pub(crate) fn start_cores<H: Handler>(
         }
     }
     let fewer_entries = (entries != wanted).then_some(GivenUp::Queues { wanted, made: entries });
-    let given_up: Vec<GivenUp> = [no_uring, fewer_cores, fewer_entries, few].into_iter().flatten().collect();
+    let fewer_buffers = buffers.map(|(wanted, made)| GivenUp::RecvBuffers { wanted, made });
+    let given_up = [no_uring, fewer_cores, fewer_entries, fewer_buffers, few].into_iter().flatten().collect();
     let ring = kind;
     let mut running = Running {
         handle,

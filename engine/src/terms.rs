@@ -14,7 +14,7 @@ use crate::pressure::Pressure;
 ///
 /// ```
 /// use std::time::Duration;
-/// use wsring::{Config, CoreCx, Cx, Deflate, Handler, Message, Opening, Server, Terms, Verdict};
+/// use wsring::{CoreCx, Cx, Deflate, Handler, Message, Opening, Terms, Verdict};
 ///
 /// struct Gate {
 ///     uploads: Terms,

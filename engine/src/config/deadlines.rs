@@ -7,21 +7,21 @@ use super::Config;
 /// Deadlines.
 impl Config {
     /// From accept to the end of the request head, TLS's handshake included, and to the answer if that is deferred. Who has begun a request by then is
-    /// answered 408, who waits for an answer 503, and who has said nothing is closed without a word. Default 10 s.
+    /// answered 408, who waits for an answer 503, and who has said nothing is closed without a word. Longer than nothing. Default 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// Silence of a peer after which it is pinged; `None` never. Default 60 s.
+    /// Silence of a peer after which it is pinged; `None` never. Longer than nothing. Default 60 s.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// How long a pinged peer may stay silent. Default 10 s.
+    /// How long a pinged peer may stay silent. Longer than nothing. Default 10 s.
     #[must_use]
     pub fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout;

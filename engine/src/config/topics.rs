@@ -34,8 +34,8 @@ impl Config {
         self
     }
 
-    /// Bytes that a socket's send buffer holds, of connections that are accepted (SO_SNDBUF, socket(7)): the kernel doubles the number for its own
-    /// needs, and takes no more than net.core.wmem_max. Default `None`: the kernel lets it grow to some megabytes (tcp_wmem, tcp(7)), and so
+    /// Bytes that a socket's send buffer holds, of connections that are accepted (SO_SNDBUF, socket(7)), at least 1: the kernel doubles the number for its own
+    /// needs, and takes no more than net.core.wmem_max. No effect at Unix-domain sockets, which take over nothing from their listener: net.core.wmem_default holds there. Default `None`: the kernel lets it grow to some megabytes (tcp_wmem, tcp(7)), and so
     /// much lies there before a peer that does not read is noticed, and grows old.
     #[must_use]
     pub fn socket_send_bytes(mut self, bytes: impl Into<Option<u32>>) -> Self {

@@ -72,21 +72,22 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// A request that waits is told that there is no answer. False if none does on this connection.
     pub(super) fn expire_asked(&mut self, index: u32, refusal: &Refusal) -> bool {
-        let waits = self.end_asked(index);
-        if waits {
-            self.refuse(index, refusal);
+        let ended = self.end_asked(index);
+        if let Some(is_head) = ended {
+            self.refuse(index, &refusal.to_head(is_head));
         }
-        waits
+        ended.is_some()
     }
 
-    /// A request that waits does so no more, and is to be told at once that there is no answer. False if none does on this connection.
-    pub(super) fn end_asked(&mut self, index: u32) -> bool {
-        let Phase::Asked(asked) = &mut self.conns[index as usize].phase else { return false };
+    /// A request that waits does so no more, and is to be told at once that there is no answer: whether it is a HEAD. `None` if none does on this connection.
+    pub(super) fn end_asked(&mut self, index: u32) -> Option<bool> {
+        let Phase::Asked(asked) = &mut self.conns[index as usize].phase else { return None };
         let head = std::mem::take(&mut asked.head);
         self.conns[index as usize].phase = Phase::Head(Default::default(), None, 0);
+        let is_head = self.is_head(&head);
         self.out.stores.pool.put(head);
         self.count_wait(Wait::Expired);
-        true
+        Some(is_head)
     }
 
     /// The connection on which the request of this name waits, and what was kept of it; then it waits no more. `None`, and counted: it has ended.
@@ -120,10 +121,15 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.stores.pool.put(head);
             return;
         });
-        let mut table = HeaderTable::new();
-        let request = Request::parse(&head, &self.config.head_limits, &mut table);
-        let is_head = request.is_ok_and(|request| request.method() == "HEAD");
+        let is_head = self.is_head(&head);
         self.respond(index, response, is_head);
         self.out.stores.pool.put(head);
+    }
+
+    /// Whether a request that was kept is a HEAD.
+    pub(super) fn is_head(&self, head: &[u8]) -> bool {
+        let mut table = HeaderTable::new();
+        let request = Request::parse(head, &self.config.head_limits, &mut table);
+        request.is_ok_and(|request| request.method() == "HEAD")
     }
 }

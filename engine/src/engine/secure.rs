@@ -33,7 +33,10 @@ impl<R: Ring, H: Handler> Core<R, H> {
         let Some(sealed) = &self.conns[index as usize].tls else { return };
         let peer = sealed.peer();
         let (server_name, alpn) = (peer.server_name().map(Into::into), peer.alpn().map(Into::into));
-        if server_name.is_some() || alpn.is_some() {
+        // What a proxy in front tells of its own TLS is not what was negotiated here, also if that is nothing.
+        let is_told =
+            self.out.addresses.more(index).is_some_and(|more| more.server_name.is_some() || more.alpn.is_some());
+        if server_name.is_some() || alpn.is_some() || is_told {
             self.out.note(index, |more| (more.server_name, more.alpn) = (server_name, alpn));
         }
     }

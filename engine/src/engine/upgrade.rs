@@ -93,7 +93,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             Err(refusal) => return self.refuse(index, &refusal),
         };
         if let Some(refusal) = self.hear_forwarder(index, &request) {
-            return self.refuse(index, &refusal);
+            return self.refuse(index, &refusal.to_head(request.method() == "HEAD"));
         }
         if planted!(DrainOpens, false; self.out.draining) && request.is_upgrade() {
             return self.refuse_opening(index, request.method() == "HEAD");
@@ -106,7 +106,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
             self.out.addresses.lay(index, more);
             let response = match response {
                 Ok(response) => response,
-                Err(Panicked) => return self.refuse(index, &PANICKED),
+                Err(Panicked) => return self.refuse(index, &PANICKED.to_head(request.method() == "HEAD")),
             };
             return match response.extensions().get::<Pending>() {
                 Some(&pending) => self.defer(index, head, pending, false),
@@ -143,13 +143,14 @@ impl<R: Ring, H: Handler> Core<R, H> {
         self.out.addresses.lay(index, more);
         match admitted {
             Ok(verdict) => self.carry_out(index, head, &request, accept.as_ref(), verdict),
-            Err(Panicked) => self.refuse(index, &PANICKED),
+            Err(Panicked) => self.refuse(index, &PANICKED.to_head(request.method() == "HEAD")),
         }
     }
 
     fn defer(&mut self, index: u32, head: &[u8], pending: Pending, is_upgrade: bool) {
         if !self.wait_for_answer(index, head, pending, is_upgrade) {
-            self.refuse(index, &BROKEN);
+            let is_head = self.is_head(head);
+            self.refuse(index, &BROKEN.to_head(is_head));
         }
     }
 
@@ -169,7 +170,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         };
         let Some(accept) = accept else {
             tracing::error!("the handler accepted a request that asks for no upgrade");
-            return self.refuse(index, &BROKEN);
+            return self.refuse(index, &BROKEN.to_head(request.method() == "HEAD"));
         };
         let subprotocol = match subprotocol {
             Some(name) if request.subprotocols().any(|offered| offered == name) => Some(Cow::Owned(name)),
@@ -262,6 +263,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
 
     /// Answers with the handler's response and closes.
     pub(super) fn respond(&mut self, index: u32, response: &Response, head_only: bool) {
+        let broken = BROKEN.to_head(head_only);
+        if response.extensions().get::<Pending>().is_some() {
+            tracing::error!("the handler has a request wait by an answer, where none can wait");
+            return self.refuse(index, &broken);
+        }
         let status = response.status();
         let mut bytes = self.out.stores.pool.take(512 + response.body().len(), 0);
         let room = bytes.capacity();
@@ -273,7 +279,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         if let Err(error) = written {
             tracing::error!(%error, "the handler's response cannot be sent");
             self.out.stores.pool.put(bytes);
-            return self.refuse(index, &BROKEN);
+            return self.refuse(index, &broken);
         }
         if !status.is_success() {
             self.out.stats.declined += 1;

@@ -57,7 +57,9 @@ impl<H: Handler> CoreCx<'_, H> {
     }
 }
 
-/// What [`on_request`](crate::Handler::on_request) returns when the answer comes later: see [`CoreCx::defer`](crate::CoreCx::defer). It is sent to nobody.
+/// What [`on_request`](crate::Handler::on_request) returns when the answer comes later: see [`CoreCx::defer`](crate::CoreCx::defer). It is sent to nobody: where something
+/// else than `on_request` gives it for an answer, by [`Verdict::reject`](crate::Verdict::reject) or [`Handle::respond`](crate::Handle::respond), that is a fault of the application, its client
+/// gets 500, and the log a line.
 impl From<Pending> for Response {
     fn from(pending: Pending) -> Self {
         let mut response = Response::new(Vec::new());

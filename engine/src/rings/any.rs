@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::ring::SendBlocks;
 use crate::ring::epoll::Epoll;
-use crate::ring::uring::{Features, QueueEntries, RingConfig, SetupError, Uring, Waker};
+use crate::ring::uring::{Features, Fewer, RingConfig, SetupError, Uring, Waker};
 use crate::rings::RingKind;
 
 /// A core's ring.
@@ -54,11 +54,11 @@ impl AnyRing {
         }
     }
 
-    /// The entries of its queues, if the limit on locked memory left fewer than were configured.
-    pub(crate) fn fewer_entries(&self) -> Option<QueueEntries> {
+    /// What the limit on locked memory left less of than was configured.
+    pub(crate) fn fewer(&self) -> Fewer {
         match self {
-            Self::Uring(ring) => ring.fewer_entries(),
-            Self::Epoll(_) => None,
+            Self::Uring(ring) => ring.fewer(),
+            Self::Epoll(_) => Fewer::default(),
         }
     }
 }

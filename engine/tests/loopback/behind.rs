@@ -414,12 +414,40 @@ fn the_subprotocol_is_told_of_an_open_connection() {
 mod tls {
     use std::sync::Arc;
 
+    use rustls::pki_types::ServerName;
     use rustls::version::{TLS12, TLS13};
     use rustls::{ClientConnection, StreamOwned};
     use wsring::ServerTls;
 
     use super::*;
     use crate::common::certificates::{Authority, NAME, name};
+
+    /// What a proxy tells of its own TLS is not what was negotiated here, also where that is nothing.
+    #[test]
+    fn a_proxys_name_is_not_taken_for_one_that_was_asked_for_here() {
+        let authority = Authority::new();
+        let own = Arc::new(authority.server_for("127.0.0.1", 4000));
+        let listener = Listener::tcp(any()).proxy(ProxyProtocol::Required).tls(own);
+        let (running, _peers) = start(listener, Config::default(), 1);
+        let mut stream = tcp(running.local_addrs()[0]);
+        let own = stream.local_addr().expect("an address");
+        let values = b"\x01\0\x02h2\x02\0\x09a.example";
+        let block = [&[203, 0, 113, 8, 192, 0, 2, 1, 0x9c, 0x41, 1, 187][..], values].concat();
+        stream.write_all(&v2(0x21, 0x11, &block)).expect("the header goes out");
+        // An address is no name to ask for (RFC 6066 §3), and nobody speaks of protocols.
+        let address = ServerName::try_from("127.0.0.1").expect("an address");
+        let tls = ClientConnection::new(Arc::new(authority.client(&[&TLS13])), address).expect("a client");
+        let mut stream = StreamOwned::new(tls, Patient(stream));
+        stream.write_all(upgrade_head("/").as_bytes()).expect("the request goes out");
+        let text = format!("203.0.113.8:40001 via {own} name - alpn - subprotocol -");
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        while !said.ends_with(text.as_bytes()) {
+            stream.read_exact(&mut byte).expect("what it is told");
+            said.push(byte[0]);
+        }
+        drop(stream);
+        finish(running);
+    }
 
     /// Behind the header or without one, each listener with what it speaks; resumed sessions too.
     #[test]

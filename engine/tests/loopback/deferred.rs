@@ -225,6 +225,36 @@ fn a_plain_request_is_answered_later() {
     assert_eq!((stats.deferred_answered, stats.declined, stats.opened), (3, 2, 0), "{stats}");
 }
 
+/// RFC 9110 §9.3.2: a HEAD that nobody answers in time is answered as a GET, without its body. Nor has one a body whose answer cannot be sent.
+#[test]
+fn an_answer_to_a_head_has_no_body_whatever_it_is() {
+    let (running, addr, asked) = desk(Config::default().handshake_timeout(Duration::from_millis(200)));
+    for (method, len) in [("GET", 35), ("HEAD", 0)] {
+        let answer = ask(addr, &format!("{method} /late HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(
+            (answer.status, answer.header("content-length"), answer.body.len()),
+            (503, Some("35"), len),
+            "{method}"
+        );
+        drop(asked.recv_timeout(WAIT).expect("it was asked about"));
+    }
+    assert_eq!(stop(running).deferred_expired, 2);
+
+    let (running, addr, asked) = desk(patient());
+    let handle = running.handle();
+    std::thread::scope(|scope| {
+        for (method, has_body) in [("GET", true), ("HEAD", false)] {
+            let asks = scope.spawn(move || ask(addr, &format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")));
+            let (pending, _) = asked.recv_timeout(WAIT).expect("it is asked about");
+            // Nothing can wait for the answer of something that is an answer itself.
+            handle.respond(pending, pending.into()).expect("there is room");
+            let answer = asks.join().expect("an answer");
+            assert_eq!((answer.status, answer.body.is_empty()), (500, !has_body), "{method}");
+        }
+    });
+    assert_eq!(stop(running).deferred_answered, 2);
+}
+
 /// Whoever waits is told, and nothing is left; what is answered behind that is refused, late or unread, and counted.
 #[test]
 fn a_core_that_stops_answers_whoever_waits() {

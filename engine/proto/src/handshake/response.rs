@@ -59,6 +59,12 @@ impl Refusal {
         }
     }
 
+    /// The same answer; to a request that is a HEAD, without its line of text (RFC 9110 §9.3.2).
+    #[must_use]
+    pub const fn to_head(self, is_head: bool) -> Refusal {
+        Refusal { head_only: self.head_only || is_head, ..self }
+    }
+
     /// The status code, 400 to 599.
     #[must_use]
     pub fn status(&self) -> u16 {

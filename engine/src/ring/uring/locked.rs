@@ -30,6 +30,15 @@ pub(super) trait Refusal {
     fn is_for_want_of_memory(&self) -> bool;
 }
 
+/// What a ring has less of than was configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fewer {
+    /// The entries of its queues.
+    pub(crate) queues: Option<QueueEntries>,
+    /// Receive buffers: how many were wanted, and how many there are.
+    pub(crate) buffers: Option<(u16, u16)>,
+}
+
 /// How large a ring is tried to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
@@ -40,6 +49,15 @@ pub(super) struct Size {
 impl Size {
     fn of(queues: QueueEntries) -> Self {
         Self { queues, halvings: 0 }
+    }
+
+    /// What it is less than was configured; `buffers`: how many receive buffers were wanted.
+    pub(super) fn fewer(self, queues: QueueEntries, buffers: u16) -> Fewer {
+        let made = self.buffers(buffers);
+        Fewer {
+            queues: Some(self.queues).filter(|made| *made != queues),
+            buffers: (made != buffers).then_some((buffers, made)),
+        }
     }
 
     /// As many receive buffers instead of `count`, which is a power of two.
@@ -205,6 +223,10 @@ mod tests {
         let size = |halvings| Size { queues: LEAST, halvings };
         assert_eq!([0, 1, 2, 3].map(|halvings| size(halvings).buffers(1024)), [1024, 512, 256, 256]);
         assert_eq!((size(HALVINGS_MAX).buffers(1 << 15), size(HALVINGS_MAX).buffers(2)), (256, 2));
+        // And that is told.
+        assert_eq!(size(0).fewer(LEAST, 1024), Fewer::default());
+        assert_eq!(size(1).fewer(LEAST, 1024), Fewer { queues: None, buffers: Some((1024, 512)) });
+        assert_eq!(size(1).fewer(queues(128, 256), 2), Fewer { queues: Some(LEAST), buffers: None });
     }
 
     /// Linux 6.18 counts 200 KiB for the queues of the defaults; the list of receive buffers is a page more.

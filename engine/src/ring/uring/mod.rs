@@ -39,7 +39,7 @@ pub use clock::monotonic;
 pub use descriptors::reset_on_close;
 pub use descriptors::unacked;
 pub use features::{Feature, Features, UnknownFeature};
-pub(crate) use locked::fitting;
+pub(crate) use locked::{Fewer, fitting};
 pub use recv_buffers::Lease;
 pub use setup::{RingConfig, SetupError, raise_nofile, usable};
 pub(crate) use setup::{allowed, descriptors_open};
@@ -69,15 +69,16 @@ const OWN: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
 
 /// The ring cycles through all their memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
 /// consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
-fn receive_buffers(uring: &IoUring, config: &RingConfig, size: Size) -> Result<BufferRing, SetupError> {
+/// With how many there would be if locked memory did not matter.
+fn receive_buffers(uring: &IoUring, config: &RingConfig, size: Size) -> Result<(BufferRing, u16), SetupError> {
     let failed = |error| SetupError::new("receive buffers", 0, error);
     let incremental = config.features.has(Feature::IncrementalBuffers);
     let register = |count, bytes, incremental| {
-        BufferRing::register(uring, size.buffers(count), bytes, incremental).map_err(failed)
+        BufferRing::register(uring, size.buffers(count), bytes, incremental).map_err(failed).map(|made| (made, count))
     };
     match config.recv_buffers {
         RecvBuffers::Auto => match register(2, 256 << 10, incremental)? {
-            buffers if buffers.is_incremental() => Ok(buffers),
+            buffers if buffers.0.is_incremental() => Ok(buffers),
             whole => {
                 drop(whole);
                 uring.submitter().unregister_buf_ring(GROUP).map_err(failed)?;
@@ -131,7 +132,7 @@ pub struct Uring {
     spin_until: Time,
     features: Features,
     /// What it has been granted, if that is less than was configured.
-    fewer: Option<QueueEntries>,
+    fewer: Fewer,
     enters: u64,
 }
 
@@ -147,7 +148,7 @@ impl Uring {
     ) -> Result<(Self, SendBlocks), SetupError> {
         let mut features = usable(config.features)?;
         let direct = features.has(Feature::DirectDescriptors);
-        let ((uring, buffers), size) = locked::shrinking(config.queue_entries, |size| {
+        let ((uring, (buffers, wanted)), size) = locked::shrinking(config.queue_entries, |size| {
             let uring = setup::ring(config, size.queues, direct)?;
             let buffers = receive_buffers(&uring, config, size)?;
             Ok((uring, buffers))
@@ -181,14 +182,14 @@ impl Uring {
             spin: config.spin,
             spin_until: Time::default(),
             features,
-            fewer: Some(size.queues).filter(|queues| *queues != config.queue_entries),
+            fewer: size.fewer(config.queue_entries, wanted),
             enters: 0,
         };
         Ok((ring, blocks))
     }
 
-    /// The entries of its queues, if the limit on locked memory left fewer than were configured.
-    pub(crate) fn fewer_entries(&self) -> Option<QueueEntries> {
+    /// What the limit on locked memory left less of than was configured.
+    pub(crate) fn fewer(&self) -> Fewer {
         self.fewer
     }
 
