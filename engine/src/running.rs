@@ -33,7 +33,7 @@ impl Drop for Ended {
     }
 }
 
-/// A running server or client. `M` is its handler's [`Mail`](Handler::Mail).
+/// A running server or client. `M` is its handler's [`Mail`](crate::Handler::Mail).
 pub struct Running<M = ()> {
     pub(crate) handle: Handle<M>,
     pub(crate) threads: Vec<JoinHandle<Result<Stats, Error>>>,
@@ -108,7 +108,7 @@ impl<M> Running<M> {
         &self.cores
     }
 
-    /// Whether its threads are pinned: see [`Config::pinned`].
+    /// Whether its threads are pinned: see [`Config::pinned`](crate::Config::pinned).
     pub fn is_pinned(&self) -> bool {
         self.pinned
     }
@@ -118,7 +118,7 @@ impl<M> Running<M> {
         &self.given_up
     }
 
-    /// What its cores run on: as configured ([`Config::ring`]), or what the kernel allows.
+    /// What its cores run on: as configured ([`Config::ring`](crate::Config::ring)), or what the kernel allows.
     pub fn ring(&self) -> RingKind {
         self.ring
     }
@@ -128,13 +128,13 @@ impl<M> Running<M> {
         self.features
     }
 
-    /// Bytes that all peers of a core together may have it keep: as configured ([`Config::memory_max_bytes`]), or its share of what
+    /// Bytes that all peers of a core together may have it keep: as configured ([`Config::memory_max_bytes`](crate::Config::memory_max_bytes)), or its share of what
     /// the process may use.
     pub fn memory_max(&self) -> usize {
         self.memory_max
     }
 
-    /// The number of the process that it has taken over from ([`Server::take_over`]), if there was one.
+    /// The number of the process that it has taken over from ([`Server::take_over`](crate::Server::take_over)), if there was one.
     pub fn predecessor(&self) -> Option<u32> {
         self.handover.as_ref()?.from
     }
