@@ -450,7 +450,7 @@ impl Dial {
         self.failed += 1;
         // Whichever of them it dialled: the last is what the next one does.
         self.told = false;
-        self.version = self.doubts.drain(..).last().unwrap_or(self.version);
+        self.version = std::mem::take(&mut self.doubts).pop().unwrap_or(self.version);
         // Stopping begins a little after it was asked for.
         let heeds = self.plan.policy.is_none_or(|policy| !policy.retry_after_max.is_zero());
         let expected = self.next_wait(may_pass(why, heeds), asked_by(why));
