@@ -116,11 +116,9 @@ impl Line {
 /// Why attempts failed through such proxies, on sockets of so many bytes; and what the proxies know.
 fn play(proxy: &str, script: Script, room: usize, failures: usize) -> (Vec<String>, Told) {
     let proxy = Proxy::new(proxy).expect("a proxy");
-    let target = Target::new("ws://feed.example/").and_then(|target| {
-        let target = target.reconnect(Reconnect::default().wait_first(Duration::ZERO));
-        Ok(target.handshake_timeout(Duration::from_secs(1)))
-    });
-    let target = target.expect("a URL").proxy(proxy).expect("it can be asked");
+    let target = Target::new("ws://feed.example/").expect("a URL").handshake_timeout(Duration::from_secs(1));
+    let target = target.reconnect(Reconnect::default().wait_first(Duration::ZERO));
+    let target = target.proxy(proxy).expect("it can be asked");
     let (told, why, bell) = (Rc::<RefCell<Told>>::default(), Rc::<RefCell<Vec<String>>>::default(), Bell::default());
     let rung = bell.clone();
     let remote = Remote::new(move || rung.ring(), 1);
