@@ -40,26 +40,6 @@ fn where_io_uring_is_forbidden_it_works_on_epoll() {
     }
 }
 
-/// On a kernel that says it is 2.6 (personality(2), UNAME26) it does not ask for io_uring at all, and serves; told to use it, it says what it lacks.
-#[test]
-fn below_linux_6_1_it_works_on_epoll() {
-    let old = || {
-        let mut command = Command::new("setarch");
-        command.args(["--uname-2.6", BIN]);
-        command
-    };
-    let serve = Serve::start_by(old(), &[]);
-    assert_eq!((serve.told("ring"), serve.told("features")), ("epoll", "none"));
-    let mut peer = Client::open(serve.addr(), "/");
-    peer.echo(TEXT, b"on an old machine");
-    peer.close();
-    let (stats, errors) = serve.stop_and_tell();
-    assert_eq!((stats["opened"], stats["messages"]), (1, 1));
-    assert!(errors.contains("running on epoll") && errors.contains("this kernel is 2.6"), "{errors}");
-    let ended = Process::start(old().args(["serve", "--listen", "127.0.0.1:0", "--ring", "uring"])).end();
-    assert!(ended.code == Some(1) && ended.errors.contains("needs Linux 6.1"), "{ended:?}");
-}
-
 #[test]
 fn where_io_uring_is_forbidden_it_names_the_knobs() {
     let Some(ended) = forbidden(EPERM) else { return };
