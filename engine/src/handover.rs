@@ -126,6 +126,14 @@ struct Offer {
 }
 
 impl Offer {
+    /// This socket is one of them: by the number that the kernel has for it (fstat(2)).
+    fn has(&self, socket: &Socket) -> bool {
+        let identity = |socket: &Socket| rustix::fs::fstat(socket).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let wanted = identity(socket);
+        let sockets = self.taken.iter().flat_map(|taken| &taken.sockets);
+        wanted.is_some() && sockets.into_iter().any(|known| identity(known) == wanted)
+    }
+
     /// Where they are, whatever was asked for.
     fn is_at(&self, key: &Key) -> bool {
         let addr = self.taken.as_ref().and_then(|taken| taken.sockets[0].local_addr().ok()?.as_socket());
@@ -164,9 +172,13 @@ impl Taking {
         Err(failed(last))
     }
 
-    /// The sockets at a place, if the other process has them and nobody has taken them yet.
-    pub(crate) fn take(&mut self, key: &Key) -> Option<Taken> {
+    /// The sockets at a place, if the other process has them and nobody has taken them yet. Where one was given to this process: those that are the same. One that is
+    /// another, at the same place, is left to the other process, which serves who waits there before it closes it.
+    pub(crate) fn take(&mut self, key: &Key, given: Option<&Socket>) -> Option<Taken> {
         let offers = &mut self.from.as_mut()?.offers;
+        if let Some(given) = given {
+            return offers.iter_mut().find(|offer| offer.has(given))?.taken.take();
+        }
         let same = offers.iter().position(|offer| offer.taken.is_some() && offer.key == *key);
         let found = same.or_else(|| offers.iter().position(|offer| offer.is_at(key)))?;
         offers[found].taken.take()

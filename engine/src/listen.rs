@@ -191,8 +191,11 @@ impl Listener {
         self
     }
 
-    /// Binds its sockets, but for those that `taken` has: another process has opened them for this one.
-    pub(crate) fn bind(self, taken: &mut dyn FnMut(&Key) -> Option<Taken>) -> Result<Vec<Bound>, Error> {
+    /// Binds its sockets, but for those that `taken` has: another process has opened them for this one. Asked for one that is given, it has none but that itself.
+    pub(crate) fn bind(
+        self,
+        taken: &mut dyn FnMut(&Key, Option<&Socket>) -> Option<Taken>,
+    ) -> Result<Vec<Bound>, Error> {
         #[cfg(feature = "tls")]
         if let Speaks::Tls(tls) = &self.gate.speaks {
             Config::default().tls(tls.clone()).check()?;
@@ -218,7 +221,7 @@ impl Listener {
                 }
                 let bind = |addr: SocketAddr| {
                     let key = Key::Tcp(addr);
-                    if let Some(Taken { sockets, is_shared, .. }) = taken(&key) {
+                    if let Some(Taken { sockets, is_shared, .. }) = taken(&key, None) {
                         how.compare(addr, &sockets[0]);
                         return Ok(bound(sockets, key, None, Origin::Taken { is_shared }));
                     }
@@ -231,7 +234,7 @@ impl Listener {
             At::Unix(path) => {
                 let failed = |source| Error::Bind { addr: path.display().to_string(), source };
                 let key = Key::Unix(std::path::absolute(&path).map_err(failed)?);
-                if let Some(Taken { sockets, file, is_shared }) = taken(&key) {
+                if let Some(Taken { sockets, file, is_shared }) = taken(&key, None) {
                     if let (Some(mode), Some(file)) = (mode, &file) {
                         file.set_mode(mode).map_err(failed)?;
                     }
@@ -243,7 +246,7 @@ impl Listener {
             At::Given(given) => {
                 let check = |given: Given| {
                     let (socket, key) = given.check()?;
-                    drop(taken(&key)); // the same, of the process before
+                    drop(taken(&key, Some(&socket))); // the process before had it too
                     Ok(bound(vec![socket], key, None, Origin::Taken { is_shared }))
                 };
                 given.into_iter().map(check).collect()

@@ -139,7 +139,7 @@ impl<M> Running<M> {
         self.handover.as_ref()?.from
     }
 
-    /// Places at which that process listened and this one does not: their sockets were closed.
+    /// Places at which that process listened and this one does not, or by another socket that was given to it: their sockets were closed.
     pub fn unclaimed(&self) -> &[String] {
         self.handover.as_ref().map_or(&[], |handover| &handover.unclaimed)
     }
@@ -162,7 +162,10 @@ impl<M> Running<M> {
         handover.thread = Some(thread.spawn(give_over).map_err(Error::Start)?);
         let took = taking.end()?;
         handover.unclaimed = took.unclaimed().to_vec();
-        handover.unclaimed.iter().for_each(|place| tracing::warn!(place, "nobody listens here any more"));
+        handover
+            .unclaimed
+            .iter()
+            .for_each(|place| tracing::warn!(place, "the socket that the process before had here is closed"));
         places.own(&self.handle);
         let giver = took.giver(places, self.handle.clone(), handover.to.clone());
         assert!(give.send(giver).is_ok(), "it waits for that");

@@ -97,7 +97,7 @@ impl Server {
     pub fn and_listen(mut self, listener: Listener) -> Result<Self, Error> {
         raise_nofile();
         let taking = &mut self.taking;
-        self.bound.extend(listener.bind(&mut |key| taking.as_mut()?.take(key))?);
+        self.bound.extend(listener.bind(&mut |key, given| taking.as_mut()?.take(key, given))?);
         Ok(self)
     }
 

@@ -57,7 +57,8 @@ fn backlog_is_how_many_may_wait() {
 
 #[test]
 fn what_cannot_be_bound_is_named() {
-    let told = |listener: Listener| listener.bind(&mut |_| None).expect_err("it is no place to listen at").to_string();
+    let told =
+        |listener: Listener| listener.bind(&mut |_, _| None).expect_err("it is no place to listen at").to_string();
     let folder = std::env::temp_dir();
     assert!(told(Listener::unix(&folder)).starts_with(&format!("cannot listen on {}: ", folder.display())));
     assert!(told(Listener::tcp("192.0.2.1:1")).starts_with("cannot listen on 192.0.2.1:1: "));
