@@ -33,7 +33,9 @@ fn who_is_dialled_is_not_waited_for() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let upstream = silent.local_addr().expect("an address");
     let running = server(&folder, Listener::tcp("127.0.0.1:0")).expect("nobody is there");
-    let running = running.start(move |_| Dials(upstream)).expect("it starts");
+    // Longer than the test: nothing else ends it.
+    let config = strict(Config::default()).handshake_timeout(4 * WAIT);
+    let running = running.config(config).start(move |_| Dials(upstream)).expect("it starts");
     let (mut dialled, _) = silent.accept().expect("it dials");
     bounded(&dialled);
     let mut asked = [0; 3];
