@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use wsring_proto::forwarded::{self, Field};
 use wsring_proto::handshake::Request;
@@ -49,7 +48,8 @@ pub(crate) enum Speaks {
 
 impl Gate {
     /// So many listeners for which nothing is set.
-    pub(crate) fn plain(listeners: u32) -> Arc<[Gate]> {
+    #[cfg(any(test, feature = "sim", feature = "testing", feature = "unstable-ring"))]
+    pub(crate) fn plain(listeners: u32) -> std::sync::Arc<[Gate]> {
         (0..listeners).map(|_| Gate::default()).collect()
     }
 

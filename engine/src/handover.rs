@@ -84,14 +84,14 @@ impl Handover {
     }
 
     /// How long the process that goes waits until the one that comes is ready. Meanwhile it serves on; if that takes longer, it tells the other one, whose start
-    /// fails. That is the time that a start may take, handlers included. Default 30 s.
+    /// fails. That of the process that goes counts, from [`Server::take_over`](crate::Server::take_over) to the end of `start`, handlers included: read what takes long before. Default 30 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.manner.patience = patience;
         self
     }
 
     /// How this server ends its connections when the next one has taken over, once it has answered the requests that had begun. Default: as by
-    /// [`Handle::stop`](crate::Handle::stop), so that all clients come to the new one at the same time.
+    /// [`Handle::stop`](crate::Handle::stop), so that all clients come to the new one at the same time. [`Drain::at_least`] is of no use here: nobody comes to it any more.
     pub fn drain(mut self, drain: Drain) -> Self {
         self.manner.drain = Some(drain);
         self

@@ -18,6 +18,7 @@ use socket2::{Socket, Type};
 use wsring_proto::forwarded::Field;
 use wsring_proto::prefix::Prefix;
 
+#[cfg(feature = "tls")]
 use crate::config::Config;
 use crate::error::Error;
 #[cfg(feature = "tls")]
@@ -85,7 +86,7 @@ impl Listener {
     /// At a socket that somebody has opened and that listens already: of TCP or of the Unix domain (SOCK_STREAM, listen(2)), as a
     /// [`std::net::TcpListener`] or [`std::os::unix::net::UnixListener`] is, or what another process left to this one. It is looked at by
     /// [`Server::listen`](crate::Server::listen), which says what is wrong with one that is something else ([`Error::Bind`]). All cores accept from it, and its queue
-    /// is as long as [`Config::backlog`] says from then on. Its file, if it has one, is left alone.
+    /// is as long as [`Config::backlog`](crate::Config::backlog) says from then on. Its file, if it has one, is left alone.
     ///
     /// Say by [`Self::shared`] whether others have it too. Those that systemd(1) opens are had by [`ListenFds`](crate::ListenFds).
     ///
@@ -128,8 +129,8 @@ impl Listener {
     }
 
     /// Takes the port for this server alone: it is bound without SO_REUSEPORT, so that no other process shares it, of the same user either, and a second server that is
-    /// started by mistake fails with [`Error::Bind`]; so does this one if somebody has the port. Default: no, so that a new version of a program can
-    /// take over from the old one.
+    /// started by mistake fails with [`Error::Bind`]; so does this one if somebody has the port. Default: no, so that two versions of a program can
+    /// run beside each other; [`Server::take_over`](crate::Server::take_over) works with either.
     ///
     /// All cores accept from one queue then, and a core that is idle takes several connections in a row. A core that is stopped alone
     /// ([`CoreCx::stop_core`](crate::CoreCx::stop_core)) has nobody more come to the others. No effect on a Unix-domain socket, which nobody shares.
@@ -157,7 +158,7 @@ impl Listener {
     /// Where it is required the handler is told of the client as [`Opening::peer`](crate::Opening::peer) and [`Conn::peer`](crate::Conn::peer), and of the proxy
     /// as `via`. A header that speaks for the proxy itself (LOCAL), or tells no address of TCP (UNKNOWN, UNSPEC), leaves the proxy as the peer. Behind one that tells no address
     /// nobody's [field](Self::trust_forwarded) is believed: the proxy may have passed it on as its client wrote it. The header must have come within the
-    /// [`handshake_timeout`](Config::handshake_timeout), TLS and the request included; while it has not, its connection counts as one that has asked for nothing.
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), TLS and the request included; while it has not, its connection counts as one that has asked for nothing.
     pub fn proxy(mut self, proxy: ProxyProtocol) -> Self {
         self.gate.proxy = proxy;
         self
@@ -177,14 +178,14 @@ impl Listener {
         self
     }
 
-    /// Speaks TLS here, by this configuration instead of that of [`Config::tls`], which says more.
+    /// Speaks TLS here, by this configuration instead of that of [`Config::tls`](crate::Config::tls) (see there).
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: impl Into<ServerTls>) -> Self {
         self.gate.speaks = Speaks::Tls(config.into());
         self
     }
 
-    /// Speaks no TLS here, whatever [`Config::tls`] says.
+    /// Speaks no TLS here, whatever [`Config::tls`](crate::Config::tls) says.
     #[cfg(feature = "tls")]
     pub fn without_tls(mut self) -> Self {
         self.gate.speaks = Speaks::Plain;

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// Dialled again is whatever was not closed here: a connection that the peer closed, that broke or that was
 /// [aborted](crate::Conn::abort), a failed attempt. Not dialled again is one that the application closed or abandoned, and one whose server
 /// said with its status that asking again is of no use: 3xx, and 4xx other than 408, 425 and 429, unless such a 4xx says when to come back
-/// (RFC 9110 §15.4, §15.5) and that is heeded ([`retry_after_max`](Self::retry_after_max)).
+/// (RFC 9110 §15.4, §15.5) and that is heeded ([`retry_after_max`](Self::retry_after_max)). Nor one whose proxy refuses whoever dials (401, 403, 407, or its credentials), that needs TLS and has none, or whose addresses
+/// [`Handler::on_resolved`](crate::Handler::on_resolved) has all taken away.
 ///
 /// ```
 /// use std::time::Duration;

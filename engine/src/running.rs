@@ -139,7 +139,7 @@ impl<M> Running<M> {
         self.handover.as_ref()?.from
     }
 
-    /// Places at which that process listened and this one does not, or by another socket that was given to it: their sockets were closed.
+    /// Places where that process listened and this one does not, or listens by another socket that it was given. That process's sockets there were closed.
     pub fn unclaimed(&self) -> &[String] {
         self.handover.as_ref().map_or(&[], |handover| &handover.unclaimed)
     }
@@ -193,7 +193,8 @@ impl<M> Running<M> {
         self.handle.drain(drain);
     }
 
-    /// As [`Self::stop_on_signals`], but the first SIGTERM drains; SIGINT, and whatever comes behind it, stops at once.
+    /// As [`Self::stop_on_signals`], but the first SIGTERM drains; SIGINT, and any further signal, stops at once. A signal that comes before
+    /// this is called ends the process: a program that may not end between [`Server::start`](crate::Server::start) and this catches them itself before, and says [`Handle::drain`].
     ///
     /// # Errors
     /// [`Error::Start`] if the handlers cannot be installed.

@@ -52,7 +52,7 @@ impl Server {
     /// descriptors is raised to its hard limit first (RLIMIT_NOFILE, getrlimit(2)).
     ///
     /// Sockets are bound with SO_REUSEPORT (unless [exclusive](Listener::exclusive)), so a second server of the same user can bind the same port and share its
-    /// new connections: that is how a new version takes over from an old one.
+    /// new connections: so two versions can run beside each other. Without a gap a new one takes over by [`Self::take_over`].
     ///
     /// # Errors
     /// [`Error::Bind`].
@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// Takes over from the server that is at this path, if one is, and hands over there to the next: see [`Handover`]. What it listens at is said by
-    /// [`Self::and_listen`] from here on; of that it has the sockets of the other server, and binds what that did not have. Waits for the other server.
+    /// [`Self::and_listen`] from here on; of that it has the sockets of the other server, and binds what that did not have; what is not said here, the other one closes. Waits for the other server.
     ///
     /// # Errors
     /// [`Error::Handover`].

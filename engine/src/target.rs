@@ -312,7 +312,7 @@ impl Target {
         self.proxy.as_ref().map_or((&self.host, self.port), Proxy::place)
     }
 
-    /// How long looking up the name may take, and then connecting to each of its addresses. Default 10 s.
+    /// How long looking up the name may take, and then connecting to each of its addresses; with a proxy, those of the proxy. Default 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -328,7 +328,7 @@ impl Target {
         self
     }
 
-    /// From the TCP connection to the server's answer, TLS included. Default: `Config::handshake_timeout`.
+    /// From the TCP connection to the server's answer, TLS included, and with a proxy what that takes to connect to the server. Default: `Config::handshake_timeout`.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = Some(timeout);

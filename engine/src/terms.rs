@@ -82,7 +82,7 @@ const OUTPUT_MAX: u32 = 1 << 30;
 /// What a peer may send.
 impl Terms {
     /// Payload bytes of one message: see [`Limits::message_max_bytes`](crate::Limits#structfield.message_max_bytes). A message of one frame must keep
-    /// [`frame_max_bytes`](Self::frame_max_bytes) as well: where this is raised, raise that too.
+    /// [`frame_max_bytes`](Self::frame_max_bytes) as well: where this is raised, raise that too; to lower it, this alone is enough.
     #[must_use]
     pub fn message_max_bytes(mut self, bytes: u64) -> Self {
         self.values().message_max_bytes = Some(bytes);
@@ -187,7 +187,8 @@ impl Terms {
 
 /// Its deadlines, all of them longer than nothing.
 impl Terms {
-    /// Silence after which its peer is pinged: see [`Config::idle_timeout`](crate::Config::idle_timeout). `None` never.
+    /// Silence after which its peer is pinged: see [`Config::idle_timeout`](crate::Config::idle_timeout). `None` never: a peer that has vanished is
+    /// then found by the send timeout, [`data_timeout`](Self::data_timeout) or [`lifetime_max`](Self::lifetime_max) alone.
     ///
     /// # Errors
     /// [`InvalidConfig`]: zero.
@@ -206,7 +207,7 @@ impl Terms {
     }
 
     /// How long its peer may take nothing of what is queued: see [`Config::send_timeout`](crate::Config::send_timeout). Where neither sets it, it is the
-    /// idle timeout of this connection.
+    /// idle timeout of this connection, and 60 s if that has none.
     ///
     /// # Errors
     /// [`InvalidConfig`]: zero.

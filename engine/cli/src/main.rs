@@ -29,7 +29,7 @@ enum Command {
     /// Echo every message; `GET /healthz` answers, `/bcast` sends each message to everybody connected there. Or serve a demo.
     Serve(Box<serve::Args>),
     /// Connect to a server: lines of the input become messages, messages become lines of the output.
-    Connect(connect::Args),
+    Connect(Box<connect::Args>),
 }
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
-        Command::Connect(args) => connect::run(args),
+        Command::Connect(args) => connect::run(*args),
     };
     match done {
         Ok(code) => code,

@@ -218,7 +218,7 @@ fn bind(args: &Args, given: ListenFds) -> Result<Server, wsring::Error> {
         given.into_iter().map(|(_, listener)| listener).chain(named).map(|listener| set(args, listener));
     let server = match &args.handover {
         Some(path) => {
-            let handover = args.signals.drain().into_iter().fold(Handover::at(path), Handover::drain);
+            let handover = args.signals.drain_after_handover().into_iter().fold(Handover::at(path), Handover::drain);
             Server::take_over(handover)?
         }
         None => Server::listen(listeners.next().expect("there is a default"))?,

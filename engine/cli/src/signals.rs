@@ -10,14 +10,14 @@ use crate::seconds::{seconds, seconds_above_zero};
 #[derive(clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// Seconds over which connections are closed, one after another, when SIGTERM comes, or another process has taken over (--handover): meanwhile health checks and who asks for a WebSocket are answered 503. SIGINT,
-    /// or a second signal, stops at once [default: so does the first].
+    /// Seconds over which connections are closed, one after another, when SIGTERM comes, or another process has taken over (--handover). At SIGTERM health checks and who asks for a WebSocket are answered 503
+    /// meanwhile. SIGINT, or a second signal, stops at once [default: so does the first].
     #[arg(long, value_name = "SECS", value_parser = seconds_above_zero)]
     drain: Option<f64>,
     /// What those connections are told: 1001 says that the server goes, 1012 that it will be back [default: 1001].
     #[arg(long, value_name = "CODE", requires = "drain", value_parser = drain_code)]
     drain_code: Option<CloseCode>,
-    /// Seconds for which health checks are answered at least, also if no connection is left [default: 0].
+    /// Seconds for which health checks are answered at least when SIGTERM comes, also if no connection is left [default: 0].
     #[arg(long, value_name = "SECS", requires = "drain", value_parser = seconds)]
     drain_at_least: Option<f64>,
 }
@@ -28,10 +28,15 @@ fn drain_code(text: &str) -> Result<CloseCode, String> {
 }
 
 impl Args {
-    /// What is done when SIGTERM comes, or another process has taken over, if that is not to stop.
-    pub(crate) fn drain(&self) -> Option<Drain> {
+    /// What is done when SIGTERM comes, if that is not to stop.
+    fn drain(&self) -> Option<Drain> {
+        let least = Duration::from_secs_f64(self.drain_at_least.unwrap_or(0.0));
+        Some(self.drain_after_handover()?.at_least(least))
+    }
+
+    /// The same when another process has taken over: nobody asks this one for its health any more.
+    pub(crate) fn drain_after_handover(&self) -> Option<Drain> {
         let drain = Drain::over(Duration::from_secs_f64(self.drain?));
-        let drain = drain.at_least(Duration::from_secs_f64(self.drain_at_least.unwrap_or(0.0)));
         Some(self.drain_code.into_iter().fold(drain, Drain::code))
     }
 

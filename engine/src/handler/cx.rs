@@ -70,7 +70,7 @@ impl<H: Handler> CoreCx<'_, H> {
 
     /// How long a dial waits before its next attempt, instead of what its [`Reconnect`](crate::Reconnect) and its server say: from now on, if it
     /// waits; else once the attempt or the connection that it has is over. It counts once, and [`Duration::ZERO`] is the next pass. In
-    /// `on_dial_failed` and `on_close` it sets the wait that begins there. What the attempts may be is left to the policy. False if no attempt
+    /// `on_dial_failed` and `on_close` it sets the wait that begins there; keep the [`DialId`] of `on_answer` in the connection's state for the latter. What the attempts may be is left to the policy. False if no attempt
     /// follows: the dial is over, abandoned, not dialled again, or its core stops; in `on_close` of its last connection too.
     pub fn set_wait(&mut self, dial: DialId, wait: Duration) -> bool {
         let now = self.out.clock;

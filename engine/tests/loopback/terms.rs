@@ -243,14 +243,14 @@ fn a_target_has_its_server_pinged_and_given_up() {
 #[test]
 fn a_target_has_times_for_its_server() {
     let half = || [&[0x02, 4][..], b"half"].concat();
-    let times: [(Result<Terms, InvalidConfig>, Vec<u8>, u16, &str); 3] = [
-        (Terms::default().message_timeout(SHORT), half(), 1008, "Stalled"),
-        (Terms::default().data_timeout(SHORT), half(), 1001, "NoData"),
-        (Terms::default().lifetime_max(SHORT), said(9, b""), 1001, "Lifetime"),
+    let times = [
+        (valid(Terms::default().message_timeout(SHORT)), half(), 1008_u16, "Stalled"),
+        (valid(Terms::default().data_timeout(SHORT)), half(), 1001, "NoData"),
+        (valid(Terms::default().lifetime_max(SHORT)), said(9, b""), 1001, "Lifetime"),
     ];
     for (terms, says, code, why) in times {
         let (line, server) = dialled(
-            valid(terms),
+            terms,
             |_| {},
             move |mut stream| {
                 stream.write_all(&says).expect("it goes out");
