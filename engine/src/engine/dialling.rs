@@ -124,10 +124,11 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         let (host, port) = dial.target.first();
         let (host, timeout) = (host.to_owned(), dial.target.connect_timeout);
+        // Also where there is nothing to look up: from here on what it is given is for the next attempt.
+        dial.state = State::Resolving;
         if let Some(ip) = dial.target.address() {
             return self.race(index, vec![SocketAddr::new(ip, port)]);
         }
-        dial.state = State::Resolving;
         self.out.dials.set_timer(index, self.ring.now().plus(timeout));
         match &self.resolve {
             Some(resolve) => {

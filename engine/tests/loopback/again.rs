@@ -134,6 +134,8 @@ struct Chooser {
     asked: Sender<DialId>,
     failed: Sender<String>,
     dial: Option<DialId>,
+    /// What it gives the second attempt when it is told of its addresses.
+    then: Option<Target>,
 }
 
 impl Handler for Chooser {
@@ -147,6 +149,14 @@ impl Handler for Chooser {
     fn on_answer(&mut self, _: &mut CoreCx<'_, Self>, dial: &Dialled, _: &Answered<'_>) -> Option<()> {
         assert_eq!(dial.tag, 7, "the tag stays");
         Some(())
+    }
+
+    fn on_resolved(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, _: &mut Vec<SocketAddr>) {
+        if dial.attempt == 2
+            && let Some(then) = self.then.take()
+        {
+            assert!(cx.retarget(dial.id, then));
+        }
     }
 
     fn on_redial(&mut self, cx: &mut CoreCx<'_, Self>, dial: &Dialled, target: &Target) -> Redial {
@@ -177,6 +187,15 @@ fn choose(
     says: fn(&mut CoreCx<'_, Chooser>, u32, DialId, &Target) -> Redial,
     ended: fn(&mut CoreCx<'_, Chooser>, DialId),
 ) -> (Running, Receiver<DialId>, Receiver<String>) {
+    choose_then(target, says, ended, None)
+}
+
+fn choose_then(
+    target: Target,
+    says: fn(&mut CoreCx<'_, Chooser>, u32, DialId, &Target) -> Redial,
+    ended: fn(&mut CoreCx<'_, Chooser>, DialId),
+    then: Option<Target>,
+) -> (Running, Receiver<DialId>, Receiver<String>) {
     let ((asked, whom), (failed, why)) = (mpsc::channel(), mpsc::channel());
     let running = start_client(Config::default(), move |_| Chooser {
         target: target.clone(),
@@ -185,6 +204,7 @@ fn choose(
         asked: asked.clone(),
         failed: failed.clone(),
         dial: None,
+        then: then.clone(),
     });
     (running, whom, why)
 }
@@ -221,6 +241,23 @@ fn every_attempt_dials_what_it_is_given() {
     let dials = [(); 4].map(|()| asked.recv_timeout(WAIT).expect("asked"));
     running.handle().retarget(dials[3], at(addr, "late?token=x")).expect("there is room");
     assert_eq!([path(), path()], ["/late?token=x", "/late?token=x"]);
+    finish(running);
+}
+
+/// An attempt that has begun asks the server whose addresses it has for what it was told, although there was no name to look up.
+#[test]
+fn what_is_given_when_addresses_are_known_is_for_the_next_attempt() {
+    let (addr, paths) = paths(3);
+    let says = |_: &mut CoreCx<'_, Chooser>, attempt: u32, _: DialId, _: &Target| match attempt {
+        2 => Redial::Later,
+        _ => Redial::Same,
+    };
+    let first = at(addr, "first").tag(7).reconnect(quick());
+    let (running, asked, _) = choose_then(first, says, |_, _| {}, Some(at(addr, "next")));
+    let path = || paths.recv_timeout(WAIT).expect("an attempt");
+    assert_eq!(path(), "/first");
+    running.handle().retarget(asked.recv_timeout(WAIT).expect("asked"), at(addr, "told")).expect("there is room");
+    assert_eq!([path(), path()], ["/told", "/next"]);
     finish(running);
 }
 
