@@ -69,10 +69,10 @@ const TCP_STATES: [&str; 12] = [
 ];
 
 /// The sockets of this local address, by state, whoever has them: the kernel is asked, not a table of the engine's. Without the listener,
-/// and without TIME_WAIT, which is what is left of a connection when its socket is gone.
+/// and without TIME_WAIT, which is what is left of a connection when its socket is gone. A table that is read while others connect can have a line twice.
 pub fn sockets_by_state(addr: SocketAddr) -> BTreeMap<&'static str, usize> {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel tells");
-    let mut states = BTreeMap::new();
+    let mut sockets = BTreeMap::new();
     for line in table.lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().take(4).collect();
         let hex = |text: &str| u32::from_str_radix(text, 16).expect("hexadecimal");
@@ -81,9 +81,11 @@ pub fn sockets_by_state(addr: SocketAddr) -> BTreeMap<&'static str, usize> {
         let local = SocketAddr::from((hex(ip).to_ne_bytes(), hex(port) as u16));
         let state = TCP_STATES[hex(fields[3]) as usize - 1];
         if local == addr && !["LISTEN", "TIME_WAIT"].contains(&state) {
-            *states.entry(state).or_default() += 1;
+            sockets.insert(fields[2], state); // by the peer's address
         }
     }
+    let mut states = BTreeMap::new();
+    sockets.into_values().for_each(|state| *states.entry(state).or_default() += 1);
     states
 }
 

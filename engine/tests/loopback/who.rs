@@ -42,13 +42,15 @@ impl Handler for Usher {
 #[test]
 fn everybody_is_told_its_own_address() {
     let ways = [
-        Features::all(),
-        Features::all().without(Feature::MultishotAccept),
-        Features::all().without(Feature::DirectDescriptors),
-        Features::none(),
+        (Features::all(), 10_000),
+        (Features::all(), 100), // less than may wait
+        (Features::all().without(Feature::DeferTaskrun), 10_000),
+        (Features::all().without(Feature::MultishotAccept), 10_000),
+        (Features::all().without(Feature::DirectDescriptors), 10_000),
+        (Features::none(), 10_000),
     ];
-    for features in ways {
-        let (running, addr) = serve(Config::default().features(features), 1, |_| Usher);
+    for (features, cap) in ways {
+        let (running, addr) = serve(Config::default().features(features).connections_max(cap), 1, |_| Usher);
         for _ in 0..3 {
             // All have connected before the first asks.
             let streams: Vec<TcpStream> = (0..50).map(|_| tcp(addr)).collect();

@@ -3,19 +3,29 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use io_uring::cqueue;
 use io_uring::opcode::AsyncCancel2;
-use io_uring::types::{CancelBuilder, Fd};
+use io_uring::types::{CancelBuilder, Fd, Fixed};
+use io_uring::{cqueue, opcode};
 
-use super::accepts::Told;
+use super::accepts::{Accepts, Told};
 use super::recv_buffers::Lease;
 use super::{OWN, Uring};
 use crate::ring::{Done, Errno, Socket, Token};
 
 impl Uring {
-    /// Has as many accepts with the kernel as there is room for; the listener that has fewest is served first, so that none goes without because
-    /// another is busy. Where there is no room, who connects waits in the listener's queue.
+    /// Has for each listener one accept that goes on with the kernel, if there is room for all that may wait, and else as many as there is room for; the listener that has
+    /// fewest is served first, so that none goes without because another is busy. Where there is no room, who connects waits in the listener's queue.
     pub(super) fn fill_accepts(&mut self) {
+        let has_room = self.has_room_for_many();
+        for listener in 0..self.listeners.len() {
+            if let (Some(accepts), Some(socket)) = (&mut self.accepts, &self.listeners[listener])
+                && let many = has_room
+                && !self.shared[listener]
+                && let Some(entry) = accepts.turn(listener as u32, Fd(socket.as_raw_fd()), many, OWN)
+            {
+                self.push(&entry);
+            }
+        }
         while let Some(accepts) = &mut self.accepts
             && let Some((listener, fd)) = accepts.neediest(|listener| {
                 self.listeners[listener as usize].as_ref().map(|listener| Fd(listener.as_raw_fd()))
@@ -30,6 +40,16 @@ impl Uring {
         }
     }
 
+    /// Completions have come, from this one on, and there are addresses among what came with them.
+    #[cold]
+    pub(super) fn name_the_last(&mut self, from: usize) {
+        // What found no room in the queue comes later: then the last that is there is not the last that there was.
+        let is_all = !self.uring.submission().cq_overflow();
+        if let Some(accepts) = self.accepts.as_mut().filter(|_| is_all) {
+            accepts.name_the_last(&self.ready[from..]);
+        }
+    }
+
     /// A slot of the table may be free that was not, because a socket has closed or a connect has ended.
     pub(super) fn on_room(&mut self) {
         if std::mem::take(&mut self.accepts_wait) {
@@ -37,19 +57,25 @@ impl Uring {
         }
     }
 
-    /// An accept that goes on takes all that wait before anybody sees the first. Of a cap on descriptors the kernel knows nothing, so there must
-    /// be room for the whole queues of all listeners.
+    /// An accept that goes on takes all that wait before anybody sees the first. Of a cap on descriptors the kernel knows nothing, and whom it finds no slot for it drops. So
+    /// there must be room for the whole queues of all listeners.
     pub(super) fn has_room_for_many(&self) -> bool {
-        let Some(descriptors) = &self.descriptors else { return true };
+        let room = match &self.descriptors {
+            Some(descriptors) => descriptors.room(),
+            None => self.slots.saturating_sub(self.taken + self.connects.count()),
+        };
         let queues = self.listeners.iter().flatten().count() as u32;
-        descriptors.room() > self.backlog.saturating_mul(queues)
+        room > self.backlog.saturating_mul(queues)
     }
 
-    /// A socket has come: if there is no room for many any more, accepts that go on end, with ECANCELED, and what is submitted next
-    /// serves one connection.
+    /// A socket has come or is on its way: if there is no room for many any more, accepts that go on end, and what is submitted next
+    /// serves one connection. Of descriptors they end with ECANCELED.
     pub(super) fn end_accepts_without_room(&mut self) {
         if self.has_room_for_many() {
             return;
+        }
+        if self.accepts.is_some() {
+            return self.fill_accepts();
         }
         for listener in 0..self.many.len() {
             if let Some(accept) = self.many[listener].take() {
@@ -67,24 +93,42 @@ impl Uring {
         }
     }
 
-    /// A completion of an accept into the table. `None`: nobody is told.
+    /// A completion of an accept into the table, or of a question for an address. `None`: nobody is told.
     #[cold]
-    pub(super) fn accepted_direct(&mut self, name: Token, result: i32) -> Option<(Token, Done<Lease>)> {
-        let listener = name.index();
+    pub(super) fn accepted_direct(&mut self, name: Token, entry: &cqueue::Entry) -> Option<(Token, Done<Lease>)> {
+        let (listener, result, more) = (name.index(), entry.result(), cqueue::more(entry.flags()));
         if result == -libc::EAGAIN {
             self.have_block(listener);
         }
-        let (told, others, next) = self.accepts.as_mut().expect("sockets are in the table").on_done(name, result);
+        self.taken += u32::from(result >= 0 && !Accepts::is_answer(name));
+        let accepts = self.accepts.as_mut().expect("sockets are in the table");
+        let (told, others, next) = accepts.on_done(name, result, more);
         next.iter().for_each(|entry| self.push(entry));
+        while let Some(question) = self.accepts.as_mut().and_then(Accepts::next_question) {
+            self.push(&question);
+        }
         if others {
             let fd = Fd(self.listener_fd(listener));
             let cancel = AsyncCancel2::new(CancelBuilder::fd(fd).all()).build();
             self.push(&cancel.user_data(OWN.to_bits()));
         }
-        let Told::Engine(token, result, peer, more) = told else { return None };
-        self.taken += u32::from(result.is_ok());
-        self.fill_accepts();
-        Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
+        let told = match told {
+            Told::Engine(token, result, peer, more) => {
+                Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
+            }
+            Told::Gone(token, slot) => {
+                self.push(&opcode::Close::new(Fixed(slot)).build().user_data(OWN.to_bits()));
+                self.taken -= 1;
+                Some((token, Done::Accepted { result: Err(Errno(libc::ECONNABORTED)), peer: None, more: true }))
+            }
+            Told::Nobody => None,
+        };
+        if more {
+            self.end_accepts_without_room();
+        } else {
+            self.fill_accepts();
+        }
+        told
     }
 
     #[cold]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feature {
-    /// One accept serves many connections (Linux 5.19). Without: one accept at a time.
+    /// One accept serves many connections (Linux 5.19), while there is room for all that may wait. Without: one accept at a time.
     MultishotAccept,
     /// One receive serves many segments (Linux 6.0). Without: one receive at a time.
     MultishotRecv,

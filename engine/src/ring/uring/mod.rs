@@ -16,6 +16,7 @@ pub(crate) mod heap;
 mod limits;
 mod locked;
 mod probe;
+mod questions;
 mod recv_buffers;
 pub mod send_blocks;
 mod setup;
@@ -49,10 +50,9 @@ pub use waker::Waker;
 
 use super::deaf::deafen;
 use super::{Done, Errno, Kind, Op, Payload, RecvEnd, Ring, SendBlocks, Socket, Time, Token};
-use accepts::{Accepts, MANY};
+use accepts::{Accepts, MANY, address_bytes};
 use connects::{Connects, Step};
 use descriptors::Descriptors;
-use locked::Size;
 use recv_buffers::{BufferRing, GROUP};
 
 /// IORING_ENTER_GETEVENTS and IORING_ENTER_EXT_ARG of linux/io_uring.h.
@@ -66,28 +66,6 @@ const SOCKET_OUTQ: u32 = 1;
 
 /// Of what the driver does for itself, such as some cancels: nobody is told of it.
 const OWN: Token = Token::new(Kind::Cancel, Token::GENERATION_MASK, u32::MAX);
-
-/// The ring cycles through all their memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
-/// consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
-/// With how many there would be if locked memory did not matter.
-fn receive_buffers(uring: &IoUring, config: &RingConfig, size: Size) -> Result<(BufferRing, u16), SetupError> {
-    let failed = |error| SetupError::new("receive buffers", 0, error);
-    let incremental = config.features.has(Feature::IncrementalBuffers);
-    let register = |count, bytes, incremental| {
-        BufferRing::register(uring, size.buffers(count), bytes, incremental).map_err(failed).map(|made| (made, count))
-    };
-    match config.recv_buffers {
-        RecvBuffers::Auto => match register(2, 256 << 10, incremental)? {
-            buffers if buffers.0.is_incremental() => Ok(buffers),
-            whole => {
-                drop(whole);
-                uring.submitter().unregister_buf_ring(GROUP).map_err(failed)?;
-                register(1024, 4 << 10, false)
-            }
-        },
-        RecvBuffers::Fixed { count, bytes } => register(count, bytes, incremental),
-    }
-}
 
 /// A payload the kernel holds.
 struct Sending {
@@ -146,11 +124,12 @@ impl Uring {
         listeners: Vec<impl Into<Arc<TcpListener>>>,
         waker: Waker,
     ) -> Result<(Self, SendBlocks), SetupError> {
+        let listeners: Vec<Arc<TcpListener>> = listeners.into_iter().map(Into::into).collect();
         let mut features = usable(config.features)?;
         let direct = features.has(Feature::DirectDescriptors);
-        let ((uring, (buffers, wanted)), size) = locked::shrinking(config.queue_entries, |size| {
+        let ((mut uring, (buffers, wanted)), size) = locked::shrinking(config.queue_entries, |size| {
             let uring = setup::ring(config, size.queues, direct)?;
-            let buffers = receive_buffers(&uring, config, size)?;
+            let buffers = setup::receive_buffers(&uring, config, size)?;
             Ok((uring, buffers))
         })?;
         let blocks = SendBlocks::new(config.send_buffers.count as usize, config.send_buffers.bytes as usize);
@@ -158,13 +137,17 @@ impl Uring {
             features = features.without(Feature::IncrementalBuffers);
         }
         let many = features.has(Feature::MultishotAccept);
+        let may_ask = direct && many && features.has(Feature::DeferTaskrun);
+        let answers = may_ask && probe::tells_peers(&mut uring).map_err(|e| SetupError::new("a question", 0, e))?;
+        let families = listeners.iter().map(|socket| address_bytes(socket));
+        let accepts = direct.then(|| Accepts::new(families, if many { MANY } else { 1 }, answers));
         let ring = Self {
             uring,
             in_flight: 0,
             buffers,
             sends: Slab::with_capacity(256),
             connects: Connects::default(),
-            accepts: direct.then(|| Accepts::new(listeners.len(), if many { MANY } else { 1 })),
+            accepts,
             slots: config.sockets_max,
             taken: 0,
             accepts_wait: false,
@@ -174,7 +157,7 @@ impl Uring {
             shared: vec![false; listeners.len()],
             many: vec![None; listeners.len()],
             socket_flags: if direct { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() },
-            listeners: listeners.into_iter().map(|listener| Some(listener.into())).collect(),
+            listeners: listeners.into_iter().map(Some).collect(),
             alarm: Alarm::new(waker),
             ready: Vec::with_capacity(size.queues.completion as usize),
             cursor: 0,
@@ -329,7 +312,11 @@ impl Uring {
             self.ready.clear();
             self.cursor = 0;
         }
+        let from = self.ready.len();
         self.ready.extend(self.uring.completion());
+        if self.accepts.as_ref().is_some_and(Accepts::has_news) {
+            self.name_the_last(from);
+        }
     }
 
     /// Takes up what is there. No system call if the kernel is to do nothing and has nothing to tell.
@@ -462,8 +449,12 @@ impl Ring for Uring {
             accepts.begin(token);
             return self.fill_accepts();
         }
+        let is_connect = matches!(op, Op::Connect { .. });
         let entry = self.entry(token, op);
         self.push(&entry);
+        if is_connect {
+            self.end_accepts_without_room();
+        }
     }
 
     fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
@@ -530,7 +521,7 @@ impl Ring for Uring {
             let done = match token.kind() {
                 Kind::Recv => self.received(&entry),
                 Kind::Send => return Some(self.sent(&entry)),
-                Kind::Accept if self.accepts.is_some() => match self.accepted_direct(token, entry.result()) {
+                Kind::Accept if self.accepts.is_some() => match self.accepted_direct(token, &entry) {
                     Some(done) => return Some(done),
                     None => continue,
                 },

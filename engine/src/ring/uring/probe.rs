@@ -1,4 +1,4 @@
-//! Asks the kernel by an experiment whether direct descriptors can be used.
+//! Asks the kernel by experiments whether direct descriptors can be used, and whether it tells the addresses of their peers.
 //!
 //! Before Linux 6.13 a file that was closed in the table of fixed files is kept until every operation on any fixed file that began
 //! earlier has completed, in order (axboe/liburing#1192). Each resting connection has such an operation, its receive: so a socket
@@ -10,8 +10,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
-use io_uring::types::Fixed;
+use io_uring::types::{Fd, Fixed};
 use io_uring::{IoUring, opcode};
+use socket2::{Domain, Socket, Type};
 
 /// Whether a socket of the fixed-file table is closed when it is told to be, although an operation on another one goes on.
 ///
@@ -56,6 +57,26 @@ fn experiment() -> io::Result<bool> {
     is_closed
 }
 
+/// Whether a new ring is told the address of a socket's peer that it asks for (SO_PEERNAME by IORING_OP_URING_CMD, Linux 6.7): of a socket that has no peer, that it is
+/// not connected. A kernel that does not know the question says so otherwise, as does whoever forbids it. Of an error that is returned the ring is to be dropped.
+pub(super) fn tells_peers(uring: &mut IoUring) -> io::Result<bool> {
+    let made = [Domain::IPV4, Domain::IPV6].into_iter().find_map(|family| Socket::new(family, Type::STREAM, None).ok());
+    let Some(socket) = made else { return Ok(false) };
+    let mut answer = [0_u8; size_of::<libc::sockaddr_in>()];
+    let (level, option) = (libc::SOL_SOCKET as u32, libc::SO_PEERNAME as u32);
+    let (fd, at) = (Fd(socket.as_raw_fd()), answer.as_mut_ptr().cast());
+    let question = opcode::GetSockOpt::new(fd, level, option, at, answer.len() as u32).build();
+    // SAFETY: the question completes in the call that submits it, and is waited for; the answer and the socket outlive that. A call that fails has submitted nothing,
+    // and nothing is submitted to that ring again.
+    unsafe { uring.submission().push(&question) }.expect("the queue of a new ring has room");
+    while let Err(error) = uring.submit_and_wait(1) {
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(uring.completion().next().is_some_and(|told| told.result() == -libc::ENOTCONN))
+}
+
 /// Whether this socket's other end is closed.
 fn is_closed(peer: &mut UnixStream) -> io::Result<bool> {
     peer.set_nonblocking(true)?;
@@ -81,5 +102,9 @@ mod tests {
         println!("{}: {closes}", release.trim());
         assert!(closes || version < (6, 13), "on {release}");
         assert_eq!(closes_beside_operations().expect("known"), closes);
+        let mut uring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(4).expect("a ring");
+        let tells = tells_peers(&mut uring).expect("an answer");
+        println!("of peers: {tells}");
+        assert!(tells || version < (6, 7), "on {release}");
     }
 }

@@ -8,8 +8,9 @@ use io_uring::IoUring;
 
 use super::features::{Feature, Features};
 use super::limits::{limit, limit_text};
-use super::locked::{self, Refusal};
+use super::locked::{self, Refusal, Size};
 use super::probe;
+use super::recv_buffers::{BufferRing, GROUP};
 use super::sizes::{QueueEntries, RecvBuffers, SendBuffers};
 
 /// The lowest kernel that the driver runs on: IORING_SETUP_DEFER_TASKRUN and multishot receives are there.
@@ -22,8 +23,8 @@ pub struct RingConfig {
     pub queue_entries: QueueEntries,
     /// Open sockets at once: slots of the fixed-file table, or as many descriptors.
     pub sockets_max: u32,
-    /// The most connections that may wait in a listener's queue (listen(2)). Where sockets are ordinary descriptors, one accept serves
-    /// many connections only while there is room for so many.
+    /// The most connections that may wait in a listener's queue (listen(2)). One accept serves many connections only while there is
+    /// room for so many.
     pub backlog: u32,
     /// What it receives into.
     pub recv_buffers: RecvBuffers,
@@ -241,6 +242,32 @@ pub(super) fn ring(config: &RingConfig, queues: QueueEntries, direct: bool) -> R
             .map_err(|e| SetupError::new("the table of sockets", config.sockets_max, e))?;
     }
     Ok(uring)
+}
+
+/// The ring cycles through all their memory, so that is kept small enough to stay warm (docs/decisions/0018); without incremental
+/// consumption each segment takes a whole buffer, so there must be more of them (docs/decisions/0010).
+/// With how many there would be if locked memory did not matter.
+pub(super) fn receive_buffers(
+    uring: &IoUring,
+    config: &RingConfig,
+    size: Size,
+) -> Result<(BufferRing, u16), SetupError> {
+    let failed = |error| SetupError::new("receive buffers", 0, error);
+    let incremental = config.features.has(Feature::IncrementalBuffers);
+    let register = |count, bytes, incremental| {
+        BufferRing::register(uring, size.buffers(count), bytes, incremental).map_err(failed).map(|made| (made, count))
+    };
+    match config.recv_buffers {
+        RecvBuffers::Auto => match register(2, 256 << 10, incremental)? {
+            buffers if buffers.0.is_incremental() => Ok(buffers),
+            whole => {
+                drop(whole);
+                uring.submitter().unregister_buf_ring(GROUP).map_err(failed)?;
+                register(1024, 4 << 10, false)
+            }
+        },
+        RecvBuffers::Fixed { count, bytes } => register(count, bytes, incremental),
+    }
 }
 
 /// How many descriptors this process has open; 0 where /proc does not tell.

@@ -64,7 +64,7 @@ mod tests {
 
     /// A ring with an accepted connection, and its peer.
     fn connected(features: Features) -> (Uring, SendBlocks, Socket, TcpStream) {
-        let config = RingConfig { sockets_max: 8, features, ..RingConfig::default() };
+        let config = RingConfig { sockets_max: 8, backlog: 2, features, ..RingConfig::default() };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let (mut ring, blocks) =

@@ -1,12 +1,14 @@
 //! Accepts of the driver: how many connections one serves, and what it says where there is no room.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 
-use wsring::ring::uring::{Feature, Features, RingConfig, Uring, Waker};
+use wsring::ring::uring::{Feature, Features, QueueEntries, RingConfig, Uring, Waker};
 use wsring::ring::{Done, Errno, Kind, Op, Ring, Socket, Token};
 
-use super::{ACCEPT, Bench};
+use super::{ACCEPT, Bench, CANCEL};
 use crate::common::procfs::sockets_by_state;
 use crate::common::*;
 
@@ -262,5 +264,215 @@ fn accepts_wait_at_a_socket_that_is_not_to_block() {
             }
         }
         println!("{features}: {failures} accepts came back");
+    }
+}
+
+/// A ring with these listeners, whose accepts have been submitted.
+fn accepting<const N: usize>(config: &RingConfig, listeners: [TcpListener; N]) -> Uring {
+    let (mut ring, _) = Uring::new(config, listeners.into(), Waker::new().expect("a descriptor")).expect("a ring");
+    for listener in 0..N as u32 {
+        ring.submit(Token::new(Kind::Accept, 0, listener), Op::Accept { listener });
+    }
+    ring
+}
+
+/// As many as there are now: who has come, and in how many waits.
+fn come(ring: &mut Uring, count: usize) -> (Vec<(Socket, Option<SocketAddr>)>, u32) {
+    let deadline = std::time::Instant::now() + WAIT;
+    let (mut come, mut waits) = (Vec::new(), 0);
+    while come.len() < count {
+        assert!(std::time::Instant::now() < deadline, "{} of {count} have come", come.len());
+        ring.wait(Some(ring.now().plus(std::time::Duration::from_millis(50)))).expect("the ring works");
+        waits += 1;
+        while let Some((token, done)) = ring.next() {
+            match done {
+                Done::Accepted { result, peer, more: true } => come.push((result.expect("a socket"), peer)),
+                Done::Closed => {}
+                other => panic!("{token:?}: {other:?}"),
+            }
+        }
+    }
+    (come, waits)
+}
+
+/// What has been received from a socket: all of it comes in one piece.
+fn heard(ring: &mut Uring, socket: Socket) -> Vec<u8> {
+    let token = Token::new(Kind::Recv, 1, socket.0);
+    ring.submit(token, Op::Recv { socket, once: true });
+    let deadline = std::time::Instant::now() + WAIT;
+    loop {
+        match ring.next() {
+            Some((of, Done::Received { lease: Some(lease), .. })) if of == token => {
+                let heard = lease.to_vec();
+                ring.release(lease);
+                return heard;
+            }
+            Some(other) => panic!("{other:?}"),
+            None => ring.wait(Some(ring.now().plus(std::time::Duration::from_millis(50)))).expect("the ring works"),
+        }
+        assert!(std::time::Instant::now() < deadline, "{token:?} never completes");
+    }
+}
+
+/// One accept writes all addresses to one place. Whoever has said which address is his has been told with that one: of one that came alone, of many that came at once,
+/// where completions find no room in the queue, and where accepts serve one connection each.
+#[test]
+fn everybody_has_his_own_address() {
+    const MANY: usize = 150;
+    let few = QueueEntries { submission: 8, completion: 16 };
+    let ways = [
+        ("127.0.0.1:0", 16, QueueEntries::default(), Features::all()),
+        ("[::1]:0", 16, QueueEntries::default(), Features::all()),
+        ("127.0.0.1:0", 16, few, Features::all()),
+        ("127.0.0.1:0", 4096, QueueEntries::default(), Features::all()),
+        ("[::1]:0", 16, few, Features::all().without(Feature::DeferTaskrun)),
+        ("127.0.0.1:0", 16, few, Features::all().without(Feature::MultishotAccept)),
+    ];
+    for (at, backlog, queue_entries, features) in ways {
+        let config = RingConfig { sockets_max: 1024, backlog, queue_entries, features, ..RingConfig::default() };
+        let listener = socket2::Socket::from(TcpListener::bind(at).expect("a free port"));
+        listener.listen(4096).expect("a longer queue");
+        let listener = TcpListener::from(listener);
+        let addr = listener.local_addr().expect("an address");
+        let mut ring = accepting(&config, [listener]);
+        let goes_on = ring.features().has(Feature::DirectDescriptors)
+            && features.has(Feature::DeferTaskrun)
+            && features.has(Feature::MultishotAccept)
+            && backlog < 1024
+            && queue_entries != few;
+        for count in [1, MANY, 1, 2, MANY] {
+            let peers: Vec<TcpStream> = (0..count)
+                .map(|_| {
+                    let mut peer = tcp(addr);
+                    let own = peer.local_addr().expect("an address").to_string();
+                    peer.write_all(own.as_bytes()).expect("it goes out");
+                    peer
+                })
+                .collect();
+            if !ring.features().has(Feature::DirectDescriptors) && !features.has(Feature::MultishotAccept) {
+                return; // each connection ends its accept
+            }
+            let (come, waits) = come(&mut ring, count);
+            // All are accepted in one wait, and the kernel is asked for 64 at once.
+            assert!(!goes_on || waits <= 5, "{at} {features}: {waits} waits for {count}");
+            for (socket, peer) in come {
+                let own = String::from_utf8(heard(&mut ring, socket)).expect("text");
+                assert_eq!(peer.map(|peer| peer.to_string()), Some(own), "{at} {features}, one of {count}");
+                ring.submit(Token::new(Kind::Close, 0, 0), Op::Close { socket, reset: false });
+                while !matches!(ring.next(), Some((_, Done::Closed))) {
+                    ring.wait(Some(ring.now().plus(WAIT))).expect("the ring works");
+                }
+            }
+            drop(peers);
+        }
+    }
+}
+
+/// The kernel is not asked for what there is not.
+#[test]
+fn who_comes_to_a_path_has_no_address() {
+    let path = std::env::temp_dir().join(format!("wsring-accepts-{}.socket", std::process::id()));
+    let _ = std::fs::remove_file(&path); // of one that was killed
+    let listener = TcpListener::from(OwnedFd::from(UnixListener::bind(&path).expect("a path")));
+    let config = RingConfig { sockets_max: 256, backlog: 8, ..RingConfig::default() };
+    let mut ring = accepting(&config, [listener]);
+    let peers: Vec<UnixStream> = (0..50).map(|_| UnixStream::connect(&path).expect("it listens")).collect();
+    std::fs::remove_file(&path).expect("it was made");
+    let (come, waits) = come(&mut ring, peers.len());
+    assert!(come.iter().all(|(_, peer)| peer.is_none()), "{come:?}");
+    assert!(waits <= 2 || !ring.features().has(Feature::DirectDescriptors), "{waits} waits for {}", peers.len());
+}
+
+/// Whom the kernel finds no slot for it drops: so accepts serve many only while there is room for all that may wait at any listener, then one each, and nobody is dropped. When there is
+/// room again, so they do again.
+#[test]
+fn nobody_is_dropped_where_there_are_slots_for_few() {
+    const SLOTS: usize = 600;
+    const QUEUE: usize = 100; // of each of two listeners
+    let config = RingConfig { sockets_max: SLOTS as u32, backlog: QUEUE as u32, ..RingConfig::default() };
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let addrs = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let mut ring = accepting(&config, listeners);
+    if !ring.features().has(Feature::DirectDescriptors) {
+        return; // with descriptors accepts are another matter
+    }
+    let connect = |count| -> Vec<TcpStream> { (0..count).map(|n| tcp(addrs[n % 2])).collect() };
+    let mut peers = Vec::new();
+    let mut inside = Vec::new();
+    // In steps that a queue takes, up to the last slot.
+    for step in [QUEUE; SLOTS / QUEUE] {
+        peers.extend(connect(step));
+        inside.extend(come(&mut ring, step).0);
+    }
+    peers.extend(connect(QUEUE));
+    for _ in 0..3 {
+        ring.wait(Some(ring.now())).expect("the ring works");
+        assert!(ring.next().is_none(), "nobody is accepted whom there is no slot for");
+    }
+    let close =
+        |ring: &mut Uring, socket| ring.submit(Token::new(Kind::Close, 0, 0), Op::Close { socket, reset: false });
+    inside.drain(..QUEUE).for_each(|(socket, _)| close(&mut ring, socket));
+    inside.extend(come(&mut ring, QUEUE).0);
+    let mut own: Vec<_> = peers[QUEUE..].iter().map(|peer| peer.local_addr().expect("an address")).collect();
+    let mut told: Vec<_> = inside.iter().map(|(_, peer)| peer.expect("an address")).collect();
+    own.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(own, told);
+    // All go. Those that serve one each have been with the kernel since, and are used up first.
+    inside.drain(..).for_each(|(socket, _)| close(&mut ring, socket));
+    let _first = connect(QUEUE);
+    come(&mut ring, QUEUE);
+    let _second = connect(QUEUE);
+    let (_, waits) = come(&mut ring, QUEUE);
+    assert!(waits < QUEUE as u32 / 16, "{waits} waits for {QUEUE}: each accept serves one");
+}
+
+/// Those who were accepted before an accept was cancelled are told with their addresses, and its end comes behind them.
+#[test]
+fn an_accept_ends_behind_those_that_it_has_served() {
+    const COUNT: usize = 100;
+    for backlog in [16, 4096] {
+        let config = RingConfig { sockets_max: 1024, backlog, ..RingConfig::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let mut ring = accepting(&config, [listener]);
+        let peers: Vec<TcpStream> = (0..COUNT).map(|_| tcp(addr)).collect();
+        let own: Vec<_> = peers.iter().map(|peer| peer.local_addr().expect("an address")).collect();
+        ring.wait(Some(ring.now())).expect("the ring works");
+        let mut told = Vec::new();
+        // The first that is told has others behind it.
+        while told.is_empty() {
+            match ring.next() {
+                Some((_, Done::Accepted { result: Ok(_), peer, more: true })) => told.push(peer.expect("an address")),
+                Some(other) => panic!("{other:?}"),
+                None => ring.wait(Some(ring.now().plus(WAIT))).expect("the ring works"),
+            }
+        }
+        ring.submit(CANCEL, Op::Cancel { target: ACCEPT });
+        let (mut ended, mut cancelled) = (false, false);
+        while !ended || !cancelled {
+            match ring.next() {
+                Some((ACCEPT, Done::Accepted { result: Ok(_), peer, more: true })) if !ended => {
+                    told.push(peer.expect("an address"))
+                }
+                Some((ACCEPT, Done::Accepted { result: Err(Errno(libc::ECANCELED)), peer: None, more: false })) => {
+                    assert!(!std::mem::replace(&mut ended, true), "it ended twice");
+                }
+                Some((CANCEL, Done::Cancelled)) => cancelled = true,
+                Some(other) => panic!("{other:?}"),
+                None => ring.wait(Some(ring.now().plus(WAIT))).expect("the ring works"),
+            }
+        }
+        told.sort_unstable();
+        told.dedup();
+        assert!(told.iter().all(|peer| own.contains(peer)), "{told:?}");
+        let all = ring.features().has(Feature::DirectDescriptors) && backlog == 16;
+        assert!(told.len() == COUNT || !all, "{} of {COUNT} had been accepted by one", told.len());
+        // It can begin again.
+        ring.submit(ACCEPT, Op::Accept { listener: 0 });
+        let last = tcp(addr);
+        let rest = come(&mut ring, COUNT - told.len() + 1).0;
+        let last = last.local_addr().expect("an address");
+        assert!(rest.iter().any(|(_, peer)| *peer == Some(last)), "{rest:?}");
     }
 }
