@@ -4,63 +4,29 @@
 
 mod deferred;
 
-use std::panic::catch_unwind;
-
 use deferred::run;
-use wsring::Stats;
-use wsring_testkit::effort;
+use wsring_testkit::sim::World;
 
-fn half(from: u64, seeds: u64) -> Stats {
-    let mut total = Stats::default();
-    for seed in (from..seeds).step_by(2) {
-        let outcome = catch_unwind(|| run(seed, false)).unwrap_or_else(|panic| {
-            let command = "cargo test -p wsring --features sim --test sim_deferred seeds -- --nocapture";
-            eprintln!("seed {seed} failed; its story: SEED={seed} {command}");
-            std::panic::resume_unwind(panic)
-        });
-        total += outcome.stats;
-    }
-    total
-}
+const WORLD: World = World { test: "sim_deferred", run };
 
 #[test]
 fn seeds() {
-    if let Some(seed) = effort::number("SEED") {
-        return println!("{}", run(seed, true).stats);
-    }
-    let seeds = effort::seeds();
-    let mut total = Stats::default();
-    std::thread::scope(|scope| {
-        let odd = scope.spawn(|| half(1, seeds));
-        total = half(0, seeds);
-        total += odd.join().expect("a seed failed: see above");
+    WORLD.run_seeds(|total| {
+        [
+            ("deferred", total.deferred),
+            ("deferred_answered", total.deferred_answered),
+            ("deferred_expired", total.deferred_expired),
+            ("deferred_gone", total.deferred_gone),
+            ("deferred_refused", total.deferred_refused),
+            ("answers_late", total.answers_late),
+            ("mail_refused", total.mail_refused),
+            ("opened", total.opened),
+            ("messages", total.messages),
+        ]
     });
-    println!("{seeds} seeds: {total}");
-    if seeds < 1000 {
-        return; // too few to reach everything
-    }
-    // Whatever is never reached is not tested.
-    let reached = [
-        ("deferred", total.deferred),
-        ("deferred_answered", total.deferred_answered),
-        ("deferred_expired", total.deferred_expired),
-        ("deferred_gone", total.deferred_gone),
-        ("deferred_refused", total.deferred_refused),
-        ("answers_late", total.answers_late),
-        ("mail_refused", total.mail_refused),
-        ("opened", total.opened),
-        ("messages", total.messages),
-    ];
-    for (what, count) in reached {
-        assert!(count * 20 >= seeds, "{seeds} seeds reached {what} {count} times");
-    }
 }
 
-/// The seed decides everything.
 #[test]
 fn same_seed_same_trace() {
-    for seed in 0..20 {
-        let (first, second) = (run(seed, false), run(seed, false));
-        assert_eq!((first.trace, first.stats), (second.trace, second.stats), "seed {seed}");
-    }
+    WORLD.is_its_seeds();
 }

@@ -6,25 +6,20 @@
 mod sim;
 
 use sim::secured::run;
-use sim::{Manners, Total};
-use wsring_testkit::effort;
+use sim::{Manners, Runs};
+use wsring_testkit::{effort, seeds};
 
-fn run_all(seeds: u64, manners: Manners) -> Total {
-    sim::run_all(seeds, manners, "sim,tls --test sim_tls", run)
-}
+const RUNS: Runs = Runs { test: "sim,tls --test sim_tls", run };
 
 #[test]
 fn seeds() {
-    if let Some(seed) = effort::number("SEED") {
-        let quiet = std::env::var("MANNERS").is_ok_and(|manners| manners == "Quiet");
-        let outcome = run(seed, if quiet { Manners::Quiet } else { Manners::Rude }, true);
-        println!("seed {seed}: {:#?}", outcome.stats);
+    if RUNS.is_one_told() {
         return;
     }
-    let seeds = effort::seeds().min(2000);
-    let Total { stats, .. } = run_all(seeds, Manners::Rude);
-    println!("{seeds} seeds: {stats}");
-    if seeds < 500 {
+    let count = effort::seeds().min(2000);
+    let stats = RUNS.all(count, Manners::Rude).stats;
+    println!("{count} seeds: {stats}");
+    if count < 500 {
         return; // too few to reach everything
     }
     let reached = [
@@ -36,14 +31,12 @@ fn seeds() {
         ("resets", stats.resets),
         ("tls_failed", stats.tls_failed),
     ];
-    for (what, count) in reached {
-        assert!(count * 20 >= seeds, "{seeds} seeds reached {what} {count} times");
-    }
+    seeds::assert_reached(count, 20, &reached);
 }
 
 /// Nobody does anything wrong, so everything must arrive, and every stream ends with a close_notify.
 #[test]
 fn a_quiet_kernel_is_complete() {
-    let Total { stats, .. } = run_all(200, Manners::Quiet);
+    let stats = RUNS.all(200, Manners::Quiet).stats;
     assert!(stats.messages > 200 * 5 && stats.tls_failed == 0, "{stats}: the quiet runs test nothing");
 }

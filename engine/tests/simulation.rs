@@ -4,30 +4,23 @@
 
 mod sim;
 
-use sim::{Manners, Total, run};
-use wsring_testkit::effort;
+use sim::{Manners, Runs, Total, run};
+use wsring_testkit::{effort, seeds};
 
-fn run_all(seeds: u64, manners: Manners) -> Total {
-    sim::run_all(seeds, manners, "sim --test simulation", run)
-}
+const RUNS: Runs = Runs { test: "sim --test simulation", run };
 
 #[test]
 fn seeds() {
-    if let Some(seed) = effort::number("SEED") {
-        let quiet = std::env::var("MANNERS").is_ok_and(|manners| manners == "Quiet");
-        let manners = if quiet { Manners::Quiet } else { Manners::Rude };
-        let outcome = run(seed, manners, true);
-        println!("seed {seed}: {:#?}", outcome.stats);
+    if RUNS.is_one_told() {
         return;
     }
-    let seeds = effort::seeds();
+    let count = effort::seeds();
     let start = std::time::Instant::now();
-    let Total { stats, overflows } = run_all(seeds, Manners::Rude);
-    println!("{seeds} seeds in {:?}: {stats} overflows={overflows}", start.elapsed());
-    if seeds < 1000 {
+    let Total { stats, overflows } = RUNS.all(count, Manners::Rude);
+    println!("{count} seeds in {:?}: {stats} overflows={overflows}", start.elapsed());
+    if count < 1000 {
         return; // too few to reach everything
     }
-    // Whatever is never reached is not tested.
     let reached = [
         ("messages", stats.messages),
         ("refused", stats.refused),
@@ -52,9 +45,7 @@ fn seeds() {
         ("memory_closed", stats.memory_closed),
         ("drains", stats.drains),
     ];
-    for (what, count) in reached {
-        assert!(count * 40 >= seeds, "{seeds} seeds reached {what} {count} times");
-    }
+    seeds::assert_reached(count, 40, &reached);
 }
 
 /// Prints `manners seed trace` for each seed below `SEEDS`, and a tenth as many quiet ones: what `scripts/traces` compares
@@ -83,20 +74,12 @@ fn traces() {
 /// Nobody does anything wrong, so everything must arrive: messages, pongs and Closes, both ways.
 #[test]
 fn quiet_kernel_is_complete() {
-    let total = run_all(300, Manners::Quiet).stats;
+    let total = RUNS.all(300, Manners::Quiet).stats;
     assert!(total.messages > 300 * 5, "{total}: the quiet runs test nothing");
 }
 
-/// The seed decides everything: nothing of the machine, its clock or its memory leaks into a run.
 #[test]
 fn same_seed_same_trace() {
-    for seed in (0..40).chain([1_000_003, u64::MAX]) {
-        let (first, second) = (run(seed, Manners::Rude, false), run(seed, Manners::Rude, false));
-        assert_eq!(first, second, "seed {seed}");
-        assert_ne!(
-            first.trace,
-            run(seed ^ 1 << 20, Manners::Rude, false).trace,
-            "the trace does not depend on the seed"
-        );
-    }
+    let run = |seed| run(seed, Manners::Rude, false);
+    seeds::assert_same_again((0..40).chain([1_000_003, u64::MAX]), run, |outcome| outcome.trace);
 }

@@ -7,11 +7,19 @@ pub fn upgrade_head(path: &str) -> String {
 
 /// The same with more headers, which are whole lines.
 pub fn handshake(path: &str, headers: &[&str]) -> String {
-    let extra: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n"
-    )
+    const ASKS: [&str; 4] = [
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    ];
+    request_head("GET", path, &[&ASKS, headers].concat())
+}
+
+/// A request head that asks for no upgrade by itself, with these headers.
+pub fn request_head(method: &str, path: &str, headers: &[&str]) -> String {
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
 /// What an HTTP request was answered.
@@ -32,7 +40,7 @@ impl Answer {
     }
 
     /// What this head says, without a body.
-    pub(crate) fn of(head: &str) -> Self {
+    pub fn of(head: &str) -> Self {
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
         let header = |line: &str| {

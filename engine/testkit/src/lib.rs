@@ -23,10 +23,12 @@ mod patient;
 pub mod process;
 pub mod procfs;
 mod ring;
+pub mod seeds;
+pub mod sim;
 mod teller;
 
 pub use client::*;
-pub use http::{Answer, handshake, upgrade_head};
+pub use http::{Answer, handshake, request_head, upgrade_head};
 pub use patient::{Patient, patiently};
 pub use ring::ring;
 pub use teller::Teller;

@@ -3,8 +3,6 @@
 //! `peer` is a client that asks, waits or does not, and says more meanwhile; `desk` the application that defers, and the other thread that answers, in
 //! any order, late, twice, or never.
 
-#![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
-
 mod desk;
 mod peer;
 
@@ -14,8 +12,9 @@ use std::time::Duration;
 
 use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
-use wsring::ring::sim::{Bell, Net, Outside, Random, SimConfig, SimRing, Trace};
+use wsring::ring::sim::{Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Stats};
+use wsring_testkit::sim::{Outcome, check, run_to_its_end, rung};
 
 use desk::{App, Clerk, Found};
 use peer::{Peer, Seen};
@@ -60,13 +59,6 @@ struct Ledger {
 }
 
 type Shared = Rc<RefCell<Ledger>>;
-
-/// What a run came to.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    pub stats: Stats,
-    pub trace: u64,
-}
 
 /// Peers, the thread that answers, and who stops it all.
 struct Town {
@@ -122,15 +114,13 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let trace = Trace::new(aloud);
     let ledger: Shared = Rc::default();
     let count = random.range(1, 20) as usize;
-    ledger.borrow_mut().seen = vec![Seen::default(); count];
     ledger.borrow_mut().stages = vec![Stage::Unasked; count];
     ledger.borrow_mut().slack = pause + SLACK;
     ledger.borrow_mut().began = sim.start;
     let peers = (0..count).map(|number| Peer::new(number, random.fork(), handshake, &ledger, &trace)).collect();
     let stop_after = if random.chance(300) { Duration::from_micros(random.below(600_000)) } else { RUN };
-    let (bell, desk) = (Bell::default(), desk::Desk::default());
-    let rung = bell.clone();
-    let remote = Remote::new(move || rung.ring(), random.pick(&[1, 4, 1_000]));
+    let desk = desk::Desk::default();
+    let (remote, bell) = rung(random.pick(&[1, 4, 1_000]));
     let clerk = Clerk::new(random.fork(), handshake, &desk, &ledger, &trace);
     let stop_at = sim.start.plus(stop_after);
     let town = Town {
@@ -146,20 +136,13 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let app = App::new(random.fork(), pending_max, desk, &ledger, &trace);
     let mut engine = Engine::new(config, ring, app, 1, &remote).seed(seed).letters_max(random.pick(&[1, 2, 256]));
     let judged = Rc::clone(&ledger);
-    let watch = |engine: &mut Engine<App>| {
-        let lent = engine.ring().memory();
-        let (counted, found) = engine.memory(lent);
-        assert_eq!(counted, found, "the engine's count of its memory is not what is in use");
+    let (stats, _) = run_to_its_end(&mut engine, |engine| {
         let (pending, now) = (engine.stats().pending, engine.ring().time());
         assert!(pending <= pending_max.into(), "deferred: {pending} requests wait, and {pending_max} may");
         let may = |(_, since): &&(u64, Time)| now <= since.plus(handshake + pause + SLACK);
         let may = judged.borrow().waiting.iter().filter(may).count() as u64;
         assert!(pending <= may, "deferred: {pending} requests wait, of which {may} have not had their time");
-    };
-    let stats = engine.run_watched(watch).expect("the simulated ring does not break");
-    let left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
-    assert!(left.is_empty(), "left behind: {left:#?}");
-    engine.ring().settle_outside(Duration::from_secs(60));
+    });
     ledger.borrow().judge(&stats, handshake);
     Outcome { stats, trace: trace.hash() }
 }
@@ -167,7 +150,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
 impl Ledger {
     fn judge(&self, stats: &Stats, handshake: Duration) {
         for (number, (seen, stage)) in self.seen.iter().zip(&self.stages).enumerate() {
-            let verdict = self.judge_peer(seen, *stage, handshake);
+            let verdict = self.judge_peer(number, seen, *stage, handshake);
             assert!(verdict.is_ok(), "deferred, peer {number}: {}\n{stage:?} {seen:?}", verdict.unwrap_err());
         }
         let ended = stats.deferred_answered + stats.deferred_expired + stats.deferred_gone;
@@ -192,39 +175,43 @@ impl Ledger {
         );
     }
 
-    fn judge_peer(&self, seen: &Seen, stage: Stage, handshake: Duration) -> Result<(), String> {
-        let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(says.to_owned()) };
-        check(seen.over || seen.left, "its connection never ended")?;
+    fn judge_peer(&self, number: usize, seen: &Seen, stage: Stage, handshake: Duration) -> Result<(), String> {
+        let line = seen.line.borrow();
+        check(line.is_over() || seen.left, "its connection never ended")?;
         check(
-            seen.echoed.len() <= seen.sent.len() && seen.sent.starts_with(&seen.echoed),
+            line.texts.len() <= seen.sent.len() && seen.sent.starts_with(&line.texts),
             "its echoes are not what it sent",
         )?;
-        check(seen.statuses <= 1, "it was answered twice")?;
-        if seen.left || seen.faulted {
+        let body = line.answer.as_ref().map(|answer| String::from_utf8_lossy(&answer.body)).unwrap_or_default();
+        check(!body.contains("HTTP/1.1"), "it was answered twice")?;
+        // What the application says names whom it says it to.
+        let to = body.strip_prefix("to peer ").and_then(|rest| rest.strip_suffix('\n'));
+        check(to.is_none_or(|to| to == number.to_string()), "it got the answer to another")?;
+        if seen.left || line.is_refused || line.is_faulted {
             return Ok(());
         }
         let stopped = |by: Option<Time>| self.stopped_at.is_some_and(|at| by.is_none_or(|by| at <= by));
-        let is_over = seen.answered_at.is_some_and(|at| at.since(seen.connected_at) >= handshake);
+        let is_over = line.answered_at.is_some_and(|at| at.since(line.connected_at) >= handshake);
         // Its request was on its way for so long that its time may have been over before all of it had come.
-        let is_slow = seen.whole_at.is_none_or(|at| at.since(seen.connected_at) + self.slack >= handshake);
-        match (seen.status, stage) {
+        let is_slow = line.asked_at.is_none_or(|at| at.since(line.connected_at) + self.slack >= handshake);
+        match (line.status(), stage) {
             (Some(101), Stage::Said(101)) => {
-                check(seen.echoed == seen.sent || stopped(seen.ended_at), "what it had sent was lost")
+                check(line.texts == seen.sent || stopped(line.ended_at), "what it had sent was lost")
             }
             (Some(408), Stage::Unasked) => check(is_slow, "its request was whole"),
-            (Some(503), Stage::Unasked) => check(stopped(seen.answered_at), "it was told 503, and nobody knows why"),
+            (Some(503), Stage::Unasked) => check(stopped(line.answered_at), "it was told 503, and nobody knows why"),
             (Some(503), Stage::Waits(_, response)) => {
-                check(is_over || stopped(seen.answered_at), "its time was not over")?;
-                let kept = self.stopped_at.is_some_and(|stop| seen.answered_at > Some(stop.plus(self.slack)));
+                check(is_over || stopped(line.answered_at), "its time was not over")?;
+                let kept = self.stopped_at.is_some_and(|stop| line.answered_at > Some(stop.plus(self.slack)));
                 check(!kept, "a stop let it wait")?;
-                let due = seen.connected_at.plus(handshake);
-                let late = response.is_none_or(|(at, _)| at.plus(self.slack) >= due || stopped(seen.answered_at));
+                let due = line.connected_at.plus(handshake);
+                let late = response.is_none_or(|(at, _)| at.plus(self.slack) >= due || stopped(line.answered_at));
                 check(late, "it was answered in time, and told that it was not")
             }
             (Some(said), Stage::Waits(_, Some((_, status)))) => check(said == status, "it was told something else"),
             (Some(said), Stage::Said(status)) => check(said == status, "it was told something else"),
             (None, _) if seen.half_closed => Ok(()),
-            (None, Stage::Unasked) => check(is_slow || stopped(seen.ended_at), "it was never asked about"),
+            (None, Stage::Unasked) => check(is_slow || stopped(line.ended_at), "it was never asked about"),
             (None, _) => check(false, "it was never answered"),
             (Some(_), _) => check(false, "nobody said that"),
         }

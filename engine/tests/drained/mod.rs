@@ -3,8 +3,6 @@
 //! `peer` is a client that comes before or behind the beginning of the drain, stays, goes by itself, or does not answer; `desk` the application, which sees each turn
 //! come. In some seeds it is drained twice, stopped in the middle of it, or accepts nobody any more.
 
-#![allow(dead_code, reason = "each of the tests that share this looks at another part of an outcome")]
-
 mod desk;
 mod peer;
 
@@ -15,8 +13,9 @@ use std::time::Duration;
 
 use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
-use wsring::ring::sim::{Bell, Net, Outside, Random, SimConfig, SimRing, Trace};
+use wsring::ring::sim::{Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{CloseCode, Config, Drain, Stats};
+use wsring_testkit::sim::{Outcome, check, run_to_its_end, rung};
 
 use desk::App;
 use peer::{Peer, Seen};
@@ -95,19 +94,11 @@ struct Ledger {
 
 type Shared = Rc<RefCell<Ledger>>;
 
-/// What a run came to.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    pub stats: Stats,
-    pub trace: u64,
-}
-
 /// Peers, and who has it drained.
 struct Town {
     peers: Vec<Peer>,
     remote: Remote,
     ledger: Shared,
-    plan: Plan,
     /// What is still to be asked for, the next one last.
     asks: Vec<(Time, Ask)>,
 }
@@ -164,7 +155,6 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let trace = Trace::new(aloud);
     let ledger: Shared = Rc::default();
     let count = if random.chance(300) { random.range(20, 40) } else { random.range(1, 12) } as usize;
-    ledger.borrow_mut().seen = vec![Seen::default(); count];
     ledger.borrow_mut().began = sim.start;
     let peers = (0..count).map(|number| Peer::new(number, random.fork(), &plan, &ledger, &trace)).collect();
     let at = |after: Duration| sim.start.plus(plan.at + after);
@@ -175,19 +165,13 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let most = plan.deadline + STOP_MAX + pause + SLACK + BEYOND;
     asks.push((at(most), Ask::Stop)); // by hand, or a bug would run for ever
     asks.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    let bell = Bell::default();
-    let rung = bell.clone();
-    let remote = Remote::new(move || rung.ring(), 16);
-    let town = Town { peers, remote: remote.clone(), ledger: Rc::clone(&ledger), plan, asks };
+    let (remote, bell) = rung(16);
+    let town = Town { peers, remote: remote.clone(), ledger: Rc::clone(&ledger), asks };
     let keys: Vec<u64> = (WATCH..=count as u64).collect();
     let ring = SimRing::new(sim, trace.clone(), Box::new(town), &keys).rung_by(bell);
     let app = App::new(random.fork(), &ledger, &trace);
     let mut engine = Engine::new(config, ring, app, 1, &remote).seed(seed);
-    let stats = engine.run().expect("the simulated ring does not break");
-    let left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
-    assert!(left.is_empty(), "left behind: {left:#?}");
-    let ended_at = engine.ring().time();
-    engine.ring().settle_outside(Duration::from_secs(60));
+    let (stats, ended_at) = run_to_its_end(&mut engine, |_| ());
     ledger.borrow().judge(&stats, &plan, pause, ended_at);
     Outcome { stats, trace: trace.hash() }
 }
@@ -233,7 +217,7 @@ impl Ledger {
         for (what, engine, known) in same {
             assert_eq!(engine, known, "of a drain, the engine miscounts {what}");
         }
-        let refused = self.seen.iter().filter(|seen| seen.is_told_to_come_back).count() as u64;
+        let refused = self.seen.iter().filter(|seen| seen.is_told_to_come_back()).count() as u64;
         assert!(report.refused >= refused, "of a drain: {} refused, and {refused} were told so", report.refused);
     }
 
@@ -252,19 +236,19 @@ impl Ledger {
     }
 
     fn judge_peer(&self, seen: &Seen, open: Option<&Open>, plan: &Plan) -> Result<(), String> {
-        let check = |holds: bool, says: &str| if holds { Ok(()) } else { Err(says.to_owned()) };
-        check(seen.over || seen.left_at.is_some(), "its connection never ended")?;
-        check(matches!(seen.status, None | Some(101 | 200 | 408 | 503)), "an unexpected status")?;
-        check(open.is_none() || seen.status != Some(503), "it was refused, and is open")?;
-        let Some(open) = open.filter(|_| !seen.faulted && seen.left_at.is_none() && !seen.is_deaf) else {
+        let line = seen.line.borrow();
+        check(line.is_over() || seen.left_at.is_some() || seen.is_deaf, "its connection never ended")?;
+        check(matches!(line.status(), None | Some(101 | 200 | 408 | 503)), "an unexpected status")?;
+        check(open.is_none() || line.status() != Some(503), "it was refused, and is open")?;
+        let Some(open) = open.filter(|_| !line.is_faulted && seen.left_at.is_none() && !seen.is_deaf) else {
             return Ok(());
         };
         check(open.over.is_some(), "it was never closed")?;
         // Whoever is there to be told is, by the drain or by the stop that ends it.
-        let Some((code, reason)) = &seen.close else { return check(seen.reset, "it was never told") };
+        let Some((code, reason)) = &line.close else { return check(line.is_reset, "it was never told") };
         let by_drain = (*code, reason.as_str()) == (Some(plan.code.as_u16()), REASON);
         let by_stop = self.stopped_at.is_some() && *code == Some(1001);
         check(by_drain || by_stop && open.told_at.is_none(), "it was told something else")?;
-        check(open.told_at.is_none() || seen.has_goodbye, "what the application said before is lost")
+        check(open.told_at.is_none() || seen.has_goodbye(), "what the application said before is lost")
     }
 }

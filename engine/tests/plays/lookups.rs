@@ -11,6 +11,7 @@ use wsring::{
     Answered, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Opening, Reconnect, SendBuffers, Target,
     Verdict,
 };
+use wsring_testkit::sim::assert_nothing_is_left;
 
 /// Dials a name until its second attempt has failed; tells why each did.
 struct Caller(Rc<RefCell<Vec<io::ErrorKind>>>);
@@ -75,5 +76,5 @@ fn a_late_answer_is_not_the_next_lookups() {
     let mut engine = engine.resolver(move |_, _, lookup| asked.borrow_mut().push(lookup));
     engine.run().expect("the simulated ring does not break");
     assert_eq!(*failed.borrow(), [io::ErrorKind::TimedOut, io::ErrorKind::PermissionDenied]);
-    assert!(engine.leftovers().is_empty() && engine.ring().end().is_empty());
+    assert_nothing_is_left(&mut engine);
 }

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use wsring::engine::testing::{Engine, Remote};
-use wsring::ring::sim::{Bell, Net, Outside, SimConfig, SimRing, Trace};
+use wsring::engine::testing::Engine;
+use wsring::ring::sim::{Net, Outside, SimConfig, SimRing, Trace};
 use wsring::{
     Answered, Config, CoreCx, Cx, DialError, DialId, Dialled, Fired, Handler, Message, Reconnect, SendBuffers, Stats,
     Target,
 };
+use wsring_testkit::sim::{assert_nothing_is_left, rung};
 
 const SERVERS: u64 = 1;
 /// What the simulated kernel takes, in milliseconds.
@@ -125,9 +126,8 @@ impl Stage {
 
     fn play_with(self, change: impl FnOnce(Target) -> Target) -> (Story, Stats) {
         let target = Target::new("ws://many.example/").expect("a URL").handshake_timeout(Duration::from_secs(1));
-        let (told, bell) = (Rc::<RefCell<Story>>::default(), Bell::default());
-        let rung = bell.clone();
-        let remote = Remote::new(move || rung.ring(), 1);
+        let told = Rc::<RefCell<Story>>::default();
+        let (remote, bell) = rung(1);
         let mut sim = SimConfig::quiet(1);
         sim.dialled_key = Some(SERVERS);
         sim.deaf = self.deaf.into_iter().map(addr).collect();
@@ -153,7 +153,7 @@ impl Stage {
             remote.wake();
         });
         let stats = engine.run().expect("the simulated ring does not break");
-        assert!(engine.leftovers().is_empty() && engine.ring().end().is_empty());
+        assert_nothing_is_left(&mut engine);
         drop(engine);
         (Rc::try_unwrap(told).expect("all is over").into_inner(), stats)
     }

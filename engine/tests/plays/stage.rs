@@ -14,6 +14,7 @@ use wsring::{
     Verdict,
 };
 use wsring_proto::{MaskKey, Opcode, encode};
+use wsring_testkit::sim::assert_nothing_is_left;
 
 /// What a peer does.
 #[derive(Clone, Debug)]
@@ -412,8 +413,7 @@ pub fn play_on(
     let ring = SimRing::new(sim, trace, Box::new(cast), &[0]);
     let mut engine = set(Engine::new(config, ring, act, 1, &remote));
     let stats = engine.run().expect("the simulated ring does not break");
-    let left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
-    assert!(left.is_empty(), "left behind: {left:#?}");
+    assert_nothing_is_left(&mut engine);
     let ended = millis(engine.ring().time());
     engine.ring().settle_outside(ms(100));
     let writable = seen.borrow().writable.clone();

@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use wsring::engine::testing::{Engine, Remote};
-use wsring::ring::sim::{Bell, Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
+use wsring::engine::testing::Engine;
+use wsring::ring::sim::{Net, Outside, PipeId, Read, SimConfig, SimRing, Trace, Written};
 use wsring::{
     Answered, Config, CoreCx, Cx, DialError, Dialled, Handler, Message, Proxy, Reconnect, SendBuffers, Target,
 };
+use wsring_testkit::sim::{assert_nothing_is_left, rung};
 
 const PROXIES: u64 = 1;
 
@@ -119,9 +120,8 @@ fn play(proxy: &str, script: Script, room: usize, failures: usize) -> (Vec<Strin
     let target = Target::new("ws://feed.example/").expect("a URL").handshake_timeout(Duration::from_secs(1));
     let target = target.reconnect(Reconnect::default().wait_first(Duration::ZERO));
     let target = target.proxy(proxy).expect("it can be asked");
-    let (told, why, bell) = (Rc::<RefCell<Told>>::default(), Rc::<RefCell<Vec<String>>>::default(), Bell::default());
-    let rung = bell.clone();
-    let remote = Remote::new(move || rung.ring(), 1);
+    let (told, why) = (Rc::<RefCell<Told>>::default(), Rc::<RefCell<Vec<String>>>::default());
+    let (remote, bell) = rung(1);
     let mut sim = SimConfig::quiet(1);
     (sim.dialled_key, sim.tx_capacity) = (Some(PROXIES), (room, room));
     let desk = Desk { script, lines: Vec::new(), told: Rc::clone(&told) };
@@ -134,7 +134,7 @@ fn play(proxy: &str, script: Script, room: usize, failures: usize) -> (Vec<Strin
         remote.wake();
     });
     engine.run().expect("the simulated ring does not break");
-    assert!(engine.leftovers().is_empty() && engine.ring().end().is_empty());
+    assert_nothing_is_left(&mut engine);
     drop(engine);
     (why.take(), told.take())
 }

@@ -35,17 +35,20 @@ mod wire;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use wsring::engine::testing::{Engine, Holding, Lookup, Remote};
 use wsring::ring::Time;
-use wsring::ring::sim::{Bell, Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
+use wsring::ring::sim::{Counts, Net, Outside, Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Deflate, DeflateMode, HeadLimits, Limits, OnPanic, SendBuffers, Stats};
+use wsring_testkit::sim::{assert_nothing_is_left, rung};
+use wsring_testkit::{effort, seeds};
 
 use app::{App, Beat, Timing, timers_max};
 use clumsy::{Clumsy, Meant};
@@ -444,8 +447,7 @@ fn run_on(
     };
     let (mailbox_max, letters_max) = plan.as_ref().map_or((1, 1), |plan| (plan.mailbox_max, plan.letters_max));
     let (mailers, own_mail) = plan.map(|plan| (plan.mailers, plan.own)).unzip();
-    let bell = Bell::default();
-    let rung = bell.clone();
+    let (remote, bell) = rung(mailbox_max);
     let town = Town {
         random: Random::new(seed ^ 0x7365_7276_6572),
         sim: sim.clone(),
@@ -453,7 +455,7 @@ fn run_on(
         asked: Rc::clone(&asked),
         found: Vec::new(),
         peers,
-        remote: Remote::new(move || rung.ring(), mailbox_max),
+        remote: remote.clone(),
         mailers,
         world: world.clone(),
         early,
@@ -463,7 +465,6 @@ fn run_on(
         drain: drain.clone(),
         tick: Duration::from_millis(random.range(1, 10)),
     };
-    let remote = town.remote.clone();
     let handle = remote.handle();
     let keys: Vec<u64> = (WATCH..=count).chain(town.mailers.is_some().then_some(MAIL)).collect();
     let (listeners, proxied) = (sim.listeners, settings.proxies.listeners());
@@ -508,12 +509,9 @@ fn run_on(
         Ok(stats) => stats,
     };
 
-    let mut left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
+    assert_nothing_is_left(&mut engine);
     let given = world.given.load(Ordering::Relaxed);
-    if given > 0 {
-        left.push(format!("{given} messages that were given away are still held"));
-    }
-    assert!(left.is_empty(), "left behind: {left:#?}");
+    assert_eq!(given, 0, "left behind: messages that were given away are still held");
     let ended_at = engine.ring().time();
     // Who reads slowly takes its time for what has arrived.
     engine.ring().settle_outside(Duration::from_secs(600));
@@ -565,35 +563,35 @@ pub struct Total {
     pub overflows: u64,
 }
 
-/// Runs so many seeds by `run` on two threads, from `FIRST` in the environment or 0 on; one that fails names itself and stops both.
-/// `test` is how cargo is told of the test.
-pub fn run_all(seeds: u64, manners: Manners, test: &str, run: impl Fn(u64, Manners, bool) -> Outcome + Sync) -> Total {
-    let failed = AtomicBool::new(false);
-    let first = wsring_testkit::effort::number("FIRST").unwrap_or(0);
-    let half = |odd: u64| {
-        let mut total = Total::default();
-        for seed in (first + odd..first + seeds).step_by(2).take_while(|_| !failed.load(Ordering::Relaxed)) {
-            match catch_unwind(AssertUnwindSafe(|| run(seed, manners, false))) {
-                Ok(outcome) => {
-                    total.stats += outcome.stats;
-                    total.overflows += outcome.counts.overflows;
-                }
-                Err(panic) => {
-                    failed.store(true, Ordering::Relaxed);
-                    let command = format!("cargo test -p wsring --features {test} seeds -- --nocapture");
-                    eprintln!("{manners:?} seed {seed} failed; its story: SEED={seed} MANNERS={manners:?} {command}");
-                    resume_unwind(panic);
-                }
-            }
-        }
-        total
-    };
-    std::thread::scope(|scope| {
-        let odd = scope.spawn(|| half(1));
-        let mut total = half(0);
-        let odd = odd.join().expect("a seed failed: see above");
-        total.stats += odd.stats;
-        total.overflows += odd.overflows;
-        total
-    })
+impl AddAssign for Total {
+    fn add_assign(&mut self, other: Self) {
+        self.stats += other.stats;
+        self.overflows += other.overflows;
+    }
+}
+
+/// Seeds by `run`, of which cargo is told so: `features --test name`.
+#[derive(Clone, Copy)]
+pub struct Runs {
+    pub test: &'static str,
+    pub run: fn(u64, Manners, bool) -> Outcome,
+}
+
+impl Runs {
+    pub fn all(self, seeds: u64, manners: Manners) -> Total {
+        let command = format!("MANNERS={manners:?} cargo test -p wsring --features {} seeds", self.test);
+        seeds::run_all(seeds, &command, |seed| {
+            let Outcome { stats, counts, .. } = (self.run)(seed, manners, false);
+            Total { stats, overflows: counts.overflows }
+        })
+    }
+
+    /// The one that the environment names, aloud: then no others are run.
+    pub fn is_one_told(self) -> bool {
+        let Some(seed) = effort::number("SEED") else { return false };
+        let quiet = std::env::var("MANNERS").is_ok_and(|manners| manners == "Quiet");
+        let outcome = (self.run)(seed, if quiet { Manners::Quiet } else { Manners::Rude }, true);
+        println!("seed {seed}: {:#?}", outcome.stats);
+        true
+    }
 }

@@ -16,6 +16,7 @@ use wsring::engine::testing::{Engine, Remote};
 use wsring::ring::Time;
 use wsring::ring::sim::{Random, SimConfig, SimRing, Trace};
 use wsring::{Config, Pressure, SendBuffers, Stats};
+use wsring_testkit::sim::assert_nothing_is_left;
 
 use end::{End, Manner, Side};
 use wire::{Cable, Post, Way};
@@ -156,8 +157,7 @@ pub fn run(seed: u64, aloud: bool) -> Outcome {
     let mut all = Vec::new();
     for engine in &mut engines {
         all.push(engine.end());
-        let left: Vec<String> = engine.leftovers().into_iter().chain(engine.ring().end()).collect();
-        assert!(left.is_empty(), "left behind: {left:#?}");
+        assert_nothing_is_left(engine);
     }
     let [server, client] = sides.each_ref().map(|side| side.borrow());
     let timed_out = server.timed_out || client.timed_out;
