@@ -218,35 +218,31 @@ fn a_request_of_a_listed_proxy_names_the_client() {
 }
 
 /// A path of one test's own, gone with it.
-struct Place(PathBuf);
+struct Place(Folder);
 
 impl Place {
-    fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("wsring-unix-{}-{test}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        Self(folder.join("socket"))
+    fn new() -> Self {
+        Self(Folder::new())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path("socket")
     }
 
     fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(&self.0).expect("it listens");
+        let stream = UnixStream::connect(self.file()).expect("it listens");
         stream.set_read_timeout(Some(WAIT)).expect("a timeout");
         stream
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.0.parent().expect("a folder"));
     }
 }
 
 #[test]
 fn a_unix_socket_serves_all_cores_and_its_file_goes_with_them() {
     for core_count in [1, 2] {
-        let place = Place::new(&format!("serves-{core_count}"));
-        let (running, _peers) = start(Listener::unix(&place.0).mode(0o640), Config::default(), core_count);
-        assert_eq!((running.local_paths(), running.local_addrs()), (&[place.0.clone()][..], &[][..]));
-        assert_eq!(fs::metadata(&place.0).expect("a file").permissions().mode() & 0o777, 0o640);
+        let place = Place::new();
+        let (running, _peers) = start(Listener::unix(place.file()).mode(0o640), Config::default(), core_count);
+        assert_eq!((running.local_paths(), running.local_addrs()), (&[place.file()][..], &[][..]));
+        assert_eq!(fs::metadata(place.file()).expect("a file").permissions().mode() & 0o777, 0o640);
         for _ in 0..20 {
             let text = "unknown via - name - alpn - subprotocol -";
             assert_eq!(ask_over(place.connect(), b"", ""), (200, text.to_owned()));
@@ -270,34 +266,34 @@ fn a_unix_socket_serves_all_cores_and_its_file_goes_with_them() {
         sender.join().expect("no panic").expect("all of it");
         drop(stream);
         assert_eq!(finish(running).accepted, 21);
-        assert!(!place.0.exists(), "its file is left");
+        assert!(!place.file().exists(), "its file is left");
     }
 }
 
 #[test]
 fn a_file_that_somebody_has_is_an_error_and_a_stale_one_is_not() {
-    let place = Place::new("stale");
+    let place = Place::new();
     let fails = || {
-        let error = Server::listen(Listener::unix(&place.0)).expect_err("it is in use");
+        let error = Server::listen(Listener::unix(place.file())).expect_err("it is in use");
         assert!(matches!(&error, Error::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse), "{error}");
         assert!(error.to_string().contains("socket"), "{error}");
     };
-    fs::write(&place.0, "not a socket").expect("a file");
+    fs::write(place.file(), "not a socket").expect("a file");
     fails();
-    assert_eq!(fs::read(&place.0).expect("it is there"), b"not a socket");
-    fs::remove_file(&place.0).expect("it was there");
-    let other = UnixListener::bind(&place.0).expect("a socket");
+    assert_eq!(fs::read(place.file()).expect("it is there"), b"not a socket");
+    fs::remove_file(place.file()).expect("it was there");
+    let other = UnixListener::bind(place.file()).expect("a socket");
     fails();
     drop(other);
-    assert!(place.0.exists(), "std leaves the file");
-    let (running, _peers) = start(Listener::unix(&place.0), Config::default(), 1);
+    assert!(place.file().exists(), "std leaves the file");
+    let (running, _peers) = start(Listener::unix(place.file()), Config::default(), 1);
     fails();
     assert_eq!(ask_over(place.connect(), b"", "").0, 200);
     // Another takes its place: that file is not ours to remove.
-    fs::remove_file(&place.0).expect("it was there");
-    let _other = UnixListener::bind(&place.0).expect("a socket");
+    fs::remove_file(place.file()).expect("it was there");
+    let _other = UnixListener::bind(place.file()).expect("a socket");
     finish(running);
-    assert!(place.0.exists(), "another's file was removed");
+    assert!(place.file().exists(), "another's file was removed");
     let long = Listener::unix(std::env::temp_dir().join("x".repeat(200)));
     assert!(matches!(Server::listen(long), Err(Error::Bind { .. })));
 }
@@ -305,15 +301,15 @@ fn a_file_that_somebody_has_is_an_error_and_a_stale_one_is_not() {
 /// Who may connect there, says the file's mode: so whoever does is believed.
 #[test]
 fn proxies_at_a_unix_socket_name_their_clients() {
-    let place = Place::new("proxies");
-    let listener = Listener::unix(&place.0).trust_forwarded(ForwardedField::XForwardedFor, []);
+    let place = Place::new();
+    let listener = Listener::unix(place.file()).trust_forwarded(ForwardedField::XForwardedFor, []);
     let (running, _peers) = start(listener, Config::default(), 1);
     let text = |client: &str| format!("{client} name - alpn - subprotocol -");
     let lines = "X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\n";
     assert_eq!(ask_over(place.connect(), b"", lines), (200, text("203.0.113.7 via unknown")));
     assert_eq!(ask_over(place.connect(), b"", ""), (200, text("unknown via -")));
     finish(running);
-    let (running, peers) = start(Listener::unix(&place.0).proxy(ProxyProtocol::Required), Config::default(), 1);
+    let (running, peers) = start(Listener::unix(place.file()).proxy(ProxyProtocol::Required), Config::default(), 1);
     assert_eq!(ask_over(place.connect(), V1, ""), (200, text("203.0.113.7:40000 via unknown")));
     assert!(peers.recv_timeout(WAIT).expect("it connected").is_proxy());
     finish(running);

@@ -2,100 +2,18 @@
 
 mod ends;
 
-use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::path::Path;
 
-use wsring::{
-    CloseCode, Config, CoreCx, Cx, Drain, Error, Handler, Handover, Listener, Message, Opening, RingKind, Server,
-    Verdict,
-};
+use wsring::{CloseCode, Config, Cx, Drain, Error, Handler, Handover, Listener, Message, RingKind, Server};
 
+use crate::common::visits::{Visit, while_visited};
 use crate::common::*;
 
-/// A folder of one test, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("wsring-handover-{}-{test}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Says hello, echoes, and computes now and then, while others wait to be accepted.
-struct Hello(u64);
-
-impl Handler for Hello {
-    type Conn = ();
-    type Mail = ();
-
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
-    }
-
-    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        assert!(cx.send("hello").is_queued());
-    }
-
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        self.0 += 1;
-        if self.0.is_multiple_of(20) {
-            thread::sleep(std::time::Duration::from_millis(5));
-        }
-        let _ = cx.forward(message);
-    }
-}
-
-/// Connects, asks for an upgrade, and says what the answer was, byte for byte up to the end of the server's first message.
-fn visit(mut stream: impl Read + Write) -> io::Result<String> {
-    stream.write_all(upgrade_head("/").as_bytes())?;
-    let (mut said, mut piece) = (Vec::new(), [0; 1000]);
-    loop {
-        if let Some(end) = said.windows(4).position(|four| four == b"\r\n\r\n") {
-            let (head, rest) = said.split_at(end + 4);
-            if !head.starts_with(b"HTTP/1.1 101 ") {
-                return Ok(String::from_utf8_lossy(&head[..head.len().min(20)]).into_owned());
-            }
-            if rest.starts_with(b"\x81\x05hello") {
-                return Ok("served".to_owned());
-            }
-        }
-        match patiently(|| stream.read(&mut piece))? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            len => said.extend_from_slice(&piece[..len]),
-        }
-    }
-}
-
-fn visit_tcp(addr: SocketAddr) -> io::Result<String> {
-    let stream = TcpStream::connect_timeout(&addr, WAIT)?;
-    bounded(&stream);
-    visit(stream)
-}
-
-fn visit_unix(path: &Path) -> io::Result<String> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(WAIT))?;
-    visit(stream)
-}
+/// One who waits for the greeting alone.
+const VISIT: Visit = Visit { greeting: Some("hello"), messages: 0 };
 
 /// At the address, which is port 0 in the words of each, and at the file, on so many cores.
 fn take_over(folder: &Folder, ring: RingKind, count: usize) -> Running {
@@ -105,39 +23,30 @@ fn take_over(folder: &Folder, ring: RingKind, count: usize) -> Running {
             .and_listen(Listener::unix(folder.path("socket")))
     };
     let config = strict(Config::default()).ring(ring);
-    listen().expect("its sockets").cores(cores(count)).config(config).start(|_| Hello(0)).expect("it takes over")
+    listen()
+        .expect("its sockets")
+        .cores(cores(count))
+        .config(config)
+        .start(|_| Hello::default())
+        .expect("it takes over")
 }
 
 /// One after the other, on either ring and different numbers of cores.
 #[test]
 fn nobody_is_turned_away_while_servers_take_over() {
     const SHARE: u64 = 60;
-    let folder = Folder::new("many");
+    let folder = Folder::new();
     let mut running = take_over(&folder, ring(), 2);
     assert_eq!((running.predecessor(), running.successor().pid()), (None, None));
     let (addr, path) = (running.local_addrs()[0], folder.path("socket"));
-    let (over, visits) = (AtomicBool::new(false), AtomicU64::new(0));
-    let mut seen = BTreeMap::<String, u64>::new();
-    thread::scope(|scope| {
-        let visiting = |at_file: bool| {
-            let (over, visits, path) = (&over, &visits, &path);
-            move || {
-                let mut seen = BTreeMap::<String, u64>::new();
-                while !over.load(Ordering::Relaxed) {
-                    let end = if at_file { visit_unix(path) } else { visit_tcp(addr) };
-                    *seen.entry(end.unwrap_or_else(|error| error.to_string())).or_default() += 1;
-                    visits.fetch_add(1, Ordering::Relaxed);
-                }
-                seen
-            }
-        };
-        let clients: Vec<_> = [false, false, true, true].map(|at_file| scope.spawn(visiting(at_file))).into();
+    let visit = |at_file: bool| {
+        let path = &path;
+        move || if at_file { VISIT.unix(path) } else { VISIT.tcp(addr) }
+    };
+    let ends = while_visited([false, false, true, true].map(visit), |visitors| {
         let rings = [RingKind::Uring, RingKind::Epoll, RingKind::Epoll, RingKind::Uring];
         for (number, count) in [1, 3, 2, 1, 2, 3].into_iter().enumerate() {
-            let share = visits.load(Ordering::Relaxed) + SHARE;
-            while visits.load(Ordering::Relaxed) < share && !clients.iter().any(|client| client.is_finished()) {
-                thread::yield_now();
-            }
+            visitors.wait_for(SHARE);
             let ring = if ring() == RingKind::Uring { rings[number % 4] } else { RingKind::Epoll };
             let next = take_over(&folder, ring, count);
             assert_eq!((next.local_addrs(), next.local_paths()), (&[addr][..], &[path.clone()][..]));
@@ -147,98 +56,32 @@ fn nobody_is_turned_away_while_servers_take_over() {
             before.join().expect("it stops by itself, and well");
             assert_eq!(successor.pid(), Some(std::process::id()));
         }
-        over.store(true, Ordering::Relaxed);
-        for client in clients {
-            let of_client = client.join().expect("no client fails");
-            of_client.into_iter().for_each(|(end, count)| *seen.entry(end).or_default() += count);
-        }
     });
     let stats = finish(running);
-    println!("{seen:?}, {stats}");
-    assert_eq!(seen.keys().collect::<Vec<_>>(), ["served"], "{seen:?}");
+    println!("{ends:?}, {stats}");
+    assert_eq!(ends.keys().collect::<Vec<_>>(), ["served"], "{ends:?}");
     assert!(!path.exists() && !folder.path("handover").exists(), "the last one removes what is its own");
-}
-
-/// Accepts when it is told to, and computes for as long as the test wants.
-struct Busy {
-    begun: Sender<()>,
-    go_on: Receiver<()>,
-}
-
-impl Handler for Busy {
-    type Conn = ();
-    type Mail = ();
-
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
-    }
-
-    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        assert!(cx.send("hello").is_queued());
-    }
-
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        if message == Message::Text("compute") {
-            self.begun.send(()).expect("the test waits");
-            self.go_on.recv().expect("the test goes on");
-        }
-        let _ = cx.forward(message);
-    }
 }
 
 fn server(folder: &Folder, listener: Listener) -> Result<Server, Error> {
     let server = Server::take_over(Handover::at(folder.path("handover")))?;
-    let config = strict(Config::default().closing_timeout(WAIT).stop_timeout(WAIT));
-    Ok(server.and_listen(listener)?.cores(cores(1)).config(config))
-}
-
-/// A server whose core computes when told to, and a client that tells it.
-struct Stage {
-    running: Running,
-    addr: SocketAddr,
-    client: Client,
-    begun: Receiver<()>,
-    go_on: Sender<()>,
+    Ok(server.and_listen(listener)?.cores(cores(1)).config(unhurried()))
 }
 
 fn stage(folder: &Folder) -> Stage {
-    let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
-    let goes_on = std::sync::Mutex::new(Some(goes_on));
-    let server = server(folder, Listener::tcp("127.0.0.1:0")).expect("nobody is there");
-    let running = server.start(move |_| Busy {
-        begun: begun.clone(),
-        go_on: goes_on.lock().expect("no panic").take().expect("one core"),
-    });
-    let running = running.expect("it starts");
-    let addr = running.local_addrs()[0];
-    let mut client = Client::connect(addr);
-    client.expect(TEXT, b"hello");
-    Stage { running, addr, client, begun: has_begun, go_on }
+    Stage::of(server(folder, Listener::tcp("127.0.0.1:0")).expect("nobody is there"), unhurried())
 }
 
-impl Stage {
-    fn compute(&mut self) {
-        self.client.send(TEXT, b"compute");
-        self.begun.recv_timeout(WAIT).expect("it computes");
-    }
-
-    fn go_on(&mut self) {
-        self.go_on.send(()).expect("the core waits");
-        self.client.expect(TEXT, b"compute");
-    }
-
-    /// It has been taken over from.
-    fn leaves(mut self) -> wsring::Stats {
-        assert_eq!(self.client.expect_close().0, 1001);
-        self.client.send(CLOSE, &1001_u16.to_be_bytes());
-        self.running.join().expect("a good end")[0]
-    }
+/// It has been taken over from, or was stopped.
+fn leaves(mut stage: Stage) -> wsring::Stats {
+    stage.part();
+    stage.ends()
 }
 
 /// They come while the core computes and waits to be told that it is taken over from: one of the two serves them, and nobody is told 503.
 #[test]
 fn who_waits_is_served_by_either() {
-    let folder = Folder::new("waits");
+    let folder = Folder::new();
     let mut stage = stage(&folder);
     stage.compute();
     let asks = |_| {
@@ -247,7 +90,7 @@ fn who_waits_is_served_by_either() {
         stream
     };
     let mut waiting: Vec<TcpStream> = (0..10).map(asks).collect();
-    let next = server(&folder, Listener::tcp("127.0.0.1:0")).expect("its sockets").start(|_| Hello(0));
+    let next = server(&folder, Listener::tcp("127.0.0.1:0")).expect("its sockets").start(|_| Hello::default());
     let next = next.expect("the other is told when it goes on");
     waiting.extend((0..10).map(asks));
     stage.go_on();
@@ -255,7 +98,7 @@ fn who_waits_is_served_by_either() {
         let mut client = Client::upgraded(stream);
         client.expect(TEXT, b"hello");
     }
-    let before = stage.leaves();
+    let before = leaves(stage);
     let after = finish(next);
     assert_eq!(before.accepted + after.accepted, 21, "{before}\n{after}");
     assert_eq!((before.opened + after.opened, before.declined + after.declined), (21, 0), "{before}\n{after}");
@@ -264,14 +107,14 @@ fn who_waits_is_served_by_either() {
 /// A request that has begun is ended by whoever has accepted it, before that one stops.
 #[test]
 fn a_request_that_has_begun_is_answered() {
-    let folder = Folder::new("begun");
+    let folder = Folder::new();
     let stage = stage(&folder);
     let (head, mut half) = (upgrade_head("/"), tcp(stage.addr));
     half.write_all(&head.as_bytes()[..30]).expect("it goes out");
     // Accepted in order.
     let mut later = Client::connect(stage.addr);
     later.expect(TEXT, b"hello");
-    let next = server(&folder, Listener::tcp("127.0.0.1:0")).expect("its sockets").start(|_| Hello(0));
+    let next = server(&folder, Listener::tcp("127.0.0.1:0")).expect("its sockets").start(|_| Hello::default());
     let next = next.expect("it takes over");
     later.echo(TEXT, b"it has not begun to stop");
     half.write_all(&head.as_bytes()[30..]).expect("it goes out");
@@ -281,7 +124,7 @@ fn a_request_that_has_begun_is_answered() {
         assert_eq!(client.expect_close().0, 1001);
         client.send(CLOSE, &1001_u16.to_be_bytes());
     }
-    assert_eq!(stage.leaves().opened, 3);
+    assert_eq!(leaves(stage).opened, 3);
     assert_eq!(finish(next).opened, 0);
 }
 
@@ -294,10 +137,10 @@ fn a_start_that_fails_leaves_the_other_as_it_was() {
         type Mail = ();
         fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
     }
-    let folder = Folder::new("fails");
+    let folder = Folder::new();
     let file = folder.path("socket");
     let open = || server(&folder, Listener::unix(&file));
-    let running = open().expect("nobody is there").start(|_| Hello(0)).expect("it starts");
+    let running = open().expect("nobody is there").start(|_| Hello::default()).expect("it starts");
     for round in 0..3 {
         match round {
             0 => drop(open().expect("its sockets")),
@@ -308,17 +151,17 @@ fn a_start_that_fails_leaves_the_other_as_it_was() {
             }
             _ => {
                 let bad = open().expect("its sockets").config(Config::default().spin(WAIT));
-                assert!(matches!(bad.start(|_| Hello(0)), Err(Error::Config(_))));
+                assert!(matches!(bad.start(|_| Hello::default()), Err(Error::Config(_))));
             }
         }
         for _ in 0..10 {
-            assert_eq!(visit_unix(&file).expect("it serves on"), "served", "round {round}");
+            assert_eq!(VISIT.unix(&file).expect("it serves on"), "served", "round {round}");
         }
     }
     assert_eq!(running.successor().pid(), None);
-    let next = open().expect("its sockets").start(|_| Hello(0)).expect("it takes over");
+    let next = open().expect("its sockets").start(|_| Hello::default()).expect("it takes over");
     running.join().expect("a good end");
-    assert_eq!(visit_unix(&file).expect("it serves"), "served");
+    assert_eq!(VISIT.unix(&file).expect("it serves"), "served");
     finish(next);
     assert!(!file.exists());
 }
@@ -326,19 +169,19 @@ fn a_start_that_fails_leaves_the_other_as_it_was() {
 /// The one that goes stops while the other has its sockets and is not ready: who comes is not lost, and files stay.
 #[test]
 fn a_stop_meanwhile_leaves_all_to_the_other() {
-    let folder = Folder::new("stops");
+    let folder = Folder::new();
     let file = folder.path("socket");
     let listen = |server: Server| server.and_listen(Listener::unix(&file)).expect("its sockets");
     let first = listen(server(&folder, Listener::tcp("127.0.0.1:0")).expect("nobody is there"));
-    let running = first.start(|_| Hello(0)).expect("it starts");
+    let running = first.start(|_| Hello::default()).expect("it starts");
     let addr = running.local_addrs()[0];
     let next = listen(server(&folder, Listener::tcp("127.0.0.1:0")).expect("its sockets"));
     finish(running);
     let waiting: Vec<_> = (0..3).map(|_| (tcp(addr), UnixStream::connect(&file).expect("it listens"))).collect();
-    let next = next.start(|_| Hello(0)).expect("all is its own");
+    let next = next.start(|_| Hello::default()).expect("all is its own");
     for (tcp, unix) in waiting {
         assert_eq!(
-            (visit(tcp).expect("served"), visit(unix).expect("served")),
+            (VISIT.over(tcp).expect("served"), VISIT.over(unix).expect("served")),
             ("served".to_owned(), "served".to_owned())
         );
     }
@@ -350,19 +193,19 @@ fn a_stop_meanwhile_leaves_all_to_the_other() {
 /// What the new one does not want is closed, by the old one as in a stop; what the old one did not have is bound.
 #[test]
 fn listeners_may_change() {
-    let folder = Folder::new("change");
+    let folder = Folder::new();
     let both = server(&folder, Listener::tcp("127.0.0.1:0"))
         .and_then(|server| server.and_listen(Listener::unix(folder.path("old"))))
         .expect("nobody is there");
-    let running = both.start(|_| Hello(0)).expect("it starts");
+    let running = both.start(|_| Hello::default()).expect("it starts");
     let addr = running.local_addrs()[0];
     let exact =
         server(&folder, Listener::tcp(addr)).and_then(|server| server.and_listen(Listener::unix(folder.path("new"))));
-    let next = exact.expect("its sockets").start(|_| Hello(0)).expect("it takes over");
+    let next = exact.expect("its sockets").start(|_| Hello::default()).expect("it takes over");
     assert_eq!(next.unclaimed(), [format!("unix:{}", folder.path("old").display())]);
     running.join().expect("a good end");
-    assert_eq!(visit_tcp(addr).expect("the same port"), "served");
-    assert_eq!(visit_unix(&folder.path("new")).expect("a new one"), "served");
+    assert_eq!(VISIT.tcp(addr).expect("the same port"), "served");
+    assert_eq!(VISIT.unix(&folder.path("new")).expect("a new one"), "served");
     assert!(!folder.path("old").exists());
     finish(next);
 }
@@ -370,41 +213,40 @@ fn listeners_may_change() {
 /// A start that takes longer than the other one waits for it fails, and that one hands over to the next: here to a third, which waits for its turn meanwhile.
 #[test]
 fn patience_is_how_long_a_start_may_take() {
-    let folder = Folder::new("patience");
+    let folder = Folder::new();
     let open = || {
         let handover = Handover::at(folder.path("handover")).patience(std::time::Duration::from_millis(50));
         let server = Server::take_over(handover)?.and_listen(Listener::unix(folder.path("socket")).mode(0o600))?;
         Ok::<Server, Error>(server.cores(cores(1)).config(strict(Config::default())))
     };
-    let running = open().expect("nobody is there").start(|_| Hello(0)).expect("it starts");
+    let running = open().expect("nobody is there").start(|_| Hello::default()).expect("it starts");
     let (second, third) =
         (open().expect("its sockets"), open().expect("its sockets, when the second has had its time"));
-    let late = second.start(|_| Hello(0)).expect_err("it was not waited for");
+    let late = second.start(|_| Hello::default()).expect_err("it was not waited for");
     assert!(matches!(&late, Error::Handover { .. }) && late.to_string().contains("took longer"), "{late}");
-    assert_eq!(visit_unix(&folder.path("socket")).expect("it serves on"), "served");
+    assert_eq!(VISIT.unix(&folder.path("socket")).expect("it serves on"), "served");
     // It takes its sockets anew: the third's time is over by now, or not.
-    let next = third.start(|_| Hello(0)).or_else(|_| {
+    let next = third.start(|_| Hello::default()).or_else(|_| {
         let handover = Handover::at(folder.path("handover"));
         Server::take_over(handover)?
             .and_listen(Listener::unix(folder.path("socket")))?
             .cores(cores(1))
-            .start(|_| Hello(0))
+            .start(|_| Hello::default())
     });
     let next = next.expect("it takes over");
     running.join().expect("a good end");
-    assert_eq!(visit_unix(&folder.path("socket")).expect("it serves"), "served");
+    assert_eq!(VISIT.unix(&folder.path("socket")).expect("it serves"), "served");
     finish(next);
 }
 
 /// One that was taken over from drains, if it was told to.
 #[test]
 fn who_was_connected_is_drained() {
-    let folder = Folder::new("drains");
+    let folder = Folder::new();
     let drain = Drain::over(std::time::Duration::from_millis(50)).code(CloseCode::SERVICE_RESTART);
     let open = |handover: Handover| {
         let server = Server::take_over(handover).and_then(|server| server.and_listen(Listener::tcp("127.0.0.1:0")));
-        let config = strict(Config::default().closing_timeout(WAIT).stop_timeout(WAIT));
-        server.expect("its sockets").cores(cores(1)).config(config).start(|_| Hello(0)).expect("it starts")
+        server.expect("its sockets").cores(cores(1)).config(unhurried()).start(|_| Hello::default()).expect("it starts")
     };
     let path = folder.path("handover");
     let running = open(Handover::at(&path).drain(drain));
@@ -416,7 +258,7 @@ fn who_was_connected_is_drained() {
     client.send(CLOSE, &1012_u16.to_be_bytes());
     let stats = running.join().expect("a good end")[0];
     assert!(stats.drain_report().is_some(), "{stats}");
-    assert_eq!(visit_tcp(addr).expect("it serves"), "served");
+    assert_eq!(VISIT.tcp(addr).expect("it serves"), "served");
     finish(next);
 }
 
@@ -424,9 +266,9 @@ fn who_was_connected_is_drained() {
 #[test]
 fn a_file_that_is_taken_has_the_mode_that_is_asked_for() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = Folder::new("mode");
+    let folder = Folder::new();
     let file = folder.path("socket");
-    let open = |mode| server(&folder, Listener::unix(&file).mode(mode)).expect("its file").start(|_| Hello(0));
+    let open = |mode| server(&folder, Listener::unix(&file).mode(mode)).expect("its file").start(|_| Hello::default());
     let of = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     let running = open(0o660).expect("it starts");
     assert_eq!((of(&file), of(&folder.path("handover"))), (0o660, 0o600));
@@ -439,21 +281,21 @@ fn a_file_that_is_taken_has_the_mode_that_is_asked_for() {
 /// A port for one server alone stays that, and changes its server.
 #[test]
 fn an_exclusive_port_is_handed_over() {
-    let folder = Folder::new("exclusive");
+    let folder = Folder::new();
     let exclusive =
         |addr: SocketAddr| server(&folder, Listener::tcp(addr).exclusive(true)).expect("its port").cores(cores(2));
-    let running = exclusive(SocketAddr::from(([127, 0, 0, 1], 0))).start(|_| Hello(0)).expect("it starts");
+    let running = exclusive(SocketAddr::from(([127, 0, 0, 1], 0))).start(|_| Hello::default()).expect("it starts");
     let addr = running.local_addrs()[0];
-    let next = exclusive(addr).start(|_| Hello(0)).expect("it takes over");
+    let next = exclusive(addr).start(|_| Hello::default()).expect("it takes over");
     running.join().expect("a good end");
     assert!(matches!(Server::bind(addr), Err(Error::Bind { .. })));
-    assert_eq!(visit_tcp(addr).expect("the same port"), "served");
+    assert_eq!(VISIT.tcp(addr).expect("the same port"), "served");
     finish(next);
 }
 
 #[test]
 fn a_path_that_is_no_servers_is_an_error() {
-    let folder = Folder::new("path");
+    let folder = Folder::new();
     let told = |name: &str| {
         let error = Server::take_over(Handover::at(folder.path(name))).expect_err("it is no path for that");
         assert!(matches!(error, Error::Handover { .. }), "{error}");
@@ -473,21 +315,8 @@ fn a_socket_that_is_given_is_served() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let twin = listener.try_clone().expect("a second descriptor");
-        let mut stage = {
-            let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
-            let goes_on = std::sync::Mutex::new(Some(goes_on));
-            let server = Server::listen(Listener::from_fd(listener).shared(shared)).expect("it listens");
-            let config = strict(Config::default().closing_timeout(WAIT).stop_timeout(WAIT));
-            let running = server.cores(cores(1)).config(config).start(move |_| Busy {
-                begun: begun.clone(),
-                go_on: goes_on.lock().expect("no panic").take().expect("one core"),
-            });
-            let running = running.expect("it starts");
-            assert_eq!(running.local_addrs(), [addr]);
-            let mut client = Client::connect(addr);
-            client.expect(TEXT, b"hello");
-            Stage { running, addr, client, begun: has_begun, go_on }
-        };
+        let server = Server::listen(Listener::from_fd(listener).shared(shared)).expect("it listens");
+        let mut stage = Stage::of(server, unhurried());
         stage.compute();
         let mut waits = tcp(addr);
         waits.write_all(upgrade_head("/").as_bytes()).expect("it goes out");
@@ -501,7 +330,7 @@ fn a_socket_that_is_given_is_served() {
         }
         stage.go_on();
         if shared {
-            stage.leaves();
+            leaves(stage);
             // Either the core's accept had it already, or it is still there.
             twin.set_nonblocking(true).expect("a socket");
             match twin.accept() {
@@ -517,7 +346,7 @@ fn a_socket_that_is_given_is_served() {
         } else {
             assert!(read_head(&waits).expect("an answer").0.starts_with("HTTP/1.1 503 "));
             drop(waits);
-            stage.leaves();
+            leaves(stage);
         }
     }
 }

@@ -3,66 +3,14 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc::{self, Receiver, Sender};
 
-use wsring::{Config, CoreCx, Cx, Handler, Message, Opening, Verdict};
+use wsring::{Config, CoreCx, Cx, Handler, Message, Server};
 
 use crate::common::*;
 
-/// Echoes, and computes for as long as the test wants where it is told to: nobody is accepted meanwhile.
-struct Busy {
-    begun: Sender<()>,
-    go_on: Receiver<()>,
-}
-
-impl Handler for Busy {
-    type Conn = ();
-    type Mail = ();
-
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
-    }
-
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        if message == Message::Text("compute") {
-            self.begun.send(()).expect("the test waits");
-            self.go_on.recv().expect("the test goes on");
-        }
-        assert!(cx.forward(message).is_queued());
-    }
-}
-
-struct Stage {
-    running: Running,
-    addr: SocketAddr,
-    client: Client,
-    begun: Receiver<()>,
-    go_on: Sender<()>,
-}
-
+/// However busy the machine is, an answer is read before its time is over.
 fn stage() -> Stage {
-    let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
-    let goes_on = std::sync::Mutex::new(Some(goes_on));
-    // However busy the machine is, an answer is read before its time is over.
-    let config = Config::default().linger(WAIT).closing_timeout(WAIT).stop_timeout(WAIT);
-    let (running, addr) = serve(config, 1, move |_| Busy {
-        begun: begun.clone(),
-        go_on: goes_on.lock().expect("no panic").take().expect("one core"),
-    });
-    Stage { running, addr, client: Client::connect(addr), begun: has_begun, go_on }
-}
-
-impl Stage {
-    /// The core computes from here on.
-    fn compute(&mut self) {
-        self.client.send(TEXT, b"compute");
-        self.begun.recv_timeout(WAIT).expect("it computes");
-    }
-
-    fn go_on(&mut self) {
-        self.go_on.send(()).expect("the core waits");
-        self.client.expect(TEXT, b"compute");
-    }
+    Stage::of(Server::bind("127.0.0.1:0").expect("a free port"), unhurried().linger(WAIT))
 }
 
 /// Connections in every state before a 101, or in those in which the server cannot answer yet, and what they still send when they
@@ -115,11 +63,10 @@ fn a_stop_answers_requests_in_progress() {
     let unopened = unopened(stage.addr, true);
     stage.client.echo(TEXT, b"whoever connected before is accepted");
     stage.running.handle().stop();
-    assert_eq!(stage.client.expect_close().0, 1001);
-    stage.client.send(CLOSE, &1001_u16.to_be_bytes());
+    stage.part();
     let count = unopened.len() as u64;
     unopened.into_iter().for_each(expect_503);
-    let stats = stage.running.join().expect("a clean end")[0];
+    let stats = stage.ends();
     assert_eq!((stats.opened, stats.declined, stats.resets), (1, count, 0), "{stats}");
 }
 
@@ -132,11 +79,10 @@ fn a_stop_answers_who_waits_to_be_accepted() {
     stage.running.handle().stop();
     let after = unopened(stage.addr, false);
     stage.go_on();
-    assert_eq!(stage.client.expect_close().0, 1001);
-    stage.client.send(CLOSE, &1001_u16.to_be_bytes());
+    stage.part();
     let count = (before.len() + after.len()) as u64;
     before.into_iter().chain(after).for_each(expect_503);
-    let stats = stage.running.join().expect("a clean end")[0];
+    let stats = stage.ends();
     assert_eq!((stats.accepted, stats.opened, stats.declined, stats.resets), (1 + count, 1, count, 0), "{stats}");
 }
 
@@ -156,6 +102,7 @@ fn a_server_that_stops_accepting_serves_on() {
     stage.go_on();
     for stream in waiting {
         let mut client = Client::upgraded(stream);
+        client.expect(TEXT, b"hello");
         client.echo(TEXT, b"served");
         client.close();
     }
@@ -165,9 +112,8 @@ fn a_server_that_stops_accepting_serves_on() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     stage.client.echo(TEXT, b"still here");
     stage.running.handle().stop();
-    assert_eq!(stage.client.expect_close().0, 1001);
-    stage.client.send(CLOSE, &1001_u16.to_be_bytes());
-    let stats = stage.running.join().expect("a clean end")[0];
+    stage.part();
+    let stats = stage.ends();
     assert_eq!((stats.opened, stats.declined, stats.full), (21, 0, 0), "{stats}");
 }
 

@@ -10,7 +10,7 @@ const EPERM: i32 = 1;
 
 #[test]
 fn in_a_container_it_serves_and_says_what_it_gave_up() {
-    let copy = Copy::new("box");
+    let copy = Copy::new();
     let Some(group) = HalfCpu::new() else { return };
     for forbidden in [true, false] {
         let mut program = Vec::new();

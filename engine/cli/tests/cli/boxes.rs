@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use wsring_testkit::WAIT;
+use wsring_testkit::{Folder, WAIT};
 
 use crate::process::BIN;
 
@@ -37,25 +37,17 @@ pub fn where_forbidden(errno: i32, program: &str) -> Option<Command> {
 }
 
 /// A copy of the command that a user without rights can reach, in a folder that ends with it.
-pub struct Copy(PathBuf);
+pub struct Copy(Folder);
 
 impl Copy {
-    pub fn new(name: &str) -> Copy {
-        let folder = std::env::temp_dir().join(format!("wsring-cli-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let copy = Copy(folder);
+    pub fn new() -> Copy {
+        let copy = Copy(Folder::new());
         std::fs::copy(BIN, copy.path()).unwrap();
         copy
     }
 
     pub fn path(&self) -> PathBuf {
-        self.0.join("wsring")
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0); // a leftover in the temporary folder is no reason to fail
+        self.0.path("wsring")
     }
 }
 

@@ -104,7 +104,7 @@ fn locked_memory(limit_kib: u32, copy: &Copy) -> Option<Command> {
 /// Of what it sends from nothing is registered: that was 4 MiB of locked memory, of which containers often have less.
 #[test]
 fn with_little_locked_memory_it_runs() {
-    let copy = Copy::new("little");
+    let copy = Copy::new();
     let Some(command) = locked_memory(2048, &copy) else { return };
     let serve = Serve::start_by(command, &["--cores", &first_core()]);
     let mut peer = Client::open(serve.addr(), "/");
@@ -117,7 +117,7 @@ fn with_little_locked_memory_it_runs() {
 /// leave it as it is.
 #[test]
 fn rings_fit_into_little_locked_memory() {
-    let copy = Copy::new("fitting");
+    let copy = Copy::new();
     let cores = cores_allowed().into_iter().take(2).map(|core| core.to_string()).collect::<Vec<_>>().join(",");
     for limit_kib in [64, 32] {
         let Some(command) = locked_memory(limit_kib, &copy) else { return };
@@ -142,7 +142,7 @@ fn rings_fit_into_little_locked_memory() {
 /// Newer kernels count the ring itself as locked memory, older ones do not.
 #[test]
 fn without_locked_memory_it_names_the_limit_or_runs() {
-    let copy = Copy::new("none");
+    let copy = Copy::new();
     let Some(mut command) = locked_memory(0, &copy) else { return };
     let process = Process::start(command.args(["serve", "--listen", "127.0.0.1:0", "--cores", &first_core()]));
     match process.line() {

@@ -5,18 +5,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wsring_testkit::{BINARY, Client, TEXT};
+use wsring_testkit::{BINARY, Client, Folder, TEXT};
 
 use crate::process::{BIN, Process, Serve};
 
 /// The library, in a folder that ends with it.
-struct Shim(PathBuf);
+struct Shim(Folder);
 
 impl Shim {
-    fn build(name: &str) -> Shim {
-        let folder = std::env::temp_dir().join(format!("wsring-preload-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let shim = Shim(folder);
+    fn build() -> Shim {
+        let shim = Shim(Folder::new());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/preload.c");
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let mut built = Command::new(compiler);
@@ -27,7 +25,7 @@ impl Shim {
     }
 
     fn library(&self) -> PathBuf {
-        self.0.join("counts.so")
+        self.0.path("counts.so")
     }
 
     /// The command with the library in front of the C library's.
@@ -35,12 +33,6 @@ impl Shim {
         let mut command = Command::new(BIN);
         command.env("LD_PRELOAD", self.library()).env("COUNTED", report);
         command
-    }
-}
-
-impl Drop for Shim {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0); // a leftover in the temporary folder is no reason to fail
     }
 }
 
@@ -59,8 +51,8 @@ fn counted(report: &Path) -> BTreeMap<String, (u64, u64)> {
 /// Each byte that came and went, each connection, and each look at what is ready: a single one that went by the kernel alone would be missing.
 #[test]
 fn a_preloaded_stack_sees_every_call_for_a_socket() {
-    let shim = Shim::build("serve");
-    let report = shim.0.join("report");
+    let shim = Shim::build();
+    let report = shim.0.path("report");
     let serve = Serve::start_by(shim.command(&report), &["--ring", "epoll", "--cores", &crate::process::first_core()]);
     assert_eq!(serve.told("ring"), "epoll");
     const PEERS: u64 = 20;
@@ -92,8 +84,8 @@ fn a_preloaded_stack_sees_every_call_for_a_socket() {
 /// The same of a connection that is dialled.
 #[test]
 fn a_preloaded_stack_sees_what_a_client_does() {
-    let shim = Shim::build("connect");
-    let (report, other) = (shim.0.join("report"), shim.0.join("other"));
+    let shim = Shim::build();
+    let (report, other) = (shim.0.path("report"), shim.0.path("other"));
     let serve = Serve::start_by(shim.command(&other), &["--ring", "epoll"]);
     let url = format!("ws://{}/", serve.addr());
     let ended = Process::start(shim.command(&report).args(["connect", &url, "--ring", "epoll", "--wait", "0"])).end();

@@ -2,45 +2,21 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, StreamOwned};
 
 use wsring::{Config, Server};
-use wsring_testkit::{Echo, WAIT, cores, finish, tcp};
+use wsring_testkit::{Echo, Folder, WAIT, cores, finish, tcp};
 
 use crate::certificates::{Authority, NAME, name};
 use crate::process::{BIN, Serve, run, start};
 
-/// Files of one test, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("wsring-tls-{}-{test}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("it is written");
-        path.into_os_string().into_string().expect("UTF-8")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// `wsring connect` believes who it is told to, and nobody else.
 #[test]
 fn connect_trusts_whom_it_is_told_to() {
-    let folder = Folder::new("connects");
+    let folder = Folder::new();
     let (authority, stranger) = (Authority::new(), Authority::new());
     let identity = authority.sign("127.0.0.1", 4000);
     let certificate = folder.file("certificate.pem", &identity.certificate_pem);
@@ -71,7 +47,7 @@ fn connect_trusts_whom_it_is_told_to() {
 /// A server that serves none but those whom it knows is shown `--cert`; files are named as those of a server are.
 #[test]
 fn connect_shows_its_certificate() {
-    let folder = Folder::new("shows");
+    let folder = Folder::new();
     let (authority, stranger) = (Authority::new(), Authority::new());
     let file = |name: &str, by: &Authority| {
         let identity = by.sign("client", 4000);
@@ -109,7 +85,7 @@ fn connect_shows_its_certificate() {
 
 #[test]
 fn it_serves_over_tls() {
-    let folder = Folder::new("serves");
+    let folder = Folder::new();
     let authority = Authority::new();
     let identity = authority.sign(NAME, 4000);
     let certificate = folder.file("certificate.pem", &identity.certificate_pem);
@@ -134,7 +110,7 @@ fn it_serves_over_tls() {
 /// The command line wants both; what is in the files is judged before anything listens.
 #[test]
 fn unusable_files_are_named() {
-    let folder = Folder::new("refuses");
+    let folder = Folder::new();
     let authority = Authority::new();
     let (one, other) = (authority.sign(NAME, 4000), authority.sign(NAME, 4000));
     let certificate = folder.file("certificate.pem", &one.certificate_pem);
@@ -143,8 +119,8 @@ fn unusable_files_are_named() {
     let garbage = folder.file("garbage", "\u{0}garbage");
     let damaged = folder.file("damaged.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n");
     let hollow = folder.file("hollow.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let absent = folder.0.join("absent").into_os_string().into_string().expect("UTF-8");
-    let is_folder = folder.0.to_str().expect("UTF-8");
+    let absent = folder.text("absent");
+    let is_folder = &*folder.text("");
     for (certificate, key, says) in [
         (&*absent, &*key, format!("--tls-cert: {absent} cannot be read: No such file or directory (os error 2)")),
         (&certificate, &absent, format!("--tls-key: {absent} cannot be read: No such file or directory (os error 2)")),
@@ -177,7 +153,7 @@ fn unusable_files_are_named() {
 fn a_certificate_is_read_again() {
     use wsring_testkit::{BINARY, upgrade_head};
 
-    let folder = Folder::new("again");
+    let folder = Folder::new();
     let (first, second) = (Authority::new(), Authority::new());
     let write = |authority: &Authority| {
         let identity = authority.sign(NAME, 4000);

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use wsring_testkit::{TEXT, WAIT, tcp};
+use wsring_testkit::{Folder, TEXT, WAIT, tcp};
 
 use crate::process::start;
 
@@ -66,7 +66,8 @@ fn proxies_that_are_named_are_believed() {
 
 #[test]
 fn it_listens_at_a_path_beside_an_address() {
-    let path = std::env::temp_dir().join(format!("wsring-cli-{}.socket", std::process::id()));
+    let folder = Folder::new();
+    let path = folder.path("socket");
     let listen = format!("unix:{}", path.display());
     let args = ["--listen", "127.0.0.1:0", "--listen", &listen, "--unix-mode", "600"];
     let connect = || {
