@@ -1,14 +1,16 @@
 //! A server that takes over from the one before it: [`Handover`].
 //!
 //! The listening sockets change their process, so that their queues do not end: nobody who connects meanwhile is refused or reset. `wire` owns what is said, `giving` is
-//! the process that goes, this file the one that comes. Promises that a start which fails leaves the other process as it was. Refuses to know cores.
+//! the process that goes, this file the one that comes; `accord` whose the sockets are, and `line` carries that from one to the other. Promises that a start which fails leaves the other
+//! process as it was. Refuses to know cores.
 
+mod accord;
 mod giving;
+mod line;
 mod peer;
 mod wire;
 
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +21,8 @@ use crate::drain::Drain;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::listen::{Given, Key, SocketFile, Taken, bind_unix};
+use accord::{Comes, Event, Word};
+use line::Line;
 use peer::credentials;
 use wire::{ANSWER, Say, hear, say, wait};
 
@@ -30,10 +34,14 @@ const TRIES: usize = 10;
 
 /// A path at which a server hands its listening sockets to the one that comes after it: for [`Server::take_over`](crate::Server::take_over).
 ///
-/// The process that comes connects to this Unix-domain socket, is given the sockets of all listeners (SCM_RIGHTS, unix(7)), binds what else it wants, and starts its cores. When they
-/// run it says so. Only then the process that goes accepts nobody more; it serves on those whom it has accepted until their requests are answered, and then stops as by
+/// The process that comes connects to this Unix-domain socket, is given the sockets of all listeners (SCM_RIGHTS, unix(7)), binds what else it wants, and starts its cores. When all of them
+/// accept it says so; both processes accept then. The process that goes agrees, and when the one that comes has said that it has heard that, it accepts nobody more; it serves on those whom it has accepted until their requests are answered, and then stops as by
 /// [`Handle::stop`](crate::Handle::stop), or [drains](Self::drain). The sockets stay the same, so who connects meanwhile waits in their queues and is served by whichever accepts: nobody is refused or
-/// reset. If the one that comes dies or fails before it is ready, the other goes on as if nothing had happened. Afterwards the path is that of the new one.
+/// reset. If the one that comes dies, hangs or fails before, the other goes on as if nothing had happened, with a line in the log. Afterwards the path is that of the new one.
+///
+/// A stop or a [drain](crate::Handle::drain) of the process that goes may begin at any time. A stop leaves all to the one that comes. In a drain it hands over all the same, and of two drains, that which was asked for and that
+/// [of the hand-over](Self::drain), the one that ends sooner counts. Who asks at the path while a hand-over is under way waits for its end, and then takes over from whoever has the path by then; so a process
+/// can come while an earlier one still drains.
 ///
 /// Both must be of the same user, which each asks the kernel about the other (SO_PEERCRED); the file has the mode 0600. The two may have different numbers of cores and listeners, and
 /// run on different [rings](crate::RingKind): each core accepts at each place, and each socket is accepted at by some core. Sockets stay as they were bound
@@ -84,7 +92,8 @@ impl Handover {
     }
 
     /// How long the process that goes waits until the one that comes is ready. Meanwhile it serves on; if that takes longer, it tells the other one, whose start
-    /// fails. That of the process that goes counts, from [`Server::take_over`](crate::Server::take_over) to the end of `start`, handlers included: read what takes long before. Default 30 s.
+    /// fails. That of the process that goes counts, from [`Server::take_over`](crate::Server::take_over) to the end of `start`, handlers and their [`on_start`](crate::Handler::on_start) included: read what takes long before. That of the process
+    /// that comes is how long each of its cores may take for `on_start`. Default 30 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.manner.patience = patience;
         self
@@ -184,6 +193,16 @@ impl Taking {
         offers[found].taken.take()
     }
 
+    /// How long cores may take until they accept.
+    pub(crate) fn patience(&self) -> Duration {
+        self.manner.patience
+    }
+
+    /// That they do not.
+    pub(crate) fn failed(&self, why: &'static str) -> Error {
+        Error::Handover { path: self.path.display().to_string(), source: io::Error::other(why) }
+    }
+
     /// The process that goes, if there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
         Some(self.from.as_ref()?.pid)
@@ -196,7 +215,7 @@ impl Taking {
         unclaimed.map(|offer| offer.key.to_string()).collect()
     }
 
-    /// All cores run: from here on everything is this server's. What it does not want is closed.
+    /// All cores accept: from here on everything is this server's. What it does not want is closed.
     pub(crate) fn end(self) -> Result<Took, Error> {
         let unclaimed = self.unclaimed();
         let Self { path, manner, control, file, from } = self;
@@ -204,10 +223,10 @@ impl Taking {
         if let Some(Before { conn, offers, .. }) = from {
             let taken = offers.iter().filter(|offer| offer.taken.is_none()).map(|offer| offer.number).collect();
             drop(offers);
-            confirm(&conn, taken).map_err(|source| Error::Handover { path: path.display().to_string(), source })?;
+            agree(&conn, taken).map_err(|source| Error::Handover { path: path.display().to_string(), source })?;
             before = Some(conn);
         }
-        file.set_ours(true);
+        file.set_ours(before.is_none());
         // So that who connects is told this process (SO_PEERCRED); of a socket that listens already nothing else changes.
         if let Err(error) = control.listen(i32::from(u8::MAX)) {
             tracing::warn!(%error, "the next server is told another process than this (listen(2))");
@@ -222,7 +241,7 @@ pub(crate) struct Took {
     control: Socket,
     file: SocketFile,
     manner: Manner,
-    /// To the process that goes: it ends when that one accepts nobody any more.
+    /// To the process that goes: it ends when that one accepts nobody any more. Until then all is shared with it.
     before: Option<Socket>,
     unclaimed: Vec<String>,
 }
@@ -231,6 +250,11 @@ impl Took {
     /// The places that the process before had and nobody here wanted.
     pub(crate) fn unclaimed(&self) -> &[String] {
         &self.unclaimed
+    }
+
+    /// Whether another process has it all too, for now.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.before.is_some()
     }
 
     /// What hands over to the next one.
@@ -291,7 +315,7 @@ fn take(conn: Socket, path: &Path, manner: Manner) -> io::Result<Taking> {
             }
             Say::All => break,
             Say::No(why) => return Err(io::Error::other(format!("the process there does not hand over: {why}"))),
-            Say::Hello | Say::Ready(_) | Say::Yours => return Err(wrong()),
+            Say::Hello | Say::Ready(_) | Say::Yours | Say::Mine => return Err(wrong()),
         }
     }
     let (control, pin) = control.ok_or_else(wrong)?;
@@ -314,11 +338,6 @@ fn hear_within(conn: &Socket, patience: Duration) -> io::Result<(Say, Vec<OwnedF
     }
 }
 
-/// What has been said by now, of one that is waited for no longer: from here on it cannot say anything more, and knows.
-fn last_word(conn: &Socket) -> io::Result<Say> {
-    conn.shutdown(Shutdown::Read).and_then(|()| hear(conn)).map(|(said, _)| said).map_err(|_| late())
-}
-
 fn late() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "the process there does not answer in time")
 }
@@ -328,26 +347,27 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
-/// Says that these places are taken. If the other one is gone without a word, they are.
-fn confirm(conn: &Socket, taken: Vec<usize>) -> io::Result<()> {
-    let said = say(conn, &Say::Ready(taken), &[]);
-    if said.as_ref().is_err_and(|error| !is_gone(error)) {
-        return said;
+/// Has these places for its own, or fails.
+fn agree(conn: &Socket, taken: Vec<usize>) -> io::Result<()> {
+    let (mut line, mut comes) = (Line::new(conn, None, taken), Comes::Ready);
+    let mut last = None;
+    while let Some(step) = comes.next() {
+        let event = line.take(step, ANSWER);
+        tracing::debug!(?comes, ?event, "a hand-over");
+        comes = comes.on(event);
+        last = Some(event);
     }
-    let heard = match wait(&[conn.as_fd()], Some(ANSWER))? {
-        Some(_) => hear(conn).map(|(said, _)| said),
-        None => last_word(conn),
-    };
-    match heard {
-        Ok(Say::Yours) => Ok(()),
-        Ok(Say::No(why)) => Err(io::Error::other(format!("the process there goes on: {why}"))),
-        Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "the process there says what makes no sense here")),
-        Err(error) if is_gone(&error) => {
-            tracing::warn!("the process that was taken over from is gone without a word: its sockets are this one's");
-            Ok(())
-        }
-        Err(error) => Err(error),
+    if comes == Comes::Fails {
+        return Err(match last {
+            Some(Event::Heard(Word::No)) => io::Error::other(format!("the process there goes on: {}", line.why())),
+            Some(Event::Late) => late(),
+            _ => line.why(),
+        });
     }
+    if last == Some(Event::Gone) {
+        tracing::warn!("the process that was taken over from is gone without a word: its sockets are this one's");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

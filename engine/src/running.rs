@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::cores::{CoreState, Cpu, Place};
 use crate::drain::Drain;
+use crate::engine::Leaving;
 use crate::error::Error;
 use crate::given_up::GivenUp;
 use crate::handle::Handle;
@@ -160,16 +161,49 @@ impl<M> Running<M> {
         let give_over = move || given.iter().for_each(|giver| giver.run(&ending));
         let thread = std::thread::Builder::new().name("wsring-handover".to_owned());
         handover.thread = Some(thread.spawn(give_over).map_err(Error::Start)?);
-        let took = taking.end()?;
+        if taking.pid().is_some() {
+            self.await_cores(&taking)?;
+        }
+        let took = taking.end().inspect_err(|_| self.leave())?;
+        let Some(handover) = &mut self.handover else { return Ok(()) };
         handover.unclaimed = took.unclaimed().to_vec();
         handover
             .unclaimed
             .iter()
             .for_each(|place| tracing::warn!(place, "the socket that the process before had here is closed"));
-        places.own(&self.handle);
+        if !took.is_shared() {
+            places.own(&self.handle);
+        }
         let giver = took.giver(places, self.handle.clone(), handover.to.clone());
         assert!(give.send(giver).is_ok(), "it waits for that");
         Ok(())
+    }
+
+    /// Each core has had a whole pass since it started, and so accepts, or has been told by then that its handler fails or stops it. It answers in the middle of a pass: when it answers
+    /// again, that one is over.
+    fn await_cores(&self, taking: &Taking) -> Result<(), Error> {
+        for place in self.handle.places() {
+            let answers = || self.handle.stats(place, taking.patience()).is_some();
+            let answered = answers() && answers();
+            match self.handle.state(place) {
+                CoreState::Failed => return Err(Error::Panicked { place }),
+                _ if !answered => {
+                    return Err(taking.failed("a core does not accept in time: `on_start` takes too long"));
+                }
+                _ => {}
+            }
+        }
+        let accepts = |place| matches!(self.handle.state(place), CoreState::Running | CoreState::Draining);
+        match self.handle.places().any(accepts) {
+            true => Ok(()),
+            false => Err(taking.failed("this server has stopped already")),
+        }
+    }
+
+    /// Nobody more is accepted, and whoever was is answered, before this server that could not take over stops.
+    fn leave(&self) {
+        self.handle.stop_accepting();
+        self.handle.places().for_each(|place| self.handle.member(place).control.wait_until(Leaving::Left));
     }
 
     /// How many connections each core takes: as configured, or what the limit on descriptors allows.

@@ -329,8 +329,9 @@ pub(crate) fn start_cores<H: Handler>(
         }
         (failed, missing) => {
             running.handle.stop();
-            // A core that reported nothing died in its factory: joining it says so.
+            // A core that reported nothing died in its factory, or later: joining it says so.
             let joined = running.join();
+            let failed = failed.filter(|error| !matches!(error, Error::Panicked { .. }));
             Err(failed.or(joined.err()).unwrap_or(Error::Panicked { place: missing.unwrap_or(Place::new(0)) }))
         }
     }

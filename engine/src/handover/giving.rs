@@ -1,8 +1,8 @@
 //! The process that goes: it hands its listening sockets to whoever asks for them at its path, and when that one is ready it accepts nobody more, serves those whom it
 //! has accepted, and stops or drains.
 //!
-//! Promises that until the other one has said that it is ready nothing has changed, whatever becomes of it; and that who waits in the queue of a socket
-//! that was taken is never answered, nor reset, here. Refuses to know how sockets are bound and cores stop.
+//! Promises that until the other one has said that all is its own nothing has changed, whatever becomes of it; and that who waits in the queue of a socket
+//! that was taken is never answered, nor reset, here. Refuses to know how sockets are bound and cores stop, and what words mean (`accord`).
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use socket2::{SockRef, Socket};
 
+use super::accord::Goes;
+use super::line::Line;
 use super::peer::{Credentials, credentials};
-use super::wire::{ANSWER, PLACES_MAX, Say, hear, say, wait};
+use super::wire::{ANSWER, PLACES_MAX, Say, has_gone, hear, say, wait};
 use crate::drain::Drain;
 use crate::engine::Leaving;
 use crate::handle::Handle;
@@ -124,9 +126,15 @@ impl<M> Giver<M> {
             let last = on.len() - 1;
             match wait(&on, again.last().copied()) {
                 Ok(Some(0)) => {}
-                Ok(Some(number)) if number == last => return,
+                Ok(Some(number)) if number == last => {
+                    // All at the same time: files are for this one to remove.
+                    if self.before.as_ref().is_some_and(|before| has_gone(before).unwrap_or(false)) {
+                        self.own();
+                    }
+                    return;
+                }
                 Ok(Some(_)) => {
-                    self.before = None;
+                    self.own();
                     self.places.open();
                     again = AGAIN.to_vec();
                     continue;
@@ -156,13 +164,20 @@ impl<M> Giver<M> {
                 // It comes to an end without a word, and looks for itself who is there now.
                 Err(_) if has_ended(alive) => return,
                 Err(error) => {
-                    // It may be gone, and then need not be told.
+                    // Where it has not been told yet; it may be gone, and then need not be.
                     let _ = say(&conn, &Say::No(error.to_string()), &[]);
                     tracing::warn!(%error, "another process wanted to take over, and has not");
                     again = AGAIN.to_vec();
                 }
             }
         }
+    }
+
+    /// What was handed over is no other process's any more.
+    fn own(&mut self) {
+        self.before = None;
+        self.places.own(&self.handle);
+        self.file.set_ours(true);
     }
 
     /// One hand-over. An error: nothing has happened. `None`: the server has ended meanwhile, and what the other one has been given is its own.
@@ -172,35 +187,38 @@ impl<M> Giver<M> {
             let why = "it belongs to another user than this process (SO_PEERCRED)";
             return Err(io::Error::new(ErrorKind::PermissionDenied, why));
         }
-        let hear_within = |patience| match wait(&[conn.as_fd(), alive.as_fd()], Some(patience))? {
-            Some(0) => hear(conn).map(|(said, _)| said),
-            Some(_) => Err(io::Error::other("the server has ended")),
-            None => Err(io::Error::new(ErrorKind::TimedOut, "it took longer than is waited for it")),
-        };
         // If it does not read what it is sent it must not hold up the end of this server.
         conn.set_write_timeout(Some(self.patience.max(HELLO)))?;
-        if hear_within(HELLO)? != Say::Hello {
+        self.greet(conn, alive)?;
+        let mut both = Both::begin(self);
+        self.send(conn)?;
+        let mut line = Line::new(conn, Some(alive), Vec::new());
+        let (end, taken) = match agree(&mut line, self.patience, ANSWER) {
+            Goes::Leaves => (Some(peer), line.taken),
+            Goes::Ended => (None, (0..self.places.places.len()).collect()),
+            _ => return Err(line.why()),
+        };
+        both.taken = Some(taken);
+        if end.is_some() {
+            let _ = self.successor.0.set(peer.pid); // once: it leaves then
+        }
+        Ok(end)
+    }
+
+    /// Hears that the other one wants what this one has.
+    fn greet(&self, conn: &Socket, alive: &UnixStream) -> io::Result<()> {
+        let said = match wait(&[conn.as_fd(), alive.as_fd()], Some(HELLO))? {
+            Some(0) => hear(conn)?.0,
+            Some(_) => return Err(io::Error::other("the server has ended")),
+            None => return Err(io::Error::new(ErrorKind::TimedOut, "it does not say what it wants")),
+        };
+        if said != Say::Hello {
             return Err(io::Error::new(ErrorKind::InvalidData, "it is another version of wsring"));
         }
         if self.places.places.len() > PLACES_MAX {
             return Err(io::Error::other("there are more listeners than can be handed over"));
         }
-        let mut both = Both::begin(self);
-        self.send(conn)?;
-        let heard = hear_within(self.patience);
-        if heard.is_err() && has_ended(alive) {
-            both.leave_all();
-            return Ok(None);
-        }
-        let taken = match heard? {
-            Say::Ready(taken) => taken,
-            Say::No(why) => return Err(io::Error::other(why)),
-            _ => return Err(io::Error::new(ErrorKind::InvalidData, "it says what makes no sense here")),
-        };
-        say(conn, &Say::Yours, &[])?; // it may be gone since, or have waited for too long: then this one goes on
-        both.taken = Some(taken);
-        let _ = self.successor.0.set(peer.pid); // once: it leaves then
-        Ok(Some(peer))
+        Ok(())
     }
 
     fn send(&self, conn: &Socket) -> io::Result<()> {
@@ -247,6 +265,17 @@ impl<M> Giver<M> {
     }
 }
 
+/// Whose the sockets are in the end, of one that starts, may take so long for that, and then for each further word.
+pub(super) fn agree(line: &mut Line<'_>, start: Duration, answer: Duration) -> Goes {
+    let mut goes = Goes::Given;
+    while let Some(step) = goes.next() {
+        let event = line.take(step, if goes == Goes::Given { start } else { answer });
+        tracing::debug!(?goes, ?event, "a hand-over");
+        goes = goes.on(event);
+    }
+    goes
+}
+
 /// All cores have ended.
 fn has_ended(alive: &UnixStream) -> bool {
     wait(&[alive.as_fd()], Some(Duration::ZERO)).is_ok_and(|ended| ended.is_some())
@@ -265,16 +294,14 @@ impl<'a, M> Both<'a, M> {
         giver.settle(|_| true, true);
         Self { giver, taken: None }
     }
-
-    /// It stays as it is: the other one has all.
-    fn leave_all(mut self) {
-        self.taken = Some((0..self.giver.places.places.len()).collect());
-    }
 }
 
 impl<M> Drop for Both<'_, M> {
     fn drop(&mut self) {
-        let taken = self.taken.as_deref();
-        self.giver.settle(|place| taken.is_some_and(|taken| taken.contains(&place)), taken.is_some());
+        match self.taken.as_deref() {
+            Some(taken) => self.giver.settle(|place| taken.contains(&place), true),
+            // The one before it may have them still.
+            None => self.giver.settle(|_| self.giver.before.is_some(), self.giver.before.is_some()),
+        }
     }
 }

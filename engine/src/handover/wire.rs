@@ -3,25 +3,27 @@
 //!
 //! ```text
 //! the one that comes               the one that goes
-//! hello 1                     ->
+//! hello 2                     ->
 //!                             <-   place 0 0 tcp 0.0.0.0:9001     with a socket
 //!                             <-   more 0                         with a further socket at that place, as often as there is one
 //!                             <-   place 1 0 unix /run/x          with a socket, and its file
 //!                             <-   control                        with the socket at which hand-overs are asked for, and its file
 //!                             <-   all
-//!   ... binds what is missing, starts its cores ...
+//!   ... binds what is missing, starts its cores, which accept ...
 //! ready 0 1                   ->                                  the places that it has taken
 //!                             <-   yours
+//! mine                        ->
+//!                                  ... accepts nobody more, and ends the connection when that is so ...
 //! ```
-//! Either may say `no WHY` instead, or go: then nothing has happened. Once `ready` was said and the other one is gone without a word, all belongs to whoever is there: a
-//! `yours` that cannot be said leaves it where it was.
+//! Either may say `no WHY` instead, or go: then nothing has happened. What follows from each word, and from its want, is `accord`'s.
 //!
-//! Owns the words. Promises that nothing is read beyond [`MESSAGE_MAX`] bytes, and that descriptors which nobody expects are closed.
+//! Owns the words. Promises that nothing is read beyond [`MESSAGE_MAX`] bytes, that descriptors which nobody expects are closed, and that what was said is heard, also of one that
+//! has ended the connection since.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use rustix::net::{
 };
 use socket2::Socket;
 
+use super::accord::Word;
 use crate::listen::Key;
 
 /// How long the other one may take for its part.
@@ -54,13 +57,25 @@ pub(super) enum Say {
     All,
     Ready(Vec<usize>),
     Yours,
+    Mine,
     No(String),
 }
 
 impl Say {
+    /// What it means for whose the sockets are.
+    pub(super) fn word(&self) -> Word {
+        match self {
+            Say::Ready(_) => Word::Ready,
+            Say::Yours => Word::Yours,
+            Say::Mine => Word::Mine,
+            Say::No(_) => Word::No,
+            Say::Hello | Say::Place { .. } | Say::More(_) | Say::Control | Say::All => Word::Other,
+        }
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Say::Hello => b"hello 1".to_vec(),
+            Say::Hello => b"hello 2".to_vec(),
             Say::Place { number, is_shared, key } => {
                 let mut said = format!("place {number} {} ", u8::from(*is_shared)).into_bytes();
                 match key {
@@ -81,6 +96,7 @@ impl Say {
                 said.into_bytes()
             }
             Say::Yours => b"yours".to_vec(),
+            Say::Mine => b"mine".to_vec(),
             Say::No(why) => format!("no {why}").into_bytes(),
         }
     }
@@ -91,7 +107,7 @@ impl Say {
             std::str::from_utf8(text).ok()?.parse().ok().filter(|number| *number < PLACES_MAX)
         };
         Some(match word {
-            b"hello" if rest == b"1" => Say::Hello,
+            b"hello" if rest == b"2" => Say::Hello,
             b"place" => {
                 let (place, rest) = split(rest);
                 let (shared, rest) = split(rest);
@@ -110,6 +126,7 @@ impl Say {
                 Say::Ready(places.map(number).collect::<Option<_>>()?)
             }
             b"yours" => Say::Yours,
+            b"mine" => Say::Mine,
             b"no" => Say::No(String::from_utf8_lossy(rest).into_owned()),
             _ => return None,
         })
@@ -147,7 +164,8 @@ pub(super) fn hear(conn: &Socket) -> io::Result<(Say, Vec<OwnedFd>)> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
         match recvmsg(conn, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
+            // The other end was closed with something unread: that is told once, before what it had said (unix(7) has no word of it).
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             got => break got?,
         }
     };
@@ -160,8 +178,11 @@ pub(super) fn hear(conn: &Socket) -> io::Result<(Say, Vec<OwnedFd>)> {
     if got.bytes == 0 {
         return Err(ErrorKind::UnexpectedEof.into());
     }
-    let is_whole = !got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
-    let said = Say::parse(&bytes[..got.bytes]).filter(|_| is_whole);
+    if got.flags.contains(ReturnFlags::CTRUNC) {
+        let why = "sockets that are handed over are lost, for want of descriptors (RLIMIT_NOFILE, getrlimit(2))";
+        return Err(io::Error::other(why));
+    }
+    let said = Say::parse(&bytes[..got.bytes]).filter(|_| !got.flags.contains(ReturnFlags::TRUNC));
     let said = said.ok_or_else(|| {
         io::Error::new(ErrorKind::InvalidData, "the other process says what this version does not understand")
     })?;
@@ -182,12 +203,23 @@ pub(super) fn wait(on: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::Res
     }
 }
 
+/// Whether the other one has ended the connection, in whatever way; what it had said before may be there still.
+pub(super) fn has_gone(conn: &Socket) -> io::Result<bool> {
+    let mut asked = [PollFd::new(conn.as_fd(), PollFlags::empty())];
+    loop {
+        match poll(&mut asked, PollTimeout::ZERO) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener};
-    use std::os::fd::AsFd;
+    use std::net::{Shutdown, SocketAddr, TcpListener};
 
     use socket2::{Domain, Type};
 
@@ -212,6 +244,7 @@ mod tests {
             Say::Ready(vec![]),
             Say::Ready((0..4096).collect()),
             Say::Yours,
+            Say::Mine,
             Say::No("because of this".to_owned()),
         ] {
             say(&one, &said, &[]).expect("it goes out");
@@ -226,7 +259,7 @@ mod tests {
     fn what_makes_no_sense_is_an_error() {
         for said in [
             "",
-            "hello 2",
+            "hello 1",
             "place",
             "place 0 0",
             "place 0 0 tcp 1.2.3.4",
@@ -275,5 +308,27 @@ mod tests {
         drop(theirs);
         assert_eq!(waited(None), Some(1));
         assert_eq!(wait(&[other.as_fd()], None).expect("poll(2)"), Some(0));
+    }
+    /// The last word of one that has ended the connection is heard, whatever it has left unread.
+    #[test]
+    fn an_end_with_something_unread_hides_nothing() {
+        let (one, other) = pair();
+        say(&other, &Say::Ready(vec![0]), &[]).expect("it goes out");
+        say(&one, &Say::No("because of this".to_owned()), &[]).expect("it goes out");
+        drop(one);
+        assert_eq!(hear(&other).expect("it was said").0, Say::No("because of this".to_owned()));
+        assert_eq!(hear(&other).expect_err("nobody is there").kind(), ErrorKind::UnexpectedEof);
+    }
+
+    /// Also for one that listens no more itself.
+    #[test]
+    fn who_is_there_is_not_taken_for_gone() {
+        let (one, other) = pair();
+        assert!(!has_gone(&one).expect("poll(2)"));
+        one.shutdown(Shutdown::Read).expect("a connection");
+        assert!(!has_gone(&one).expect("poll(2)"), "it is there");
+        assert!(say(&other, &Say::Mine, &[]).is_err());
+        drop(other);
+        assert!(has_gone(&one).expect("poll(2)"));
     }
 }

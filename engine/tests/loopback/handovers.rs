@@ -1,5 +1,6 @@
 //! Servers that take over the sockets of those before them while clients come without a pause: each is served, by one or the other. Nobody is refused, reset, or turned away.
 
+mod between;
 mod ends;
 
 use std::io::Write;
