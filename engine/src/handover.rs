@@ -43,6 +43,10 @@ const TRIES: usize = 10;
 /// [of the hand-over](Self::drain), the one that ends sooner counts. Who asks at the path while a hand-over is under way waits for its end, and then takes over from whoever has the path by then; so a process
 /// can come while an earlier one still drains.
 ///
+/// Settings of sockets that were handed over ([`Config::backlog`](crate::Config::backlog), [`nodelay`](crate::Config::nodelay), [`socket_send_bytes`](crate::Config::socket_send_bytes),
+/// [`socket_unsent_bytes`](crate::Config::socket_unsent_bytes)), and the [mode](crate::Listener::mode) of a file, are the kernel's and not a process's: they change when the new one has taken over, and not before. Whom it has accepted by then
+/// has those of the process before.
+///
 /// Both must be of the same user, which each asks the kernel about the other (SO_PEERCRED); the file has the mode 0600. The two may have different numbers of cores and listeners, and
 /// run on different [rings](crate::RingKind): each core accepts at each place, and each socket is accepted at by some core. Sockets stay as they were bound
 /// ([`Listener::exclusive`](crate::Listener::exclusive), [`ipv4_too`](crate::Listener::ipv4_too)), with a line in the log where other settings are asked for. With fewer sockets than cores at a

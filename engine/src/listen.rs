@@ -146,8 +146,8 @@ impl Listener {
         self
     }
 
-    /// Who may connect to a Unix-domain socket, as chmod(1) says it: `0o660` for owner and group. It holds before anybody can connect. Default: what
-    /// the umask leaves. No effect on TCP.
+    /// Who may connect to a Unix-domain socket, as chmod(1) says it: `0o660` for owner and group. It holds before anybody can connect; of a file
+    /// that is [handed over](crate::Handover), from when this server has taken over. Default: what the umask leaves. No effect on TCP.
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode);
         self
@@ -211,7 +211,8 @@ impl Listener {
                 Origin::Bound => (false, is_shared),
                 Origin::Taken { is_shared: was_shared } => (true, is_shared || was_shared),
             };
-            Bound { sockets, key, how, is_taken, is_shared, file: file.map(Arc::new), gate }
+            let mode = mode.filter(|_| is_taken && file.is_some());
+            Bound { sockets, key, how, is_taken, is_shared, file: file.map(Arc::new), mode, gate }
         };
         match at {
             At::Tcp(addrs) => {
@@ -236,8 +237,8 @@ impl Listener {
                 let failed = |source| Error::Bind { addr: path.display().to_string(), source };
                 let key = Key::Unix(std::path::absolute(&path).map_err(failed)?);
                 if let Some(Taken { sockets, file, is_shared }) = taken(&key, None) {
-                    if let (Some(mode), Some(file)) = (mode, &file) {
-                        file.set_mode(mode).map_err(failed)?;
+                    if let (Some(_), Some(file)) = (mode, &file) {
+                        file.try_mode().map_err(failed)?;
                     }
                     return Ok(vec![bound(sockets, key, file, Origin::Taken { is_shared })]);
                 }

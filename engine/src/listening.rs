@@ -18,6 +18,8 @@ pub(crate) struct Post {
     pub(crate) gate: usize,
     /// Other cores accept there too.
     pub(crate) has_others: bool,
+    /// Somebody else has opened it.
+    pub(crate) is_taken: bool,
 }
 
 /// The listeners of a server that starts.
@@ -26,9 +28,12 @@ pub(crate) struct Listening {
     pub(crate) posts: Vec<Vec<Post>>,
     /// By place.
     pub(crate) gates: Vec<Gate>,
-    /// By place: what it is called, and whether other processes have the sockets too.
+    /// By place: what it is called, whether other processes have the sockets too, and whether they have opened them.
     pub(crate) keys: Vec<Key>,
     pub(crate) shared: Vec<bool>,
+    pub(crate) taken: Vec<bool>,
+    /// By place: the mode that its file is to have when nobody else has it any more.
+    pub(crate) modes: Vec<Option<u32>>,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) paths: Vec<PathBuf>,
     /// By place, of those of the Unix domain that are this server's.
@@ -39,7 +44,8 @@ impl Listening {
     /// Nothing, on so many cores.
     pub(crate) fn nowhere(cores: usize) -> Self {
         let posts = (0..cores).map(|_| Vec::new()).collect();
-        Self { posts, gates: vec![], keys: vec![], shared: vec![], addrs: vec![], paths: vec![], files: vec![] }
+        let (gates, keys, shared, taken, modes) = (vec![], vec![], vec![], vec![], vec![]);
+        Self { posts, gates, keys, shared, taken, modes, addrs: vec![], paths: vec![], files: vec![] }
     }
 
     /// At these, on so many cores, at least one.
@@ -48,12 +54,15 @@ impl Listening {
             gates: bound.iter().map(|bound| bound.gate.clone()).collect(),
             keys: bound.iter().map(|bound| bound.key.clone()).collect(),
             shared: bound.iter().map(|bound| bound.is_shared).collect(),
+            taken: bound.iter().map(|bound| bound.is_taken).collect(),
+            modes: bound.iter().map(|bound| bound.mode).collect(),
             addrs: addrs_of(&bound)?,
             paths: bound.iter().filter_map(Bound::path).collect(),
             files: bound.iter().map(|bound| bound.file.clone()).collect(),
             ..Self::nowhere(cores)
         };
         for (gate, bound) in bound.into_iter().enumerate() {
+            let is_taken = bound.is_taken;
             let sockets = bound.for_cores(cores)?;
             let count = sockets.len();
             for (number, socket) in sockets.into_iter().enumerate() {
@@ -62,7 +71,7 @@ impl Listening {
                 let has_others = (0..cores).filter(accepts).count() > 1;
                 for core in (0..cores).filter(accepts) {
                     let listener = Arc::clone(&listener);
-                    listening.posts[core].push(Post { listener, gate, has_others });
+                    listening.posts[core].push(Post { listener, gate, has_others, is_taken });
                 }
             }
         }

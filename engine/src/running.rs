@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use crate::config::Config;
 use crate::cores::{CoreState, Cpu, Place};
 use crate::drain::Drain;
 use crate::engine::Leaving;
@@ -151,7 +152,13 @@ impl<M> Running<M> {
     }
 
     /// Everything that was handed over is this server's, which hands over to the next.
-    pub(crate) fn begin_handing(&mut self, taking: Taking, places: Places, ending: UnixStream) -> Result<(), Error>
+    pub(crate) fn begin_handing(
+        &mut self,
+        taking: Taking,
+        places: Places,
+        ending: UnixStream,
+        config: &Config,
+    ) -> Result<(), Error>
     where
         M: Send + 'static,
     {
@@ -165,6 +172,7 @@ impl<M> Running<M> {
             self.await_cores(&taking)?;
         }
         let took = taking.end().inspect_err(|_| self.leave())?;
+        places.set_up(config);
         let Some(handover) = &mut self.handover else { return Ok(()) };
         handover.unclaimed = took.unclaimed().to_vec();
         handover

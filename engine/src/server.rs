@@ -201,6 +201,8 @@ pub(crate) fn start_cores<H: Handler>(
     raise_nofile(); // also for a client, which has bound nothing
     let Places { cpus: cores, pinned, tenures, given_up: fewer_cores } = places;
     let handed = HandedPlaces::of(&listening);
+    // What the process before has set of sockets stays until it has been taken over from.
+    let keeps = taking.as_ref().is_some_and(|taking| taking.pid().is_some());
     let Listening { posts, gates, shared, addrs, paths, files, .. } = listening;
     let (kind, features) = choose(config.ring, config.features)?;
     let no_uring = (kind == RingKind::Epoll && config.ring.is_none()).then_some(GivenUp::IoUring);
@@ -241,7 +243,7 @@ pub(crate) fn start_cores<H: Handler>(
             let _tenure = control.begin();
             let _files = (files, alive); // removed when no core listens at them any more
             // It counts on its CPU until this thread ends.
-            let made = set_up(tenure.as_ref().map(|_| cpu), posts, &config, (kind, waker));
+            let made = set_up(tenure.as_ref().map(|_| cpu), (posts, keeps), &config, (kind, waker));
             let (ring, blocks, random) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -320,7 +322,7 @@ pub(crate) fn start_cores<H: Handler>(
         handover: taking.as_ref().map(Handed::by),
     };
     if let Some(taking) = taking.filter(|_| failed.is_none() && missing.is_empty()) {
-        failed = running.begin_handing(taking, handed, ending).err();
+        failed = running.begin_handing(taking, handed, ending, &config).err();
     }
     match (failed, missing.first().copied()) {
         (None, None) => {
@@ -349,17 +351,17 @@ fn run_on<R: Ring, H: Handler>(ring: R, start: Start<H>, tell: impl FnOnce() -> 
     engine.run()
 }
 
-/// On the core's own thread: pin it, if it is to be, make its ring, listen.
+/// On the core's own thread: pin it, if it is to be, make its ring, listen. `keeps`: sockets that others have opened stay as they are.
 fn set_up(
     cpu: Option<Cpu>,
-    posts: Vec<Post>,
+    (posts, keeps): (Vec<Post>, bool),
     config: &Config,
     (kind, waker): (RingKind, Waker),
 ) -> Result<(AnyRing, SendBlocks, StdRng), Error> {
     if let Some(cpu) = cpu.filter(|&cpu| !affinity::pin(cpu)) {
         return Err(Error::Pin { cpu });
     }
-    for Post { listener, .. } in &posts {
+    for Post { listener, .. } in posts.iter().filter(|post| !(keeps && post.is_taken)) {
         let socket = SockRef::from(listener);
         listen(&socket, config).map_err(|source| Error::Bind { addr: name_of(&socket), source })?;
     }

@@ -18,10 +18,11 @@ use super::accord::Goes;
 use super::line::Line;
 use super::peer::{Credentials, credentials};
 use super::wire::{ANSWER, PLACES_MAX, Say, has_gone, hear, say, wait};
+use crate::config::Config;
 use crate::drain::Drain;
 use crate::engine::Leaving;
 use crate::handle::Handle;
-use crate::listen::{Key, SocketFile};
+use crate::listen::{Key, SocketFile, listen};
 use crate::listening::Listening;
 
 /// When accepts begin anew after another process that had the sockets has gone, the last first: at once, and later, because what an io_uring that was not ended in order has
@@ -48,9 +49,13 @@ struct Place {
     key: Key,
     /// Others than the two have it too.
     is_shared: bool,
+    /// Others have opened the sockets.
+    is_taken: bool,
     /// Open as long as a core accepts there.
     sockets: Vec<Weak<TcpListener>>,
     file: Option<Arc<SocketFile>>,
+    /// That the file is to have, once it is this server's.
+    mode: Option<u32>,
 }
 
 /// What a server can hand over.
@@ -72,7 +77,8 @@ impl Places {
                 }
             }
             let file = listening.files[number].clone();
-            Place { key: key.clone(), is_shared: listening.shared[number], sockets, file }
+            let (is_shared, is_taken) = (listening.shared[number], listening.taken[number]);
+            Place { key: key.clone(), is_shared, is_taken, sockets, file, mode: listening.modes[number] }
         };
         let places = listening.keys.iter().enumerate().map(place).collect();
         let posts = listening.posts.iter().map(|posts| posts.iter().map(|post| post.gate).collect()).collect();
@@ -83,6 +89,19 @@ impl Places {
     pub(crate) fn own<M>(&self, handle: &Handle<M>) {
         self.share(handle, |_| false);
         self.places.iter().flat_map(|place| &place.file).for_each(|file| file.set_ours(true));
+    }
+
+    /// Sets what is this server's to set of sockets that others have opened, and of their files: such settings are the kernel's, and so those of all processes that have
+    /// the sockets. From here on nothing fails: where that cannot be, all stays as the process before had it.
+    pub(crate) fn set_up(&self, config: &Config) {
+        for place in self.places.iter().filter(|place| place.is_taken) {
+            let mut sockets = place.sockets.iter().filter_map(Weak::upgrade);
+            let set = sockets.try_for_each(|socket| listen(&SockRef::from(&socket), config));
+            let moded = place.file.iter().zip(place.mode).try_for_each(|(file, mode)| file.set_mode(mode));
+            for error in [set, moded].into_iter().filter_map(Result::err) {
+                tracing::error!(place = %place.key, %error, "what was handed over stays as the process before has set it");
+            }
+        }
     }
 
     /// Takes off what a process that was stopping has put before a socket in the moment in which it handed it over.
@@ -222,7 +241,7 @@ impl<M> Giver<M> {
     }
 
     fn send(&self, conn: &Socket) -> io::Result<()> {
-        for (number, Place { key, is_shared, sockets, file }) in self.places.places.iter().enumerate() {
+        for (number, Place { key, is_shared, sockets, file, .. }) in self.places.places.iter().enumerate() {
             let sockets: Vec<Arc<TcpListener>> = sockets.iter().filter_map(Weak::upgrade).collect();
             let Some((first, others)) = sockets.split_first() else { continue };
             let mut fds = vec![first.as_fd()];

@@ -40,11 +40,13 @@ pub(crate) struct Bound {
     pub(crate) key: Key,
     pub(super) how: How,
     /// Somebody else has opened them: none is bound beside them.
-    pub(super) is_taken: bool,
+    pub(crate) is_taken: bool,
     /// Others have them too: who waits there is theirs when this server goes.
     pub(crate) is_shared: bool,
     /// Of one of the Unix domain that is this server's.
     pub(crate) file: Option<Arc<SocketFile>>,
+    /// That the file is to have, where it was taken and has not yet.
+    pub(crate) mode: Option<u32>,
     pub(crate) gate: Gate,
 }
 

@@ -106,6 +106,11 @@ impl SocketFile {
         self.is_ours.store(ours, Ordering::Release);
     }
 
+    /// Finds out whether its mode can be set, and leaves it as it is.
+    pub(crate) fn try_mode(&self) -> io::Result<()> {
+        fs::set_permissions(&self.path, fs::symlink_metadata(&self.path)?.permissions())
+    }
+
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(&self.path, Permissions::from_mode(mode))
     }

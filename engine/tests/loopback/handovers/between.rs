@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use socket2::{SockAddr, SockRef, Socket, Type};
 use wsring::{CoreCx, CoreInfo, Handle, Opening, Place, Verdict};
 
 use super::*;
@@ -164,6 +165,89 @@ fn who_does_not_come_to_accept_has_not_taken_over() {
     running.join().expect("a good end");
     serves_on();
     finish(next);
+}
+
+/// What the kernel has for sockets and files, and not for a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Settings {
+    mode: u32,
+    nodelay: bool,
+    send_bytes: usize,
+    unsent_bytes: u32,
+    /// Connections that may wait.
+    backlog: usize,
+}
+
+/// Whoever comes with other settings for the same sockets sets them when it has taken over, and not if it fails, however late.
+#[test]
+fn settings_of_sockets_change_with_their_server() {
+    use std::os::unix::fs::PermissionsExt;
+    struct Fails;
+    impl Handler for Fails {
+        type Conn = ();
+        type Mail = ();
+        fn on_start(&mut self, _: &mut CoreCx<'_, Self>) {
+            panic!("a core that cannot start");
+        }
+        fn on_message(&mut self, _: &mut Cx<'_, Self>, _: Message<'_>) {}
+    }
+    let settings = |fails: bool| {
+        let folder = Folder::new();
+        let (queue, file) = (folder.path("queue"), folder.path("file"));
+        // So that they can be looked at from here.
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let unix = std::os::unix::net::UnixListener::bind(&queue).expect("nobody is there");
+        let addr = tcp.local_addr().expect("an address");
+        let twin = |fd: std::os::fd::OwnedFd| Listener::from_fd(fd).shared(true);
+        let config = strict(Config::default()).stop_timeout(WAIT);
+        let first = Server::take_over(Handover::at(folder.path("handover")))
+            .and_then(|server| server.and_listen(twin(tcp.try_clone().expect("a socket").into())))
+            .and_then(|server| server.and_listen(twin(unix.try_clone().expect("a socket").into())))
+            .and_then(|server| server.and_listen(Listener::unix(&file).mode(0o660)))
+            .expect("nobody is there");
+        let first =
+            first.cores(cores(1)).config(config.clone().backlog(5)).start(|_| Hello::default()).expect("it starts");
+        let second = || {
+            let server = Server::take_over(Handover::at(folder.path("handover")))
+                .and_then(|server| server.and_listen(Listener::tcp(addr)))
+                .and_then(|server| server.and_listen(Listener::unix(&queue)))
+                .and_then(|server| server.and_listen(Listener::unix(&file).mode(0o600)));
+            let config = config.clone().backlog(2).nodelay(false).socket_send_bytes(20_000);
+            server.expect("its sockets").cores(cores(1)).config(config.socket_unsent_bytes(16_384))
+        };
+        let last = if fails {
+            drop(second());
+            assert!(second().start(|_| -> Fails { panic!("a handler that cannot be made") }).is_err());
+            assert!(second().start(|_| Fails).is_err());
+            first
+        } else {
+            let next = second().start(|_| Hello::default()).expect("it takes over");
+            first.join().expect("it has left");
+            next
+        };
+        let mode = std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
+        finish(last);
+        let socket = SockRef::from(&tcp);
+        let peers = || {
+            let peer = Socket::new(socket2::Domain::UNIX, Type::STREAM, None).expect("a socket");
+            peer.set_nonblocking(true).expect("a socket");
+            peer.connect(&SockAddr::unix(&queue).expect("a path")).is_ok().then_some(peer)
+        };
+        let waiting: Vec<Socket> = std::iter::from_fn(peers).take(20).collect();
+        Settings {
+            mode,
+            nodelay: socket.tcp_nodelay().expect("an option"),
+            send_bytes: socket.send_buffer_size().expect("an option"),
+            unsent_bytes: socket.tcp_notsent_lowat().expect("an option"),
+            backlog: waiting.len() - 1, // listen(2): one more
+        }
+    };
+    let changed = settings(false);
+    let wanted = Settings { mode: 0o600, nodelay: false, send_bytes: 40_000, unsent_bytes: 16_384, backlog: 2 };
+    assert_eq!(changed, wanted);
+    let kept = settings(true);
+    assert_eq!((kept.mode, kept.nodelay, kept.backlog), (0o660, true, 5), "{kept:?}");
+    assert!(kept.send_bytes != changed.send_bytes && kept.unsent_bytes != changed.unsent_bytes, "{kept:?}");
 }
 
 /// A server that drains, because it was asked to, hands over all the same: its queue is the new one's, and of both drains the shorter counts.
