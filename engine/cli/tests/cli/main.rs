@@ -26,6 +26,7 @@ mod preload;
 mod process;
 mod refusals;
 mod stop;
+mod succession;
 mod tls;
 mod who;
 

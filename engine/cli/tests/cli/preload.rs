@@ -1,4 +1,4 @@
-//! A network stack that is preloaded sees every call for a socket: a library of ours stands where Onload or VMA would (`preload.c`), and what
+//! Libraries in front of the C library. A network stack that is preloaded sees every call for a socket: a library of ours stands where Onload or VMA would (`preload.c`), and what
 //! it counts is compared with what the command and its peer know.
 
 use std::collections::BTreeMap;
@@ -10,12 +10,13 @@ use wsring_testkit::{BINARY, Client, Folder, TEXT};
 use crate::process::{BIN, Process, Serve};
 
 /// The library, in a folder that ends with it.
-struct Shim(Folder);
+pub struct Shim(Folder);
 
 impl Shim {
-    fn build() -> Shim {
+    /// Of this source, which stands beside this file.
+    pub fn build(source: &str) -> Shim {
         let shim = Shim(Folder::new());
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/preload.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(source);
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let mut built = Command::new(compiler);
         built.args(["-shared", "-fPIC", "-O1", "-o"]).arg(shim.library()).arg(source).arg("-ldl");
@@ -24,7 +25,7 @@ impl Shim {
         shim
     }
 
-    fn library(&self) -> PathBuf {
+    pub fn library(&self) -> PathBuf {
         self.0.path("counts.so")
     }
 
@@ -51,7 +52,7 @@ fn counted(report: &Path) -> BTreeMap<String, (u64, u64)> {
 /// Each byte that came and went, each connection, and each look at what is ready: a single one that went by the kernel alone would be missing.
 #[test]
 fn a_preloaded_stack_sees_every_call_for_a_socket() {
-    let shim = Shim::build();
+    let shim = Shim::build("preload.c");
     let report = shim.0.path("report");
     let serve = Serve::start_by(shim.command(&report), &["--ring", "epoll", "--cores", &crate::process::first_core()]);
     assert_eq!(serve.told("ring"), "epoll");
@@ -84,7 +85,7 @@ fn a_preloaded_stack_sees_every_call_for_a_socket() {
 /// The same of a connection that is dialled.
 #[test]
 fn a_preloaded_stack_sees_what_a_client_does() {
-    let shim = Shim::build();
+    let shim = Shim::build("preload.c");
     let (report, other) = (shim.0.path("report"), shim.0.path("other"));
     let serve = Serve::start_by(shim.command(&other), &["--ring", "epoll"]);
     let url = format!("ws://{}/", serve.addr());
