@@ -1,6 +1,6 @@
 //! The io_uring driver: the only code that speaks to the kernel. One ring of one thread. `probe` asks the kernel what it does, `setup`
 //! makes the ring, `teardown` ends it; `recv_buffers` owns what the kernel receives into, `send_blocks` what it sends from, `descriptors`
-//! the sockets that are in no table, `locked` how small a ring may be, `limits` what bounds the process, `accepting` and `accepts` the accepts of those that are, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
+//! the sockets that are in no table, `locked` how small a ring may be, `limits` what bounds the process, `accepting` and `accepts` the accepts of those that are, `questions` their addresses, `connects` those that are not connected yet; `waker` how other threads wake it; `heap` is about the
 //! process's memory; this file turns [`Op`]s into SQEs and CQEs into [`Done`]s.
 //!
 //! Sends carry the key of their payload in `user_data`, connects that of their attempt; everything else carries its
