@@ -11,10 +11,14 @@ use wsring_proto::pool::Pool;
 
 use super::pack::{Packer, Shape};
 use super::planted::planted;
+use super::trails::Span;
 
 /// A form of this length lies in memory once for all receivers, unless a test sets another. A shorter one is copied into what
 /// they are sent anyway: its copies cost less than a send for each.
 pub(super) const SHARE_MIN: usize = 4 << 10;
+
+/// From so many receivers on a message is not copied for each.
+const CROWD_MIN: usize = 32;
 
 /// What the message is for all for whom it is compressed alike.
 struct Form {
@@ -40,13 +44,28 @@ pub(crate) struct Forms {
     /// Messages prepared so far; the first is 1.
     count: u64,
     pub(super) share_from: usize,
-    /// The frame of the last one that was published, as it is without a mask; empty if it is not copied as it is.
+    /// The frame of the last one that was published, as it is without a mask; empty if it goes as it is to nobody.
     pub(super) frame: Vec<u8>,
+    /// Whether that is short enough to be copied.
+    pub(super) copies: bool,
+    /// The same frame behind others, if many are sent it.
+    pub(super) span: Option<Span>,
+    /// So many are many, unless a test sets another number.
+    pub(super) crowd_from: usize,
 }
 
 impl Forms {
     pub(crate) fn new() -> Self {
-        Self { number: 0, made: Vec::new(), count: 0, share_from: SHARE_MIN, frame: Vec::new() }
+        Self {
+            number: 0,
+            made: Vec::new(),
+            count: 0,
+            share_from: SHARE_MIN,
+            frame: Vec::new(),
+            copies: false,
+            span: None,
+            crowd_from: CROWD_MIN,
+        }
     }
 
     /// Lets go of what was made: another receiver of the same message has it made anew.

@@ -108,6 +108,7 @@ mod ticks;
 mod timers;
 mod tokens;
 mod topics;
+mod trails;
 mod turn;
 mod turnstile;
 mod upgrade;

@@ -13,12 +13,16 @@ use wsring_proto::simd::{self, HEADROOM, MaskKey};
 
 use super::planted::planted;
 use super::stores::{Segment, Stores};
+use super::trails::Span;
 use crate::ring::{Block, Heap, Memory, Payload};
 
 /// Small frames are gathered in one piece up to this many bytes; larger pieces would be copied too often.
 pub(crate) const COALESCE_MAX: usize = 256 << 10;
 /// Up to so many bytes a piece that grows would like room for twice as many: fewer moves, where little can lie idle.
 const DOUBLED_MAX: usize = 32 << 10;
+
+/// What follows messages that many are sent goes into one piece with them, copied, up to so many bytes together: beyond, a send more costs less.
+const LANDED_MAX: usize = 12 << 10;
 
 /// What a connection's socket is to be given next, over TLS.
 #[cfg(feature = "tls")]
@@ -43,6 +47,8 @@ pub(crate) struct Output {
     pub(crate) lent: Lent,
     /// Messages of topics wait beside this output, to go when it is empty.
     pub(crate) waits: bool,
+    /// They do when so much is queued.
+    pub(crate) flow: Flow,
 }
 
 /// What memory the kernel has of an output, in a byte: of a long piece that is sent in parts it has all of it until the last has gone.
@@ -70,9 +76,35 @@ impl Lent {
     }
 }
 
+/// Bytes from which on a connection does not keep up with what topics have for it, in a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flow(u8);
+
+impl Flow {
+    const MOST: Self = Self(64);
+
+    /// Of 1 KiB at least, and 64 KiB at most.
+    pub(crate) fn of(bytes: u32) -> Self {
+        Self((bytes >> 10).clamp(1, Self::MOST.0.into()) as u8)
+    }
+
+    #[inline]
+    pub(crate) fn bytes(self) -> u32 {
+        u32::from(self.0) << 10
+    }
+}
+
 impl Output {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: None, queued: 0, is_sending: false, lent: Lent::BLOCK, waits: false }
+        Self {
+            first: None,
+            rest: None,
+            queued: 0,
+            is_sending: false,
+            lent: Lent::BLOCK,
+            waits: false,
+            flow: Flow::MOST,
+        }
     }
 
     /// No piece waits; a send may be with the kernel.
@@ -95,7 +127,7 @@ impl Output {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
         self.first.iter().chain(rest).filter_map(|segment| match segment {
             Segment::Ready(payload) => Some(payload),
-            Segment::Promised => None,
+            Segment::Promised | Segment::Along(_) => None,
         })
     }
 
@@ -145,6 +177,9 @@ impl Output {
             self.queued += written as u32;
             return;
         }
+        if self.is_along() {
+            return self.frame_landed(stores, opcode, bytes, mask);
+        }
         match self.room(stores, need) {
             Payload { memory: Memory::Block(block), to, .. } => {
                 let written = encode::frame(&mut block[*to as usize..], true, opcode, bytes, mask);
@@ -154,9 +189,68 @@ impl Output {
                 encode::append_frame(heap, true, opcode, bytes, mask);
                 *to = heap.len() as u32;
             }
-            Payload { memory: Memory::Heap(Heap::Shared(_)), .. } => unreachable!("no frame is added to shared memory"),
+            Payload { memory: Memory::Heap(Heap::Shared(_) | Heap::Trail(_)), .. } => {
+                unreachable!("no frame is added to shared memory")
+            }
         }
         self.queued += need as u32;
+    }
+
+    /// Messages that many are sent wait here, and nothing else does.
+    #[inline]
+    pub(crate) fn is_along(&self) -> bool {
+        matches!(self.first, Some(Segment::Along(_)))
+    }
+
+    /// Takes part in a message that many are sent, if nothing waits but those in front of it. Whether it does.
+    #[inline]
+    pub(crate) fn go_along(&mut self, stores: &mut Stores, message: &Span) -> bool {
+        let goes = match &mut self.first {
+            None => stores.trails.join(message),
+            Some(Segment::Along(span)) => span.extend(message),
+            Some(_) => false,
+        };
+        if goes {
+            self.queued += message.len();
+            if self.first.is_none() {
+                self.first = Some(Segment::Along(*message));
+            }
+        }
+        goes
+    }
+
+    /// Those messages become a piece like others: something else is to be done with it than to go on with the next of them.
+    pub(crate) fn settle_along(&mut self, stores: &mut Stores) {
+        if let Some(Segment::Along(span)) = self.first {
+            self.first = Some(Segment::Ready(stores.trails.lend(span)));
+        }
+    }
+
+    /// So many bytes are to follow them, in one piece if they are few: copied then.
+    #[cold]
+    #[inline(never)]
+    fn land(&mut self, stores: &mut Stores, need: usize) {
+        let Some(Segment::Along(span)) = self.first else { return };
+        let len = span.len() as usize;
+        if need == 0 || len + need > LANDED_MAX {
+            return self.settle_along(stores);
+        }
+        let mut memory = stores.room(len + need);
+        let bytes = stores.trails.bytes(&span);
+        match &mut memory {
+            Memory::Block(block) => block[..len].copy_from_slice(bytes),
+            Memory::Heap(Heap::Pooled(heap)) => heap.extend_from_slice(bytes),
+            Memory::Heap(Heap::Shared(_) | Heap::Trail(_)) => unreachable!("room is no shared memory"),
+        }
+        stores.trails.leave(span, &mut stores.pool);
+        self.first = Some(Segment::Ready(Payload { memory, from: 0, to: len as u32 }));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn frame_landed(&mut self, stores: &mut Stores, opcode: Opcode, bytes: &[u8], mask: Option<MaskKey>) {
+        self.land(stores, encode::frame_len(bytes.len(), mask.is_some()));
+        self.encode(stores, opcode, bytes, mask);
     }
 
     /// Copies a frame into the block that is filled, or into one that is begun for it. Whether there is one with room.
@@ -210,6 +304,9 @@ impl Output {
 
     /// The piece that `need` more bytes are written to: the block that is filled, while they fit, or else by [`Self::room`].
     fn fit(&mut self, stores: &mut Stores, need: usize) -> &mut Payload {
+        if self.is_along() {
+            self.land(stores, need);
+        }
         if self.first.is_none() && need <= stores.blocks.size() {
             let block = stores.blocks.take();
             self.first = block.map(|block| Segment::Ready(Payload { memory: Memory::Block(block), from: 0, to: 0 }));
@@ -325,6 +422,7 @@ impl Output {
     /// Keeps a place at the end for a piece of `len` bytes, which moves in by [`Self::keep_promise`].
     pub(crate) fn promise(&mut self, stores: &mut Stores, len: usize) {
         self.queued += len as u32;
+        self.settle_along(stores);
         planted!(PromiseMisplaced, {
             if let Some(first) = self.first.replace(Segment::Promised) {
                 self.rest.get_or_insert_default().push_front(first);
@@ -342,6 +440,9 @@ impl Output {
 
     /// Takes the piece that goes next. A queue with nothing left in it goes back.
     pub(crate) fn pop(&mut self, stores: &mut Stores) -> Option<Payload> {
+        if self.is_along() {
+            self.settle_along(stores);
+        }
         let Some(Segment::Ready(_)) = self.first else { return None };
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
         let Some(Segment::Ready(payload)) = std::mem::replace(&mut self.first, next) else {
@@ -395,6 +496,9 @@ impl Output {
     }
 
     fn push(&mut self, stores: &mut Stores, segment: Segment) {
+        if self.is_along() {
+            self.land(stores, 0);
+        }
         if self.first.is_none() {
             self.first = Some(segment);
         } else {
@@ -413,127 +517,4 @@ pub(crate) fn head_in_front(opcode: Opcode, bytes: &mut [u8], mask: Option<MaskK
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::SendBlocks;
-
-    fn stores() -> Stores {
-        Stores::new(SendBlocks::new(1, 512), 1 << 20)
-    }
-
-    fn heap(bytes: &[u8]) -> Payload {
-        Payload { memory: Memory::Heap(Heap::Pooled(bytes.to_vec())), from: 0, to: bytes.len() as u32 }
-    }
-
-    /// All pieces, in the order in which they go.
-    fn drain(output: &mut Output, stores: &mut Stores) -> Vec<Vec<u8>> {
-        let next = || {
-            let payload = output.pop(stores)?;
-            let bytes = payload.bytes().to_vec();
-            stores.recycle(payload.memory);
-            Some(bytes)
-        };
-        std::iter::from_fn(next).collect()
-    }
-
-    #[test]
-    fn small_frames_share_a_piece_and_all_are_counted() {
-        let (mut output, mut stores) = (Output::new(), stores());
-        for _ in 0..3 {
-            output.frame(&mut stores, Opcode::Binary, b"four", None);
-        }
-        assert_eq!(output.queued, 3 * 6);
-        // The block is full: what was in it moves to a larger piece with the next.
-        output.frame(&mut stores, Opcode::Binary, &[7; 600], None);
-        assert_eq!(output.queued, 3 * 6 + 4 + 600);
-        let pieces = drain(&mut output, &mut stores);
-        assert_eq!(pieces.len(), 1);
-        assert_eq!(pieces[0].len() as u32, output.queued);
-        assert_eq!(stores.blocks.in_use(), 0);
-    }
-
-    /// A long buffer is the kernel's until its last byte has gone.
-    #[test]
-    fn what_the_kernel_has_is_counted_whole() {
-        let mut stores = stores();
-        let heap = |len| Memory::Heap(Heap::Pooled(Vec::with_capacity(len)));
-        for (len, left, bytes) in [(131_072, 7, 131_072), (100_000, 7, 65_536), (100_000, 90_000, 90_000), (1, 1, 1)] {
-            assert_eq!(Lent::of(&heap(len)).bytes(left, 50), bytes);
-        }
-        let block = Memory::Block(stores.blocks.take().expect("there are blocks"));
-        assert_eq!((Lent::of(&block), Lent::BLOCK.bytes(7, 50)), (Lent::BLOCK, 7));
-        stores.recycle(block);
-        let shared = Lent::of(&Memory::Heap(Heap::Shared(Box::new(Bytes::from(vec![7; 300])))));
-        assert_eq!((shared.bytes(300, 50), shared.bytes(20, 50)), (50, 50), "all of it is kept for the last bytes");
-    }
-
-    #[test]
-    fn what_is_shared_has_its_header_in_front_and_nothing_behind_it() {
-        let (mut output, mut stores) = (Output::new(), stores());
-        output.frame(&mut stores, Opcode::Binary, b"four", None);
-        output.share(&mut stores, Opcode::Binary, Bytes::from(vec![7; 300]));
-        output.frame(&mut stores, Opcode::Binary, b"last", None);
-        assert_eq!(output.queued, 6 + 4 + 300 + 6);
-        let pieces = drain(&mut output, &mut stores);
-        let expected = [&b"\x82\x04four\x82\x7e\x01\x2c"[..], &[7; 300], b"\x82\x04last"];
-        assert_eq!(pieces, expected);
-    }
-
-    /// At the beginning, in a block, in a block that is too small, behind a piece that does not grow.
-    #[test]
-    fn what_is_reserved_and_not_needed_leaves_nothing() {
-        for need in [10, 600, 300_000] {
-            let (mut output, mut stores) = (Output::new(), stores());
-            let at = output.reserve(&mut stores, need);
-            output.unreserve(&mut stores, at);
-            assert!(output.is_empty() && stores.blocks.in_use() == 0);
-            output.frame(&mut stores, Opcode::Binary, b"four", None);
-            let at = output.reserve(&mut stores, need);
-            output.unreserve(&mut stores, at);
-            output.share(&mut stores, Opcode::Binary, Bytes::from(vec![7; 300]));
-            let at = output.reserve(&mut stores, need);
-            output.unreserve(&mut stores, at);
-            assert_eq!(output.queued, 6 + 4 + 300);
-            let pieces = drain(&mut output, &mut stores);
-            assert_eq!(pieces, [&b"\x82\x04four\x82\x7e\x01\x2c"[..], &[7; 300]]);
-        }
-    }
-
-    /// To the last byte of a block; one more, or behind what is no block, it is for others to find room.
-    #[test]
-    fn a_frame_is_copied_into_a_block_or_not_at_all() {
-        let (mut output, mut stores) = (Output::new(), stores());
-        assert!(output.copy(&mut stores, &[1; 500]) && output.copy(&mut stores, &[2; 12]));
-        assert!(!output.copy(&mut stores, &[3]));
-        assert_eq!(output.queued, 512);
-        assert_eq!(drain(&mut output, &mut stores), [[&[1; 500][..], &[2; 12]].concat()]);
-        let (mut output, mut stores) = (Output::new(), Stores::new(SendBlocks::new(0, 512), 1 << 20));
-        assert!(!output.copy(&mut stores, b"four") && output.is_empty() && output.queued == 0);
-    }
-
-    /// The rest of a short send goes before everything, a promised piece where it was promised.
-    #[test]
-    fn pieces_keep_their_order() {
-        let (mut output, mut stores) = (Output::new(), stores());
-        output.add(&mut stores, heap(b"first"));
-        output.add(&mut stores, heap(b"second"));
-        output.promise(&mut stores, 5);
-        output.add(&mut stores, heap(b"last"));
-        output.keep_promise(heap(b"third"));
-        let mut first = output.pop(&mut stores).expect("there");
-        first.from = 2;
-        output.unpop(&mut stores, first);
-        assert_eq!(output.queued, 20);
-        assert_eq!(drain(&mut output, &mut stores), [&b"rst"[..], b"second", b"third", b"last"]);
-        assert!(output.is_empty());
-    }
-
-    #[test]
-    fn what_is_abandoned_is_counted_no_more() {
-        let (mut output, mut stores) = (Output::new(), stores());
-        output.frame(&mut stores, Opcode::Text, b"a", None);
-        output.add(&mut stores, heap(&[0; 1000]));
-        output.abandon(&mut stores);
-        assert_eq!((output.queued, output.is_empty(), stores.blocks.in_use()), (0, true, 0));
-    }
-}
+mod tests;

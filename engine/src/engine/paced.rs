@@ -69,8 +69,8 @@ impl Outlet for Paced<'_> {
         unreachable!("what is drained has waited")
     }
 
-    fn drains(&self, index: u32) -> bool {
-        self.0.drains(index) && self.0.rates.has_any(index, self.0.clock)
+    fn drains(&self, index: u32, most: u32) -> bool {
+        self.0.drains(index, most) && self.0.rates.has_any(index, self.0.clock)
     }
 
     fn queued(&self, index: u32) -> u32 {
@@ -85,7 +85,7 @@ impl Outlet for Paced<'_> {
         unreachable!("what is drained was subscribed to")
     }
 
-    fn begin(&mut self, _: Opcode, _: &[u8]) -> u64 {
+    fn begin(&mut self, _: Opcode, _: &[u8], _: usize) -> u64 {
         unreachable!("what is drained goes to one")
     }
 
@@ -100,6 +100,10 @@ impl Outlet for Paced<'_> {
         let more = self.queued(index) - before;
         self.0.rates.take(index, more, self.0.clock);
         went
+    }
+
+    fn set_flow(&mut self, index: u32, bytes: u32) {
+        self.0.set_flow(index, bytes);
     }
 
     fn set_waits(&mut self, index: u32, waits: bool) {

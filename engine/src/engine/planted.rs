@@ -200,6 +200,12 @@ mod switch {
         HoldKept,
         /// Memory that several share counts for each.
         SharedTwice,
+        /// A message that many are sent takes in what lies between it and those before.
+        TrailUnbroken,
+        /// Messages that many are sent are written to before they have gone.
+        TrailReused,
+        /// The memory of messages that many were sent does not come back.
+        TrailKept,
         /// What is dialled in a pass is forgotten when a server's answer opens a connection.
         AnswerDialLost,
         /// A failed send ends a connection, whatever its peer has said.
@@ -360,7 +366,7 @@ mod switch {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Bug; 163] = [
+        pub const ALL: [Bug; 166] = [
             Bug::LostRearm,
             Bug::LostStarved,
             Bug::LeaseKept,
@@ -468,6 +474,9 @@ mod switch {
             Bug::SmallestClosed,
             Bug::HoldKept,
             Bug::SharedTwice,
+            Bug::TrailUnbroken,
+            Bug::TrailReused,
+            Bug::TrailKept,
             Bug::ShareIgnored,
             Bug::TurnLost,
             Bug::TurnTaken,

@@ -13,7 +13,7 @@ use super::output::{COALESCE_MAX, Lent};
 use super::planted::planted;
 use super::reach::Waits;
 use crate::handler::Handler;
-use crate::ring::{Kind, Memory, Op, Payload, Ring, Token};
+use crate::ring::{Heap, Kind, Memory, Op, Payload, Ring, Token};
 
 /// What is at most so many parts long goes whole: all that is gathered of small frames is.
 const PARTS_WHOLE: u32 = 5;
@@ -156,7 +156,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Sends what goes next, if nothing is being sent; a connection that is finishing and has nothing left moves on.
     fn settle_output(&mut self, index: u32) {
         if self.out.held.is_on() && self.out.holds_back(index) {
-            return;
+            return self.out.settle_along(index); // others go on
         }
         let link = self.out.link(index);
         match link.life {
@@ -168,6 +168,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
         }
         #[cfg(feature = "tls")]
         if self.conns[index as usize].tls.is_some() {
+            self.out.settle_along(index);
             return self.settle_sealed(index);
         }
         match self.out.pop(index) {
@@ -201,7 +202,9 @@ impl<R: Ring, H: Handler> Core<R, H> {
         // In parts, so that a slow reader's progress shows within the send timeout. A block goes whole: it does not know
         // how full it is (`Payload::whole`).
         let partible = planted!(BlockParted, true; !matches!(payload.memory, Memory::Block(_)));
-        if partible {
+        if matches!(payload.memory, Memory::Heap(Heap::Trail(_))) {
+            self.out.peers.settling(index).output.lent = Lent::of(&payload.memory); // it is no longer than a part
+        } else if partible {
             payload.to = payload.from + next_part(&payload, self.part);
             self.out.peers.settling(index).output.lent = Lent::of(&payload.memory);
         }
@@ -254,7 +257,6 @@ mod tests {
     use crate::engine::deadlines::Tick;
     use crate::engine::input::Input;
     use crate::engine::pack::Framing;
-    use crate::ring::Heap;
 
     /// Every stage, with everything that a step depends on: what is submitted, and that nothing is submitted twice.
     #[test]

@@ -4,21 +4,20 @@
 //! when they are back. Refuses to know what is waited for.
 
 use wsring_proto::close::{CONTROL_PAYLOAD_MAX, CloseCode};
+use wsring_proto::deflate::Mode;
 use wsring_proto::encode;
 use wsring_proto::opcode::Opcode;
 
+use super::output::Flow;
 use super::pack::Framing;
 use super::planted::planted;
 use super::reach::{How, Reach};
 use super::topics::{
     Counts, Delivery, Lagged, Outlet, Publish, Published, Room, SubscribeError, Subscribed, Told, Topic, Topics,
 };
+use super::trails::TRAIL_MAX;
 use crate::ring::Time;
 
-/// A connection with more than so many bytes queued does not keep up.
-const FLOW: u32 = 64 << 10;
-/// What waits for it goes on in steps of so many: what is encoded grows old with whoever reads slowly, and is replaced by nothing newer.
-const STEP: u32 = 8 << 10;
 /// To add up the counts of so many subscriptions is the work of a small message.
 const SUMMED: u32 = 2;
 
@@ -73,9 +72,11 @@ impl Reach {
     pub(crate) fn publish(&mut self, topic: u32, how: Publish, opcode: Opcode, bytes: &[u8]) -> Published {
         let Publish { key, fixed, removes } = how;
         let now = self.clock;
-        self.with_topics(|topics, out| {
+        let published = self.with_topics(|topics, out| {
             topics.publish(topic, Told { key, opcode, bytes, now, removes, fixed: fixed && !removes }, out)
-        })
+        });
+        self.stores.trails.tidy(&mut self.stores.pool);
+        published
     }
 
     pub(crate) fn subscribe(
@@ -184,7 +185,7 @@ impl Reach {
     /// Bytes from which on a connection does not keep up: below the high-water mark.
     #[inline]
     fn flow(&self, index: u32, framing: Framing) -> u32 {
-        FLOW.min(self.marks_of(index, framing).high)
+        self.peers.get(index).output.flow.bytes().min(self.marks_of(index, framing).high)
     }
 }
 
@@ -198,10 +199,10 @@ impl Outlet for Reach {
         if keeps_up { Room::Free } else { Room::Busy }
     }
 
-    fn drains(&self, index: u32) -> bool {
+    fn drains(&self, index: u32, most: u32) -> bool {
         let link = self.peers.get(index);
         let Some(framing) = link.life.framing() else { return false };
-        !link.output.is_sending && link.output.queued < STEP.min(self.flow(index, framing))
+        !link.output.is_sending && link.output.queued < most.min(self.flow(index, framing))
     }
 
     fn queued(&self, index: u32) -> u32 {
@@ -218,16 +219,21 @@ impl Outlet for Reach {
         self.norms.of(index).subscriptions_max
     }
 
-    fn begin(&mut self, opcode: Opcode, bytes: &[u8]) -> u64 {
-        self.forms.frame.clear();
-        if bytes.len() <= CONTROL_PAYLOAD_MAX || !self.packer.wants(bytes.len()) && bytes.len() < self.forms.share_from
-        {
-            encode::append_frame(&mut self.forms.frame, true, opcode, bytes, None);
+    fn begin(&mut self, opcode: Opcode, bytes: &[u8], crowd: usize) -> u64 {
+        let forms = &mut self.forms;
+        forms.frame.clear();
+        let is_along = crowd >= forms.crowd_from && bytes.len() <= TRAIL_MAX;
+        let is_plain = self.packer.settings().mode == Mode::Off || !self.packer.wants(bytes.len());
+        forms.copies = bytes.len() <= CONTROL_PAYLOAD_MAX || is_plain && bytes.len() < forms.share_from;
+        if is_along || forms.copies {
+            encode::append_frame(&mut forms.frame, true, opcode, bytes, None);
         }
-        self.forms.next()
+        let stores = &mut self.stores;
+        forms.span = is_along.then(|| stores.trails.append(&forms.frame, &mut stores.pool));
+        forms.next()
     }
 
-    /// A frame that is short, and plain, is copied as it is.
+    /// A frame that is plain lies in memory once for all if many are sent it. Else one that is short is copied as it is.
     #[inline]
     fn push(&mut self, index: u32, opcode: Opcode, bytes: &[u8], number: u64) -> bool {
         let flow = self.flow(index, Framing::PLAIN);
@@ -238,7 +244,9 @@ impl Outlet for Reach {
             && link.life.framing() == Some(Framing::PLAIN)
             && link.output.queued + (self.forms.frame.len() as u32) < flow
         {
-            return self.peers.touch(index).output.copy(&mut self.stores, &self.forms.frame)
+            let output = &mut self.peers.touch(index).output;
+            return self.forms.span.as_ref().is_some_and(|span| output.go_along(&mut self.stores, span))
+                || self.forms.copies && output.copy(&mut self.stores, &self.forms.frame)
                 || Outlet::send(self, index, opcode, bytes, Some(number));
         }
         self.room(index) == Room::Free && Outlet::send(self, index, opcode, bytes, Some(number))
@@ -255,6 +263,10 @@ impl Outlet for Reach {
         outcome.is_queued()
     }
 
+    fn set_flow(&mut self, index: u32, bytes: u32) {
+        self.peers.settling(index).output.flow = Flow::of(bytes);
+    }
+
     fn set_waits(&mut self, index: u32, waits: bool) {
         if waits {
             self.peers.touch(index).output.waits = true; // so that it is settled, whatever waits for it
@@ -263,3 +275,6 @@ impl Outlet for Reach {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

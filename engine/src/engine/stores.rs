@@ -4,11 +4,13 @@
 #![allow(clippy::vec_box, clippy::box_collection, reason = "queues move between here and the outputs as they are")]
 
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use wsring_proto::pool::Pool;
 
 use super::planted::planted;
+use super::trails::{Span, Trails};
 use crate::ring::{Heap, Memory, Payload, SendBlocks};
 
 /// Queues kept for connections with more than one piece of output, and pieces that a kept one has room for.
@@ -26,6 +28,8 @@ pub(crate) enum Segment {
     Ready(Payload),
     /// The place of the message now being handled: its own buffer moves in when the handler returns.
     Promised,
+    /// Messages that many are sent. Only in front, and nothing is behind it.
+    Along(Span),
 }
 
 /// The memory of a core.
@@ -41,12 +45,14 @@ pub(crate) struct Stores {
     /// Their sums.
     shared_uses: usize,
     shared_len: usize,
+    pub(crate) trails: Trails,
 }
 
 impl Stores {
     pub(crate) fn new(blocks: SendBlocks, pool_max_bytes: usize) -> Self {
         let (queues, shells, shared) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { blocks, pool: Pool::new(pool_max_bytes), queues, shells, shared, shared_uses: 0, shared_len: 0 }
+        let (pool, trails) = (Pool::new(pool_max_bytes), Trails::default());
+        Self { blocks, pool, queues, shells, shared, shared_uses: 0, shared_len: 0, trails }
     }
 
     /// Room for `len` bytes to be written one after the other: a send block if they fit.
@@ -74,6 +80,7 @@ impl Stores {
     fn recycle_heap(&mut self, heap: Heap) {
         match heap {
             Heap::Pooled(bytes) => self.pool.put(bytes),
+            Heap::Trail(bytes) => self.trails.give_back(bytes, &mut self.pool),
             Heap::Shared(mut bytes) => {
                 let shared = std::mem::take(&mut *bytes);
                 self.unshare(shared.as_ptr() as usize);
@@ -100,20 +107,27 @@ impl Stores {
 
     /// The part that one of those has who share memory: with its own cost nothing is left over when all have let go.
     pub(crate) fn part_of(&self, memory: &Memory) -> usize {
-        let Memory::Heap(Heap::Shared(bytes)) = memory else { return 0 };
-        let uses = self.shared.get(&(bytes.as_ptr() as usize));
-        SHARE_COST + uses.map_or(0, |&(uses, len)| len / uses.max(1) as usize)
+        match memory {
+            Memory::Heap(Heap::Shared(bytes)) => {
+                let uses = self.shared.get(&(bytes.as_ptr() as usize));
+                SHARE_COST + uses.map_or(0, |&(uses, len)| len / uses.max(1) as usize)
+            }
+            Memory::Heap(Heap::Trail(bytes)) => bytes.capacity() / Rc::strong_count(bytes),
+            Memory::Heap(Heap::Pooled(_)) | Memory::Block(_) => 0,
+        }
     }
 
     /// The part of all memory that is shared that one of those has who share any.
     pub(crate) fn mean_part(&self) -> usize {
-        SHARE_COST + self.shared_len / self.shared_uses.max(1)
+        let (pieces, bytes) = self.trails.shared();
+        SHARE_COST + (self.shared_len + bytes) / (self.shared_uses + pieces).max(1)
     }
 
     /// Bytes of all memory that is shared, and of what sharing costs.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn shared_bytes(&self) -> usize {
-        self.shared.values().map(|&(uses, len)| len + uses as usize * SHARE_COST).sum()
+        let given = self.shared.values().map(|&(uses, len)| len + uses as usize * SHARE_COST).sum::<usize>();
+        given + self.trails.held_bytes()
     }
 
     /// Bytes that others may have too, as memory to send from. However many pieces of output they are, they count once.

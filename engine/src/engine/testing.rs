@@ -150,11 +150,12 @@ impl<H: Handler, R: Ring> Engine<H, R> {
     }
 
     /// Sends messages that the handler gives away, or has prepared, from where they lie from so many bytes on, instead of from
-    /// 64 KiB and 4 KiB.
+    /// 64 KiB and 4 KiB; and has one receiver be as many as 32.
     #[must_use]
     pub fn share_from(mut self, bytes: usize) -> Self {
         self.core.out.share_from = bytes.max(1);
         self.core.out.forms.share_from = bytes.max(1);
+        self.core.out.forms.crowd_from = 1;
         self
     }
 

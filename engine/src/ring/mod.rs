@@ -17,6 +17,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::DerefMut;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -160,20 +161,22 @@ pub enum Heap {
     Pooled(Vec<u8>),
     /// The application's, which others may be reading too: boxed, so that no other memory is larger for it.
     Shared(Box<Bytes>),
+    /// Messages that many are sent, some of them or all: a piece is a range of it, and is sent at once.
+    Trail(Rc<Vec<u8>>),
 }
 
 impl Memory {
     /// Others may be reading it.
     #[inline]
     pub fn is_shared(&self) -> bool {
-        matches!(self, Memory::Heap(Heap::Shared(_)))
+        matches!(self, Memory::Heap(Heap::Shared(_) | Heap::Trail(_)))
     }
 
     /// Bytes that are its alone: none of a block, which belongs to its core for good, and none of what others have too.
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Memory::Heap(Heap::Pooled(bytes)) => bytes.capacity(),
-            Memory::Block(_) | Memory::Heap(Heap::Shared(_)) => 0,
+            Memory::Block(_) | Memory::Heap(Heap::Shared(_) | Heap::Trail(_)) => 0,
         }
     }
 
@@ -183,6 +186,7 @@ impl Memory {
             Memory::Block(block) => block,
             Memory::Heap(Heap::Pooled(bytes)) => bytes,
             Memory::Heap(Heap::Shared(bytes)) => bytes,
+            Memory::Heap(Heap::Trail(bytes)) => bytes,
         }
     }
 
@@ -194,7 +198,9 @@ impl Memory {
         match self {
             Memory::Block(block) => block,
             Memory::Heap(Heap::Pooled(bytes)) => bytes,
-            Memory::Heap(Heap::Shared(_)) => unreachable!("memory that others read is not ours to change"),
+            Memory::Heap(Heap::Shared(_) | Heap::Trail(_)) => {
+                unreachable!("memory that others read is not ours to change")
+            }
         }
     }
 }
@@ -221,10 +227,10 @@ impl Payload {
         (self.to - self.from) as usize
     }
 
-    /// Bytes from the first to send to the end of what the memory holds: a block is full to `to`, any other to its length. More than [`Self::len`] when only a part of a buffer is being sent.
+    /// Bytes from the first to send to the end of what the memory holds: a block is full to `to`, as is a part of what many are sent, any other to its length. More than [`Self::len`] when only a part of a buffer is being sent.
     pub fn whole(&self) -> u32 {
         match &self.memory {
-            Memory::Block(_) => self.to - self.from,
+            Memory::Block(_) | Memory::Heap(Heap::Trail(_)) => self.to - self.from,
             Memory::Heap(Heap::Pooled(bytes)) => bytes.len() as u32 - self.from,
             Memory::Heap(Heap::Shared(bytes)) => bytes.len() as u32 - self.from,
         }

@@ -223,6 +223,11 @@ async fn write_some(stream: &TcpStream, memory: Memory, range: Range<usize>) -> 
             let (result, _) = stream.write(Bytes::slice(&bytes, range)).submit().await;
             (result, Memory::Heap(Heap::Shared(bytes)))
         }
+        // It is the core's; this runtime wants memory of its own.
+        Memory::Heap(Heap::Trail(bytes)) => {
+            let (result, _) = stream.write(bytes[range].to_vec()).submit().await;
+            (result, Memory::Heap(Heap::Trail(bytes)))
+        }
         Memory::Block(_) => unreachable!("this ring has no send blocks"),
     }
 }

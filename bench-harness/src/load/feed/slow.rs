@@ -1,7 +1,7 @@
 //! A reader of a feed that reads less than it is sent.
 //!
-//! Owns when it reads, and what that has shown of the age of values. Promises that a step is one read of as many bytes as its rate allows, and
-//! that what lay in the sockets before it is known where the kernel tells. Refuses to know what a value says.
+//! Owns when it reads, and what that has shown of the age of values. Promises that a step is one read of as many bytes as its rate allows, with those that
+//! were not there at earlier steps (a window opens late), and that what lay in the sockets before it is known where the kernel tells. Refuses to know what a value says.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -31,6 +31,8 @@ pub struct Slow {
     pub reader: Reader,
     /// Waits for the answer to a question for its counts.
     pub asked: bool,
+    /// Bytes that it could not read so far for want of any, of those that its rate allows.
+    lacked: u64,
     /// The greatest age of a value that it read, in nanoseconds, and the most bytes that lay in its sockets before a step.
     age_max: u64,
     lay_max: u64,
@@ -54,7 +56,7 @@ pub fn bytes_per_second(slow: Readers, keys: u32, rate: u32) -> u64 {
 impl Slow {
     pub fn new(stream: TcpStream, reader: Reader) -> io::Result<Slow> {
         let ends = (stream.peer_addr()?, stream.local_addr()?);
-        Ok(Slow { stream, ends, texts: Texts::default(), reader, asked: false, age_max: 0, lay_max: 0 })
+        Ok(Slow { stream, ends, texts: Texts::default(), reader, asked: false, lacked: 0, age_max: 0, lay_max: 0 })
     }
 
     /// Says something to the server. It is short, and whoever does not read what it asked for would have to wait.
@@ -72,14 +74,20 @@ impl Slow {
 
     /// Reads at most `most` bytes once; true if there may be more. `told` takes what they said.
     pub fn read(&mut self, most: u64, buffer: &mut Vec<u8>, told: &mut Told<'_>) -> io::Result<bool> {
-        let most = usize::try_from(most).map_or(READ_MAX, |most| most.min(READ_MAX));
+        let lacked_max = most.saturating_mul(STEPS);
+        let allowed = most.saturating_add(self.lacked);
+        let most = usize::try_from(allowed).map_or(READ_MAX, |allowed| allowed.min(READ_MAX));
         buffer.resize(READ_MAX, 0);
         let got = match self.stream.read(&mut buffer[..most]) {
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
             Ok(got) => got,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
             Err(error) => return Err(error),
         };
+        self.lacked = ((most - got) as u64).min(lacked_max);
+        if got == 0 {
+            return Ok(false);
+        }
         let Slow { texts, reader, asked, age_max, stream, .. } = self;
         told.take(&buffer[..got], texts, reader, asked, stream, &mut |age| *age_max = (*age_max).max(age))?;
         Ok(got == most)

@@ -16,7 +16,8 @@ const MERGED_MAX: u32 = 64 << 10;
 ///
 /// While the connection keeps up, all are the same: a message goes into its output as it is published. It does not keep up while the kernel
 /// has not completed a send of its output, nor while 64 KiB or more are queued for it (or
-/// [`output_high_bytes`](crate::Config::output_high_bytes), if that is less), by topics or by other sends. Nothing leaves inside of a callback, so one that publishes
+/// [`output_high_bytes`](crate::Config::output_high_bytes), if that is less), by topics or by other sends. Of a connection for which messages have waited
+/// it is what that takes in a tenth of a second, 1 KiB at least: what is queued grows old, and nothing newer takes its place. Nothing leaves inside of a callback, so one that publishes
 /// more than that at once meets the caps of a reader that is idle, too: choose them, [`bytes_max`](Self::bytes_max) among them, for the most that is
 /// published in one pass. For a connection that does not keep up they differ:
 ///

@@ -18,9 +18,14 @@ const EXPIRE_MAX: usize = 4096;
 impl Topics {
     /// Encodes what waits for a connection, as long as its output takes more.
     pub(crate) fn drain(&mut self, conn: u32, out: &mut impl Outlet) {
+        let (now, before) = (self.now, out.queued(conn));
+        let step = self.lane_at(conn).map_or(0, |lane| {
+            lane.stride.look(now);
+            lane.stride.step()
+        });
         while let Some(lane) = self.lane_at(conn) {
             let piece = lane.fifo.first;
-            if piece == NONE || !out.drains(conn) {
+            if piece == NONE || !out.drains(conn, step) {
                 break;
             }
             if !self.send_piece(conn, piece, out) {
@@ -31,6 +36,10 @@ impl Topics {
                 self.drop_piece(piece); // nothing will ever make room for it
                 self.note_step(sub);
             }
+        }
+        if let Some(lane) = self.lane_at(conn) {
+            lane.stride.note(out.queued(conn).saturating_sub(before));
+            out.set_flow(conn, lane.stride.bytes());
         }
         self.note_emptied(conn, out);
     }
@@ -132,9 +141,12 @@ impl Topics {
 
     /// If nothing waits in a connection's lane any more, that is known, and told.
     pub(super) fn note_emptied(&mut self, conn: u32, out: &mut impl Outlet) {
+        let now = self.now;
         if let Some(lane) = self.lane_at(conn)
             && lane.fifo.is_empty()
         {
+            lane.stride.end(now);
+            out.set_flow(conn, lane.stride.bytes());
             out.set_waits(conn, false);
             planted!(LagUntold, return);
             self.note_lagged(conn);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::delivery::{Counts, Delivery, Lagged};
 use super::hash::Seeded;
 use super::pieces::List;
+use super::stride::Stride;
 
 /// Between which numbers of a key something was lost. A number of 0 is before the first, and a key that was removed begins anew.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +79,7 @@ pub(super) struct Sub {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) fifo: List,
+    pub(super) stride: Stride,
     /// Of all that waits.
     pub(super) bytes: u32,
     /// Pieces of its subscriptions, and keys of which they have lost something.

@@ -28,6 +28,7 @@ mod payload;
 mod pieces;
 mod publish;
 mod retained;
+mod stride;
 mod subscribe;
 mod topic;
 mod whole;

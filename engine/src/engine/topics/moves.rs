@@ -59,8 +59,11 @@ impl Topics {
         let sub = &mut self.subs[self.pieces.at(piece).sub as usize];
         sub.queued += 1;
         let conn = sub.conn;
-        let lane = self.lane_of[conn as usize];
-        self.pieces.push(&mut self.lanes[lane as usize].fifo, piece, Through::Lane);
+        let lane = &mut self.lanes[self.lane_of[conn as usize] as usize];
+        if lane.fifo.is_empty() {
+            lane.stride.begin(self.now);
+        }
+        self.pieces.push(&mut lane.fifo, piece, Through::Lane);
         out.set_waits(conn, true);
     }
 

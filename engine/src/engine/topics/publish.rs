@@ -27,6 +27,8 @@ pub(super) struct Sheet<'m> {
     /// Which of them the outputs have been told of.
     begun: Begun,
     tells: bool,
+    /// How many are in the topic's list.
+    crowd: usize,
     /// It cannot be written for one.
     panic: Option<Payload>,
 }
@@ -77,9 +79,10 @@ impl Topics {
         let step = Variant::new(told.opcode, std::mem::take(&mut self.scratch));
         let other = Variant::new(told.opcode, std::mem::take(&mut self.spare));
         let (tells, begun) = (table.topic.tells(), Begun::Nothing);
-        let mut sheet = Sheet { told, seq, shared: None, newest: NONE, step, other, begun, tells, panic: None };
-        let has_followers = table.follower != NONE;
         let mut entries = std::mem::take(&mut table.entries);
+        let crowd = entries.len();
+        let mut sheet = Sheet { told, seq, shared: None, newest: NONE, step, other, begun, tells, crowd, panic: None };
+        let has_followers = table.follower != NONE;
         // A subscription looks at its table, and at nothing of the list that is walked here.
         self.topics[topic as usize] = Some(table);
         let mut published = Published::default();
@@ -167,7 +170,7 @@ impl Topics {
             variant.numbers = Some(numbers);
         }
         let bytes = if sheet.tells { &variant.written } else { told.bytes };
-        variant.number = out.begin(variant.opcode, bytes);
+        variant.number = out.begin(variant.opcode, bytes, sheet.crowd);
         sheet.begun = which;
         Ok(())
     }

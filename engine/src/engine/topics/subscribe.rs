@@ -7,6 +7,7 @@ use super::lanes::{Lane, Sub};
 use super::outlet::{Outlet, Room};
 use super::pieces::{List, NONE, Piece, State, cost_of};
 use super::retained::Size;
+use super::stride::{MOST, Stride};
 use super::topic::{Numbers, Table};
 use super::whole::Topics;
 use crate::engine::planted::planted;
@@ -54,6 +55,7 @@ impl Topics {
         let (lagged, ended) = (Lagged::default(), Counts::default());
         let lane = self.lanes.insert(Lane {
             fifo: List::EMPTY,
+            stride: Stride::new(),
             bytes: 0,
             pieces: 0,
             lost: 0,
@@ -202,6 +204,7 @@ impl Topics {
             "{lane:?}"
         );
         out.set_waits(conn, false);
+        out.set_flow(conn, MOST);
     }
 
     pub(super) fn remove(&mut self, sub: u32) -> Counts {

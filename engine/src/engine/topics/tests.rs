@@ -33,6 +33,8 @@ struct Bench {
     lanes: Vec<Vec<Place>>,
     /// Of each connection: what was dropped and conflated in its lane, as told and as known; unless that is not known.
     lagged: Vec<(Lagged, Lagged, bool)>,
+    /// Of each connection: a subscription that has ended may have queued what is still in its output.
+    left: Vec<bool>,
     facts: Vec<Facts>,
     known: Vec<Known>,
     now: Time,
@@ -52,7 +54,8 @@ impl Bench {
         let known = vec![Known { topic: 0, key: None, fixed: false, removes: false, seq: 0 }];
         let lanes = vec![Vec::new(); CONNS as usize];
         let lagged = vec![(Lagged::default(), Lagged::default(), true); CONNS as usize];
-        Self { topics, out, views: BTreeMap::new(), lanes, lagged, facts, known, now: Time::default() }
+        let left = vec![false; CONNS as usize];
+        Self { topics, out, views: BTreeMap::new(), lanes, lagged, left, facts, known, now: Time::default() }
     }
 
     fn act(&mut self, act: Act) {
@@ -62,7 +65,8 @@ impl Bench {
                 let counts = self.topics.unsubscribe(conn, topic, &mut self.out);
                 assert_eq!(counts.is_some(), self.views.contains_key(&(conn, topic)));
                 if let Some(counts) = counts {
-                    self.views.remove(&(conn, topic));
+                    let view = self.views.remove(&(conn, topic)).expect("it is there");
+                    self.left[conn as usize] |= !view.delivery.has_lane() || view.changed;
                     self.lanes[conn as usize].retain(|place| place.topic != topic);
                     assert_eq!(counts.waiting, 0);
                     self.lagged[conn as usize].2 = false;
@@ -422,10 +426,12 @@ impl Bench {
             }
             let lane = self.topics.lane_at(conn).map_or(0, |lane| lane.bytes);
             // What is queued has the whole of the output, whatever waits beside it.
-            let queues = self
-                .views
-                .iter()
-                .any(|((owner, _), view)| *owner == conn && (!view.delivery.has_lane() || view.changed));
+            self.left[conn as usize] &= self.out.all[conn as usize].queued > 0;
+            let queues = self.left[conn as usize]
+                || self
+                    .views
+                    .iter()
+                    .any(|((owner, _), view)| *owner == conn && (!view.delivery.has_lane() || view.changed));
             let most = if queues { 2 * OUTPUT_MAX } else { OUTPUT_MAX + 2_000 };
             assert!(lane + self.out.all[conn as usize].queued <= most);
         }

@@ -52,10 +52,10 @@ struct Readers {
 
 impl Outlet for Readers {
     fn room(&self, conn: u32) -> Room {
-        if self.waits[conn as usize] || !self.drains(conn) { Room::Busy } else { Room::Free }
+        if self.waits[conn as usize] || !self.drains(conn, 0) { Room::Busy } else { Room::Free }
     }
 
-    fn drains(&self, conn: u32) -> bool {
+    fn drains(&self, conn: u32, _: u32) -> bool {
         conn == 0 || !self.slow
     }
 
@@ -71,7 +71,7 @@ impl Outlet for Readers {
         1
     }
 
-    fn begin(&mut self, _: Opcode, _: &[u8]) -> u64 {
+    fn begin(&mut self, _: Opcode, _: &[u8], _: usize) -> u64 {
         1
     }
 
@@ -87,6 +87,8 @@ impl Outlet for Readers {
         self.got[conn as usize] += 1;
         true
     }
+
+    fn set_flow(&mut self, _: u32, _: u32) {}
 
     fn set_waits(&mut self, conn: u32, waits: bool) {
         self.waits[conn as usize] = waits;

@@ -36,9 +36,9 @@ impl Outlet for Outputs {
         }
     }
 
-    fn drains(&self, conn: u32) -> bool {
+    fn drains(&self, conn: u32, most: u32) -> bool {
         let output = &self.all[conn as usize];
-        output.open && !output.sending && output.queued < CHUNK
+        output.open && !output.sending && output.queued < CHUNK.min(most)
     }
 
     fn queued(&self, conn: u32) -> u32 {
@@ -53,7 +53,7 @@ impl Outlet for Outputs {
         SUBSCRIPTIONS_MAX
     }
 
-    fn begin(&mut self, _: Opcode, _: &[u8]) -> u64 {
+    fn begin(&mut self, _: Opcode, _: &[u8], _: usize) -> u64 {
         self.begun += 1;
         self.begun
     }
@@ -71,6 +71,10 @@ impl Outlet for Outputs {
         output.queued += bytes.len() as u32;
         output.log.push_back(String::from_utf8(bytes.to_vec()).expect("it is text"));
         true
+    }
+
+    fn set_flow(&mut self, _: u32, bytes: u32) {
+        assert!((1 << 10..=64 << 10).contains(&bytes));
     }
 
     fn set_waits(&mut self, conn: u32, waits: bool) {
