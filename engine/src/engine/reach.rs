@@ -454,11 +454,6 @@ impl Reach {
         self.peers.touch(index).output.add(&mut self.stores, piece);
     }
 
-    /// Messages that many are sent are to be sent to this one, or kept for it.
-    pub(super) fn settle_along(&mut self, index: u32) {
-        self.peers.settling(index).output.settle_along(&mut self.stores);
-    }
-
     /// Takes the piece that goes next.
     pub(crate) fn pop(&mut self, index: u32) -> Option<Payload> {
         self.peers.settling(index).output.pop(&mut self.stores)

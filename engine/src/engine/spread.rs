@@ -79,6 +79,11 @@ impl Reach {
         published
     }
 
+    /// Messages that many are sent are to be sent to this one, or kept for it.
+    pub(super) fn settle_along(&mut self, index: u32) {
+        self.peers.settling(index).output.settle_along(&mut self.stores);
+    }
+
     pub(crate) fn subscribe(
         &mut self,
         index: u32,
