@@ -226,14 +226,9 @@ fn patience_is_how_long_a_start_may_take() {
     let late = second.start(|_| Hello::default()).expect_err("it was not waited for");
     assert!(matches!(&late, Error::Handover { .. }) && late.to_string().contains("took longer"), "{late}");
     assert_eq!(VISIT.unix(&folder.path("socket")).expect("it serves on"), "served");
-    // It takes its sockets anew: the third's time is over by now, or not.
-    let next = third.start(|_| Hello::default()).or_else(|_| {
-        let handover = Handover::at(folder.path("handover"));
-        Server::take_over(handover)?
-            .and_listen(Listener::unix(folder.path("socket")))?
-            .cores(cores(1))
-            .start(|_| Hello::default())
-    });
+    // The third's time may be over by now, and on a busy machine that of whoever comes next: one of them is fast enough.
+    let again = || open()?.start(|_| Hello::default());
+    let next = third.start(|_| Hello::default()).or_else(|_| (0..1000).find_map(|_| again().ok()).ok_or(()));
     let next = next.expect("it takes over");
     running.join().expect("a good end");
     assert_eq!(VISIT.unix(&folder.path("socket")).expect("it serves"), "served");
