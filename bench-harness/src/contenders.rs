@@ -214,6 +214,7 @@ pub fn own() -> io::Result<Vec<Contender>> {
     let files = "--tls-cert {cert} --tls-key {key}";
     let serve = format!("serve --cores {{core}} {listen}");
     let wait = format!("serve --cores {{core}} --spin-us 0 {listen}");
+    let without = format!("serve --cores {{core}} --ring epoll {listen}");
     let ours = |name, serve: &str, client: &str| {
         let (deflate, tls) = (format!("{serve} --deflate shared"), format!("{serve} {files}"));
         let feed = format!("{serve} --demo feed --keys {{keys}} --rate {{rate}}");
@@ -237,6 +238,7 @@ pub fn own() -> io::Result<Vec<Contender>> {
     Ok(vec![
         ours("wsring", &serve, client),
         ours("wsring (waiting)", &wait, &client_waits),
+        Contender::own("wsring (epoll)", &server, &[(Way::Plain, &without)], false),
         Contender::own("tokio-uring", &program, &[(Way::Plain, &tokio)], false),
         Contender::own("epoll-echo", &program, &[(Way::Plain, &epoll)], true),
         Contender::own("ring-echo", &program, &[(Way::Plain, &ring), (Way::Tls, &ring_tls)], true),
