@@ -2,10 +2,9 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
 use std::process::Command;
 
-use wsring_testkit::{CLOSE, Client, TEXT, WAIT, bounded, tcp};
+use wsring_testkit::{CLOSE, Client, Folder, TEXT, WAIT, bounded, tcp};
 
 use crate::process::{BIN, Process, Serve};
 
@@ -56,16 +55,39 @@ fn served(mut command: Command, options: &[&str]) -> (Process, String) {
     (process, line)
 }
 
-fn temporary(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("wsring-activation-{}-{name}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    path
+/// What listens where systemd does.
+struct Manager {
+    folder: Folder,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let socket = UnixDatagram::bind(folder.path("notify")).expect("nobody is there");
+        socket.set_read_timeout(Some(WAIT)).expect("a timeout");
+        Self { folder, socket }
+    }
+
+    /// The command, which knows where that is.
+    fn command(&self) -> Command {
+        let mut command = Command::new(BIN);
+        command.env("NOTIFY_SOCKET", self.folder.path("notify"));
+        command
+    }
+
+    fn hear(&self) -> String {
+        let mut bytes = [0; 1000];
+        let len = self.socket.recv(&mut bytes).expect("it is told");
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    }
 }
 
 /// Instead of the address that it would listen on by itself, and beside those that are named. Their files are not its own.
 #[test]
 fn it_serves_the_sockets_that_it_is_given() {
-    let path = temporary("socket");
+    let folder = Folder::new();
+    let path = folder.path("socket");
     let place = path.to_str().expect("UTF-8");
     for (ring, options) in [("uring", &[][..]), ("epoll", &["--listen", "127.0.0.1:0"])] {
         let Some(command) = launched(&["127.0.0.1:0", place]) else { return };
@@ -207,24 +229,15 @@ for line in sys.stdin:
 /// sd_notify(3): it is ready, and stops.
 #[test]
 fn systemd_is_told_how_far_it_is() {
-    let path = temporary("notify");
-    let manager = UnixDatagram::bind(&path).expect("nobody is there");
-    manager.set_read_timeout(Some(WAIT)).expect("a timeout");
-    let hear = || {
-        let mut bytes = [0; 1000];
-        let len = manager.recv(&mut bytes).expect("it is told");
-        String::from_utf8_lossy(&bytes[..len]).into_owned()
-    };
-    let mut command = Command::new(BIN);
-    command.env("NOTIFY_SOCKET", &path);
-    let serve = Serve::start_by(command, &[]);
-    assert_eq!(hear(), format!("READY=1\nMAINPID={}\n", serve.id()));
+    let manager = Manager::new();
+    let serve = Serve::start_by(manager.command(), &[]);
+    assert_eq!(manager.hear(), format!("READY=1\nMAINPID={}\n", serve.id()));
     serve.signal("TERM");
-    assert_eq!(hear(), "STOPPING=1\n");
+    assert_eq!(manager.hear(), "STOPPING=1\n");
     serve.ended_well();
-    std::fs::remove_file(&path).expect("it is there");
-    let mut command = Command::new(BIN);
-    command.env("NOTIFY_SOCKET", &path).args(["serve", "--listen", "127.0.0.1:0"]);
+    std::fs::remove_file(manager.folder.path("notify")).expect("it is there");
+    let mut command = manager.command();
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
     let process = Process::start(&mut command);
     assert!(process.line().is_some(), "it serves all the same");
     process.signal("TERM");
@@ -235,20 +248,11 @@ fn systemd_is_told_how_far_it_is() {
 /// Of two processes of a service the one that has been taken over from does not say that the service stops, although it hears a signal while it drains.
 #[test]
 fn who_has_been_taken_over_from_does_not_say_that_the_service_stops() {
-    let (path, handover) = (temporary("notify-two"), temporary("notify-handover"));
-    let manager = UnixDatagram::bind(&path).expect("nobody is there");
-    manager.set_read_timeout(Some(WAIT)).expect("a timeout");
-    let hear = || {
-        let mut bytes = [0; 1000];
-        let len = manager.recv(&mut bytes).expect("it is told");
-        String::from_utf8_lossy(&bytes[..len]).into_owned()
-    };
+    let manager = Manager::new();
     let start = || {
-        let mut command = Command::new(BIN);
-        command.env("NOTIFY_SOCKET", &path);
-        let handover = handover.to_str().expect("UTF-8");
-        let serve = Serve::start_by(command, &["--handover", handover, "--drain", "600"]);
-        assert_eq!(hear(), format!("READY=1\nMAINPID={}\n", serve.id()));
+        let handover = manager.folder.text("handover");
+        let serve = Serve::start_by(manager.command(), &["--handover", &handover, "--drain", "600"]);
+        assert_eq!(manager.hear(), format!("READY=1\nMAINPID={}\n", serve.id()));
         serve
     };
     let first = start();
@@ -262,9 +266,8 @@ fn who_has_been_taken_over_from_does_not_say_that_the_service_stops() {
     let ended = first.into_process().end();
     assert!(ended.code == Some(0) && ended.lines.iter().any(|line| line.contains("handed over to")), "{ended:?}");
     second.signal("INT");
-    assert_eq!(hear(), "STOPPING=1\n", "the first that is said so, by the second");
+    assert_eq!(manager.hear(), "STOPPING=1\n", "the first that is said so, by the second");
     second.ended_well();
-    manager.set_nonblocking(true).expect("a socket");
-    assert!(manager.recv(&mut [0; 10]).is_err(), "nobody else has said anything");
-    std::fs::remove_file(&path).expect("it is there");
+    manager.socket.set_nonblocking(true).expect("a socket");
+    assert!(manager.socket.recv(&mut [0; 10]).is_err(), "nobody else has said anything");
 }

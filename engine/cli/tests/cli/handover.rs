@@ -3,96 +3,23 @@
 //! The last test here measures that at a given rate of connections, with a handler that computes now and then; it takes a minute, so it runs only when it is asked for:
 //! `cargo test -p wsring-cli --test cli -- --ignored --nocapture handover::measured`
 
-use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wsring::{CoreCx, Cx, Handler, Handover, Listener, Message, Opening, Server, Verdict};
-use wsring_testkit::{WAIT, bounded, client_frame, patiently, upgrade_head};
+use wsring_testkit::Folder;
+use wsring_testkit::visits::{Ends, Visit, while_visited};
 
 use crate::process::{BIN, Process, Serve, cores_allowed, run};
 
-/// A folder of one test, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("wsring-hand-{}-{test}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).into_os_string().into_string().expect("UTF-8")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Asks for an upgrade and sends so many messages, each when the one before has come back. Says how it ended: all came back, a Close with its code, or the status of an answer
-/// that is no upgrade.
-fn visit(mut stream: impl Read + Write, messages: usize) -> io::Result<String> {
-    stream.write_all(upgrade_head("/").as_bytes())?;
-    let (mut said, mut piece) = (Vec::new(), [0; 4096]);
-    let mut more = |said: &mut Vec<u8>, stream: &mut dyn Read| -> io::Result<()> {
-        match patiently(|| stream.read(&mut piece))? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an end without a word")),
-            len => {
-                said.extend_from_slice(&piece[..len]);
-                Ok(())
-            }
-        }
-    };
-    let head = loop {
-        match said.windows(4).position(|four| four == b"\r\n\r\n") {
-            Some(end) => break said.drain(..end + 4).collect::<Vec<u8>>(),
-            None => more(&mut said, &mut stream)?,
-        }
-    };
-    if !head.starts_with(b"HTTP/1.1 101 ") {
-        return Ok(String::from_utf8_lossy(&head[9..12]).into_owned());
-    }
-    for _ in 0..messages {
-        let mut frame = Vec::new();
-        client_frame(&mut frame, true, 1, b"hello", [1, 2, 3, 4]);
-        stream.write_all(&frame)?;
-        while said.len() < 7 && said.first() != Some(&0x88) || said.len() < 4 {
-            more(&mut said, &mut stream)?;
-        }
-        if said[0] == 0x88 {
-            let code = u16::from_be_bytes([said[2], said[3]]);
-            let mut answer = Vec::new();
-            client_frame(&mut answer, true, 8, &code.to_be_bytes(), [0; 4]);
-            let _ = stream.write_all(&answer);
-            return Ok(code.to_string());
-        }
-        assert_eq!(said.drain(..7).collect::<Vec<u8>>(), b"\x81\x05hello");
-    }
-    Ok("served".to_owned())
-}
-
-fn visit_tcp(addr: SocketAddr, messages: usize) -> io::Result<String> {
-    let stream = TcpStream::connect_timeout(&addr, WAIT)?;
-    bounded(&stream);
-    visit(stream, messages)
-}
-
-fn visit_unix(path: &str, messages: usize) -> io::Result<String> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(WAIT))?;
-    visit(stream, messages)
-}
+/// Each message is sent when the one before has come back.
+const VISIT: Visit = Visit { greeting: None, messages: 2 };
+const SHORT: Visit = Visit { greeting: None, messages: 1 };
 
 /// One message there and back over this stream.
 pub fn visit_over(stream: impl Read + Write) {
@@ -101,11 +28,8 @@ pub fn visit_over(stream: impl Read + Write) {
 
 /// The same, or what else became of it.
 pub fn visit_once(stream: impl Read + Write) -> String {
-    visit(stream, 1).expect("nobody is reset")
+    SHORT.over(stream).expect("nobody is reset")
 }
-
-/// Ends of visits, and how many had each.
-type Ends = BTreeMap<String, u64>;
 
 fn is_told(ends: &Ends) -> bool {
     ends.keys().all(|end| ["served", "1001"].contains(&&**end))
@@ -116,8 +40,8 @@ fn is_told(ends: &Ends) -> bool {
 fn a_new_process_takes_over() {
     const SHARE: u64 = 50;
     for ring in ["uring", "epoll"] {
-        let folder = Folder::new(ring);
-        let (socket, path) = (folder.path("socket"), folder.path("handover"));
+        let folder = Folder::new();
+        let (socket, path) = (folder.text("socket"), folder.text("handover"));
         let (at_file, options) = (format!("unix:{socket}"), ["--ring", ring, "--handover", &path]);
         let start = || {
             let listen = ["--listen", "127.0.0.1:0", "--listen", &at_file];
@@ -126,26 +50,13 @@ fn a_new_process_takes_over() {
         let mut serve = start();
         assert!(!serve.start_line.contains("took over"), "{}", serve.start_line);
         let addr = serve.addr();
-        let (over, visits) = (AtomicBool::new(false), AtomicU64::new(0));
-        let ends = thread::scope(|scope| {
-            let visiting = |file: bool| {
-                let (over, visits, socket) = (&over, &visits, &socket);
-                move || {
-                    let mut ends = Ends::new();
-                    while !over.load(Ordering::Relaxed) {
-                        let end = if file { visit_unix(socket, 2) } else { visit_tcp(addr, 2) };
-                        *ends.entry(end.unwrap_or_else(|error| error.to_string())).or_default() += 1;
-                        visits.fetch_add(1, Ordering::Relaxed);
-                    }
-                    ends
-                }
-            };
-            let clients = [false, true, false].map(|file| scope.spawn(visiting(file)));
+        let visit = |file: bool| {
+            let socket = Path::new(&socket);
+            move || if file { VISIT.unix(socket) } else { VISIT.tcp(addr) }
+        };
+        let ends = while_visited([false, true, false].map(visit), |visitors| {
             for _ in 0..3 {
-                let share = visits.load(Ordering::Relaxed) + SHARE;
-                while visits.load(Ordering::Relaxed) < share && !clients.iter().any(|client| client.is_finished()) {
-                    thread::yield_now();
-                }
+                visitors.wait_for(SHARE);
                 let next = start();
                 assert_eq!(next.addr(), addr, "port 0 is the port that it has");
                 assert_eq!(next.told("took"), format!("over from {}", serve.id()));
@@ -154,16 +65,6 @@ fn a_new_process_takes_over() {
                 assert!(ended.code == Some(0) && ended.errors.is_empty(), "{ended:?}");
                 assert!(ended.lines.contains(&format!("wsring: handed over to {pid}")), "{ended:?} {pid}");
             }
-            over.store(true, Ordering::Relaxed);
-            let mut ends = Ends::new();
-            for client in clients {
-                client
-                    .join()
-                    .expect("no client fails")
-                    .into_iter()
-                    .for_each(|(end, n)| *ends.entry(end).or_default() += n);
-            }
-            ends
         });
         println!("{ring}: {ends:?}");
         assert!(is_told(&ends), "{ring}: somebody was not served: {ends:?}");
@@ -175,8 +76,8 @@ fn a_new_process_takes_over() {
 /// Somebody else's path, or one where nothing can be: the start fails, and says why.
 #[test]
 fn a_path_that_cannot_be_had_is_told() {
-    let folder = Folder::new("told");
-    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--handover", &folder.path("none/handover")]);
+    let folder = Folder::new();
+    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--handover", &folder.text("none/handover")]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
         ended.errors.starts_with("wsring: cannot take over at ") && ended.errors.contains("No such file"),
@@ -187,8 +88,8 @@ fn a_path_that_cannot_be_had_is_told() {
 /// Killed while it has the sockets, before it is ready: the other one goes on. Several kills, at whatever point each finds it.
 #[test]
 fn a_new_process_that_is_killed_leaves_the_old_one_as_it_was() {
-    let folder = Folder::new("killed");
-    let path = folder.path("handover");
+    let folder = Folder::new();
+    let path = folder.text("handover");
     let serve = Serve::start_by(Command::new(BIN), &["--handover", &path]);
     let addr = serve.addr();
     for kill in 0..10 {
@@ -198,7 +99,7 @@ fn a_new_process_that_is_killed_leaves_the_old_one_as_it_was() {
         thread::sleep(Duration::from_micros(300 * kill)); // whatever that meets
         drop(next); // SIGKILL
         // Either it was ready in time and has taken over, and then nobody is there any more; or the old one is as it was.
-        match visit_tcp(addr, 1) {
+        match SHORT.tcp(addr) {
             Ok(end) => assert!(["served", "1001"].contains(&&*end), "{end}"),
             Err(error) => {
                 assert!(serve.has_ended(), "it serves no more: {error}");
@@ -272,8 +173,8 @@ fn measured() {
     const EVERY: Duration = Duration::from_secs(2);
     const GAP: Duration = Duration::from_millis(10);
     for (ring, ms) in [("uring", 0), ("uring", 60), ("epoll", 0), ("epoll", 60)] {
-        let folder = Folder::new(&format!("measured-{ring}-{ms}"));
-        let path = folder.path("handover");
+        let folder = Folder::new();
+        let path = folder.text("handover");
         let (mut process, addr) = busy_server(&path, SocketAddr::from(([127, 0, 0, 1], 0)), ms, ring);
         let over = AtomicBool::new(false);
         let (ends, longest, count) = thread::scope(|scope| {
@@ -284,7 +185,7 @@ fn measured() {
                     thread::sleep(due.saturating_sub(start.elapsed()));
                     visits.push(scope.spawn(move || {
                         let began = Instant::now();
-                        let end = visit_tcp(addr, 2).unwrap_or_else(|error| format!("{:?}: {error}", error.kind()));
+                        let end = VISIT.tcp(addr).unwrap_or_else(|error| format!("{:?}: {error}", error.kind()));
                         (end, began.elapsed())
                     }));
                 }
