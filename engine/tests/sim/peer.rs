@@ -506,7 +506,8 @@ impl Peer {
             Reply::Valid { .. } => self.open = true,
             Reply::Reset => (self.open, self.script.steps) = (true, vec![Step::Reset]),
             Reply::Cut => (self.open, self.script.steps) = (true, vec![Step::Fin]),
-            Reply::Declined { .. } if self.random.chance(700) => {
+            // Often nothing but what it has said tells where it ends.
+            Reply::Declined { framing, .. } if self.random.chance(if framing < 2 { 300 } else { 700 }) => {
                 (self.open, self.script.steps) = (true, vec![Step::Fin]);
             }
             Reply::Declined { .. } | Reply::Wrong(_) | Reply::Never => self.silent = true,

@@ -64,18 +64,18 @@ impl App {
             }
             let what = dialler.random.below(if wild { 1000 } else { 1 });
             let tag = dialler.random.below(self.world.ledger.borrow().dials.len() as u64);
-            match what {
+            let asking = self.world.ledger.borrow().dials.iter().position(Dial::is_asking).map(|asking| asking as u64);
+            match (what, asking) {
                 _ if self.world.ledger.borrow().dials.is_empty() => self.connect(cx),
-                0..400 => self.connect(cx),
-                400..500 => self.set_wait(cx, tag),
-                500..620 => {
-                    let asking = self.world.ledger.borrow().dials.iter().position(Dial::is_asking);
-                    self.retarget(cx, asking.map_or(tag, |asking| asking as u64));
-                }
-                620..700 => self.abandon(cx, tag),
-                700..850 => self.abandon_trying(cx),
-                850..990 => self.close_dialled(cx),
-                990..992 => cx.stop_core(),
+                // Who waits to be told a target is told soon.
+                (200..620, Some(asking)) => self.retarget(cx, asking),
+                (0..400, _) => self.connect(cx),
+                (400..500, _) => self.set_wait(cx, tag),
+                (500..620, _) => self.retarget(cx, tag),
+                (620..700, _) => self.abandon(cx, tag),
+                (700..850, _) => self.abandon_trying(cx),
+                (850..990, _) => self.close_dialled(cx),
+                (990..992, _) => cx.stop_core(),
                 _ => continue,
             }
             if (990..992).contains(&what) {
