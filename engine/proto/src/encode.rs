@@ -57,7 +57,7 @@ pub fn head(head: &mut [u8; HEAD_MAX], fin: bool, opcode: Opcode, payload_len: u
 
 /// Writes one frame to the start of `out`: header, then the payload, masked with the key if there is one. Returns its
 /// length, or `None` if `out` is shorter; then nothing is written. Does not allocate.
-#[inline]
+#[inline(always)] // beside the other places that encode, the compiler would call it where a reply is written
 pub fn frame(out: &mut [u8], fin: bool, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) -> Option<usize> {
     if payload.len() <= CONTROL_PAYLOAD_MAX && mask.is_none() {
         // The frame a server sends most: two bytes of header, stored as one.

@@ -440,10 +440,14 @@ impl Output {
 
     /// Takes the piece that goes next. A queue with nothing left in it goes back.
     pub(crate) fn pop(&mut self, stores: &mut Stores) -> Option<Payload> {
-        if self.is_along() {
-            self.settle_along(stores);
+        match self.first {
+            Some(Segment::Ready(_)) => {}
+            Some(Segment::Along(span)) => {
+                self.first = None;
+                return Some(stores.trails.lend(span));
+            }
+            Some(Segment::Promised) | None => return None,
         }
-        let Some(Segment::Ready(_)) = self.first else { return None };
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
         let Some(Segment::Ready(payload)) = std::mem::replace(&mut self.first, next) else {
             unreachable!("matched above");

@@ -84,6 +84,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// Received bytes of a connection, in order.
+    #[inline]
     pub(super) fn feed(&mut self, index: u32, bytes: &mut [u8]) {
         #[cfg(feature = "tls")]
         if self.conns[index as usize].tls.is_some() {
@@ -93,6 +94,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     }
 
     /// The same without TLS around them.
+    #[inline]
     pub(super) fn feed_plain(&mut self, index: u32, bytes: &mut [u8]) {
         let conn = &mut self.conns[index as usize];
         if let Some(stash) = &mut conn.stash {
