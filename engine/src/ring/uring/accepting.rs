@@ -116,10 +116,10 @@ impl Uring {
             Told::Engine(token, result, peer, more) => {
                 Some((token, Done::Accepted { result: result.map(Socket), peer, more }))
             }
-            Told::Gone(token, slot) => {
+            Told::Gone(token, slot, errno) => {
                 self.push(&opcode::Close::new(Fixed(slot)).build().user_data(OWN.to_bits()));
                 self.taken -= 1;
-                Some((token, Done::Accepted { result: Err(Errno(libc::ECONNABORTED)), peer: None, more: true }))
+                Some((token, Done::Accepted { result: Err(errno), peer: None, more: true }))
             }
             Told::Nobody => None,
         };

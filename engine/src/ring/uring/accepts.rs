@@ -74,8 +74,8 @@ pub(super) struct Accepts {
 pub(super) enum Told {
     /// To the engine: of this operation, the slot or an error with the peer's address; whether it goes on.
     Engine(Token, Result<u32, Errno>, Option<SocketAddr>, bool),
-    /// To the engine: a connection ended before it was told who it is. Its slot is to be closed.
-    Gone(Token, u32),
+    /// To the engine: a connection ended before it was told who it is, or that is not to be known, with this error. Its slot is to be closed.
+    Gone(Token, u32, Errno),
     /// Nothing yet.
     Nobody,
 }
@@ -313,7 +313,10 @@ impl Accepts {
         self.answers &= result == -libc::ENOTCONN;
         let (told, others, next) = self.told(index, slot, None);
         match told {
-            Told::Engine(engine, ..) => (Told::Gone(engine, slot), others, next),
+            Told::Engine(engine, ..) => {
+                let errno = if result == -libc::ENOTCONN { libc::ECONNABORTED } else { -result };
+                (Told::Gone(engine, slot, Errno(errno)), others, next)
+            }
             told => (told, others, next),
         }
     }
@@ -382,9 +385,9 @@ mod tests {
     #[test]
     fn where_the_kernel_does_not_answer_each_accept_serves_one() {
         let mut accepts = served();
-        assert!(matches!(answer(&mut accepts, 0, libc::ENOTCONN), Told::Gone(ENGINE, 5)));
+        assert!(matches!(answer(&mut accepts, 0, libc::ENOTCONN), Told::Gone(ENGINE, 5, Errno(libc::ECONNABORTED))));
         assert!(accepts.turn(0, LISTENER, true, ENGINE).is_none(), "he has left, which forbids nothing");
-        assert!(matches!(answer(&mut accepts, 1, libc::EACCES), Told::Gone(ENGINE, 6)));
+        assert!(matches!(answer(&mut accepts, 1, libc::EACCES), Told::Gone(ENGINE, 6, Errno(libc::EACCES))), "counted");
         assert!(
             accepts.neediest(Some).is_none() && accepts.turn(0, LISTENER, true, ENGINE).is_some(),
             "it is cancelled"
@@ -402,12 +405,12 @@ mod tests {
         let mut accepts = served();
         let name = Token::new(Kind::Accept, GOES_ON, 0);
         assert!(matches!(accepts.on_done(name, -libc::ENFILE, false), (Told::Nobody, ..)));
-        assert!(matches!(answer(&mut accepts, 0, libc::ENOTCONN), Told::Gone(ENGINE, 5)));
+        assert!(matches!(answer(&mut accepts, 0, libc::ENOTCONN), Told::Gone(ENGINE, 5, _)));
         let last = Token::new(Kind::Accept, QUESTIONS + 1, 0);
         let (told, _, Some(_)) = accepts.on_done(last, -libc::ENOTCONN, false) else {
             panic!("nothing brings the end")
         };
-        assert!(matches!(told, Told::Gone(ENGINE, 6)));
+        assert!(matches!(told, Told::Gone(ENGINE, 6, _)));
         let (told, ..) = accepts.on_done(Token::new(Kind::Accept, 0, 0), -libc::ENOENT, false);
         assert!(matches!(told, Told::Engine(ENGINE, Err(Errno(libc::ENFILE)), None, false)));
     }
