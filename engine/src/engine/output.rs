@@ -226,6 +226,13 @@ impl Output {
         }
     }
 
+    /// The same, where they are kept for later and others come behind them: copied if they are few.
+    pub(crate) fn keep_along(&mut self, stores: &mut Stores) {
+        if self.is_along() {
+            self.land(stores, 1);
+        }
+    }
+
     /// So many bytes are to follow them, in one piece if they are few: copied then.
     #[cold]
     #[inline(never)]
@@ -442,10 +449,11 @@ impl Output {
     pub(crate) fn pop(&mut self, stores: &mut Stores) -> Option<Payload> {
         match self.first {
             Some(Segment::Ready(_)) => {}
-            Some(Segment::Along(span)) => {
+            Some(Segment::Along(span)) if !stores.trails.is_little(&span) => {
                 self.first = None;
                 return Some(stores.trails.lend(span));
             }
+            Some(Segment::Along(_)) => self.land(stores, 1),
             Some(Segment::Promised) | None => return None,
         }
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());

@@ -26,6 +26,11 @@ impl Reach {
         if let Some(timer) = self.rates.set(index, rate, self.clock) {
             self.alarms.cancel(timer);
         }
+        if rate.is_none()
+            && let Some(topics) = &mut self.topics
+        {
+            topics.forget_pace(index);
+        }
         // As if something always waited: so nothing is given at once.
         let waits = rate.is_some() || self.waits_since(index).is_some();
         self.peers.touch(index).output.waits = waits;
@@ -73,6 +78,10 @@ impl Outlet for Paced<'_> {
         self.0.drains(index, most) && self.0.rates.has_any(index, self.0.clock)
     }
 
+    fn is_sending(&self, index: u32) -> bool {
+        self.0.is_sending(index)
+    }
+
     fn queued(&self, index: u32) -> u32 {
         self.0.queued(index)
     }
@@ -102,9 +111,8 @@ impl Outlet for Paced<'_> {
         went
     }
 
-    fn set_flow(&mut self, index: u32, bytes: u32) {
-        self.0.set_flow(index, bytes);
-    }
+    /// All that it is sent waits first.
+    fn set_flow(&mut self, _: u32, _: u32) {}
 
     fn set_waits(&mut self, index: u32, waits: bool) {
         self.0.set_waits(index, waits);

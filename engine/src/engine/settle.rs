@@ -156,7 +156,7 @@ impl<R: Ring, H: Handler> Core<R, H> {
     /// Sends what goes next, if nothing is being sent; a connection that is finishing and has nothing left moves on.
     fn settle_output(&mut self, index: u32) {
         if self.out.held.is_on() && self.out.holds_back(index) {
-            return self.out.settle_along(index); // others go on
+            return self.out.keep_along(index); // others go on
         }
         let link = self.out.link(index);
         match link.life {

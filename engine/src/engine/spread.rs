@@ -29,7 +29,7 @@ impl Reach {
             Some(topics) => topics,
             None => self.new_topics(),
         };
-        topics.set_now(self.clock);
+        topics.set_now(self.clock, self.stats.passes);
         let done = work(&mut topics, self);
         let totals = topics.totals;
         (self.stats.published, self.stats.delivered) = (totals.published, totals.delivered);
@@ -79,7 +79,12 @@ impl Reach {
         published
     }
 
-    /// Messages that many are sent are to be sent to this one, or kept for it.
+    /// Messages that many are sent are kept for this one, to be sent later.
+    pub(super) fn keep_along(&mut self, index: u32) {
+        self.peers.settling(index).output.keep_along(&mut self.stores);
+    }
+
+    /// They are to be sent to it.
     pub(super) fn settle_along(&mut self, index: u32) {
         self.peers.settling(index).output.settle_along(&mut self.stores);
     }
@@ -208,6 +213,10 @@ impl Outlet for Reach {
         let link = self.peers.get(index);
         let Some(framing) = link.life.framing() else { return false };
         !link.output.is_sending && link.output.queued < most.min(self.flow(index, framing))
+    }
+
+    fn is_sending(&self, index: u32) -> bool {
+        self.peers.get(index).output.is_sending
     }
 
     fn queued(&self, index: u32) -> u32 {

@@ -14,6 +14,8 @@ use crate::ring::{Heap, Memory, Payload};
 
 /// A trail is no longer than this, unless its only message is: whoever reads slowly keeps all of it.
 pub(crate) const TRAIL_MAX: usize = 64 << 10;
+/// A part in so many is little.
+const LITTLE: usize = 8;
 /// Empty memory kept for trails that are closed.
 const SHELLS_MAX: usize = 64;
 
@@ -73,7 +75,7 @@ impl Trails {
         }
         let (from, need) = (self.written.len(), self.written.len() + frame.len());
         if self.written.capacity() < need {
-            let mut larger = pool.take(need, 2 * need);
+            let mut larger = pool.take(need, (2 * need).min(TRAIL_MAX).max(need));
             larger.extend_from_slice(&self.written);
             let before = std::mem::replace(&mut self.written, larger);
             if before.capacity() > 0 {
@@ -93,6 +95,13 @@ impl Trails {
             self.closed.iter_mut().find(|closed| closed.number == span.trail).map(|closed| &mut closed.users)
         };
         users.map(|users| *users += 1).is_some()
+    }
+
+    /// It is little of its trail, all of which it would keep.
+    pub(crate) fn is_little(&self, span: &Span) -> bool {
+        let all =
+            if span.trail == self.number { self.written.len() } else { self.closed[self.place(span)].bytes.len() };
+        all >= LITTLE * span.len() as usize
     }
 
     /// What a span names.

@@ -109,6 +109,28 @@ fn who_goes_first_keeps_what_it_has() {
     assert_eq!(out.stores.shared_bytes(), 0);
 }
 
+/// Held back until a tick, short messages are one send, though they come in several passes; and whoever has a small part of a long trail does not keep that.
+#[test]
+fn little_is_copied_where_it_stays() {
+    let mut out = reach(CROWD);
+    publish(&mut out, b"first");
+    out.keep_along(2);
+    publish(&mut out, b"second");
+    let held = pieces(&mut out, 2);
+    assert_eq!(bytes(&held), [b"\x82\x05first\x82\x06second"]);
+    for index in 0..CROWD {
+        pieces(&mut out, index).into_iter().for_each(|piece| out.stores.recycle(piece.memory));
+    }
+    assert!(out.send(6, Message::Binary(b"own")).is_queued());
+    publish(&mut out, &[7; 2_000]);
+    let own = pieces(&mut out, 6);
+    publish(&mut out, b"little");
+    let (little, all) = (pieces(&mut out, 6), pieces(&mut out, 7));
+    assert_eq!(bytes(&little), [b"\x82\x06little"]);
+    assert!(matches!(little[0].memory, Memory::Block(_)) && matches!(all[0].memory, Memory::Heap(Heap::Trail(_))));
+    held.into_iter().chain(own).chain(little).chain(all).for_each(|piece| out.stores.recycle(piece.memory));
+}
+
 /// A message that is too long for a trail is shared in another way, and one that must be masked is copied.
 #[test]
 fn what_cannot_be_along_goes_by_itself() {

@@ -18,7 +18,7 @@ const EXPIRE_MAX: usize = 4096;
 impl Topics {
     /// Encodes what waits for a connection, as long as its output takes more.
     pub(crate) fn drain(&mut self, conn: u32, out: &mut impl Outlet) {
-        let (now, before) = (self.now, out.queued(conn));
+        let (now, before) = (self.moment(), out.queued(conn));
         let step = self.lane_at(conn).map_or(0, |lane| {
             lane.stride.look(now);
             lane.stride.step()
@@ -141,7 +141,7 @@ impl Topics {
 
     /// If nothing waits in a connection's lane any more, that is known, and told.
     pub(super) fn note_emptied(&mut self, conn: u32, out: &mut impl Outlet) {
-        let now = self.now;
+        let now = self.moment();
         if let Some(lane) = self.lane_at(conn)
             && lane.fifo.is_empty()
         {

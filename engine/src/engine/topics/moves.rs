@@ -59,9 +59,10 @@ impl Topics {
         let sub = &mut self.subs[self.pieces.at(piece).sub as usize];
         sub.queued += 1;
         let conn = sub.conn;
+        let now = self.moment();
         let lane = &mut self.lanes[self.lane_of[conn as usize] as usize];
         if lane.fifo.is_empty() {
-            lane.stride.begin(self.now);
+            lane.stride.begin(now, out.is_sending(conn));
         }
         self.pieces.push(&mut lane.fifo, piece, Through::Lane);
         out.set_waits(conn, true);

@@ -20,6 +20,9 @@ pub(crate) trait Outlet {
     /// What has been drained goes on: less than so many bytes are queued, and no send is with the kernel.
     fn drains(&self, conn: u32, most: u32) -> bool;
 
+    /// A send is with the kernel.
+    fn is_sending(&self, conn: u32) -> bool;
+
     /// Bytes in the output.
     fn queued(&self, conn: u32) -> u32;
 

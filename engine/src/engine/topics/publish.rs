@@ -170,7 +170,9 @@ impl Topics {
             variant.numbers = Some(numbers);
         }
         let bytes = if sheet.tells { &variant.written } else { told.bytes };
-        variant.number = out.begin(variant.opcode, bytes, sheet.crowd);
+        // Others than those in step are sent it one by one.
+        let crowd = if is_step { sheet.crowd } else { 0 };
+        variant.number = out.begin(variant.opcode, bytes, crowd);
         sheet.begun = which;
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Bench {
             Act::End { conn } => self.end(conn),
             Act::Later { ms } => {
                 self.now = self.now.plus(Duration::from_millis(ms.into()));
-                self.topics.set_now(self.now);
+                self.topics.set_now(self.now, self.now.as_nanos());
                 self.topics.expire(&mut self.out);
                 self.pass();
             }

@@ -11,6 +11,7 @@ use super::lanes::{Lane, Sub};
 use super::newest::AllNewest;
 use super::payload::Payloads;
 use super::pieces::{NONE, PIECE, Pieces};
+use super::stride::{Moment, Stride};
 use super::topic::{Entry, Table};
 use crate::engine::deadlines::{Deadlines, Tick};
 use crate::engine::panics::Payload;
@@ -75,6 +76,7 @@ pub(crate) struct Topics {
     pub(super) lagged: Vec<u32>,
     pub(crate) totals: Totals,
     pub(super) now: Time,
+    pub(super) pass: u64,
     /// Subscriptions that were looked at because a message was longer than those of its key before.
     #[cfg(test)]
     pub(super) looked_at: usize,
@@ -108,14 +110,27 @@ impl Topics {
             lagged: Vec::new(),
             totals: Totals::default(),
             now: Time::default(),
+            pass: 0,
             #[cfg(test)]
             looked_at: 0,
         }
     }
 
     /// The time, as of this pass.
-    pub(crate) fn set_now(&mut self, now: Time) {
-        self.now = now;
+    pub(crate) fn set_now(&mut self, now: Time, pass: u64) {
+        (self.now, self.pass) = (now, pass);
+    }
+
+    /// The same, and the pass.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { at: self.now, pass: self.pass }
+    }
+
+    /// A connection has no byte rate any more: how fast it was given says nothing.
+    pub(crate) fn forget_pace(&mut self, conn: u32) {
+        if let Some(lane) = self.lane_at(conn) {
+            lane.stride = Stride::new();
+        }
     }
 
     /// The table of a topic, made when it is first asked for.

@@ -18,9 +18,8 @@ impl Uring {
     pub(super) fn fill_accepts(&mut self) {
         let has_room = self.has_room_for_many();
         for listener in 0..self.listeners.len() {
+            let many = has_room && !self.shared[listener];
             if let (Some(accepts), Some(socket)) = (&mut self.accepts, &self.listeners[listener])
-                && let many = has_room
-                && !self.shared[listener]
                 && let Some(entry) = accepts.turn(listener as u32, Fd(socket.as_raw_fd()), many, OWN)
             {
                 self.push(&entry);
@@ -65,7 +64,15 @@ impl Uring {
             None => self.slots.saturating_sub(self.taken + self.connects.count()),
         };
         let queues = self.listeners.iter().flatten().count() as u32;
-        room > self.backlog.saturating_mul(queues)
+        // A queue holds one more than its backlog (listen(2)).
+        room >= self.backlog.saturating_add(1).saturating_mul(queues)
+    }
+
+    /// A cancel has completed: what it has not found of a listener that ends is cancelled again.
+    pub(super) fn cancel_left_behind(&mut self) {
+        let Some(listener) = self.accepts.as_mut().and_then(Accepts::left_behind) else { return };
+        let cancel = AsyncCancel2::new(CancelBuilder::fd(Fd(self.listener_fd(listener))).all()).build();
+        self.push(&cancel.user_data(OWN.to_bits()));
     }
 
     /// A socket has come or is on its way: if there is no room for many any more, accepts that go on end, and what is submitted next

@@ -41,6 +41,9 @@ enum Many {
     Leaving,
 }
 
+/// An accept is found by the next cancel that is submitted behind it, because it waits by then.
+const CANCELS_MAX: u8 = 4;
+
 /// The accepts of one listener.
 struct Listener {
     /// The engine's operation, while it goes on.
@@ -58,8 +61,9 @@ struct Listener {
     known: Option<(u32, SocketAddr)>,
     /// Whose address has been asked for, or is to be, and is not known yet.
     asked: u32,
-    /// Why it is ending.
+    /// Why it is ending, and how often those with the kernel have been cancelled for that.
     end: Option<Errno>,
+    cancels: u8,
 }
 
 /// The accepts of a ring whose sockets are in the fixed-file table.
@@ -142,6 +146,7 @@ impl Accepts {
             known: None,
             asked: 0,
             end: None,
+            cancels: 0,
         };
         Self { listeners: address_bytes.map(listener).collect(), questions: Questions::default(), answers }
     }
@@ -155,7 +160,7 @@ impl Accepts {
     pub(super) fn begin(&mut self, token: Token) {
         let listener = &mut self.listeners[token.index() as usize];
         assert!(listener.token.is_none(), "a second accept was submitted");
-        (listener.token, listener.end) = (Some(token), None);
+        (listener.token, listener.end, listener.cancels) = (Some(token), None, 0);
     }
 
     /// Accepts of one connection, of all listeners, that are with the kernel.
@@ -232,6 +237,16 @@ impl Accepts {
         let owner = &mut self.listeners[listener as usize];
         owner.end = owner.end.or(Some(Errno(libc::ECANCELED)));
         if owner.is_idle() && owner.token.is_some() { self.last(listener) } else { None }
+    }
+
+    /// A cancel has completed. A listener that is ending with accepts that it has not found: one that the kernel was about to try when the cancel came, with nobody left to accept,
+    /// waits behind it. It is to be cancelled again; a few times at most.
+    pub(super) fn left_behind(&mut self) -> Option<u32> {
+        let ends = |listener: &Listener| listener.token.is_some() && listener.end.is_some() && listener.asked == 0;
+        let left = |listener: &Listener| ends(listener) && !listener.is_idle() && listener.cancels < CANCELS_MAX;
+        let at = self.listeners.iter().position(left)?;
+        self.listeners[at].cancels += 1;
+        Some(at as u32)
     }
 
     /// All end, and none is submitted any more: the ring goes.
@@ -397,6 +412,30 @@ mod tests {
         assert!(accepts.turn(0, LISTENER, true, ENGINE).is_none());
         assert_eq!(accepts.neediest(Some), Some((0, 0)));
         assert_eq!((0..20).map_while(|_| accepts.next(0, LISTENER, true)).count(), MANY as usize);
+    }
+
+    /// One that was being tried when the cancel came waits behind it.
+    #[test]
+    fn what_a_cancel_has_not_found_is_cancelled_again() {
+        let mut accepts = Accepts::new([Some(16)].into_iter(), MANY, true);
+        accepts.begin(ENGINE);
+        assert!(accepts.next(0, LISTENER, true).is_some() && accepts.next(0, LISTENER, true).is_some());
+        assert_eq!(accepts.left_behind(), None, "it goes on");
+        assert!(accepts.cancel(0).is_none());
+        let cancelled = |accepts: &mut Accepts, number| {
+            accepts.on_done(Token::new(Kind::Accept, number, 0), -libc::ECANCELED, false).0
+        };
+        assert!(matches!(cancelled(&mut accepts, 0), Told::Nobody));
+        for _ in 0..CANCELS_MAX {
+            assert_eq!(accepts.left_behind(), Some(0));
+        }
+        assert_eq!(accepts.left_behind(), None, "a kernel that finds it never is not asked for ever");
+        assert!(matches!(cancelled(&mut accepts, 1), Told::Engine(ENGINE, Err(Errno(libc::ECANCELED)), None, false)));
+        accepts.begin(ENGINE);
+        assert!(accepts.next(0, LISTENER, true).is_some() && accepts.cancel(0).is_none());
+        assert_eq!(accepts.left_behind(), Some(0));
+        assert!(matches!(cancelled(&mut accepts, 0), Told::Engine(..)));
+        assert_eq!(accepts.left_behind(), None);
     }
 
     /// The error that ends an accept comes behind those who are asked for, and is the one that was met.

@@ -530,8 +530,13 @@ impl Ring for Uring {
                     Some(done) => return Some(done),
                     None => continue,
                 },
-                Kind::Cancel if token == OWN => continue,
-                Kind::Cancel => Done::Cancelled,
+                Kind::Cancel => {
+                    self.cancel_left_behind();
+                    if token == OWN {
+                        continue;
+                    }
+                    Done::Cancelled
+                }
                 Kind::Unacked => self.unacked(token, entry.result()),
                 Kind::Close => {
                     self.taken = self.taken.saturating_sub(1);

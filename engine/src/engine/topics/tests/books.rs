@@ -59,6 +59,10 @@ impl Outlet for Readers {
         conn == 0 || !self.slow
     }
 
+    fn is_sending(&self, conn: u32) -> bool {
+        !self.drains(conn, 0)
+    }
+
     fn queued(&self, _: u32) -> u32 {
         0
     }

@@ -167,7 +167,7 @@ impl Stage {
 
     /// So many milliseconds after the beginning, and all that is due has come.
     pub(super) fn at(&mut self, ms: u64) {
-        self.topics.set_now(Time::from_nanos(ms * 1_000_000));
+        self.topics.set_now(Time::from_nanos(ms * 1_000_000), ms);
         self.topics.expire(&mut self.out);
         check(&self.topics);
     }

@@ -41,6 +41,10 @@ impl Outlet for Outputs {
         output.open && !output.sending && output.queued < CHUNK.min(most)
     }
 
+    fn is_sending(&self, conn: u32) -> bool {
+        self.all[conn as usize].sending
+    }
+
     fn queued(&self, conn: u32) -> u32 {
         self.all[conn as usize].queued
     }
