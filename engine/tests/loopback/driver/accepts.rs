@@ -276,6 +276,12 @@ fn accepting<const N: usize>(config: &RingConfig, listeners: [TcpListener; N]) -
     ring
 }
 
+/// Of descriptors: an accept ends with each connection, where there is no room for all that may wait, or accepts do not go on.
+fn ends_with_each(ring: &Uring, config: &RingConfig) -> bool {
+    let goes_on = ring.features().has(Feature::MultishotAccept) && config.backlog < config.sockets_max;
+    !ring.features().has(Feature::DirectDescriptors) && !goes_on
+}
+
 /// As many as there are now: who has come, and in how many waits.
 fn come(ring: &mut Uring, count: usize) -> (Vec<(Socket, Option<SocketAddr>)>, u32) {
     let deadline = std::time::Instant::now() + WAIT;
@@ -335,6 +341,9 @@ fn everybody_has_his_own_address() {
         let listener = TcpListener::from(listener);
         let addr = listener.local_addr().expect("an address");
         let mut ring = accepting(&config, [listener]);
+        if ends_with_each(&ring, &config) {
+            continue;
+        }
         let goes_on = ring.features().has(Feature::DirectDescriptors)
             && features.has(Feature::DeferTaskrun)
             && features.has(Feature::MultishotAccept)
@@ -349,9 +358,6 @@ fn everybody_has_his_own_address() {
                     peer
                 })
                 .collect();
-            if !ring.features().has(Feature::DirectDescriptors) && !features.has(Feature::MultishotAccept) {
-                return; // each connection ends its accept
-            }
             let (come, waits) = come(&mut ring, count);
             // All are accepted in one wait, and the kernel is asked for 64 at once.
             assert!(!goes_on || waits <= 5, "{at} {features}: {waits} waits for {count}");
@@ -436,6 +442,9 @@ fn an_accept_ends_behind_those_that_it_has_served() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let mut ring = accepting(&config, [listener]);
+        if ends_with_each(&ring, &config) {
+            continue;
+        }
         let peers: Vec<TcpStream> = (0..COUNT).map(|_| tcp(addr)).collect();
         let own: Vec<_> = peers.iter().map(|peer| peer.local_addr().expect("an address")).collect();
         ring.wait(Some(ring.now())).expect("the ring works");
