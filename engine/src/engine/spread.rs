@@ -85,6 +85,7 @@ impl Reach {
     }
 
     /// They are to be sent to it.
+    #[cfg(feature = "tls")]
     pub(super) fn settle_along(&mut self, index: u32) {
         self.peers.settling(index).output.settle_along(&mut self.stores);
     }
