@@ -64,8 +64,7 @@ impl Uring {
             None => self.slots.saturating_sub(self.taken + self.connects.count()),
         };
         let queues = self.listeners.iter().flatten().count() as u32;
-        // A queue holds one more than its backlog (listen(2)).
-        room >= self.backlog.saturating_add(1).saturating_mul(queues)
+        room > self.backlog.saturating_mul(queues)
     }
 
     /// A cancel has completed: what it has not found of a listener that ends is cancelled again.

@@ -292,7 +292,14 @@ fn come(ring: &mut Uring, count: usize) -> (Vec<(Socket, Option<SocketAddr>)>, u
         waits += 1;
         while let Some((token, done)) = ring.next() {
             match done {
-                Done::Accepted { result, peer, more: true } => come.push((result.expect("a socket"), peer)),
+                Done::Accepted { result, peer, more } => {
+                    come.push((result.expect("a socket"), peer));
+                    // One of descriptors ends where completions find no room.
+                    assert!(more || !ring.features().has(Feature::DirectDescriptors), "{token:?} has ended");
+                    if !more {
+                        ring.submit(token, Op::Accept { listener: token.index() });
+                    }
+                }
                 Done::Closed => {}
                 other => panic!("{token:?}: {other:?}"),
             }
