@@ -226,20 +226,13 @@ impl Output {
         }
     }
 
-    /// The same, where they are kept for later and others come behind them: copied if they are few.
-    pub(crate) fn keep_along(&mut self, stores: &mut Stores) {
-        if self.is_along() {
-            self.land(stores, 1);
-        }
-    }
-
-    /// So many bytes are to follow them, in one piece if they are few: copied then.
+    /// The same, where so many bytes are to follow or they are to be kept for long: copied if they are few.
     #[cold]
     #[inline(never)]
-    fn land(&mut self, stores: &mut Stores, need: usize) {
+    pub(crate) fn land(&mut self, stores: &mut Stores, need: usize) {
         let Some(Segment::Along(span)) = self.first else { return };
         let len = span.len() as usize;
-        if need == 0 || len + need > LANDED_MAX {
+        if len + need > LANDED_MAX {
             return self.settle_along(stores);
         }
         let mut memory = stores.room(len + need);
@@ -453,7 +446,7 @@ impl Output {
                 self.first = None;
                 return Some(stores.trails.lend(span));
             }
-            Some(Segment::Along(_)) => self.land(stores, 1),
+            Some(Segment::Along(_)) => self.land(stores, 0),
             Some(Segment::Promised) | None => return None,
         }
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
@@ -508,9 +501,7 @@ impl Output {
     }
 
     fn push(&mut self, stores: &mut Stores, segment: Segment) {
-        if self.is_along() {
-            self.land(stores, 0);
-        }
+        self.settle_along(stores);
         if self.first.is_none() {
             self.first = Some(segment);
         } else {

@@ -72,4 +72,4 @@ impl Reach {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -81,7 +81,7 @@ impl Reach {
 
     /// Messages that many are sent are kept for this one, to be sent later.
     pub(super) fn keep_along(&mut self, index: u32) {
-        self.peers.settling(index).output.keep_along(&mut self.stores);
+        self.peers.settling(index).output.land(&mut self.stores, 1);
     }
 
     /// They are to be sent to it.

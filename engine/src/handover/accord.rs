@@ -110,10 +110,13 @@ impl Goes {
             (Goes::Given, Event::Heard(Word::Ready)) => Goes::Asked,
             (Goes::Asked, Event::Said) if is_planted(Flaw::LeavesUnheard) => Goes::Leaves,
             (Goes::Asked, Event::Said) => Goes::Promised,
-            (Goes::Promised, Event::Late) => Goes::Doubts,
             (Goes::Promised | Goes::Doubts, Event::Heard(Word::Mine)) if is_planted(Flaw::LooksNot) => Goes::Leaves,
             (Goes::Promised | Goes::Doubts, Event::Heard(Word::Mine)) => Goes::Told,
-            (Goes::Told, Event::There) => Goes::Leaves,
+            (Goes::Promised, Event::Heard(_)) if is_planted(Flaw::RefusesListening) => Goes::Refuses,
+            // Also where it cannot be heard what is said: `mine` may be, until it listens no more.
+            (Goes::Promised, Event::Late | Event::Heard(_)) => Goes::Doubts,
+            // Also where that cannot be seen: the other one has all, which it has said.
+            (Goes::Told, Event::There | Event::Heard(_)) => Goes::Leaves,
             // Nobody is to be told.
             (Goes::Refuses, Event::Said | Event::Unsaid) | (_, Event::Gone) => Goes::Stays,
             _ if is_planted(Flaw::StaysSilently) => Goes::Stays,
@@ -177,6 +180,8 @@ pub(super) enum Flaw {
     StaysSilently,
     /// Where it gives up waiting for `mine`, that can be said still.
     DoubtsListening,
+    /// So it can where it could not hear what was said.
+    RefusesListening,
     /// The one that comes does not say `mine`, and has all.
     OwnsUnsaid,
     /// It takes one that listens no more for one that has died.

@@ -93,8 +93,7 @@ impl<'a> Line<'a> {
             Say::No(why) => self.why = Some(io::Error::other(why)),
             Say::Yours | Say::Mine => {}
             _ => {
-                self.why
-                    .get_or_insert_with(|| io::Error::new(ErrorKind::InvalidData, "it says what makes no sense here"));
+                self.why.get_or_insert_with(nonsense);
             }
         }
         Event::Heard(word)
@@ -102,10 +101,14 @@ impl<'a> Line<'a> {
 
     /// Why nothing came of it.
     pub(super) fn why(self) -> io::Error {
-        self.why.unwrap_or_else(|| io::Error::new(ErrorKind::InvalidData, "it says what makes no sense here"))
+        self.why.unwrap_or_else(nonsense)
     }
 }
 
 fn gone() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "it has gone before it had taken over")
+}
+
+fn nonsense() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "it says what makes no sense here")
 }

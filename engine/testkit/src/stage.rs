@@ -10,9 +10,19 @@ use wsring::{Config, CoreCx, Cx, Handler, Message, Opening, Running, Server, Sta
 
 use crate::client::{CLOSE, Client, TEXT, WAIT, cores, strict};
 
-/// Says hello, echoes, and computes now and then, while others wait to be accepted.
+/// Says hello, echoes, and computes now and then, while others wait to be accepted; and when it is told to.
 #[derive(Debug, Default)]
-pub struct Hello(u64);
+pub struct Hello {
+    heard: u64,
+    told: Option<Orders>,
+}
+
+/// It has begun to compute; it is to go on.
+#[derive(Debug)]
+struct Orders {
+    begun: Sender<()>,
+    go_on: Receiver<()>,
+}
 
 impl Handler for Hello {
     type Conn = ();
@@ -27,36 +37,15 @@ impl Handler for Hello {
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        self.0 += 1;
-        if self.0.is_multiple_of(20) {
+        self.heard += 1;
+        if self.heard.is_multiple_of(20) {
             thread::sleep(Duration::from_millis(5));
         }
-        let _ = cx.forward(message); // its peer waits for it
-    }
-}
-
-/// Says hello, echoes, and computes when it is told to.
-struct Busy {
-    begun: Sender<()>,
-    go_on: Receiver<()>,
-}
-
-impl Handler for Busy {
-    type Conn = ();
-    type Mail = ();
-
-    fn on_upgrade(&mut self, _: &mut CoreCx<'_, Self>, _: &Opening<'_>) -> Verdict<()> {
-        Verdict::accept(())
-    }
-
-    fn on_open(&mut self, cx: &mut Cx<'_, Self>) {
-        assert!(cx.send("hello").is_queued());
-    }
-
-    fn on_message(&mut self, cx: &mut Cx<'_, Self>, message: Message<'_>) {
-        if message == Message::Text("compute") {
-            self.begun.send(()).expect("the test waits");
-            self.go_on.recv().expect("the test goes on");
+        if let Some(Orders { begun, go_on }) = &self.told
+            && message == Message::Text("compute")
+        {
+            begun.send(()).expect("the test waits");
+            go_on.recv().expect("the test goes on");
         }
         let _ = cx.forward(message); // its peer waits for it
     }
@@ -81,11 +70,9 @@ impl Stage {
     #[track_caller]
     pub fn of(server: Server, config: Config) -> Self {
         let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
-        let goes_on = Mutex::new(Some(goes_on));
-        let running = server.cores(cores(1)).config(config).start(move |_| Busy {
-            begun: begun.clone(),
-            go_on: goes_on.lock().expect("no panic").take().expect("one core"),
-        });
+        let told = Mutex::new(Some(Orders { begun, go_on: goes_on }));
+        let hello = move |_| Hello { heard: 0, told: told.lock().expect("no panic").take() };
+        let running = server.cores(cores(1)).config(config).start(hello);
         let running = running.expect("it starts");
         let addr = running.local_addrs()[0];
         let mut client = Client::connect(addr);

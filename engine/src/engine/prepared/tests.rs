@@ -13,7 +13,7 @@ use wsring_proto::deflate::{Direction, Inflater, Settings};
 use wsring_proto::{HEADROOM, Limits, Pool};
 
 /// Open connections of these framings.
-fn reach(framings: &[Framing]) -> Reach {
+pub(in crate::engine) fn reach(framings: &[Framing]) -> Reach {
     let config = Config::default().deflate(Settings::shared()).output_high_bytes(1 << 20);
     let random = StdRng::seed_from_u64(1);
     let names = std::sync::Arc::new(crate::engine::Names::new(1));

@@ -1,12 +1,8 @@
 use super::*;
-use crate::config::Config;
-use crate::cores::Place;
 use crate::engine::deadlines::Tick;
 use crate::engine::life::Event;
-use crate::ring::{Heap, Memory, Payload, SendBlocks, Socket};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use wsring_proto::deflate::Settings;
+use crate::engine::prepared::tests::reach as opened;
+use crate::ring::{Heap, Memory, Payload, Socket};
 use wsring_proto::opcode::Message;
 
 /// As many as are many.
@@ -14,13 +10,8 @@ const CROWD: u32 = 32;
 
 /// Open connections that have all subscribed to topic 0.
 fn reach(count: u32) -> Reach {
-    let config = Config::default().deflate(Settings::shared());
-    let names = std::sync::Arc::new(crate::engine::Names::new(4));
-    let random = StdRng::seed_from_u64(1);
-    let mut out = Reach::new(Place::new(0), SendBlocks::new(64, 4096), count as usize, &config, random, names);
+    let mut out = opened(&vec![Framing::PLAIN; count as usize]);
     for index in 0..count {
-        out.peers.take(index, Socket(index), Tick::ZERO);
-        out.peers.on(index, Event::Opened { now: Tick::ZERO, framing: Framing::PLAIN });
         assert!(out.subscribe(index, 0, Delivery::queue()).is_ok());
     }
     out

@@ -1,4 +1,4 @@
-//! All that can happen between the two: each word late, unheard or never said, each of them dead or at its end between any two steps. A walk through every order of that, and
+//! All that can happen between the two: each word late, unheard or never said, a call that fails, each of them dead or at its end between any two steps. A walk through every order of that, and
 //! random orders; and faults on purpose that both must find.
 
 use std::cell::Cell;
@@ -19,11 +19,12 @@ pub(super) fn is_planted(flaw: Flaw) -> bool {
     PLANTED.get() == Some(flaw)
 }
 
-const FLAWS: [Flaw; 7] = [
+const FLAWS: [Flaw; 8] = [
     Flaw::LeavesUnheard,
     Flaw::LooksNot,
     Flaw::StaysSilently,
     Flaw::DoubtsListening,
+    Flaw::RefusesListening,
     Flaw::OwnsUnsaid,
     Flaw::OwnsUnheard,
     Flaw::FailsAlone,
@@ -59,10 +60,20 @@ enum Act {
     ComesSteps,
     ComesIsLate,
     ComesDies,
+    /// A call of the one that goes fails, by which it would hear or see the other one.
+    GoesMisses,
 }
 
-const ACTS: [Act; 7] =
-    [Act::GoesSteps, Act::ComesSteps, Act::GoesIsLate, Act::ComesIsLate, Act::GoesEnds, Act::GoesDies, Act::ComesDies];
+const ACTS: [Act; 8] = [
+    Act::GoesSteps,
+    Act::ComesSteps,
+    Act::GoesIsLate,
+    Act::ComesIsLate,
+    Act::GoesEnds,
+    Act::GoesDies,
+    Act::ComesDies,
+    Act::GoesMisses,
+];
 
 impl World {
     fn new() -> Self {
@@ -133,6 +144,11 @@ impl World {
                 world.goes_on(Event::Late);
             }
             Act::GoesEnds if goes_runs && world.goes.next() == Some(Step::Hear) => world.goes_on(Event::Over),
+            // Not of one that is gone as well: that are two misfortunes.
+            Act::GoesMisses if goes_runs && world.comes_is_there => match world.goes.next()? {
+                Step::Hear | Step::Look => world.goes_on(Event::Heard(Word::Other)),
+                Step::Say(_) | Step::HearLast => return None,
+            },
             Act::GoesDies if world.goes_lives => (world.goes_lives, world.goes_is_there) = (false, false),
             Act::ComesSteps if comes_runs => {
                 let event = world.comes_event()?;
