@@ -440,15 +440,7 @@ impl Output {
 
     /// Takes the piece that goes next. A queue with nothing left in it goes back.
     pub(crate) fn pop(&mut self, stores: &mut Stores) -> Option<Payload> {
-        match self.first {
-            Some(Segment::Ready(_)) => {}
-            Some(Segment::Along(span)) if !stores.trails.is_little(&span) => {
-                self.first = None;
-                return Some(stores.trails.lend(span));
-            }
-            Some(Segment::Along(_)) => self.land(stores, 0),
-            Some(Segment::Promised) | None => return None,
-        }
+        let Some(Segment::Ready(_)) = self.first else { return self.pop_along(stores) };
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
         let Some(Segment::Ready(payload)) = std::mem::replace(&mut self.first, next) else {
             unreachable!("matched above");
@@ -457,6 +449,18 @@ impl Output {
             stores.put_queue(queue);
         }
         Some(payload)
+    }
+
+    /// The messages that many are sent, if they wait here: nothing is behind them.
+    #[inline(never)] // what is sent to one keeps its short way
+    fn pop_along(&mut self, stores: &mut Stores) -> Option<Payload> {
+        let Some(Segment::Along(span)) = self.first else { return None };
+        if !stores.trails.is_little(&span) {
+            self.first = None;
+            return Some(stores.trails.lend(span));
+        }
+        self.land(stores, 0);
+        self.pop(stores)
     }
 
     /// So many bytes of the next piece need not be sent as they are; what is left of it goes next. An empty piece goes back.
